@@ -1,0 +1,222 @@
+"""What every two-domain estimator does with the other domain's rows and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _get_feature_names, _num_samples, check_array
+
+
+class DomainDataWarning(UserWarning):
+    """Data of the other domain is missing, or nobody uses it.
+
+    Raised by a two-domain estimator that was given no ``X_target`` (it is then fitted
+    without adaptation), by :class:`WithTarget` and :class:`WithSource` that hold no data,
+    and by :class:`WithTarget` when no step asks for what it holds.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skltransfer import DomainDataWarning, WithTarget
+    >>> model = WithTarget(LogisticRegression(), X_target=[[0.0], [1.0]])
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = model.fit([[0.0], [1.0]], [0, 1])
+    >>> issubclass(caught[0].category, DomainDataWarning)
+    True
+    """
+
+
+def unwrap(value):
+    """Return the data inside the 1-tuple in which the other domain travels.
+
+    The tuple has as many entries as there are other domains, never as many as ``X`` has
+    rows, so that no splitter mistakes the data for something to be cut into folds.
+    """
+    if isinstance(value, tuple) and len(value) == 1:
+        return value[0]
+    return value
+
+
+def column_names(X):
+    """Return the column names of a data frame as a list, None for anything else."""
+    names = _get_feature_names(X)
+    return None if names is None else list(names)
+
+
+def check_not_empty(rows, name: str) -> None:
+    """Raise a ValueError if `rows` holds no row."""
+    if _num_samples(rows) == 0:
+        raise ValueError(
+            f"{name} has 0 rows. Pass at least one row of that domain, or leave {name} out."
+        )
+
+
+def check_same_length(values, rows, values_name: str, rows_name: str) -> None:
+    """Raise a ValueError unless `values` has one entry per row of `rows`."""
+    n_values, n_rows = _num_samples(values), _num_samples(rows)
+    if n_values != n_rows:
+        raise ValueError(
+            f"{values_name} has {n_values} entries, but {rows_name} has {n_rows} rows. "
+            f"Pass one entry per row of {rows_name} (mark an unknown label by NaN or None)."
+        )
+
+
+def check_same_width(X_held, X, held_name: str) -> None:
+    """Raise a ValueError if two plain matrices differ in their number of columns.
+
+    Data frames are left to the estimator, which selects their columns by name.
+    """
+    if column_names(X_held) is not None or column_names(X) is not None:
+        return
+    held_shape, shape = getattr(X_held, "shape", ()), getattr(X, "shape", ())
+    if len(held_shape) == len(shape) == 2 and held_shape[1] != shape[1]:
+        raise ValueError(_width_message(held_name, held_shape[1], shape[1]))
+
+
+def _width_message(name: str, n_given: int, n_expected: int) -> str:
+    return (
+        f"{name} has {n_given} features, but the estimator is fitted on {n_expected}. Both "
+        "domains need the same columns at the same stage: behind other steps use WithTarget or "
+        "WithSource (or Pipeline(transform_input=['X_target'])), and inside a ColumnTransformer "
+        "pass DataFrames, whose columns are selected by name."
+    )
+
+
+def select_columns(X_target, names, *, name: str = "X_target"):
+    """Return `X_target` with the columns `names`, in that order.
+
+    Inside a ColumnTransformer a keyword arrives with all columns; names tell which are meant.
+    """
+    if names is None:
+        return X_target
+    given = column_names(X_target)
+    if given is None:
+        raise ValueError(
+            f"X has column names and {name} has none, so that its columns cannot be matched. "
+            f"Pass {name} as a DataFrame with the columns of X, or both as arrays."
+        )
+    missing = [column for column in names if column not in given]
+    if missing:
+        raise ValueError(
+            f"{name} lacks the columns {missing[:5]} that X has. Give both domains the same ones."
+        )
+    return X_target if given == list(names) else _safe_indexing(X_target, list(names), axis=1)
+
+
+def check_target_rows(estimator, X_target) -> np.ndarray:
+    """Validate `X_target` for an estimator whose ``X`` was validated before.
+
+    Returns
+    -------
+    X_target : ndarray of shape (n_target_samples, n_features), float64
+    """
+    X_target = select_columns(X_target, getattr(estimator, "feature_names_in_", None))
+    check_not_empty(X_target, "X_target")
+    X_target = check_array(X_target, dtype=np.float64, input_name="X_target", estimator=estimator)
+    if X_target.shape[1] != estimator.n_features_in_:
+        raise ValueError(_width_message("X_target", X_target.shape[1], estimator.n_features_in_))
+    return X_target
+
+
+def _is_missing(label) -> bool:
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, float | np.floating) and bool(np.isnan(label))
+
+
+def missing_labels(y) -> np.ndarray:
+    """Return a boolean mask of the rows of `y` whose label (or any of whose outputs) is missing.
+
+    ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects;
+    ``-1`` is an ordinary label.
+    """
+    y = np.asarray(y)
+    if y.dtype.kind == "f":
+        missing = np.isnan(y)
+    elif y.dtype.kind == "O":
+        missing = np.reshape([_is_missing(label) for label in y.ravel()], y.shape)
+    else:
+        missing = np.zeros(y.shape, dtype=bool)
+    return missing.reshape(len(y), -1).any(axis=1)
+
+
+def known_labels(y_target, X_target, y_source=None):
+    """Split `y_target` into a mask of the rows with a known label and those labels.
+
+    Parameters
+    ----------
+    y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), or None
+        What is known of the target's labels; see :func:`missing_labels`.
+    X_target : array-like with n_target_samples rows
+    y_source : array-like, optional
+        The source's labels. The known labels take on their type, which a NaN beside them may
+        have changed (``[0, 1, NaN]`` is an array of floats).
+
+    Returns
+    -------
+    known : ndarray of shape (n_target_samples,), bool
+    labels : ndarray of shape (n_known,) or (n_known, n_outputs)
+    """
+    n_target = _num_samples(X_target)
+    if y_target is None:
+        return np.zeros(n_target, dtype=bool), np.empty(0)
+    check_same_length(y_target, X_target, "y_target", "X_target")
+    y_target = np.asarray(y_target)
+    known = ~missing_labels(y_target)
+    labels = y_target[known]
+    if labels.dtype.kind == "O":  # infer the type again without the missing entries
+        labels = np.array(labels.tolist())
+    if y_source is not None and len(labels):
+        labels = _as_type_of(labels, np.asarray(y_source))
+    return known, labels
+
+
+def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
+    if y_source.dtype.kind == "O":
+        y_source = np.array(y_source.tolist())
+    if labels.ndim != y_source.ndim or labels.shape[1:] != y_source.shape[1:]:
+        raise ValueError(
+            f"y_target has shape {labels.shape} and y has shape {y_source.shape}. "
+            "Give both domains labels of the same form."
+        )
+    if (labels.dtype.kind in "US") != (y_source.dtype.kind in "US"):
+        raise ValueError(
+            f"y holds labels like {y_source.ravel()[0]!r} and y_target labels like "
+            f"{labels.ravel()[0]!r}. Write the labels of both domains in one way."
+        )
+    if y_source.dtype.kind in "iub" and labels.dtype.kind == "f":
+        cast = labels.astype(y_source.dtype)
+        if np.array_equal(cast, labels):
+            return cast
+    return labels
+
+
+def check_no_missing_labels(y) -> None:
+    """Raise a ValueError if a source label is missing."""
+    if y is not None and missing_labels(y).any():
+        raise ValueError(
+            "Input y contains NaN (or None): the labels of the source have to be known. Drop those "
+            "source rows; only y_target may mark labels as missing."
+        )
+
+
+def concatenate_rows(first, second, *, second_name: str = "X_target"):
+    """Stack the rows of `second` under those of `first`, keeping the container of `first`."""
+    names = column_names(first)
+    if names is not None:
+        second = select_columns(second, names, name=second_name)
+        if type(first).__module__.startswith("polars"):
+            import polars
+
+            return polars.concat([first, second], how="vertical_relaxed")
+        import pandas
+
+        return pandas.concat([first, second], ignore_index=True)
+    if sparse.issparse(first) or sparse.issparse(second):
+        return sparse.vstack([first, second], format="csr")
+    if isinstance(first, list):
+        return first + list(second)
+    return np.concatenate([np.asarray(first), np.asarray(second)])

@@ -1,0 +1,191 @@
+"""The face of a meta-estimator that predicts with the one estimator it holds."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from sklearn import config_context
+from sklearn.base import MetaEstimatorMixin
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+
+def estimator_has(method: str):
+    """Return a check for ``available_if``: the held estimator has `method`."""
+
+    def check(self):
+        getattr(getattr(self, "estimator_", None) or self.estimator, method)
+        return True
+
+    return check
+
+
+class DelegatingMixin(MetaEstimatorMixin):
+    """Predict, transform and score by the fitted ``estimator_``.
+
+    What the held estimator is (classifier, regressor, transformer) and what input it takes
+    is read from its tags; it has no type of its own.
+    """
+
+    # Fitted attributes that are taken over from the held estimator.
+    _adopted_attributes = ("classes_", "n_features_in_", "feature_names_in_")
+
+    def _adopt(self, estimator) -> None:
+        """Take `estimator` as the fitted one, with what it learned about the form of the data."""
+        self.estimator_ = estimator
+        for name in self._adopted_attributes:
+            self.__dict__.pop(name, None)
+            if hasattr(estimator, name):
+                setattr(self, name, getattr(estimator, name))
+
+    def __sklearn_tags__(self):
+        if self.estimator is None or isinstance(self.estimator, str):
+            return super().__sklearn_tags__()
+        tags = deepcopy(get_tags(self.estimator))
+        tags.array_api_support = False
+        return tags
+
+    @available_if(estimator_has("predict"))
+    def predict(self, X):
+        """Predict with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    @available_if(estimator_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(estimator_has("decision_function"))
+    def decision_function(self, X):
+        """Compute the decision function of the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    @available_if(estimator_has("score"))
+    def score(self, X, y=None, sample_weight=None):
+        """Score the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            What the estimator's own ``score`` returns: accuracy or R^2 as a rule.
+        """
+        check_is_fitted(self)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        with config_context(enable_metadata_routing=False):
+            return self.estimator_.score(X, y, **weights)
+
+
+class DelegatingTransformerMixin(DelegatingMixin):
+    """A :class:`DelegatingMixin` that passes on what a transformer offers as well."""
+
+    @available_if(estimator_has("transform"))
+    def transform(self, X):
+        """Transform target rows with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Or the container chosen by ``set_output``.
+        """
+        check_is_fitted(self)
+        return self.estimator_.transform(X)
+
+    @available_if(estimator_has("get_feature_names_out"))
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the transformed columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the input columns.
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        check_is_fitted(self)
+        return self.estimator_.get_feature_names_out(input_features)
+
+    @available_if(estimator_has("set_output"))
+    def set_output(self, *, transform=None):
+        """Choose the container that ``transform`` and ``fit_transform`` return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            ``None`` leaves the choice as it is.
+
+        Returns
+        -------
+        self : estimator
+        """
+        self.estimator.set_output(transform=transform)
+        if hasattr(self, "estimator_"):
+            self.estimator_.set_output(transform=transform)
+        return self

@@ -1,0 +1,267 @@
+"""Carry the other domain's rows and the weights to the steps that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from inspect import signature
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import (
+    BaggingClassifier,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+)
+from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
+from sklearn.multioutput import (
+    ClassifierChain,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+    RegressorChain,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
+from sklearn.utils.validation import has_fit_parameter
+
+from skltransfer.domains._data import known_labels
+
+DOMAIN_KEYWORDS = ("X_target", "y_target")
+
+# They hand their members another y than they were given, which y_target cannot follow.
+_RECODES_LABELS = (
+    TransformedTargetRegressor,
+    OneVsRestClassifier,
+    OneVsOneClassifier,
+    OutputCodeClassifier,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+    ClassifierChain,
+    RegressorChain,
+)
+# They number the classes 0..k-1 before their members see them.
+_NUMBERS_LABELS = (VotingClassifier, BaggingClassifier)
+
+
+def consumed_keywords(estimator, method: str, keywords=DOMAIN_KEYWORDS) -> set[str]:
+    """Return those of `keywords` that `estimator` or one of its steps asks for in `method`."""
+    with config_context(enable_metadata_routing=True):
+        try:
+            return set(get_routing_for_object(estimator).consumes(method, keywords))
+        except NotImplementedError:  # a meta-estimator without metadata routing
+            return set()
+
+
+def _is_router(estimator) -> bool:
+    try:
+        return isinstance(get_routing_for_object(estimator), MetadataRouter)
+    except NotImplementedError:
+        return False
+
+
+def _estimators_in(value) -> Iterator:
+    """Yield the estimators in a parameter value: itself, or those in its containers."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _estimators_in(entry)
+    elif hasattr(value, "fit") and not isinstance(value, type):
+        yield value
+
+
+def _children(estimator) -> Iterator:
+    """Yield the estimators to which `estimator` routes metadata (candidates of a grid included).
+
+    A reweighter is no router: it fits what it holds by itself, with routing off.
+    """
+    if _is_router(estimator):
+        yield from _estimators_in(list(estimator.get_params(deep=False).values()))
+
+
+def _routed_parts(estimator) -> Iterator:
+    yield estimator
+    for child in _children(estimator):
+        yield from _routed_parts(child)
+
+
+def name_steps(estimator) -> str:
+    """Describe an estimator by the class names of its steps, for messages."""
+    if isinstance(estimator, Pipeline):
+        return ", ".join(name_steps(step) for _, step in estimator.steps)
+    return estimator if isinstance(estimator, str) else type(estimator).__name__
+
+
+def fit_with_target(
+    estimator, X, y, *, X_target, y_target=None, sample_weight=None, method: str = "fit"
+):
+    """Fit a clone of `estimator` on source rows, with target rows for the steps that ask for them.
+
+    Metadata routing is on only in here, and every request is set on the clone.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It asks for ``X_target`` (see :func:`consumed_keywords`).
+    X, y : source rows and labels
+    X_target, y_target : target rows and what is known of their labels
+    sample_weight : array-like of shape (n_samples,), optional
+        Weights of the source rows, for the steps that ask for ``X_target`` and the last one.
+    method : {"fit", "fit_transform"}
+
+    Returns
+    -------
+    estimator : the fitted clone
+    result : what `method` returned
+    """
+    consumed = consumed_keywords(estimator, method)
+    keywords = {"X_target": (X_target,)}
+    if y_target is not None and "y_target" in consumed:
+        keywords["y_target"] = (y_target,)
+    keywords = {name: value for name, value in keywords.items() if name in consumed}
+    with config_context(enable_metadata_routing=True):
+        estimator = clone(estimator)
+        for part in _routed_parts(estimator):
+            _check_passes_keywords_on(part, method, y, X_target, keywords)
+            if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
+                part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
+        if sample_weight is not None:
+            _request_weights(estimator, is_last=True)
+            keywords["sample_weight"] = sample_weight
+        return estimator, getattr(estimator, method)(X, y, **keywords)
+
+
+def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
+    """Refuse a meta-estimator that would hand on the keywords, or the labels, wrongly."""
+    if not _is_router(part):
+        return
+    name = type(part).__name__
+    if isinstance(part, StackingClassifier | StackingRegressor) and consumed_keywords(part, method):
+        raise TypeError(
+            f"{name} hands X_target to its final estimator as well, which cannot take it. "
+            "Put WithTarget or WithSource around each of its members instead."
+        )
+    if "y_target" not in keywords or not consumed_keywords(part, method, ["y_target"]):
+        return
+    if isinstance(part, _RECODES_LABELS):
+        raise TypeError(
+            f"{name} changes y before its members see it, but not y_target. Put WithTarget or "
+            f"WithSource inside {name}, or leave the target labels out (use_y=False)."
+        )
+    if isinstance(part, _NUMBERS_LABELS):
+        _, labels = known_labels(keywords["y_target"][0], X_target)
+        if not is_numbered(y) or not np.isin(labels, np.unique(y)).all():
+            raise ValueError(
+                f"{name} numbers the classes 0..k-1 before its members see them, but not those of "
+                "y_target. Encode the labels of both domains by one LabelEncoder first."
+            )
+
+
+def is_numbered(y) -> bool:
+    """Tell whether the distinct labels of `y` are exactly the integers 0..k-1."""
+    y = np.asarray(y)
+    if y.ndim != 1 or y.dtype.kind not in "iuf" or not len(y):
+        return False
+    return np.array_equal(labels := np.unique(y), np.arange(len(labels)))
+
+
+def _request_weights(estimator, *, is_last: bool) -> None:
+    """Let the steps that use the target, and the last one, receive ``sample_weight``.
+
+    Requests that the user has set stay as they are.
+    """
+    uses_target = bool(consumed_keywords(estimator, "fit", ["X_target"]))
+    if _takes(estimator, "fit", "sample_weight"):
+        _request_unless_set(estimator, "fit", is_last or uses_target)
+    if _is_router(estimator):
+        if hasattr(estimator, "scoring"):
+            estimator.scoring = _without_weights(estimator.scoring)
+    elif _takes(estimator, "score", "sample_weight"):
+        _request_unless_set(estimator, "score", False)
+    for child in _children(estimator):
+        last = child is estimator.steps[-1][1] if isinstance(estimator, Pipeline) else True
+        _request_weights(child, is_last=is_last and last)
+
+
+def _request_unless_set(consumer, method: str, wanted: bool) -> None:
+    with suppress(NotImplementedError, AttributeError):
+        request = getattr(consumer._get_metadata_request(), method)
+        if request.requests.get("sample_weight") is None:
+            getattr(consumer, f"set_{method}_request")(sample_weight=wanted)
+
+
+def _without_weights(scoring):
+    """Let scorers decline weights, as a search does when metadata routing is off."""
+    if isinstance(scoring, str):
+        if scoring not in get_scorer_names():  # for scikit-learn to refuse, or to resolve
+            return scoring
+        scoring = get_scorer(scoring)
+    elif isinstance(scoring, list | tuple | set):
+        scoring = {name: name for name in scoring}
+    if isinstance(scoring, dict):
+        return {name: _without_weights(scorer) for name, scorer in scoring.items()}
+    if scoring is not None:
+        _request_unless_set(scoring, "score", False)
+    return scoring
+
+
+def _takes(estimator, method: str, parameter: str) -> bool:
+    function = getattr(estimator, method, None)
+    return function is not None and parameter in signature(function).parameters
+
+
+def weight_keyword(estimator) -> str | None:
+    """Return the keyword by which ``estimator.fit`` takes row weights, or None if it takes none.
+
+    For a pipeline, inside a search or not, it is that of the last step:
+    ``logisticregression__sample_weight``.
+    """
+    prefix = ""
+    while True:
+        if isinstance(estimator, Pipeline):
+            name, estimator = estimator.steps[-1]
+            prefix += f"{name}__"
+        elif isinstance(estimator, BaseSearchCV):
+            estimator = estimator.estimator
+        elif isinstance(estimator, TransformedTargetRegressor) and estimator.regressor is not None:
+            estimator = estimator.regressor
+        else:
+            break
+    return f"{prefix}sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+
+def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
+    """Fit `estimator` with row weights for its last step, whatever the routing mode is.
+
+    An estimator that takes no weights gets integer weights as repeated rows.
+    """
+    fit = getattr(estimator, method)
+    if sample_weight is None:
+        return fit(X, y)
+    keyword = weight_keyword(estimator)
+    if keyword is None:
+        rows = _repeat(estimator, sample_weight)
+        return fit(_safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows))
+    with config_context(enable_metadata_routing=False):
+        return fit(X, y, **{keyword: sample_weight})
+
+
+def _repeat(estimator, sample_weight) -> np.ndarray:
+    weights = np.asarray(sample_weight, dtype=float)
+    if (weights < 0).any() or (weights != np.floor(weights)).any():
+        raise TypeError(no_weights_message(estimator))
+    return np.repeat(np.arange(len(weights)), weights.astype(int))
+
+
+def no_weights_message(estimator) -> str:
+    """Say that `estimator` takes no weights, and what to do."""
+    return (
+        f"The estimator {name_steps(estimator)} does not support sample_weight in fit. Use one "
+        "that does, such as LogisticRegression, Ridge, SVC or a tree ensemble."
+    )

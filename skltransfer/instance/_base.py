@@ -1,0 +1,126 @@
+"""What all reweighters share: weigh the source rows, then fit with the weights."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABCMeta, abstractmethod
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_consistent_length,
+)
+
+from skltransfer.domains._data import (
+    DomainDataWarning,
+    check_no_missing_labels,
+    check_not_empty,
+    check_same_width,
+    concatenate_rows,
+    known_labels,
+    unwrap,
+)
+from skltransfer.domains._delegation import DelegatingMixin
+from skltransfer.domains._routing import fit_weighted
+
+
+class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
+    """Weigh source rows by the target, and fit any estimator that takes weights with them.
+
+    A subclass says how rows are weighed in `_weigh`.
+    """
+
+    __metadata_request__fit = {"X_target": True, "y_target": True}
+
+    def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
+        """Weigh the source rows and fit the estimator with the weights.
+
+        Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum loss(f(x_t), y_t)`` over the source rows
+        and those target rows whose label is known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Source labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the source rows, at least 0: a row of weight 2 counts as two equal rows.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows. Without them the estimator is fitted unadapted, with a
+            :class:`~skltransfer.DomainDataWarning`.
+        y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), \
+                default=None
+            What is known of the target's labels; ``NaN`` (or ``None`` or ``pandas.NA`` in
+            arrays of objects) marks a missing one. Rows with a label join the fit with weight 1.
+
+        Returns
+        -------
+        self : estimator
+        """
+        X_target, y_target = unwrap(X_target), unwrap(y_target)
+        if not sparse.issparse(y):
+            check_no_missing_labels(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        if X_target is None:
+            self._warn_without_target(y_target)
+        else:
+            check_not_empty(X_target, "X_target")
+            check_same_width(X_target, X, "X_target")
+        self.sample_weight_ = self._weigh(X, sample_weight, X_target)
+        if self.estimator is None:
+            return self
+        if X_target is None:
+            estimator = fit_weighted(clone(self.estimator), X, y, sample_weight)
+        else:
+            estimator = self._fit_on_both(X, y, sample_weight, X_target, y_target)
+        self._adopt(estimator)
+        return self
+
+    @abstractmethod
+    def _weigh(self, X, sample_weight, X_target) -> np.ndarray:
+        """Return the weights of the source rows, shape (n_samples,).
+
+        Without `X_target` (None) they are `sample_weight`, or 1.
+        """
+
+    def _fit_on_both(self, X, y, sample_weight, X_target, y_target):
+        check_consistent_length(X, y)
+        weights = self._weights_of_fit(sample_weight)
+        known, labels = known_labels(y_target, X_target, y)
+        if known.any():
+            X = concatenate_rows(X, _safe_indexing(X_target, np.flatnonzero(known)))
+            y = np.concatenate([np.asarray(y), labels])
+            if weights is not None:
+                weights = np.concatenate([weights, np.ones(known.sum())])
+        return fit_weighted(clone(self.estimator), X, y, weights)
+
+    def _weights_of_fit(self, sample_weight):
+        """Return the weights that the estimator is fitted with, None for all one."""
+        return self.sample_weight_
+
+    def _warn_without_target(self, y_target) -> None:
+        name = type(self).__name__
+        if y_target is not None:
+            raise ValueError("y_target was given without X_target. Pass the target's rows too.")
+        warnings.warn(
+            f"{name} was given no X_target and is fitted without adaptation. Pass X_target=... to "
+            f"fit, or put WithTarget or WithSource, with data, around {name} or its pipeline.",
+            DomainDataWarning,
+            stacklevel=3,
+        )
+
+
+def unit_weights(X, sample_weight) -> np.ndarray:
+    """Return `sample_weight`, or one per row of `X`."""
+    return np.ones(_num_samples(X)) if sample_weight is None else sample_weight
+
+
+def effective_sample_size(weights: np.ndarray) -> float:
+    """Return ``(sum w)^2 / sum w^2`` (Kish): how many equal rows the weighted ones are worth."""
+    return float(weights.sum() ** 2 / (weights**2).sum())

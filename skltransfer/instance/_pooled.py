@@ -1,0 +1,91 @@
+"""The baseline of the family: source and labelled target rows in one pool."""
+
+from __future__ import annotations
+
+import warnings
+
+from skltransfer.domains._data import DomainDataWarning, missing_labels, unwrap
+from skltransfer.instance._base import BaseReweighter, unit_weights
+
+
+class PooledEstimator(BaseReweighter):
+    """Fit an estimator on source rows and labelled target rows together, all of weight one.
+
+    The baseline for every reweighter, and often hard to beat. What a target row without a label
+    holds is not used.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any classifier or regressor. It is cloned before it is fitted.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted clone.
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weights of the source rows: the `sample_weight` given to `fit`, or ones.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, for a classifier.
+    n_features_in_ : int
+        Number of columns of ``X``, where the estimator has it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names of ``X``, where all are strings.
+
+    See Also
+    --------
+    KMMReweighter : Weights the source rows so that they resemble the target's.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skltransfer import PooledEstimator
+    >>> model = PooledEstimator(LogisticRegression())
+    >>> model = model.fit([[0.0], [1.0]], [0, 1], X_target=[[2.0], [5.0]], y_target=[0, 1])
+    >>> model.predict([[1.0], [4.0]])
+    array([0, 1])
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
+        """Fit the estimator on source rows and labelled target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Source labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the source rows; a target row weighs 1.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows.
+        y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), \
+                default=None
+            What is known of their labels; ``NaN`` (or ``None`` or ``pandas.NA`` in arrays of
+            objects) marks a missing one. If none is known, the estimator is fitted on the source
+            alone, with a :class:`~skltransfer.DomainDataWarning`.
+
+        Returns
+        -------
+        self : PooledEstimator
+        """
+        if X_target is not None:
+            labels = unwrap(y_target)
+            if labels is None or missing_labels(labels).all():
+                warnings.warn(
+                    "PooledEstimator was given no label of a target row and is fitted on the "
+                    "source alone. Pass y_target=... with at least one known label.",
+                    DomainDataWarning,
+                    stacklevel=2,
+                )
+        return super().fit(X, y, sample_weight, X_target=X_target, y_target=y_target)
+
+    def _weigh(self, X, sample_weight, X_target):
+        return unit_weights(X, sample_weight)
+
+    def _weights_of_fit(self, sample_weight):
+        # All-one weights are left out, so that any estimator will do.
+        return sample_weight

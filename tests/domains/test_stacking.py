@@ -1,0 +1,111 @@
+"""stack_domains and split_domains: to and from the convention of other packages."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from skltransfer import split_domains, stack_domains
+
+
+@pytest.mark.parametrize(
+    ("y", "y_target"),
+    [
+        ([0, 1, 1], [1, 0]),
+        ([0, 1, 1], [np.nan, 0]),
+        ([0.5, 1.5, 2.5], [np.nan, np.nan]),
+        (["a", "b", "a"], ["b", None]),
+        ([0, 1, 1], None),
+    ],
+)
+def test_round_trip(y, y_target):
+    X, X_target = np.arange(6.0).reshape(3, 2), np.arange(4.0).reshape(2, 2) + 10
+    stacked, labels, sample_domain = stack_domains(X, y, X_target=X_target, y_target=y_target)
+    np.testing.assert_array_equal(sample_domain, [1, 1, 1, -2, -2])
+    X_again, y_again, X_target_again, y_target_again = split_domains(
+        stacked, labels, sample_domain=sample_domain
+    )
+    np.testing.assert_array_equal(X_again, X)
+    np.testing.assert_array_equal(X_target_again, X_target)
+    assert y_again.tolist() == list(y)
+    expected = [np.nan, np.nan] if y_target is None else y_target
+    assert all(a == b or (a != a and b != b) for a, b in zip(y_target_again, expected, strict=True))
+
+
+def test_complete_labels_keep_their_type():
+    _, labels, _ = stack_domains([[0], [1]], [0, 1], X_target=[[2]], y_target=[1.0])
+    assert labels.tolist() == [0, 1, 1]
+    _, labels, _ = stack_domains([[0], [1]], ["a", "b"], X_target=[[2]], y_target=["b"])
+    assert labels.dtype.kind == "U"
+
+
+def test_masks_of_other_packages():
+    X, y, sample_domain = stack_domains([[0], [1]], [0, 1], X_target=[[2], [3]], missing_label=-1)
+    np.testing.assert_array_equal(y, [0, 1, -1, -1])
+    _, y_source, _, y_target = split_domains(X, y, sample_domain=sample_domain, missing_label=-1)
+    np.testing.assert_array_equal(y_source, [0, 1])
+    assert np.isnan(y_target).all()
+    # -1 is an ordinary label unless it is named
+    assert split_domains(X, y, sample_domain=sample_domain)[3].tolist() == [-1, -1]
+    strings = np.array(["a", "b", "?", "a"])
+    assert split_domains(X, strings, sample_domain=sample_domain, missing_label="?")[
+        3
+    ].tolist() == [
+        None,
+        "a",
+    ]
+
+
+def test_several_domains_and_any_order():
+    sample_domain = [2, -4, 1, -3, 2]
+    X, y, X_target, y_target = split_domains(
+        np.arange(5)[:, None], list("abcde"), sample_domain=sample_domain
+    )
+    assert X.ravel().tolist() == [0, 2, 4]
+    assert X_target.ravel().tolist() == [1, 3]
+    assert (y.tolist(), y_target.tolist()) == (["a", "c", "e"], ["b", "d"])
+
+
+def test_containers():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    for library in (pandas, polars):
+        X = library.DataFrame({"a": [0.0, 1.0], "b": [2.0, 3.0]})
+        X_target = library.DataFrame({"b": [9.0], "a": [8.0]})
+        stacked, y, sample_domain = stack_domains(X, X_target=X_target)
+        assert y is None
+        assert stacked["a"].to_list() == [0.0, 1.0, 8.0]
+        assert split_domains(stacked, sample_domain=sample_domain)[2]["b"].to_list() == [9.0]
+    stacked, _, _ = stack_domains(sparse.eye(2, format="csr"), X_target=sparse.eye(2, format="csr"))
+    np.testing.assert_array_equal(stacked.toarray(), np.vstack([np.eye(2), np.eye(2)]))
+    stacked, _, _ = stack_domains(["one.png", "two.png"], X_target=["three.png"])
+    assert stacked == ["one.png", "two.png", "three.png"]
+
+
+def test_arguments_are_not_changed():
+    y = np.array([0, 1])
+    y.flags.writeable = False
+    y_target = np.array([1.0, np.nan])
+    y_target.flags.writeable = False
+    stack_domains([[0], [1]], y, X_target=[[2], [3]], y_target=y_target, missing_label=-1)
+    split_domains([[0], [1]], y, sample_domain=[1, -1], missing_label=1)
+    assert y.tolist() == [0, 1]
+    assert np.isnan(y_target[1])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stack_domains([[0.0]], X_target=np.empty((0, 1))), "X_target has 0 rows"),
+        (lambda: stack_domains(np.eye(2), X_target=np.eye(3)), "X_target has 3 features.*2"),
+        (lambda: stack_domains([[0]], [0, 1], X_target=[[1]]), "y has 2 entries.*1 rows"),
+        (lambda: stack_domains([[0]], [[0, 1]], X_target=[[1]]), "y has 2 dimensions"),
+        (lambda: split_domains([[0], [1]], sample_domain=[1, 0]), "neither source nor target"),
+        (lambda: split_domains([[0], [1]], sample_domain=[1, 1]), r"no negative \(target\) number"),
+        (
+            lambda: split_domains([[0], [1]], sample_domain=[1]),
+            "sample_domain has 1 entries.*2 rows",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

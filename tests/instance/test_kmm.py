@@ -1,0 +1,320 @@
+"""KMMReweighter: the weights, the weighted fit, and what it refuses."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skltransfer import DomainDataWarning, KMMReweighter, PooledEstimator
+
+
+@pytest.fixture(scope="module")
+def domains():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(120, 3)), rng.normal([0.8, 0, 0], 0.7, size=(80, 3))
+    y, y_target = ((Z**2)[:, 0] - Z[:, 1] for Z in (X, X_target))
+    return X, y, X_target, y_target
+
+
+# --- the weights -----------------------------------------------------------------------
+
+
+def test_weights_move_the_source_mean_to_the_target(domains):
+    """Fails if the weights are constant."""
+    X, _, X_target, _ = domains
+    kmm = KMMReweighter().fit(X, X_target=X_target)
+    before = np.linalg.norm(X.mean(axis=0) - X_target.mean(axis=0))
+    after = np.linalg.norm(
+        np.average(X, axis=0, weights=kmm.sample_weight_) - X_target.mean(axis=0)
+    )
+    assert after < before / 10
+    assert kmm.sample_weight_.std() > 0.5
+    assert kmm.dual_gap_ <= 1e-6
+    assert kmm.effective_sample_size_ < 0.8 * len(X)
+
+
+def test_weights_equal_those_of_the_quadratic_programme(domains):
+    """A brute-force projected gradient method, run to the end, gives the same weights."""
+    X, _, X_target, _ = domains
+    kmm = KMMReweighter(gamma=0.5, max_weight=4, sum_tolerance=0.05, tol=1e-10)
+    weights = kmm.fit(X, X_target=X_target).sample_weight_
+    squared = ((X[:, None] - np.vstack([X, X_target])[None]) ** 2).sum(axis=2)
+    K = np.exp(-0.5 * squared)
+    K, kappa = K[:, : len(X)], len(X) * K[:, len(X) :].mean(axis=1)
+
+    def projected(b):
+        low, high = b.min() - 4, b.max()
+        for _ in range(200):  # bisection on the multiplier of the sum
+            middle = (low + high) / 2
+            low, high = (
+                (middle, high)
+                if np.clip(b - middle, 0, 4).sum() > np.clip(total, 114, 126)
+                else (low, middle)
+            )
+        return np.clip(b - low, 0, 4)
+
+    b, step = np.ones(len(X)), 1 / np.linalg.eigvalsh(K)[-1]
+    for _ in range(20000):
+        b = b - step * (K @ b - kappa)
+        total = np.clip(b, 0, 4).sum()
+        b = np.clip(b, 0, 4) if 114 <= total <= 126 else projected(b)
+    np.testing.assert_allclose(weights, b, atol=2e-2)
+    assert kmm.objective_ == pytest.approx(0.5 * b @ K @ b - kappa @ b, rel=1e-7)
+
+
+def test_constraints_hold_where_they_bind(domains):
+    X, _, X_target, _ = domains
+    weights = (
+        KMMReweighter(max_weight=2, sum_tolerance=0.01).fit(X, X_target=X_target).sample_weight_
+    )
+    assert weights.max() == pytest.approx(2, abs=1e-8)
+    assert abs(weights.sum() / len(X) - 1) <= 0.01 + 1e-8
+
+
+def test_row_order_is_irrelevant(domains):
+    X, _, X_target, _ = domains
+    rng = np.random.default_rng(3)
+    order, target_order = rng.permutation(len(X)), rng.permutation(len(X_target))
+    for kernel in ("rbf", "linear"):  # the linear programme has many solutions
+        first = KMMReweighter(kernel=kernel).fit(X, X_target=X_target).sample_weight_
+        second = KMMReweighter(kernel=kernel).fit(X[order], X_target=X_target[target_order])
+        np.testing.assert_array_equal(first[order], second.sample_weight_)
+
+
+def test_equal_domains_need_no_weights(domains):
+    X = domains[0]
+    np.testing.assert_allclose(KMMReweighter().fit(X, X_target=X).sample_weight_, 1, atol=1e-2)
+
+
+def test_a_weight_of_two_is_a_repeated_row(domains):
+    X, _, X_target, _ = domains
+    counts = np.arange(len(X)) % 3
+    weighted = KMMReweighter(max_weight=3).fit(X, sample_weight=counts, X_target=X_target)
+    repeated = KMMReweighter(max_weight=3).fit(np.repeat(X, counts, axis=0), X_target=X_target)
+    rows = np.repeat(np.arange(len(X)), counts)
+    np.testing.assert_allclose(
+        weighted.sample_weight_,
+        np.bincount(rows, weights=repeated.sample_weight_, minlength=len(X)),
+        atol=1e-9,
+    )
+    assert (weighted.sample_weight_[counts == 0] == 0).all()
+
+
+def test_equal_rows_get_equal_weights(domains):
+    X, _, X_target, _ = domains
+    weights = KMMReweighter().fit(np.vstack([X, X[:20]]), X_target=X_target).sample_weight_
+    np.testing.assert_array_equal(weights[:20], weights[len(X) :])
+
+
+def test_the_linear_kernel_matches_means_exactly(domains):
+    X, _, X_target, _ = domains
+    weights = (
+        KMMReweighter(kernel="linear", sum_tolerance=0.0).fit(X, X_target=X_target).sample_weight_
+    )
+    np.testing.assert_allclose(
+        np.average(X, axis=0, weights=weights), X_target.mean(axis=0), atol=1e-4
+    )
+
+
+def test_one_row_and_one_column():
+    assert KMMReweighter().fit([[1.0]], X_target=[[2.0]]).sample_weight_.shape == (1,)
+    same = KMMReweighter().fit(np.ones((5, 1)), X_target=np.ones((3, 1)))
+    np.testing.assert_allclose(same.sample_weight_, 1, atol=1e-6)
+
+
+# --- the weighted fit ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", [Ridge(), make_pipeline(StandardScaler(), Ridge())])
+def test_the_estimator_is_fitted_with_the_weights(domains, inner):
+    X, y, X_target, _ = domains
+    model = KMMReweighter(inner).fit(X, y, X_target=X_target)
+    key = "sample_weight" if isinstance(inner, Ridge) else "ridge__sample_weight"
+    expected = inner.fit(X, y, **{key: model.sample_weight_})
+    np.testing.assert_array_equal(model.predict(X_target), expected.predict(X_target))
+
+
+def test_known_target_labels_join_with_weight_one(domains):
+    X, y, X_target, y_target = domains
+    partial = np.where(np.arange(len(y_target)) % 4 == 0, y_target, np.nan)
+    known = ~np.isnan(partial)
+    model = KMMReweighter(Ridge()).fit(X, y, X_target=X_target, y_target=partial)
+    expected = Ridge().fit(
+        np.vstack([X, X_target[known]]),
+        np.concatenate([y, y_target[known]]),
+        sample_weight=np.concatenate([model.sample_weight_, np.ones(known.sum())]),
+    )
+    np.testing.assert_array_equal(model.estimator_.coef_, expected.coef_)
+    assert model.sample_weight_.shape == (len(X),)
+
+
+def test_a_label_that_the_source_lacks_becomes_a_class(domains):
+    X, y, X_target, _ = domains
+    names = np.where(y > 0, "high", "low")
+    model = KMMReweighter(LogisticRegression()).fit(
+        X, names, X_target=X_target, y_target=np.array(["new"] + [None] * 79, dtype=object)
+    )
+    assert list(model.classes_) == ["high", "low", "new"]
+
+
+def test_several_outputs(domains):
+    X, y, X_target, y_target = domains
+    both, both_target = np.column_stack([y, -y]), np.column_stack([y_target, -y_target])
+    both_target[::2, 1] = np.nan  # a row with a missing output is a row without a label
+    model = KMMReweighter(Ridge()).fit(X, both, X_target=X_target, y_target=both_target)
+    expected = Ridge().fit(
+        np.vstack([X, X_target[1::2]]),
+        np.vstack([both, both_target[1::2]]),
+        sample_weight=np.concatenate([model.sample_weight_, np.ones(40)]),
+    )
+    np.testing.assert_allclose(model.predict(X_target), expected.predict(X_target))
+
+
+def test_weighting_helps_a_misspecified_model(domains):
+    """A straight line fits the target's part of a parabola only if it is told where to look."""
+    X, y, X_target, y_target = domains
+    plain = Ridge().fit(X, y).score(X_target, y_target)
+    weighted = KMMReweighter(Ridge()).fit(X, y, X_target=X_target).score(X_target, y_target)
+    assert weighted > plain + 0.2
+
+
+def test_source_weights_multiply(domains):
+    X, y, X_target, _ = domains
+    weights = np.linspace(0.5, 2, len(X))
+    model = KMMReweighter(Ridge()).fit(X, y, weights, X_target=X_target)
+    ratio = model.sample_weight_ / weights
+    assert ratio.max() <= 1000
+    expected = Ridge().fit(X, y, sample_weight=model.sample_weight_)
+    np.testing.assert_array_equal(model.estimator_.coef_, expected.coef_)
+
+
+def test_nothing_given_is_changed(domains):
+    arrays = [array.copy() for array in domains]
+    for array in arrays:
+        array.flags.writeable = False
+    X, y, X_target, y_target = arrays
+    inner = Ridge()
+    KMMReweighter(inner).fit(X, y, np.ones(len(X)), X_target=X_target, y_target=y_target)
+    assert not hasattr(inner, "coef_")
+
+
+# --- refusals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"kernel": "gauss"}, "kernel='gauss' is not one of rbf"),
+        ({"gamma": -1}, "gamma=-1 is neither 'scale' nor"),
+        ({"gamma": "median"}, "gamma='median' is neither"),
+        ({"max_weight": 0.5}, "max_weight=0.5 has to be a number of at least 1"),
+        ({"sum_tolerance": -0.1}, "sum_tolerance=-0.1"),
+        ({"tol": 0}, "tol=0"),
+        ({"max_iter": 1.5}, "max_iter=1.5"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name(domains, parameters, message):
+    X, _, X_target, _ = domains
+    with pytest.raises(ValueError, match=message):
+        KMMReweighter(**parameters).fit(X, X_target=X_target)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"X_target": np.ones((4, 2))}, "X_target has 2 features.*3.*WithTarget"),
+        ({"X_target": np.ones((0, 3))}, "X_target has 0 rows"),
+        ({"X_target": np.full((4, 3), np.nan)}, "Input X_target contains NaN"),
+        ({"X_target": np.ones((4, 3)), "y_target": [1.0]}, "y_target has 1 entries.*4 rows"),
+        ({"y_target": [1.0]}, "y_target was given without X_target"),
+        ({"X_target": np.ones((2, 3)), "y_target": ["a", "b"]}, "Write the labels of both domains"),
+        ({"X_target": np.ones((2, 3)), "y_target": np.ones((2, 2))}, "labels of the same form"),
+        ({"sample_weight": -np.ones(120), "X_target": np.ones((2, 3))}, "[Nn]egative"),
+    ],
+)
+def test_bad_data_is_refused_by_name(domains, data, message):
+    X, y, _, _ = domains
+    with pytest.raises(ValueError, match=message):
+        KMMReweighter(Ridge()).fit(X, y, **data)
+
+
+def test_missing_source_labels_are_refused(domains):
+    X, y, X_target, _ = domains
+    with pytest.raises(ValueError, match="Input y contains NaN.*only y_target may"):
+        KMMReweighter(Ridge()).fit(X, np.where(y > 1, np.nan, y), X_target=X_target)
+
+
+def test_an_estimator_without_weights_is_refused(domains):
+    X, y, X_target, _ = domains
+    for inner in (KNeighborsClassifier(), make_pipeline(StandardScaler(), KNeighborsClassifier())):
+        with pytest.raises(TypeError, match="KNeighborsClassifier does not support sample_weight"):
+            KMMReweighter(inner).fit(X, y > 0, X_target=X_target)
+
+
+def test_a_gap_above_the_tolerance_warns(domains):
+    X, _, X_target, _ = domains
+    with pytest.warns(ConvergenceWarning, match="certified to a relative gap of"):
+        KMMReweighter(max_iter=1, tol=1e-12).fit(X, X_target=X_target)
+
+
+def test_a_kernel_that_overflows_is_refused():
+    rows = np.array([[1e200], [1.0]])
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match="kernel of these rows is not finite. Scale"),
+    ):
+        KMMReweighter(kernel="linear").fit(rows, X_target=rows)
+
+
+def test_without_a_target_it_warns_and_fits_the_base(domains):
+    X, y, _, _ = domains
+    with pytest.warns(DomainDataWarning, match="KMMReweighter was given no X_target") as caught:
+        model = KMMReweighter(Ridge()).fit(X, y)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    np.testing.assert_array_equal(model.estimator_.coef_, Ridge().fit(X, y).coef_)
+    np.testing.assert_array_equal(model.sample_weight_, 1)
+
+
+def test_the_estimator_alone_predicts(domains):
+    X, y, X_target, _ = domains
+    weights_only = KMMReweighter().fit(X, X_target=X_target)
+    assert not hasattr(weights_only, "predict")
+    assert not hasattr(KMMReweighter(Ridge()), "predict_proba")
+    assert hasattr(KMMReweighter(LogisticRegression()), "predict_proba")
+
+
+# --- the pool --------------------------------------------------------------------------
+
+
+def test_the_pool_is_the_sum_of_both_losses(domains):
+    X, y, X_target, y_target = domains
+    model = PooledEstimator(Ridge()).fit(X, y, X_target=X_target, y_target=y_target)
+    expected = Ridge().fit(np.vstack([X, X_target]), np.concatenate([y, y_target]))
+    np.testing.assert_array_equal(model.estimator_.coef_, expected.coef_)
+    weights = np.linspace(0, 2, len(X))
+    weighted = PooledEstimator(Ridge()).fit(X, y, weights, X_target=X_target, y_target=y_target)
+    expected = Ridge().fit(
+        np.vstack([X, X_target]),
+        np.concatenate([y, y_target]),
+        sample_weight=np.concatenate([weights, np.ones(len(X_target))]),
+    )
+    np.testing.assert_array_equal(weighted.estimator_.coef_, expected.coef_)
+
+
+def test_the_pool_takes_estimators_without_weights(domains):
+    X, y, X_target, y_target = domains
+    model = PooledEstimator(KNeighborsClassifier(1))
+    model.fit(X, y > 0, X_target=X_target, y_target=y_target > 0)
+    assert model.score(X_target, y_target > 0) == 1.0
+
+
+def test_the_pool_without_target_labels_warns(domains):
+    X, y, X_target, y_target = domains
+    for labels in (None, np.full(len(y_target), np.nan)):
+        with pytest.warns(DomainDataWarning, match="no label of a target row"):
+            model = PooledEstimator(Ridge()).fit(X, y, X_target=X_target, y_target=labels)
+        np.testing.assert_array_equal(model.estimator_.coef_, Ridge().fit(X, y).coef_)

@@ -1,0 +1,57 @@
+"""scikit-learn's own checks over every public estimator: no skip, no expected failure."""
+
+import inspect
+
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import skltransfer
+from skltransfer import DomainDataWarning, KMMReweighter, PooledEstimator, WithSource, WithTarget
+from tests.doubles import MeanAligner
+
+
+def expand():
+    """Return a step without statistics: behind it a weight of two is a repeated row."""
+    return PolynomialFeatures(2, include_bias=False)
+
+
+ESTIMATORS = [
+    KMMReweighter(),
+    KMMReweighter(LogisticRegression()),
+    KMMReweighter(Ridge(), max_weight=10, sum_tolerance=0.1),
+    PooledEstimator(LogisticRegression()),
+    PooledEstimator(Ridge()),
+    WithTarget(KMMReweighter(LogisticRegression())),
+    WithTarget(make_pipeline(expand(), KMMReweighter(LogisticRegression(max_iter=1000)))),
+    WithTarget(make_pipeline(expand(), KMMReweighter(Ridge()))),
+    WithTarget(make_pipeline(MeanAligner(), Ridge())),
+    WithSource(KMMReweighter(Ridge())),
+    WithSource(make_pipeline(StandardScaler(), KMMReweighter(LogisticRegression()))),
+    WithSource(make_pipeline(StandardScaler(), MeanAligner())),
+    WithSource(make_pipeline(StandardScaler(), LogisticRegression())),
+]
+
+
+# The checks know nothing of a second domain, so that every fit is the unadapted one and says so.
+# scikit-learn's checks are not written for warnings that are errors.
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_every_public_estimator_is_checked():
+    public = {
+        name
+        for name in skltransfer.__all__
+        if inspect.isclass(value := getattr(skltransfer, name)) and issubclass(value, BaseEstimator)
+    }
+    assert public == {type(estimator).__name__ for estimator in ESTIMATORS}
+
+
+def test_warning_is_a_user_warning():
+    assert issubclass(DomainDataWarning, UserWarning)
