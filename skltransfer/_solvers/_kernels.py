@@ -55,8 +55,13 @@ def kernel_mean(X: np.ndarray, T: np.ndarray, kernel: str, gamma: float) -> np.n
     return total / len(T)
 
 
-def scale_gamma(*domains: np.ndarray) -> float:
-    """Return ``1 / (n_features * variance)`` of the stacked rows, as in scikit-learn's SVC."""
-    rows = np.concatenate(domains)
-    variance = rows.var()
-    return 1.0 / (rows.shape[1] * variance) if variance > 0 else 1.0
+def scale_gamma(X: np.ndarray, counts: np.ndarray, T: np.ndarray) -> float:
+    """Return ``1 / (n_features * variance)`` of the stacked rows, as in scikit-learn's SVC.
+
+    A row of `X` counts as often as `counts` says.
+    """
+    rows = np.concatenate([X, T])
+    weights = np.concatenate([counts, np.ones(len(T))])
+    mean = np.average(rows.mean(axis=1), weights=weights)
+    variance = np.average(((rows - mean) ** 2).mean(axis=1), weights=weights)
+    return float(1 / (rows.shape[1] * variance)) if variance > 0 else 1.0

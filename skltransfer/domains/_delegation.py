@@ -15,7 +15,7 @@ def estimator_has(method: str):
     """Return a check for ``available_if``: the held estimator has `method`."""
 
     def check(self):
-        getattr(getattr(self, "estimator_", None) or self.estimator, method)
+        getattr(getattr(self, "estimator_", self.estimator), method)
         return True
 
     return check
@@ -33,11 +33,16 @@ class DelegatingMixin(MetaEstimatorMixin):
 
     def _adopt(self, estimator) -> None:
         """Take `estimator` as the fitted one, with what it learned about the form of the data."""
+        self._forget()
         self.estimator_ = estimator
         for name in self._adopted_attributes:
-            self.__dict__.pop(name, None)
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit has taken over."""
+        for name in ("estimator_", *self._adopted_attributes):
+            self.__dict__.pop(name, None)
 
     def __sklearn_tags__(self):
         if self.estimator is None or isinstance(self.estimator, str):

@@ -99,7 +99,7 @@ class WithTarget(_HoldsDomain):
         The classes, for a classifier.
     n_features_in_ : int
         Number of columns of ``X``, where the estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names of ``X``, where all are strings.
 
     See Also
@@ -259,7 +259,7 @@ class WithSource(_HoldsDomain):
         The classes, for a classifier.
     n_features_in_ : int
         Number of columns of ``X``, where the estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names of ``X_source``, where all are strings.
 
     See Also

@@ -74,6 +74,7 @@ class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
             check_same_width(X_target, X, "X_target")
         self.sample_weight_ = self._weigh(X, sample_weight, X_target)
         if self.estimator is None:
+            self._forget()
             return self
         if X_target is None:
             estimator = fit_weighted(clone(self.estimator), X, y, sample_weight)

@@ -71,7 +71,7 @@ class KMMReweighter(BaseReweighter):
         The classes, where `estimator` is a classifier.
     n_features_in_ : int
         Number of columns of ``X``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names of ``X``, where all are strings.
 
     Warns
@@ -166,7 +166,7 @@ class KMMReweighter(BaseReweighter):
         distinct, group = _distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
         solution = self._solve(distinct, counts, _distinct_rows(target_rows, keep_copies=True)[0])
-        self.dual_gap_, self.objective_ = solution.gap, float(solution.objective)
+        self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if not solution.gap <= self.tol:
             warnings.warn(
@@ -180,7 +180,9 @@ class KMMReweighter(BaseReweighter):
         return matched
 
     def _solve(self, distinct, counts, target_rows) -> KMMSolution:
-        gamma = scale_gamma(distinct, target_rows) if self.gamma == "scale" else float(self.gamma)
+        gamma = self.gamma
+        if gamma == "scale":
+            gamma = scale_gamma(distinct, counts, target_rows)
         if self.kernel == "rbf":  # distances lose fewer digits near the origin
             center = distinct.mean(axis=0)
             distinct, target_rows = distinct - center, target_rows - center

@@ -29,7 +29,7 @@ class PooledEstimator(BaseReweighter):
         The classes, for a classifier.
     n_features_in_ : int
         Number of columns of ``X``, where the estimator has it.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names of ``X``, where all are strings.
 
     See Also

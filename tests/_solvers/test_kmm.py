@@ -163,5 +163,7 @@ def test_blocks_equal_the_whole_kernel(kernel, monkeypatch):
 
 def test_scale_gamma_is_that_of_support_vector_machines():
     X, T = shifted_rows(30, 25, 4)
-    assert scale_gamma(X, T) == pytest.approx(1 / (4 * np.vstack([X, T]).var()))
-    assert scale_gamma(np.ones((3, 2)), np.ones((2, 2))) == 1.0
+    counts = np.arange(30) % 3
+    expected = 1 / (4 * np.vstack([np.repeat(X, counts, axis=0), T]).var())
+    assert scale_gamma(X, counts, T) == pytest.approx(expected)
+    assert scale_gamma(np.ones((3, 2)), np.ones(3), np.ones((2, 2))) == 1.0

@@ -279,6 +279,14 @@ def test_without_a_target_it_warns_and_fits_the_base(domains):
     np.testing.assert_array_equal(model.sample_weight_, 1)
 
 
+def test_a_second_fit_forgets_the_first(domains):
+    X, y, X_target, _ = domains
+    model = KMMReweighter(LogisticRegression()).fit(X, y > 0, X_target=X_target)
+    model.set_params(estimator=None).fit(X, X_target=X_target)
+    assert not hasattr(model, "predict")
+    assert not hasattr(model, "classes_")
+
+
 def test_the_estimator_alone_predicts(domains):
     X, y, X_target, _ = domains
     weights_only = KMMReweighter().fit(X, X_target=X_target)
