@@ -9,6 +9,7 @@ from importlib import import_module as _import_module
 __version__ = "0.1.0"
 
 _MODULES = {
+    "skltransfer.backbones": ("Backbone", "Preprocessing", "list_backbones", "load_backbone"),
     "skltransfer.domains": (
         "DomainDataWarning",
         "WithSource",
@@ -16,6 +17,7 @@ _MODULES = {
         "split_domains",
         "stack_domains",
     ),
+    "skltransfer.feature": ("FeatureStore", "PretrainedFeatureTransformer", "feature_store"),
     "skltransfer.instance": ("KMMReweighter", "PooledEstimator"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
 from skltransfer.domains._data import check_target_rows, unwrap
 
@@ -58,3 +59,10 @@ class MeanAligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X):
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False)
+
+
+class TableNetwork(nn.Sequential):
+    """A small network for tables of any width; the class is a factory with a stable name."""
+
+    def __init__(self):
+        super().__init__(nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, 8))

@@ -13,7 +13,15 @@ PACKAGE = Path(skltransfer.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
-RANK = {"_solvers": 0, "_torch": 1, "domains": 1, "metrics": 1, "datasets": 1, "backbones": 2}
+RANK = {
+    "_spelling": 0,
+    "_solvers": 0,
+    "_torch": 1,
+    "domains": 1,
+    "metrics": 1,
+    "datasets": 1,
+    "backbones": 2,
+}
 RANK |= dict.fromkeys(FAMILIES, 3) | {"model_selection": 4, "inspection": 4, "distributed": 4}
 RANK |= {"cli": 5}
 WITHOUT_TORCH = ("_solvers", "instance", "metrics", "domains", "datasets", "model_selection")

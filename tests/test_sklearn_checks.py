@@ -10,8 +10,15 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skltransfer
-from skltransfer import DomainDataWarning, KMMReweighter, PooledEstimator, WithSource, WithTarget
-from tests.doubles import MeanAligner
+from skltransfer import (
+    DomainDataWarning,
+    KMMReweighter,
+    PooledEstimator,
+    PretrainedFeatureTransformer,
+    WithSource,
+    WithTarget,
+)
+from tests.doubles import MeanAligner, TableNetwork
 
 
 def expand():
@@ -23,6 +30,9 @@ ESTIMATORS = [
     KMMReweighter(),
     KMMReweighter(LogisticRegression()),
     KMMReweighter(Ridge(), max_weight=10, sum_tolerance=0.1),
+    PretrainedFeatureTransformer(),
+    PretrainedFeatureTransformer(TableNetwork, store=None),
+    PretrainedFeatureTransformer(TableNetwork, layers=["0", "2"], precision="float64"),
     PooledEstimator(LogisticRegression()),
     PooledEstimator(Ridge()),
     WithTarget(KMMReweighter(LogisticRegression())),

@@ -1,0 +1,1 @@
+"""What runs on torch: preprocessing, frozen extraction and the store of extracted rows."""

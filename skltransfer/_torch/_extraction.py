@@ -1,0 +1,232 @@
+"""Rows through a frozen network, in fixed batches, each distinct row once."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from skltransfer._torch._preprocessing import Preprocessing, unit_range
+from skltransfer._torch._rows import Rows, TableRows
+from skltransfer._torch._store import FeatureStore
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+POOLINGS = ("avg", "max", "grid2", "cls", "flatten")
+
+
+def pool(activations: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Turn a layer's output into one vector per row, shape (n, n_features).
+
+    Parameters
+    ----------
+    activations : Tensor of shape (n, n_features), (n, tokens, n_features) or (n, channels, h, w)
+    pooling : {"avg", "max", "grid2", "cls", "flatten"}
+        Mean or maximum over positions; mean over each quarter of the image; the first token; all
+        values in order. Vectors stay as they are.
+    """
+    if activations.ndim == 2 or pooling == "flatten":
+        return activations.flatten(1)
+    if activations.ndim == 3:  # tokens
+        if pooling == "cls":
+            return activations[:, 0]
+        if pooling == "grid2":
+            raise ValueError("pooling='grid2' needs feature maps; this layer gives tokens.")
+        return activations.mean(1) if pooling == "avg" else activations.amax(1)
+    if pooling == "cls":
+        raise ValueError("pooling='cls' needs tokens; this layer gives feature maps.")
+    if pooling == "grid2":
+        return nn.functional.adaptive_avg_pool2d(activations, 2).flatten(1)
+    return activations.mean((2, 3)) if pooling == "avg" else activations.amax((2, 3))
+
+
+class FeatureNetwork(nn.Module):
+    """A frozen network up to some of its layers, pooled and side by side.
+
+    Parameters
+    ----------
+    module : Module
+        In evaluation mode. It is not changed.
+    nodes : dict of str to str
+        Name of each feature block and the layer it is taken from, in order. Empty: the output of
+        the module itself, named ``output``.
+    pooling : str
+        See :func:`pool`.
+    channels_last : bool
+        Whether square feature maps with equal second and third axis are (n, h, w, channels).
+    """
+
+    def __init__(self, module: nn.Module, nodes: dict[str, str], pooling: str, channels_last: bool):
+        super().__init__()
+        self.channels_last = channels_last
+        self.names = list(nodes) or ["output"]
+        self.pooling = pooling
+        if nodes:
+            module = create_feature_extractor(
+                module, {node: node for node in nodes.values()}, suppress_diff_warning=True
+            )
+        self.nodes = list(nodes.values())
+        self.trunk = module
+        self.eval()
+
+    def blocks(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the pooled output of each layer."""
+        outputs = self.trunk(x)
+        if self.nodes:
+            outputs = [outputs[node] for node in self.nodes]
+        else:
+            outputs = [outputs]
+        for name, output in zip(self.names, outputs, strict=True):
+            if not isinstance(output, torch.Tensor) or output.ndim not in (2, 3, 4):
+                shape = tuple(getattr(output, "shape", ()))
+                raise TypeError(
+                    f"Layer {name!r} gives {type(output).__name__} {shape}. Choose layers that "
+                    "give one vector, one set of tokens or one feature map per row."
+                )
+        return [pool(self._channels_first(output), self.pooling) for output in outputs]
+
+    def _channels_first(self, output: torch.Tensor) -> torch.Tensor:
+        if self.channels_last and output.ndim == 4 and output.shape[1] == output.shape[2]:
+            return output.permute(0, 3, 1, 2)
+        return output
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the features, shape (n, n_features)."""
+        return torch.cat(self.blocks(x), dim=1)
+
+
+class Extractor:
+    """A feature network with what its rows need before it.
+
+    Parameters
+    ----------
+    network : FeatureNetwork
+        On `device`, in `precision`.
+    preprocessing : Preprocessing or None
+    device : torch.device
+    precision : {"float32", "float64", "bfloat16", "float16"}
+    key : str
+        Stands for all of these in the store.
+    """
+
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        preprocessing: Preprocessing | None,
+        device: torch.device,
+        precision: str,
+        key: str,
+    ):
+        self.dtype = PRECISIONS[precision]
+        self.network, self.preprocessing, self.device = network, preprocessing, device
+        self.key = key
+        self.output_dtype = np.float64 if precision == "float64" else np.float32
+        self._widths: dict[tuple[int, ...], list[int]] = {}
+
+    def widths(self, rows: Rows) -> list[int]:
+        """Return the width of each feature block, found with one empty row."""
+        shape = rows.shape
+        if self.preprocessing is not None:
+            side = self.preprocessing.crop_size
+            shape = (len(self.preprocessing.mean), side, side)
+        elif shape is None:
+            shape = tuple(rows.batch([0], None).shape[1:])
+        if shape not in self._widths:
+            with torch.inference_mode(), self._exact_arithmetic():
+                x = torch.zeros((1, *shape), dtype=self.dtype, device=self.device)
+                self._widths[shape] = [block.shape[1] for block in self.network.blocks(x)]
+        return self._widths[shape]
+
+    def _check_channels(self, rows: Rows) -> None:
+        if self.preprocessing is None or rows.shape is None or len(rows.shape) != 3:
+            return
+        wanted, given = len(self.preprocessing.mean), rows.shape[0]
+        if given not in (1, wanted):
+            raise ValueError(
+                f"The images have {given} channels, and the backbone takes {wanted} (or 1, which "
+                f"is repeated). Keep {wanted} of them, for example X[..., :{wanted}]."
+            )
+
+    def batch_size(self, rows: Rows) -> int:
+        """Return a batch size that depends on the form of the rows only, never on their number."""
+        if isinstance(rows, TableRows):
+            return 256
+        side = self.preprocessing.crop_size if self.preprocessing else (rows.shape or (3, 224))[-1]
+        on_cpu = 32 if side >= 64 else 64
+        if side > 128:
+            on_cpu = 8
+        return on_cpu if self.device.type == "cpu" else 8 * on_cpu
+
+    def extract(
+        self, rows: Rows, *, batch_size: int | str = "auto", store: FeatureStore | None = None
+    ) -> np.ndarray:
+        """Return the features of all rows, shape (len(rows), n_features).
+
+        Every batch has the same size (the last is padded by its first row), so that a row's
+        features are a function of the row alone, bit for bit. Equal rows pass once.
+
+        Parameters
+        ----------
+        rows : Rows
+        batch_size : int or "auto", default="auto"
+        store : FeatureStore, optional
+            Rows found there do not pass the network; the others are put there.
+        """
+        self._check_channels(rows)
+        size = self.batch_size(rows) if batch_size == "auto" else batch_size
+        digests = rows.digests()
+        first = {}
+        for row, digest in enumerate(digests):
+            first.setdefault(digest, row)
+        distinct = list(first)
+        namespace = f"{self.key}:{rows.form}:{size}"
+        features = np.empty((len(distinct), sum(self.widths(rows))), self.output_dtype)
+        missing = np.arange(len(distinct))
+        if store is not None:
+            found, values = store.get(namespace, distinct)
+            if values is not None:
+                features[found] = values
+            missing = np.flatnonzero(~found)
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
+            features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size)
+            if store is not None:
+                store.put(namespace, [distinct[i] for i in batch], features[batch])
+        if len(distinct) == len(digests):
+            return features
+        position = {digest: i for i, digest in enumerate(distinct)}
+        return features[[position[digest] for digest in digests]]
+
+    def _forward(self, rows: Rows, indices: list[int], size: int) -> np.ndarray:
+        padded = indices + indices[:1] * (size - len(indices))
+        x = rows.batch(padded, self.preprocessing)
+        try:
+            with torch.inference_mode(), self._exact_arithmetic():
+                x = x.to(self.device)
+                if self.preprocessing is None:
+                    x = unit_range(x, self.dtype).contiguous()
+                else:
+                    x = self.preprocessing.normalize(x, self.dtype)
+                features = self.network(x)[: len(indices)]
+        except torch.OutOfMemoryError as error:
+            raise torch.OutOfMemoryError(
+                f"{self.device} has no memory for a batch of {size} rows. Lower batch_size."
+            ) from error
+        return features.to(
+            "cpu", torch.float64 if self.output_dtype == np.float64 else torch.float32
+        )
+
+    def _exact_arithmetic(self):
+        """Keep convolutions on a GPU in full float32, and deterministic."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )

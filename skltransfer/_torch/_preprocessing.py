@@ -1,0 +1,126 @@
+"""The preprocessing that belongs to a network's weights, on batches of pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre-crop and normalise, as the weights were trained.
+
+    Parameters
+    ----------
+    resize_size : int or (int, int)
+        Length of the shorter side in pixels; or height and width, whatever the proportions.
+    crop_size : int
+        Height and width of the centre crop in pixels.
+    mean, std : tuple of float
+        Per channel, of values in [0, 1]. Their length is the number of channels.
+    interpolation : str, default="bilinear"
+        Name of one of torchvision's interpolation modes; always with antialiasing.
+
+    Examples
+    --------
+    >>> from skltransfer import Preprocessing
+    >>> grey = Preprocessing(resize_size=32, crop_size=28, mean=(0.5,), std=(0.25,))
+    >>> grey.with_input_size(64).crop_size
+    64
+    """
+
+    resize_size: int | tuple[int, int]
+    crop_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bilinear"
+
+    @classmethod
+    def from_torchvision(cls, preset) -> Preprocessing:
+        """Read the numbers of a preset of torchvision.
+
+        Parameters
+        ----------
+        preset : callable
+            What ``weights.transforms()`` of torchvision returns.
+
+        Returns
+        -------
+        preprocessing : Preprocessing
+        """
+        return cls(
+            preset.resize_size[0],
+            preset.crop_size[0],
+            tuple(preset.mean),
+            tuple(preset.std),
+            preset.interpolation.value,
+        )
+
+    def with_input_size(self, size: int) -> Preprocessing:
+        """Return the same for another input size, without a margin around the crop.
+
+        Parameters
+        ----------
+        size : int
+            Height and width in pixels.
+
+        Returns
+        -------
+        preprocessing : Preprocessing
+        """
+        resize_size = size if isinstance(self.resize_size, int) else (size, size)
+        return replace(self, resize_size=resize_size, crop_size=size)
+
+    def resize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Resize and crop.
+
+        Parameters
+        ----------
+        pixels : Tensor of shape (..., channels, height, width)
+            As uint8 or values in [0, 1].
+
+        Returns
+        -------
+        pixels : Tensor of shape (..., channels, crop_size, crop_size)
+            Of the same type.
+        """
+        size = [self.resize_size] if isinstance(self.resize_size, int) else list(self.resize_size)
+        mode = InterpolationMode(self.interpolation)
+        pixels = transforms.resize(pixels, size, interpolation=mode, antialias=True)
+        return transforms.center_crop(pixels, [self.crop_size, self.crop_size])
+
+    def normalize(self, pixels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Turn pixels into what the network takes.
+
+        Parameters
+        ----------
+        pixels : Tensor of shape (n, channels, height, width)
+            As uint8 or values in [0, 1]. One channel is repeated.
+        dtype : torch.dtype
+            Type of the result.
+
+        Returns
+        -------
+        x : Tensor of shape (n, len(mean), height, width)
+            Contiguous.
+        """
+        white = 255 if pixels.dtype == torch.uint8 else 1
+        shift = torch.tensor(
+            [-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=torch.float64
+        )
+        scale = torch.tensor([1 / (white * s) for s in self.std], dtype=torch.float64)
+        shift, scale = (
+            v.to(pixels.device, dtype).reshape(1, len(self.mean), 1, 1) for v in (shift, scale)
+        )
+        # One pass over the pixels: (pixels / white - mean) / std. One channel is broadcast.
+        return torch.addcmul(shift, pixels.to(dtype), scale).contiguous()
+
+
+def unit_range(pixels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Convert uint8 pixels to `dtype` in [0, 1]; cast anything else."""
+    if pixels.dtype == torch.uint8:
+        return pixels.to(dtype) / 255
+    return pixels.to(dtype)

@@ -1,0 +1,255 @@
+"""Rows of input in every form that is accepted, as tensors and as digests of their content."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import xxhash
+from PIL import Image
+
+from skltransfer._torch._preprocessing import Preprocessing
+
+IMAGE_CHANNELS = (1, 3, 4)
+
+
+class TableRows:
+    """Rows of a numeric table: (n, n_columns) in, the same out."""
+
+    def __init__(self, table: np.ndarray):
+        self._table = np.ascontiguousarray(table)
+        self.form = f"table:{table.dtype.str}:{table.shape[1:]}"
+        self.shape = table.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def digests(self) -> list[bytes]:
+        """Return one digest per row."""
+        return _digests(self._table)
+
+    def batch(self, indices, preprocessing: Preprocessing | None) -> torch.Tensor:
+        """Return the rows at `indices`, shape (len(indices), n_columns)."""
+        rows = self._table[indices]
+        return torch.from_numpy(rows if rows.dtype == np.float32 else rows.astype(np.float64))
+
+
+class ImageArrayRows:
+    """Images in one array: (n, height, width) with channels first, last or absent.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width), (n, height, width, c) or (n, c, height, width)
+        Integers or bools, or floats.
+    value_range : (float, float) or None
+        Values of black and of white. None is (0, 255) for integers and (0, 1) for the rest.
+    """
+
+    def __init__(self, images: np.ndarray, value_range=None):
+        if images.dtype.kind not in "uifb":
+            raise TypeError(
+                f"Images have dtype {images.dtype}. Pass numbers: integers from 0 to 255, or "
+                "floats."
+            )
+        self.channel_axis = channel_axis(images.shape[1:])
+        self._images = np.ascontiguousarray(images)
+        self._range = _checked_range(self._images, value_range)
+        self.form = (
+            f"images:{images.dtype.str}:{images.shape[1:]}:{self.channel_axis}:{self._range}"
+        )
+        height_width = [n for i, n in enumerate(images.shape[1:]) if i != self.channel_axis]
+        channels = 1 if self.channel_axis is None else images.shape[1 + self.channel_axis]
+        self.shape = (channels, *height_width)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def digests(self) -> list[bytes]:
+        """Return one digest per image."""
+        return _digests(self._images)
+
+    def batch(self, indices, preprocessing: Preprocessing | None) -> torch.Tensor:
+        """Return the resized images at `indices`, (n, channels, height, width)."""
+        images = self._images[indices]
+        low, high = self._range
+        if images.dtype.kind in "ui" and (low, high) == (0, 255):
+            images = images.astype(np.uint8, copy=False)
+        else:
+            images = ((images.astype(np.float64) - low) / (high - low)).astype(np.float32)
+        pixels = torch.from_numpy(images)  # indexing has copied them
+        if self.channel_axis is None:
+            pixels = pixels.unsqueeze(1)
+        elif self.channel_axis == 2:
+            pixels = pixels.permute(0, 3, 1, 2)
+        return pixels if preprocessing is None else preprocessing.resize(pixels)
+
+
+class EncodedImageRows:
+    """Images one by one: paths, encoded bytes or PIL images, of any size."""
+
+    form = "encoded images"
+
+    def __init__(self, items: list):
+        self._items = items
+        self.shape = None
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def digests(self) -> list[bytes]:
+        """Return one digest per image; a file is known by its content, not by its path."""
+        return [self._digest(row) for row in range(len(self._items))]
+
+    def _digest(self, row: int) -> bytes:
+        item = self._items[row]
+        if isinstance(item, Image.Image):
+            digest = xxhash.xxh3_128(f"{item.mode}{item.size}".encode())
+            digest.update(item.tobytes())
+            digest.update(repr(item.getpalette()).encode())
+            return digest.digest()
+        return xxhash.xxh3_128_digest(self._encoded(row))
+
+    def _encoded(self, row: int) -> bytes:
+        item = self._items[row]
+        if isinstance(item, bytes | bytearray | memoryview):
+            return bytes(item)
+        if not isinstance(item, str | os.PathLike):
+            raise TypeError(
+                f"Row {row} is a {type(item).__name__}. Images are paths, PIL images, encoded "
+                "bytes or one array."
+            )
+        path = Path(item)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            hint = (
+                ""
+                if _looks_like_path(item)
+                else " Text needs a text encoder, not an image backbone."
+            )
+            raise ValueError(
+                f"Row {row}: the image {_shorten(item)} cannot be read "
+                f"({error.strerror or error}). Images are given by path, as PIL images, as encoded "
+                f"bytes or as arrays.{hint}"
+            ) from error
+
+    def _decode(self, row: int) -> Image.Image:
+        item = self._items[row]
+        if isinstance(item, Image.Image):
+            return item
+        encoded = self._encoded(row)
+        try:
+            image = Image.open(io.BytesIO(encoded))
+            image.load()
+        except Exception as error:  # Pillow raises many kinds
+            name = (
+                _shorten(item)
+                if isinstance(item, str | os.PathLike)
+                else f"of {len(encoded)} bytes"
+            )
+            raise ValueError(
+                f"Row {row}: {name} is not an image that can be decoded ({error})."
+            ) from error
+        return image
+
+    def batch(self, indices, preprocessing: Preprocessing | None) -> torch.Tensor:
+        """Return the resized images at `indices`, (n, channels, height, width)."""
+        decoded = {row: self._pixels(row, preprocessing) for row in set(indices)}
+        sizes = {tuple(pixels.shape) for pixels in decoded.values()}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"The images have different shapes (channels, height, width), such as "
+                f"{sorted(sizes)[:3]}, and this backbone has no preprocessing that resizes them. "
+                "Set input_size, or resize the images."
+            )
+        return torch.stack([decoded[row] for row in indices])
+
+    def _pixels(self, row: int, preprocessing: Preprocessing | None) -> torch.Tensor:
+        image = self._decode(row)
+        keep_grey = preprocessing is None and image.mode in ("1", "L")
+        pixels = np.array(image.convert("L" if keep_grey else "RGB"))
+        tensor = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
+        return tensor if preprocessing is None else preprocessing.resize(tensor)
+
+
+Rows = TableRows | ImageArrayRows | EncodedImageRows
+
+
+def _digests(array: np.ndarray) -> list[bytes]:
+    rows = array.reshape(len(array), -1).view(np.uint8) if array.size else array
+    return [xxhash.xxh3_128_digest(row) for row in rows]
+
+
+def _shorten(item) -> str:
+    text = str(item)
+    length = 500 if _looks_like_path(item) else 60
+    return repr(text if len(text) <= length else text[:length] + "...")
+
+
+def _looks_like_path(item) -> bool:
+    text = str(item)
+    return bool(Path(text).suffix) and " " not in Path(text).suffix
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Tell which axis of an image's shape holds the channels: 0, 2, or None for grey images."""
+    if len(shape) == 2:
+        return None
+    first, last = shape[0] in IMAGE_CHANNELS, shape[2] in IMAGE_CHANNELS
+    if first and last:
+        raise ValueError(
+            f"Images of shape {shape} may have their channels first or last. Pass them as PIL "
+            "images, or resize them to at least 5 pixels a side."
+        )
+    if not first and not last:
+        raise ValueError(
+            f"Images of shape {shape} have neither 1, 3 nor 4 channels in their first or last "
+            "axis. Pass (n, height, width), (n, height, width, channels) or (n, channels, height, "
+            "width)."
+        )
+    return 0 if first else 2
+
+
+def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
+    if value_range is None:
+        low, high = (0, 255) if images.dtype.kind in "ui" else (0, 1)
+    else:
+        low, high = value_range
+        if not low < high:
+            raise ValueError(
+                f"value_range={value_range!r} has to be (black, white) with black < white."
+            )
+    if images.size:
+        smallest, largest = images.min(), images.max()
+        if not (smallest >= low and largest <= high):  # NaN fails as well
+            raise ValueError(
+                f"Pixel values run from {smallest} to {largest}, outside of {low} to {high}. Say "
+                "which values are black and white by value_range, for example value_range=(0, 16) "
+                "for scikit-learn's digits."
+            )
+    return low, high
+
+
+def as_items(X) -> list | None:
+    """Return the images of a list, Series, one-column frame or array of objects; else None."""
+    if hasattr(X, "columns") and hasattr(X, "shape"):  # a data frame
+        if X.shape[1] != 1:
+            return None
+        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[X.columns[0]]
+    if isinstance(X, list | tuple):
+        items = list(X)
+    else:
+        array = np.asarray(X) if not isinstance(X, torch.Tensor) else None
+        if array is None or array.dtype.kind not in "OUS" or array.ndim > 2:
+            return None
+        if array.ndim == 2 and array.shape[1] != 1:
+            return None
+        items = array.ravel().tolist()
+    if items and all(
+        isinstance(item, str | bytes | os.PathLike | Image.Image) for item in items[:1]
+    ):
+        return items
+    return None

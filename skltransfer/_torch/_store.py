@@ -1,0 +1,165 @@
+"""The in-memory store: one row of features for each distinct row of input."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import RLock
+
+import numpy as np
+
+# Rows are allocated, and forgotten, in chunks of about this size.
+_CHUNK_BYTES = 2**22
+
+
+class _Chunk:
+    """Rows of one namespace in the order in which they came."""
+
+    def __init__(self, n_rows: int, row: np.ndarray):
+        self.values = np.empty((n_rows, *row.shape), row.dtype)
+        self.digests: list[bytes] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.digests) == len(self.values)
+
+
+class FeatureStore:
+    """Features of rows that have passed a frozen network, kept for the life of the process.
+
+    A row is known by the digest of its content, and by a namespace that stands for all that
+    decides its features: weights, preprocessing, layers, pooling, precision and the form of
+    the rows. Folds, candidates and clones therefore share it. Its size is bounded: the oldest
+    rows are forgotten first.
+
+    Parameters
+    ----------
+    max_bytes : int, default=2**30
+        Largest number of bytes of features kept.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes of features held at present.
+    hits, misses : int
+        Rows that were found, and distinct rows that were not, since the start or `clear`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skltransfer.feature import FeatureStore
+    >>> store = FeatureStore()
+    >>> store.put("network", [b"row 1"], np.array([[1.0, 2.0]]))
+    >>> store.get("network", [b"row 1", b"row 2"])
+    (array([ True, False]), array([[1., 2.]]))
+    """
+
+    def __init__(self, max_bytes: int = 2**30):
+        self.max_bytes = max_bytes
+        self._lock = RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all rows and counts."""
+        with self._lock:
+            self._slots: dict[str, dict[bytes, tuple[int, int]]] = {}
+            self._chunks: OrderedDict[tuple[str, int], _Chunk] = OrderedDict()
+            self._n_chunks = 0
+            self.nbytes = self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        """Return the number of rows held."""
+        return sum(len(slots) for slots in self._slots.values())
+
+    def __sklearn_clone__(self):
+        return self  # clones of an estimator share it
+
+    def __reduce__(self):
+        return (type(self), (self.max_bytes,))  # another process starts with an empty one
+
+    def get(self, namespace: str, digests) -> tuple[np.ndarray, np.ndarray | None]:
+        """Look rows up.
+
+        Parameters
+        ----------
+        namespace : str
+            What decides the features of a row.
+        digests : sequence of bytes, length n
+            The rows, by the digests of their content.
+
+        Returns
+        -------
+        found : ndarray of shape (n,), bool
+            Which rows are held.
+        values : ndarray of shape (n_found, n_features) or None
+            Their features, None if no row is held.
+        """
+        with self._lock:
+            slots = self._slots.get(namespace, {})
+            places = [slots.get(digest) for digest in digests]
+            found = np.array([place is not None for place in places], dtype=bool)
+            self.hits += int(found.sum())
+            self.misses += len(
+                {d for d, place in zip(digests, places, strict=True) if place is None}
+            )
+            if not found.any():
+                return found, None
+            pairs = np.array([place for place in places if place is not None])
+            parts = {number: self._chunks[namespace, number].values for number in set(pairs[:, 0])}
+            some = next(iter(parts.values()))
+            values = np.empty((len(pairs), *some.shape[1:]), some.dtype)
+            for number, chunk in parts.items():
+                rows = pairs[:, 0] == number
+                values[rows] = chunk[pairs[rows, 1]]
+            return found, values
+
+    def put(self, namespace: str, digests, values: np.ndarray) -> None:
+        """Keep rows; those already known stay as they are.
+
+        Parameters
+        ----------
+        namespace : str
+            What decides the features of a row.
+        digests : sequence of bytes, length n
+            The rows, by the digests of their content.
+        values : ndarray of shape (n, n_features)
+            Their features, which are copied.
+        """
+        row_bytes = max(values[:1].nbytes, 1)
+        if not len(values) or row_bytes > self.max_bytes:
+            return
+        chunk_rows = int(min(max(_CHUNK_BYTES // row_bytes, 1), 4096, self.max_bytes // row_bytes))
+        with self._lock:
+            for digest, row in zip(digests, values, strict=True):
+                slots = self._slots.setdefault(namespace, {})
+                if digest in slots:
+                    continue
+                number, chunk = self._open_chunk(namespace, chunk_rows, row)
+                chunk.values[len(chunk.digests)] = row
+                slots[digest] = (number, len(chunk.digests))
+                chunk.digests.append(digest)
+
+    def _open_chunk(self, namespace, n_rows, row):
+        for key in reversed(self._chunks):
+            if key[0] == namespace:
+                if not self._chunks[key].is_full:
+                    return key[1], self._chunks[key]
+                break
+        chunk = _Chunk(n_rows, row)
+        while self._chunks and self.nbytes + chunk.values.nbytes > self.max_bytes:
+            self._forget_oldest()
+        self._n_chunks += 1
+        self._chunks[namespace, self._n_chunks] = chunk
+        self.nbytes += chunk.values.nbytes
+        return self._n_chunks, chunk
+
+    def _forget_oldest(self) -> None:
+        (namespace, _), chunk = self._chunks.popitem(last=False)
+        self.nbytes -= chunk.values.nbytes
+        slots = self._slots[namespace]
+        for digest in chunk.digests:
+            del slots[digest]
+        if not slots:
+            del self._slots[namespace]
+
+
+feature_store = FeatureStore()

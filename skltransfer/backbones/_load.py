@@ -1,0 +1,207 @@
+"""From what a user writes to a record: names, files, functions, modules."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from fnmatch import fnmatch
+from importlib.resources import as_file, files
+from pathlib import Path
+from threading import RLock
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from skltransfer._torch._fingerprint import fingerprint
+from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer.backbones._random import seeded
+from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._state import load_state, read_state
+from skltransfer.backbones._tiny import TinyResNet
+from skltransfer.backbones._torchvision import load_torchvision, torchvision_names, unknown_name
+
+# Frozen networks are shared within a process; the least recently used one goes first.
+_MAX_LOADED = 8
+_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
+_lock = RLock()
+
+
+def list_backbones(pattern: str | None = None) -> list[str]:
+    """Return the names that :func:`load_backbone` knows.
+
+    Parameters
+    ----------
+    pattern : str, default=None
+        Keep the names that match it, with ``*`` and ``?`` as in file names.
+
+    Returns
+    -------
+    names : list of str
+        ``"tiny"`` first, which needs no download, then torchvision's classification networks.
+
+    Examples
+    --------
+    >>> from skltransfer import list_backbones
+    >>> list_backbones("resnet*")
+    ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
+    """
+    names = ["tiny", *torchvision_names()]
+    return names if pattern is None else [name for name in names if fnmatch(name, pattern)]
+
+
+def load_backbone(backbone, weights="default", *, random_state=0, input_shape=None) -> Backbone:
+    """Return a frozen network with everything one must know to take features from it.
+
+    Parameters
+    ----------
+    backbone : str, callable, torch.nn.Module or Backbone
+        ``"tiny"`` (embedded, works offline), the name of a torchvision network, a function or
+        class that builds a module, a module (copied, never changed), or a record, which is
+        returned as it is.
+    weights : str, Path, torchvision weights or None, default="default"
+        ``"default"``: the published weights, downloaded once by torch; or the module's own. A
+        member of torchvision's weights enum or its name. The path of a ``.safetensors``, ``.pt``
+        or ``.pth`` file. ``None``: random weights (a module keeps its own).
+    random_state : int, default=0
+        Seed of random weights. The global generator is not touched.
+    input_shape : tuple of int, default=None
+        Shape of one row, for a function or class whose module has lazy layers.
+
+    Returns
+    -------
+    Backbone
+        Shared within the process: the same arguments return the same record while it is among the
+        8 used last.
+
+    Raises
+    ------
+    ValueError
+        If the name, the weights or the file's content does not fit.
+    FileNotFoundError
+        If `weights` is a path and nothing is there.
+    ConnectionError
+        If published weights cannot be downloaded.
+    TypeError
+        If `backbone` is none of the above.
+
+    See Also
+    --------
+    list_backbones : The names.
+
+    Examples
+    --------
+    >>> from skltransfer import load_backbone
+    >>> load_backbone("tiny").n_features
+    768
+    >>> load_backbone("resnet18", weights=None).stages
+    ('relu', 'layer1', 'layer2', 'layer3', 'layer4', 'penultimate')
+    """
+    if isinstance(backbone, Backbone):
+        return backbone
+    if not isinstance(random_state, int) or isinstance(random_state, bool):
+        raise TypeError(f"random_state={random_state!r} is not an int: random weights need a seed.")
+    if isinstance(backbone, nn.Module):
+        _check_materialised(backbone, None)
+        return _cached(
+            ("module", fingerprint(backbone), str(weights)), _load_module, backbone, weights
+        )
+    if isinstance(backbone, str):
+        key = (backbone, _weights_key(weights), random_state)
+        return _cached(key, _load_named, backbone, weights, random_state)
+    if callable(backbone):
+        key = (backbone, _weights_key(weights), random_state, input_shape)
+        return _cached(key, _load_built, backbone, weights, random_state, input_shape)
+    raise TypeError(
+        f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "
+        "list_backbones()), a torch.nn.Module, or a function or class that builds one."
+    )
+
+
+def _cached(key: tuple, load, *arguments) -> Backbone:
+    with _lock:
+        if key in _loaded:
+            _loaded.move_to_end(key)
+            return _loaded[key]
+        record = load(*arguments)
+        _loaded[key] = record
+        while len(_loaded) > _MAX_LOADED:
+            _loaded.popitem(last=False)
+        return record
+
+
+def _weights_key(weights):
+    """Return what stands for `weights` in the cache: a file by its name, size and time."""
+    if isinstance(weights, str | Path) and Path(weights).expanduser().is_file():
+        status = Path(weights).expanduser().stat()
+        return (str(Path(weights).expanduser().resolve()), status.st_size, status.st_mtime_ns)
+    return str(weights)
+
+
+def _load_named(name: str, weights, random_state: int) -> Backbone:
+    if name == "tiny":
+        return _load_tiny(weights, random_state)
+    if name not in torchvision_names():
+        raise unknown_name(name, list_backbones())
+    return load_torchvision(name, weights, random_state)
+
+
+def _load_tiny(weights, random_state: int) -> Backbone:
+    with seeded(random_state):
+        module = TinyResNet()
+    if weights is not None and str(weights).lower() == "default":
+        with as_file(files("skltransfer.backbones") / "weights" / "tiny.safetensors") as path:
+            load_state(module, read_state(path, "tiny"), "tiny")
+    elif weights is not None:
+        load_state(module, read_state(weights, "tiny"), "tiny")
+    return Backbone(
+        "tiny",
+        module.eval().requires_grad_(False),
+        # Characters may be narrow: squash them rather than cut them.
+        Preprocessing((32, 32), 32, mean=(0.5,) * 3, std=(0.25,) * 3),
+        stages=("stem", "stage1", "stage2", "stage3"),
+        layers=("stage2", "stage3"),
+        pooling="grid2",
+        n_features=768,
+    )
+
+
+def _load_module(module: nn.Module, weights) -> Backbone:
+    return _describe(_with_weights(copy.deepcopy(module), weights))
+
+
+def _load_built(build, weights, random_state: int, input_shape) -> Backbone:
+    name = getattr(build, "__name__", type(build).__name__)
+    with seeded(random_state):
+        module = build()
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"backbone={name} returned a {type(module).__name__}. It has to build a "
+                "torch.nn.Module."
+            )
+        _check_materialised(module, input_shape)
+        if input_shape is not None and any(is_lazy(p) for p in module.parameters()):
+            with torch.no_grad():
+                module.eval()(torch.zeros(1, *input_shape))
+    return _describe(_with_weights(module, weights))
+
+
+def _check_materialised(module: nn.Module, input_shape) -> None:
+    if input_shape is None and any(is_lazy(parameter) for parameter in module.parameters()):
+        raise ValueError(
+            f"{type(module).__name__} has lazy layers whose shape is not known yet. Pass a "
+            "function that builds it, together with input_shape, or run the module once before."
+        )
+
+
+def _with_weights(module: nn.Module, weights) -> nn.Module:
+    """Load a file into a module; "default" and None leave it as it is."""
+    if weights is not None and str(weights).lower() != "default":
+        name = type(module).__name__
+        load_state(module, read_state(weights, name), name)
+    return module
+
+
+def _describe(module: nn.Module) -> Backbone:
+    stages = tuple(name for name, _ in module.named_children())
+    return Backbone(type(module).__name__, module.eval().requires_grad_(False), stages=stages)

@@ -1,0 +1,74 @@
+"""The record that describes a pretrained network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from skltransfer._torch._fingerprint import fingerprint
+from skltransfer._torch._preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network with pretrained (or random) weights, and what one must know to use it.
+
+    Returned by :func:`load_backbone`, and accepted wherever a ``backbone`` is: build one by hand
+    to bring a network with a preprocessing, layers or a pooling of your own. It is shared, never
+    copied: clones of an estimator hold the same record.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    module : torch.nn.Module
+        The network in evaluation mode. Do not train it in place: other estimators share it.
+    preprocessing : Preprocessing or None, default=None
+        What the weights expect: size, crop, mean and standard deviation. ``None``: numbers go in as
+        they are, images with values in [0, 1].
+    stages : tuple of str, default=()
+        Layers worth taking features from, shallow to deep.
+    layers : tuple of str, default=()
+        The layers that features are taken from by default. Empty: the network's own output.
+    pooling : {"avg", "max", "grid2", "cls", "flatten"}, default="avg"
+        How their outputs become vectors by default.
+    n_features : int or None, default=None
+        Width of the default features. ``None``: it depends on the input.
+    fingerprint : str, default=""
+        Digest of weights, structure and code. Computed if left empty.
+    channels_last : bool, default=False
+        Whether feature maps may have their channels last, as in Swin transformers.
+    aliases : dict of str to str, default={}
+        Layers under another name than their own, such as ``penultimate``.
+
+    Examples
+    --------
+    >>> from skltransfer import load_backbone
+    >>> backbone = load_backbone("tiny")
+    >>> backbone.stages
+    ('stem', 'stage1', 'stage2', 'stage3')
+    >>> backbone.layers, backbone.pooling, backbone.n_features
+    (('stage2', 'stage3'), 'grid2', 768)
+    """
+
+    name: str
+    module: nn.Module = field(repr=False)
+    preprocessing: Preprocessing | None = None
+    stages: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    pooling: str = "avg"
+    n_features: int | None = None
+    fingerprint: str = ""
+    channels_last: bool = field(default=False, repr=False)
+    aliases: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", fingerprint(self.module))
+
+    def __sklearn_clone__(self):
+        return self
+
+    def __hash__(self):
+        return hash(self.fingerprint)

@@ -1,0 +1,94 @@
+"""Weights from files: safetensors, or torch files without any code in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+
+def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
+    """Read the tensors in a ``.safetensors``, ``.pt`` or ``.pth`` file; code in it is refused.
+
+    Parameters
+    ----------
+    path : str or Path
+    name : str
+        The network that the weights are for, for messages.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or holds something else than tensors.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"weights={str(path)!r}: there is no such file.")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"weights={str(path)!r} cannot be read as weights of {name!r}: {first_line(error)}. "
+            "Pass a complete .safetensors file, or a .pt or .pth file that holds tensors only "
+            "(torch.save(module.state_dict(), path))."
+        ) from error
+    return _unwrap(state, path)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, without a full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _unwrap(state, path: Path) -> dict[str, torch.Tensor]:
+    """Find the tensors in a training checkpoint, and drop the prefix of DataParallel."""
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(
+            f"weights={str(path)!r} holds no state dict. Save one by "
+            "torch.save(module.state_dict(), path)."
+        )
+    if all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def load_state(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+    """Load tensors into a module, all of them and no others.
+
+    Counters of batch normalisation may be missing: they do not enter the output.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    surplus = [key for key in state if key not in own]
+    changed = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what}, such as {keys[0]}"
+        for what, keys in (
+            ("missing", missing),
+            ("unknown", surplus),
+            ("of another shape", changed),
+        )
+        if keys
+    ]
+    if problems:
+        raise ValueError(
+            f"The weights are for another architecture than {name!r}: tensors "
+            f"{'; '.join(problems)}."
+        )
+    module.load_state_dict(state, strict=False)

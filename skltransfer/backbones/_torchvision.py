@@ -1,0 +1,195 @@
+"""Networks of torchvision by name, with its weights, a local file's, or random ones."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from pickle import UnpicklingError
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models._api import WeightsEnum
+from torchvision.models.feature_extraction import NodePathTracer
+
+from skltransfer._spelling import near_names
+from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer.backbones._random import seeded
+from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._state import first_line, load_state, read_state
+
+PENULTIMATE = "penultimate"
+_HEADS = ("classifier", "fc", "head", "heads", "AuxLogits", "aux1", "aux2")
+
+
+def torchvision_names() -> list[str]:
+    """Return the names of torchvision's classification networks."""
+    return list_models(module=torchvision.models)
+
+
+def load_torchvision(name: str, weights, random_state: int) -> Backbone:
+    """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
+    preset = _resolve_weights(name, weights)
+    state = None
+    if isinstance(weights, str | Path) and preset is None:
+        state = read_state(weights, name)
+    elif preset is not None and weights is not None:
+        state = _download(name, preset)
+    described_by = preset or get_model_weights(name).DEFAULT
+    preprocessing = Preprocessing.from_torchvision(described_by.transforms())
+    module = _build(name, preprocessing, state, random_state)
+    module.eval().requires_grad_(False)
+    head, node = _penultimate(module)
+    stages = _stages(module, preprocessing.crop_size)
+    return Backbone(
+        name,
+        module,
+        preprocessing,
+        stages=(*stages, PENULTIMATE) if node else stages,
+        layers=(PENULTIMATE,) if node else stages[-1:],
+        pooling="avg",
+        n_features=head.in_features if head is not None else None,
+        channels_last=name.startswith("swin"),
+        aliases={PENULTIMATE: node} if node else {},
+    )
+
+
+def _resolve_weights(name: str, weights) -> WeightsEnum | None:
+    """Return the member of torchvision's weights enum that is meant; None for a file or None."""
+    known = get_model_weights(name)
+    if weights is None:
+        return None
+    if isinstance(weights, WeightsEnum):
+        if not isinstance(weights, known):
+            raise ValueError(f"weights={weights!r} are not weights of {name!r}: {_names(known)}.")
+        return weights
+    if isinstance(weights, Path):
+        return None
+    if not isinstance(weights, str):
+        raise TypeError(
+            f"weights={weights!r} is a {type(weights).__name__}. Pass 'default', one of "
+            f"{_names(known)}, the path of a file, or None for random weights."
+        )
+    if weights.lower() == "default":
+        return known.DEFAULT
+    short = weights.removeprefix(f"{known.__name__}.")
+    if short in known.__members__:
+        return known[short]
+    if Path(weights).suffix or "/" in weights:
+        return None
+    raise ValueError(
+        f"weights={weights!r} is neither a file nor weights of {name!r}: {_names(known)}, "
+        f"'default' or None (random)."
+    )
+
+
+def _names(known) -> str:
+    return ", ".join(repr(member) for member in known.__members__) or "none"
+
+
+def _download(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
+    directory = Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        # torchvision itself would unpickle the file.
+        return torch.hub.load_state_dict_from_url(
+            weights.url, check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConnectionError(
+            f"The weights of {name!r} cannot be downloaded from {weights.url} ({reason}). Pass "
+            f"weights='PATH' with a .safetensors or .pth file of them, put that file into "
+            f"{directory}, use the embedded backbone='tiny', or weights=None for random weights."
+        ) from error
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"The download of {weights.url} is damaged, or holds something else than tensors "
+            f"({first_line(error)}). Delete it from {directory} and try again."
+        ) from error
+
+
+def _build(name, preprocessing, state, random_state) -> nn.Module:
+    settings = {}
+    if name.startswith("vit_"):
+        settings["image_size"] = preprocessing.crop_size
+    if name in ("inception_v3", "googlenet"):
+        # Their published weights expect the input normalised once more.
+        settings |= {"transform_input": state is not None, "init_weights": state is None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the coming default of init_weights
+        with seeded(random_state):
+            module = get_model(name, weights=None, **settings)
+            if state is None:
+                return module
+            n_classes = _n_classes(module, state)
+            if n_classes is not None:
+                module = get_model(name, weights=None, num_classes=n_classes, **settings)
+    if name.startswith("densenet"):  # names of torch 0.3 in the published file
+        old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+        state = {old.sub(r"\1\2.", key): value for key, value in state.items()}
+    load_state(module, state, name)
+    return module
+
+
+def _n_classes(module: nn.Module, state) -> int | None:
+    """Return the number of classes in the file where it differs from ImageNet's."""
+    name = next(
+        (n for n, part in reversed(list(module.named_modules())) if isinstance(part, nn.Linear)), ""
+    )
+    weight = state.get(f"{name}.weight")
+    if weight is None or len(weight) == module.get_submodule(name).out_features:
+        return None
+    return len(weight)
+
+
+def _penultimate(module: nn.Module):
+    """Find the last linear layer and the graph node whose output goes into it."""
+    tracer = NodePathTracer()
+    graph = tracer.trace(module)
+    for node in reversed(graph.nodes):
+        if node.op == "call_module" and isinstance(module.get_submodule(node.target), nn.Linear):
+            return module.get_submodule(node.target), tracer.node_to_qualname[node.args[0]]
+    return None, None
+
+
+def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
+    """Find the last block at each resolution, or each block of a transformer."""
+    encoder = getattr(module, "encoder", None)
+    if isinstance(getattr(encoder, "layers", None), nn.Sequential):
+        return tuple(f"encoder.layers.{name}" for name, _ in encoder.layers.named_children())
+    candidates = {}
+    for name, child in module.named_children():
+        if name in _HEADS or isinstance(child, nn.AdaptiveAvgPool2d):
+            continue
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            candidates |= {f"{name}.{inner}": part for inner, part in child.named_children()}
+        candidates[name] = child
+    last_at: dict[tuple[int, ...], str] = {}
+
+    def note(name):
+        def hook(_module, _inputs, output):
+            if isinstance(output, torch.Tensor) and output.ndim == 4:
+                channels_last = output.shape[1] == output.shape[2] != output.shape[3]
+                last_at[output.shape[1:3] if channels_last else output.shape[2:]] = name
+
+        return hook
+
+    handles = [part.register_forward_hook(note(name)) for name, part in candidates.items()]
+    try:
+        with torch.inference_mode():
+            module(torch.zeros(1, 3, size, size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(name for sides, name in last_at.items() if sides != (1, 1))
+
+
+def unknown_name(name: str, known: list[str]) -> ValueError:
+    """Return the error for a backbone that does not exist, with names that are close."""
+    return ValueError(
+        f"Unknown backbone {name!r}.{near_names(name, known)} list_backbones() names them all; a "
+        "network of your own is passed as a module, or as a function or class that builds one."
+    )

@@ -1,0 +1,6 @@
+"""Feature-based transfer: a representation, carried over."""
+
+from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer.feature._pretrained import PretrainedFeatureTransformer
+
+__all__ = ["FeatureStore", "PretrainedFeatureTransformer", "feature_store"]

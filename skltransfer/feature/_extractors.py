@@ -1,0 +1,127 @@
+"""Build, and share within the process, what takes features from a backbone."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from threading import RLock
+
+import torch
+from torch import nn
+
+from skltransfer._spelling import near_names
+from skltransfer._torch._extraction import POOLINGS, PRECISIONS, Extractor, FeatureNetwork
+from skltransfer.backbones._record import Backbone
+
+# The least recently used goes first.
+_MAX_BUILT, _MAX_MOVED = 16, 8
+_built: OrderedDict[str, Extractor] = OrderedDict()
+_moved: OrderedDict[tuple, nn.Module] = OrderedDict()
+_lock = RLock()
+
+
+def _shared(cache: OrderedDict, key, max_entries: int, build):
+    """Return the entry of `key`, built if it is not there."""
+    with _lock:
+        if key not in cache:
+            cache[key] = build()
+            if len(cache) > max_entries:
+                cache.popitem(last=False)
+        cache.move_to_end(key)
+        return cache[key]
+
+
+def _module_on(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Return the frozen module on a device: itself, or a copy that all extractors share."""
+    tensors = [tensor for tensor in backbone.module.parameters() if tensor.is_floating_point()]
+    if all(tensor.device == device and tensor.dtype == dtype for tensor in tensors):
+        return backbone.module
+
+    def move():
+        return copy.deepcopy(backbone.module).to(device=device, dtype=dtype).eval()
+
+    return _shared(_moved, (backbone.fingerprint, str(device), dtype), _MAX_MOVED, move)
+
+
+def resolve_device(device) -> torch.device:
+    """Return the device meant by "auto" (a GPU when there is one), a name or a torch device."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a torch device. Pass 'auto', 'cpu', 'cuda' or 'cuda:1'."
+        ) from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} is not available here. Pass device='auto' or 'cpu'.")
+    return resolved
+
+
+def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
+    """Return the layers that are meant, each with its name inside the module.
+
+    ``None`` means the layers that the record names; the network's own output if it names none.
+    """
+    if layers is None:
+        names = backbone.layers
+    elif isinstance(layers, str):
+        names = (layers,)
+    else:
+        names = tuple(layers)
+        if not names:
+            raise ValueError("layers is empty. Name at least one layer, or pass None.")
+    known = {*backbone.stages, *(name for name, _ in backbone.module.named_modules() if name)}
+    for name in names:
+        if name not in known:
+            stages = ", ".join(backbone.stages) or "none"
+            raise ValueError(
+                f"layers={layers!r}: {backbone.name!r} has no layer {name!r}."
+                f"{near_names(str(name), known)} Its stages are: {stages}."
+            )
+    if len(set(names)) != len(names):
+        raise ValueError(f"layers={layers!r} names a layer twice.")
+    return {name: backbone.aliases.get(name, name) for name in names}
+
+
+def resolve_pooling(backbone: Backbone, pooling: str) -> str:
+    """Return the pooling that is meant; "default" is that of the record."""
+    if pooling == "default":
+        return backbone.pooling
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling={pooling!r} is not 'default' or one of {', '.join(POOLINGS)}.")
+    return pooling
+
+
+def extractor(
+    backbone: Backbone, *, layers=None, pooling="default", input_size=None, device="auto", precision
+) -> Extractor:
+    """Return an extractor, the same for the same arguments while it is among the 16 used last."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}.")
+    nodes = resolve_layers(backbone, layers)
+    pooling = resolve_pooling(backbone, pooling)
+    device = resolve_device(device)
+    preprocessing = backbone.preprocessing
+    if input_size is not None:
+        if preprocessing is None:
+            raise ValueError(
+                f"input_size={input_size!r}, but {backbone.name!r} has no preprocessing to "
+                "change. Resize the images, or pass a Backbone record with a Preprocessing."
+            )
+        preprocessing = preprocessing.with_input_size(input_size)
+    key = repr((backbone.fingerprint, preprocessing, nodes, pooling, str(device), precision))
+
+    def build():
+        module = _module_on(backbone, device, PRECISIONS[precision])
+        try:
+            network = FeatureNetwork(module, nodes, pooling, backbone.channels_last)
+        except Exception as error:  # torch.fx raises many kinds
+            raise ValueError(
+                f"The layers {list(nodes)} of {backbone.name!r} cannot be reached: torch.fx cannot "
+                f"trace its forward ({str(error).strip().splitlines()[0]}). Pass a module whose "
+                "forward returns the features, and layers=None."
+            ) from error
+        return Extractor(network, preprocessing, device, precision, key)
+
+    return _shared(_built, key, _MAX_BUILT, build)

@@ -1,0 +1,295 @@
+"""Features of a frozen, pretrained network."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from skltransfer._torch._rows import EncodedImageRows, ImageArrayRows, Rows, TableRows, as_items
+from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer.backbones import load_backbone
+from skltransfer.feature._extractors import extractor
+
+
+class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
+    """Turn images or tables into features of a frozen, pretrained network.
+
+    A row passes the network once per process, whatever the number of folds and candidates: its
+    features are kept in :data:`~skltransfer.feature.feature_store`. They depend on the row alone,
+    bit for bit, not on its batch; statistics of the network never move.
+
+    Parameters
+    ----------
+    backbone : str, callable, torch.nn.Module, Backbone or None, default=None
+        The network, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline. ``None``
+        passes numbers through as they are (images flattened): the baseline in a grid.
+    weights : str, Path, torchvision weights or None, default="default"
+        The published weights, those of a file, or ``None`` for random ones.
+    layers : str or list of str, default=None
+        Layers to take features from, side by side: stages of the record or names of submodules.
+        ``None``: those that the record names.
+    pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
+        How a layer's output becomes a vector: mean or maximum over positions, mean over each
+        quarter of the image, the first token, or all values. ``"default"``: the record's.
+    image_shape : tuple of int, default=None
+        Shape of one image where ``X`` holds flattened images in its rows: (height, width),
+        (height, width, channels) or (channels, height, width), in pixels.
+    value_range : (float, float), default=None
+        Values of black and of white in arrays of images. ``None``: (0, 255) for integers, (0, 1)
+        for floats and bools.
+    input_size : int, default=None
+        Height and width in pixels at which images enter the network. ``None``: as the weights
+        were trained.
+    batch_size : int or "auto", default="auto"
+        Rows per pass.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is a GPU when there is one.
+    precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
+        Arithmetic of the network. Features come out as float32, or float64 if that is chosen.
+    store : {"memory"}, FeatureStore or None, default="memory"
+        Where features are kept: in the store that the process shares, in one of your own, or
+        nowhere.
+    random_state : int, default=0
+        Seed of random weights.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Numbers per row of ``X``; 1 for paths, PIL images and encoded bytes.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where it is a data frame and all are strings.
+    feature_widths_ : dict of str to int
+        Number of features of each layer, in the order of the columns.
+
+    See Also
+    --------
+    load_backbone : Networks, weights and what goes with them.
+
+    Notes
+    -----
+    "Bit for bit" holds for the networks of :func:`~skltransfer.list_backbones`. In a network of
+    your own, a matrix product with fewer than about 8 columns may differ in its last digit.
+
+    ``X`` may be a table (n, d); images as arrays (n, height, width), (n, height, width, channels),
+    (n, channels, height, width) or flattened rows with `image_shape`; or a list, Series or
+    one-column frame of paths, PIL images or encoded bytes. Images are resized, cropped and
+    normalised as the weights were trained. Grey images are repeated over the channels.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skltransfer import PretrainedFeatureTransformer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> features = PretrainedFeatureTransformer("tiny", image_shape=(8, 8), value_range=(0, 16))
+    >>> features.fit_transform(X[:5]).shape
+    (5, 768)
+    >>> features.get_feature_names_out()[[0, -1]]
+    array(['stage2_0', 'stage3_511'], dtype=object)
+    >>> model = make_pipeline(features, StandardScaler(), LogisticRegression())
+    >>> bool(model.fit(X[:100], y[:100]).score(X[100:300], y[100:300]) > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        backbone=None,
+        *,
+        weights="default",
+        layers=None,
+        pooling="default",
+        image_shape=None,
+        value_range=None,
+        input_size=None,
+        batch_size="auto",
+        device="auto",
+        precision="float32",
+        store="memory",
+        random_state=0,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.layers = layers
+        self.pooling = pooling
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.input_size = input_size
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.store = store
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        """Load the network and learn the form of the rows; no row is needed to train it.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows in any of the forms above.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : PretrainedFeatureTransformer
+        """
+        if self.backbone is None:
+            self._numbers(X, reset=True)
+            self.feature_widths_ = {"x": self.n_features_in_}
+            return self
+        self._check_parameters()
+        rows = self._rows(X, reset=True)
+        network = self._extractor(rows)
+        self.feature_widths_ = dict(zip(network.network.names, network.widths(rows), strict=True))
+        self._key = network.key
+        return self
+
+    def transform(self, X):
+        """Return the features of each row.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows in any of the forms above.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out)
+            In float32, or float64 with ``precision="float64"``; with ``backbone=None``, `X` itself.
+        """
+        check_is_fitted(self)
+        if self.backbone is None:
+            return self._numbers(X, reset=False)
+        rows = self._rows(X, reset=False)
+        network = self._extractor(rows)
+        if network.key != self._key:
+            raise ValueError(
+                f"The weights of backbone={self.backbone!r} are not those that this transformer "
+                "was fitted with. Fit it again, or give back the file or module it had."
+            )
+        return network.extract(rows, batch_size=self.batch_size, store=self._store())
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the features: the layer and a number.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns of ``X``; used where `backbone` is None.
+
+        Returns
+        -------
+        names : ndarray of str, shape (n_features_out,)
+        """
+        check_is_fitted(self, "feature_widths_")
+        if self.backbone is None:
+            return OneToOneFeatureMixin.get_feature_names_out(self, input_features)
+        names = [
+            f"{name}_{i}" for name, width in self.feature_widths_.items() for i in range(width)
+        ]
+        return np.array(names, dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        passes_through = self.backbone is None
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"] if passes_through else []
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _numbers(self, X, *, reset: bool) -> np.ndarray:
+        """Validate numbers that pass through; images become rows."""
+        if as_items(X) is not None:
+            raise TypeError(
+                "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
+                "Name a backbone, such as 'tiny'."
+            )
+        if _n_dimensions(X) > 2:
+            X = check_array(X, allow_nd=True, input_name="X")
+            X = X.reshape(len(X), -1)
+        return validate_data(self, X, reset=reset)
+
+    def _rows(self, X, *, reset: bool) -> Rows:
+        """Read `X` in whatever form it comes, and remember or check its width."""
+        items = as_items(X)
+        if items is not None:
+            if reset:
+                validate_data(self, X, reset=True, skip_check_array=True)
+                self.n_features_in_ = 1
+            return EncodedImageRows(items)
+        if hasattr(X, "detach"):  # a tensor, on any device
+            X = X.detach().cpu().numpy()
+        if _n_dimensions(X) > 2:
+            X = check_array(X, allow_nd=True, dtype=None, input_name="X")
+            if X.ndim > 4:
+                raise ValueError(
+                    f"X has {X.ndim} dimensions. Pass images as (n, height, width), "
+                    "(n, height, width, channels) or (n, channels, height, width)."
+                )
+            if reset:
+                self.n_features_in_ = int(np.prod(X.shape[1:]))
+                self.__dict__.pop("feature_names_in_", None)
+            return ImageArrayRows(X, self.value_range)
+        X = validate_data(self, X, reset=reset)
+        if self.image_shape is None:
+            return TableRows(X)
+        return ImageArrayRows(X.reshape(len(X), *self._checked_image_shape(X)), self.value_range)
+
+    def _checked_image_shape(self, X) -> tuple[int, ...]:
+        shape = tuple(self.image_shape)
+        if len(shape) not in (2, 3) or np.prod(shape) != X.shape[1]:
+            raise ValueError(
+                f"image_shape={self.image_shape!r} does not describe rows of {X.shape[1]} values. "
+                "Pass (height, width), (height, width, channels) or (channels, height, width)."
+            )
+        return shape
+
+    def _extractor(self, rows: Rows):
+        shape = rows.shape if callable(self.backbone) else None
+        backbone = load_backbone(
+            self.backbone, self.weights, random_state=self.random_state, input_shape=shape
+        )
+        if isinstance(rows, TableRows) and backbone.preprocessing is not None:
+            raise ValueError(
+                f"X has shape {(len(rows), *rows.shape)}, and {backbone.name!r} takes images. For "
+                "images flattened into rows pass image_shape=(height, width), or pass them as "
+                "arrays of 3 or 4 dimensions, paths, PIL images or encoded bytes."
+            )
+        return extractor(
+            backbone,
+            layers=self.layers,
+            pooling=self.pooling,
+            input_size=self.input_size,
+            device=self.device,
+            precision=self.precision,
+        )
+
+    def _store(self) -> FeatureStore | None:
+        return feature_store if self.store == "memory" else self.store
+
+    def _check_parameters(self) -> None:
+        for name in ("batch_size", "input_size"):
+            value = getattr(self, name)
+            unset = "auto" if name == "batch_size" else None
+            is_count = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if value != unset and not (is_count and value >= 1):
+                raise ValueError(
+                    f"{name}={value!r} is neither {unset!r} nor a number of at least 1."
+                )
+        if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
+            raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
+
+
+def _n_dimensions(X) -> int:
+    if hasattr(X, "ndim"):
+        return X.ndim
+    try:
+        return np.asarray(X).ndim
+    except ValueError as error:
+        raise ValueError(
+            "X holds arrays of different shapes. Resize them to one shape, or pass PIL images, "
+            "paths or encoded bytes."
+        ) from error

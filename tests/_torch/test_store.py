@@ -1,0 +1,122 @@
+"""The feature store: what it keeps, forgets and counts."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+from skltransfer._torch import _store
+from skltransfer._torch._store import FeatureStore
+
+
+def rows(n, width=4, start=0):
+    values = np.arange(start, start + n, dtype=np.float32)[:, None] * np.ones(width, np.float32)
+    return [str(i).encode() for i in range(start, start + n)], values
+
+
+def test_found_rows_come_back_in_the_order_asked():
+    store = FeatureStore()
+    digests, values = rows(10)
+    store.put("a", digests, values)
+    found, result = store.get("a", [digests[7], b"unknown", digests[2], digests[7]])
+    np.testing.assert_array_equal(found, [True, False, True, True])
+    np.testing.assert_array_equal(result[:, 0], [7, 2, 7])
+    assert (store.hits, store.misses, len(store)) == (3, 1, 10)
+
+
+def test_namespaces_are_apart():
+    store = FeatureStore()
+    digests, values = rows(3)
+    store.put("a", digests, values)
+    store.put("b", digests, values[:, :2] + 100)
+    assert store.get("a", digests)[1].shape == (3, 4)
+    np.testing.assert_array_equal(store.get("b", digests)[1][:, 0], [100, 101, 102])
+    assert store.get("c", digests)[1] is None
+
+
+def test_a_known_row_is_not_overwritten():
+    store = FeatureStore()
+    digests, values = rows(3)
+    store.put("a", digests, values)
+    store.put("a", digests, values + 1)
+    np.testing.assert_array_equal(store.get("a", digests)[1], values)
+    assert len(store) == 3
+
+
+def test_values_are_copies():
+    store = FeatureStore()
+    digests, values = rows(3)
+    store.put("a", digests, values)
+    values[:] = -1
+    store.get("a", digests)[1][:] = -2
+    np.testing.assert_array_equal(store.get("a", digests)[1], rows(3)[1])
+
+
+def test_the_oldest_rows_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(_store, "_CHUNK_BYTES", 160)  # ten rows
+    store = FeatureStore(max_bytes=480)
+    digests, values = rows(45)
+    for i in range(45):
+        store.put("a", digests[i : i + 1], values[i : i + 1])
+        assert store.nbytes <= 480
+    found, kept = store.get("a", digests)
+    assert not found[:20].any()
+    assert found[20:].all()
+    np.testing.assert_array_equal(kept, values[20:])
+    store.put("b", *rows(10))
+    assert not store.get("a", digests)[0][:30].any()
+
+
+def test_rows_wider_than_the_store_are_not_kept():
+    store = FeatureStore(max_bytes=10)
+    store.put("a", *rows(3))
+    assert (len(store), store.nbytes) == (0, 0)
+    store.put("a", [], np.empty((0, 4)))
+
+
+def test_clear():
+    store = FeatureStore()
+    store.put("a", *rows(3))
+    store.get("a", rows(3)[0])
+    store.clear()
+    assert (len(store), store.nbytes, store.hits, store.misses) == (0, 0, 0, 0)
+    assert store.get("a", rows(3)[0])[1] is None
+
+
+def test_another_process_starts_empty():
+    store = FeatureStore(max_bytes=77)
+    store.put("a", *rows(3))
+    again = pickle.loads(pickle.dumps(store))
+    assert (again.max_bytes, len(again)) == (77, 0)
+
+
+def test_threads_see_whole_rows(monkeypatch):
+    monkeypatch.setattr(_store, "_CHUNK_BYTES", 1600)
+    store = FeatureStore(max_bytes=8000)
+    digests, values = rows(1000)
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            picked = rng.integers(0, 1000, 20)
+            found, result = store.get("a", [digests[i] for i in picked])
+            if result is not None and not np.array_equal(result, values[picked[found]]):
+                wrong.append(picked)
+            store.put("a", [digests[i] for i in picked], values[picked])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert store.nbytes <= 8000
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_type_of_the_features_is_kept(dtype):
+    store = FeatureStore()
+    store.put("a", [b"1"], np.ones((1, 3), dtype))
+    assert store.get("a", [b"1"])[1].dtype == dtype
