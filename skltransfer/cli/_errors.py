@@ -1,0 +1,20 @@
+"""Errors that are the user's to mend: a message, no traceback."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+
+class CommandError(Exception):
+    """Something in the command or its files is wrong; the message says what to do."""
+
+
+def import_extra(module: str):
+    """Import a module of the ``cli`` extra, or say how to install it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise CommandError(
+            f"this command needs {module.split('.')[0]}, which is not installed. Run: "
+            "pip install 'skltransfer[cli]'"
+        ) from error

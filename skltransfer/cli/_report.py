@@ -1,0 +1,181 @@
+"""Show a comparison: tables in the terminal, a picture, and the scores in a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.model_selection import mean_interval
+
+_COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#8a6d5a")
+_MARKERS = "osD^vPX"
+
+
+def prepare_folder(folder: str) -> Path:
+    """Make the folder for the report, or say why it cannot be one; called before the work."""
+    path = Path(folder).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise CommandError(f"--output {folder}: {error.strerror or error}.") from error
+    return path
+
+
+def summarize(task) -> list[dict]:
+    """Return, for each setting and strategy, mean, interval, difference and cost."""
+    scores = task.scores
+    rows = []
+    for setting in dict.fromkeys(scores["setting"]):
+        part = scores[scores["setting"] == setting].pivot(index="draw", columns="strategy")
+        baseline = part["score"][task.strategies[0]]
+        for strategy in task.strategies:
+            values = part["score"][strategy]
+            spread = {"test_to_train": task.test_to_train}
+            rows.append(
+                {
+                    "setting": setting,
+                    "strategy": strategy,
+                    "score": mean_interval(values, **spread),
+                    "difference": mean_interval(values - baseline, **spread),
+                    "seconds": float(part["seconds"][strategy].sum()),
+                }
+            )
+    return rows
+
+
+def print_task(console: Console, task) -> None:
+    """Print a table, and what it says in words."""
+    baseline, rows = task.strategies[0], summarize(task)
+    table = Table(title=task.title, title_justify="left")
+    if task.setting_name:
+        table.add_column(task.setting_name, justify="right")
+    table.add_column("strategy")
+    table.add_column(task.axis_label, justify="right")
+    table.add_column(f"against {baseline}", justify="right")
+    table.add_column("seconds", justify="right")
+    previous = None
+    for row in rows:
+        if previous not in (None, row["setting"]):
+            table.add_section()
+        setting = [str(row["setting"]) if row["setting"] != previous else ""]
+        low, high = row["difference"][1:]
+        style = "green" if low > 0 else "red" if high < 0 else "default"
+        gain = "" if row["strategy"] == baseline else task.show(row["difference"], sign=True)
+        table.add_row(
+            *(setting if task.setting_name else []),
+            row["strategy"],
+            task.show(row["score"]),
+            f"[{style}]{gain}[/]",
+            f"{row['seconds']:.1f}",
+        )
+        previous = row["setting"]
+    console.print(table)
+    console.print(f"{task.caption} ± is half of a 95 % interval; differences are paired.")
+    console.print(verdict(task, rows) + "\n", highlight=False, style="bold")
+
+
+def verdict(task, rows) -> str:
+    """Say which strategies are better, or worse, than the baseline beyond chance."""
+    baseline = task.strategies[0]
+    sentences = []
+    for strategy in task.strategies[1:]:
+        own = [row for row in rows if row["strategy"] == strategy]
+        better = [row for row in own if row["difference"][1] > 0]
+        worse = [row for row in own if row["difference"][2] < 0]
+        for part, word in ((better, "better"), (worse, "worse")):
+            if part:
+                gains = ", ".join(
+                    task.show(row["difference"], sign=True)
+                    + (f" at {row['setting']}" if task.setting_name else "")
+                    for row in part
+                )
+                sentences.append(f"{strategy} is {word} than {baseline}: {gains}.")
+    return "\n".join(sentences) or f"No strategy differs from {baseline} beyond chance."
+
+
+def draw(tasks, path: Path) -> None:
+    """Draw all tasks side by side into a PNG file."""
+    matplotlib = import_extra("matplotlib")
+    figure_module = import_extra("matplotlib.figure")
+    with matplotlib.rc_context(
+        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    ):
+        figure = figure_module.Figure(figsize=(6.4 * len(tasks), 4.2), layout="constrained")
+        for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
+            rows = summarize(task)
+            (_draw_curves if task.setting_name else _draw_intervals)(task, rows, axes)
+            title = textwrap.fill(task.title, 50)
+            axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+        _write(path, lambda file: figure.savefig(file, format="png", dpi=160))
+
+
+def _draw_curves(task, rows, axes) -> None:
+    """Draw the score over the setting, a line per strategy with its interval."""
+    settings = list(dict.fromkeys(row["setting"] for row in rows))
+    for number, strategy in enumerate(task.strategies):
+        scores = (
+            np.array([row["score"] for row in rows if row["strategy"] == strategy]) * task.scale
+        )
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.fill_between(
+            settings, scores[:, 1], scores[:, 2], color=colour, alpha=0.2, linewidth=0
+        )
+        axes.plot(settings, scores[:, 0], color=colour, marker=_MARKERS[number % 7], label=strategy)
+    axes.set_xscale("log")
+    axes.set_xticks(settings, [str(setting) for setting in settings])
+    axes.minorticks_off()
+    axes.set_xlabel(task.setting_name)
+    axes.set_ylabel(task.axis_label)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False, loc="lower right", title="mean and 95 % interval", title_fontsize=8)
+
+
+def _draw_intervals(task, rows, axes) -> None:
+    """Draw each strategy's paired difference to the baseline, with its interval."""
+    baseline = task.strategies[0]
+    others = rows[1:]  # the baseline is first
+    means = {row["strategy"]: task.show(row["score"]) for row in rows}
+    for position, row in enumerate(reversed(others)):
+        mean, low, high = (value * task.scale for value in row["difference"])
+        colour = "#4f8a4c" if low > 0 else "#c8553d" if high < 0 else "#55606e"
+        axes.plot([low, high], [position, position], color=colour, linewidth=3, alpha=0.5)
+        axes.plot(mean, position, "o", color=colour, markersize=7)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(
+        range(len(rows)), [f"{row['strategy']}\n{means[row['strategy']]}" for row in reversed(rows)]
+    )
+    axes.plot(0, len(others), "o", color="black", markersize=7)
+    axes.set_ylim(-0.6, len(others) + 0.6)
+    axes.set_xlabel(f"{task.axis_label}: paired difference to {baseline}, with 95 % interval")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def write_scores(tasks, path: Path) -> None:
+    """Write every score of every draw as CSV."""
+    pandas = import_extra("pandas")
+    frames = [task.scores.assign(task=task.name, metric=task.metric) for task in tasks]
+    columns = ["task", "setting", "strategy", "draw", "metric", "score", "seconds"]
+    scores = pandas.concat(frames, ignore_index=True)[columns]
+    _write(path, lambda file: file.write(scores.to_csv(index=False).encode()))
+
+
+def _write(path: Path, write) -> None:
+    """Write beside and rename, so that no half-written file is left."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

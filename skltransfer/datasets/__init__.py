@@ -1,0 +1,5 @@
+"""Data with a shift between two domains, made from what scikit-learn bundles."""
+
+from skltransfer.datasets._breast_cancer import load_biased_breast_cancer
+
+__all__ = ["load_biased_breast_cancer"]

@@ -1,0 +1,72 @@
+"""Breast cancer diagnoses, of which one clinic saw a biased sample."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from sklearn.utils import Bunch, check_random_state
+
+
+def load_biased_breast_cancer(*, n_source=100, bias=1.0, random_state=None) -> Bunch:
+    """Split scikit-learn's breast cancer data into a biased source and an unbiased target.
+
+    One half of the rows, drawn at random, is the target. From the other half the source is drawn
+    without replacement, a row with a probability proportional to ``exp(-bias * z)``, where ``z``
+    is its standardised mean radius: a clinic that saw mostly small tumours. Labels depend on
+    rows in the same way in both domains (covariate shift), since whether a row is chosen depends
+    on the row alone.
+
+    Parameters
+    ----------
+    n_source : int, default=100
+        Number of source rows, at most 284.
+    bias : float, default=1
+        Strength of the bias; 0 is none.
+    random_state : int, RandomState instance or None, default=None
+        Draws the halves and the source.
+
+    Returns
+    -------
+    data : Bunch
+        ``X_source`` (n_source, 30), ``y_source`` (n_source,), ``X_target`` (285, 30), ``y_target``
+        (285,), ``feature_names`` (30,) and ``target_names`` (2,). Label 1 is benign.
+
+    Raises
+    ------
+    ValueError
+        If `n_source` is not from 1 to 284.
+
+    References
+    ----------
+    The way of making a biased sample is that of J. Huang et al., "Correcting Sample Selection
+    Bias by Unlabeled Data", NIPS 2006, section 4.2.
+
+    Examples
+    --------
+    >>> from skltransfer.datasets import load_biased_breast_cancer
+    >>> data = load_biased_breast_cancer(random_state=0)
+    >>> data.X_source.shape, data.X_target.shape
+    ((100, 30), (285, 30))
+    >>> bool(data.X_source[:, 0].mean() < data.X_target[:, 0].mean() - 2)  # mean radius
+    True
+    """
+    bundled = load_breast_cancer()
+    X, y = bundled.data, bundled.target
+    n_pool = len(X) // 2
+    if not 1 <= n_source <= n_pool:
+        raise ValueError(f"n_source={n_source!r} is not a number from 1 to {n_pool}.")
+    rng = check_random_state(random_state)
+    pool, target = np.split(rng.permutation(len(X)), [n_pool])
+    radius = X[:, 0]
+    log_weight = -bias * (radius[pool] - radius.mean()) / radius.std()
+    # The largest of log-weights plus Gumbel noise are a weighted draw without replacement.
+    keys = log_weight + rng.gumbel(size=n_pool)
+    source = pool[np.argsort(-keys)[:n_source]]
+    return Bunch(
+        X_source=X[source],
+        y_source=y[source],
+        X_target=X[target],
+        y_target=y[target],
+        feature_names=bundled.feature_names,
+        target_names=bundled.target_names,
+    )
