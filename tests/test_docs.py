@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import sys
 from pathlib import Path
 
@@ -105,3 +106,34 @@ def test_every_public_name_is_importable_from_the_top_or_its_package():
     for package in ("domains", "instance", "feature", "backbones"):
         module = importlib.import_module(f"skltransfer.{package}")
         assert set(module.__all__) <= from_the_top
+
+
+CARD_SECTIONS = {
+    "digits": "**digits",
+    "mnist": "**MNIST",
+    "usps": "**USPS",
+    "cifar": "**CIFAR-10",
+    "hymenoptera": "**Ants and bees",
+    "omniglot": "**Omniglot",
+}
+CARD_ROWS = {
+    "raw pixels": "raw pixels",
+    "HOG": "HOG",
+    "random weights": "same network, random weights",
+    "random weights, calibrated": "same network, random weights, BatchNorm calibrated",
+    "tiny, seed 0": "**`tiny`** (seed 0, embedded)",
+    "tiny, seed 1": "the same recipe, seed 1",
+}
+
+
+@pytest.mark.parametrize("data", CARD_SECTIONS)
+def test_the_card_of_tiny_shows_what_its_script_measured(data):
+    record = json.loads((ROOT / "benchmarks" / "probe_tiny.json").read_text())
+    card = (ROOT / "docs" / "tiny.md").read_text()
+    table = card[card.index(CARD_SECTIONS[data]) :].split("\n\n", 2)[1]
+    for name, label in CARD_ROWS.items():
+        cells = [
+            f"{s['mean']:.1f}" + (f" ± {s['std']:.1f}" if shots != "all" else "")
+            for shots, s in record["accuracy"][name][data].items()
+        ]
+        assert "| " + " | ".join([label, *cells]) + " |" in table

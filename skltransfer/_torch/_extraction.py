@@ -128,10 +128,10 @@ class Extractor:
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.key = key
         self.output_dtype = np.float64 if precision == "float64" else np.float32
-        self._widths: dict[tuple[int, ...], list[int]] = {}
+        self._widths: dict[tuple[int, ...], dict[str, int]] = {}
 
-    def widths(self, rows: Rows) -> list[int]:
-        """Return the width of each feature block, found with one empty row."""
+    def widths(self, rows: Rows) -> dict[str, int]:
+        """Return the name and width of each feature block, found with one empty row."""
         shape = rows.shape
         if self.preprocessing is not None:
             side = self.preprocessing.crop_size
@@ -141,7 +141,8 @@ class Extractor:
         if shape not in self._widths:
             with torch.inference_mode(), self._exact_arithmetic():
                 x = torch.zeros((1, *shape), dtype=self.dtype, device=self.device)
-                self._widths[shape] = [block.shape[1] for block in self.network.blocks(x)]
+                widths = [block.shape[1] for block in self.network.blocks(x)]
+            self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
         return self._widths[shape]
 
     def _check_channels(self, rows: Rows) -> None:
@@ -187,7 +188,7 @@ class Extractor:
             first.setdefault(digest, row)
         distinct = list(first)
         namespace = f"{self.key}:{rows.form}:{size}"
-        features = np.empty((len(distinct), sum(self.widths(rows))), self.output_dtype)
+        features = np.empty((len(distinct), sum(self.widths(rows).values())), self.output_dtype)
         missing = np.arange(len(distinct))
         if store is not None:
             found, values = store.get(namespace, distinct)

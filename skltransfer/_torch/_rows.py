@@ -169,6 +169,13 @@ class EncodedImageRows:
 
     def _pixels(self, row: int, preprocessing: Preprocessing | None) -> torch.Tensor:
         image = self._decode(row)
+        if image.mode.startswith("I;16"):  # Pillow would clip it at 255
+            image = Image.fromarray((np.asarray(image).astype(np.uint16) // 257).astype(np.uint8))
+        if image.mode in ("I", "F"):
+            raise ValueError(
+                f"Row {row}: the image has mode {image.mode!r}, which does not say how bright "
+                "white is. Pass it as an array together with value_range."
+            )
         keep_grey = preprocessing is None and image.mode in ("1", "L")
         pixels = np.array(image.convert("L" if keep_grey else "RGB"))
         tensor = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)

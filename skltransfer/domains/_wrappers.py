@@ -46,14 +46,14 @@ class _HoldsDomain(DelegatingTransformerMixin, BaseEstimator):
             twin._skl_callbacks = self._skl_callbacks
         return twin
 
-    def _warn_without_data(self, missing: str) -> None:
+    def _warn_without_data(self, missing: str, stacklevel: int) -> None:
         # A two-domain estimator inside says so itself.
         if not consumed_keywords(self.estimator, "fit", ["X_target"]):
             warnings.warn(
                 f"{type(self).__name__} was given no {missing}: {name_steps(self.estimator)} is "
                 "fitted as it is, without data of the other domain.",
                 DomainDataWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def _check_one_coding(self, y, held_labels, held_name: str) -> None:
@@ -186,7 +186,7 @@ class WithTarget(_HoldsDomain):
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         if "X_target" not in consumed:
             if self.X_target is None:
-                self._warn_without_data("X_target")
+                self._warn_without_data("X_target", stacklevel=4)
             else:
                 self._warn_unused(["X_target"] + ["y_target"] * (self.y_target is not None))
             estimator = clone(self.estimator)
@@ -314,7 +314,7 @@ class WithSource(_HoldsDomain):
         """
         self._check_data(X, y)
         if self.X_source is None:
-            self._warn_without_data("X_source")
+            self._warn_without_data("X_source", stacklevel=3)
             estimator = clone(self.estimator).fit(X, y)
         elif "X_target" not in consumed_keywords(self.estimator, "fit"):
             estimator = clone(self.estimator)

@@ -6,9 +6,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from skltransfer._torch._extraction import Extractor
 from skltransfer._torch._rows import EncodedImageRows, ImageArrayRows, Rows, TableRows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
-from skltransfer.backbones import load_backbone
+from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.feature._extractors import extractor
 
 
@@ -143,9 +144,9 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
             return self
         self._check_parameters()
         rows = self._rows(X, reset=True)
-        network = self._extractor(rows)
-        self.feature_widths_ = dict(zip(network.network.names, network.widths(rows), strict=True))
-        self._key = network.key
+        backbone, network = self._backbone_and_extractor(rows)
+        self.feature_widths_ = network.widths(rows)
+        self._fingerprint = backbone.fingerprint
         return self
 
     def transform(self, X):
@@ -165,8 +166,8 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         if self.backbone is None:
             return self._numbers(X, reset=False)
         rows = self._rows(X, reset=False)
-        network = self._extractor(rows)
-        if network.key != self._key:
+        backbone, network = self._backbone_and_extractor(rows)
+        if backbone.fingerprint != self._fingerprint:
             raise ValueError(
                 f"The weights of backbone={self.backbone!r} are not those that this transformer "
                 "was fitted with. Fit it again, or give back the file or module it had."
@@ -247,7 +248,7 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
             )
         return shape
 
-    def _extractor(self, rows: Rows):
+    def _backbone_and_extractor(self, rows: Rows) -> tuple[Backbone, Extractor]:
         shape = rows.shape if callable(self.backbone) else None
         backbone = load_backbone(
             self.backbone, self.weights, random_state=self.random_state, input_shape=shape
@@ -258,7 +259,7 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
                 "images flattened into rows pass image_shape=(height, width), or pass them as "
                 "arrays of 3 or 4 dimensions, paths, PIL images or encoded bytes."
             )
-        return extractor(
+        return backbone, extractor(
             backbone,
             layers=self.layers,
             pooling=self.pooling,

@@ -303,6 +303,17 @@ def test_images_of_different_sizes_and_modes(images):
     assert np.isfinite(features).all()
 
 
+def test_sixteen_bits_are_not_clipped(images, tmp_path):
+    grey = images[0, :, :, 0]
+    path = tmp_path / "deep.png"
+    Image.fromarray(grey.astype(np.uint16) * 257).save(path)
+    transformer = PretrainedFeatureTransformer("tiny", weights=None)
+    features = transformer.fit_transform([path])
+    np.testing.assert_allclose(features, transformer.fit_transform(grey[None]), atol=1e-6)
+    with pytest.raises(ValueError, match="mode 'F', which does not say how bright white is"):
+        transformer.fit_transform([Image.fromarray(grey.astype(np.float32))])
+
+
 def test_tables_pass_a_network_of_ones_own():
     X = np.random.default_rng(0).normal(size=(300, 5))
     transformer = PretrainedFeatureTransformer(TableNetwork, precision="float64")
