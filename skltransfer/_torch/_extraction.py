@@ -160,9 +160,7 @@ class Extractor:
         if isinstance(rows, TableRows):
             return 256
         side = self.preprocessing.crop_size if self.preprocessing else (rows.shape or (3, 224))[-1]
-        on_cpu = 32 if side >= 64 else 64
-        if side > 128:
-            on_cpu = 8
+        on_cpu = 8 if side > 128 else 32 if side >= 64 else 64
         return on_cpu if self.device.type == "cpu" else 8 * on_cpu
 
     def extract(

@@ -120,11 +120,10 @@ def fit_with_target(
     estimator : the fitted clone
     result : what `method` returned
     """
-    consumed = consumed_keywords(estimator, method)
+    # In 1-tuples the data have as many entries as there are other domains: no splitter cuts them.
     keywords = {"X_target": (X_target,)}
-    if y_target is not None and "y_target" in consumed:
+    if y_target is not None and "y_target" in consumed_keywords(estimator, method):
         keywords["y_target"] = (y_target,)
-    keywords = {name: value for name, value in keywords.items() if name in consumed}
     with config_context(enable_metadata_routing=True):
         estimator = clone(estimator)
         for part in _routed_parts(estimator):
@@ -133,7 +132,10 @@ def fit_with_target(
                 part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
         if sample_weight is not None:
             _request_weights(estimator, is_last=True)
-            keywords["sample_weight"] = sample_weight
+            if consumed_keywords(estimator, method, ["sample_weight"]):
+                keywords["sample_weight"] = sample_weight
+            else:
+                X, y = repeat_rows(estimator, X, y, sample_weight)
         return estimator, getattr(estimator, method)(X, y, **keywords)
 
 
@@ -246,17 +248,21 @@ def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
         return fit(X, y)
     keyword = weight_keyword(estimator)
     if keyword is None:
-        rows = _repeat(estimator, sample_weight)
-        return fit(_safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows))
+        return fit(*repeat_rows(estimator, X, y, sample_weight))
     with config_context(enable_metadata_routing=False):
         return fit(X, y, **{keyword: sample_weight})
 
 
-def _repeat(estimator, sample_weight) -> np.ndarray:
+def repeat_rows(estimator, X, y, sample_weight) -> tuple:
+    """Return `X` and `y` with each row repeated as often as its weight says.
+
+    For an estimator that takes no weights, and weights that are whole numbers.
+    """
     weights = np.asarray(sample_weight, dtype=float)
     if (weights < 0).any() or (weights != np.floor(weights)).any():
         raise TypeError(no_weights_message(estimator))
-    return np.repeat(np.arange(len(weights)), weights.astype(int))
+    rows = np.repeat(np.arange(len(weights)), weights.astype(int))
+    return _safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows)
 
 
 def no_weights_message(estimator) -> str:

@@ -177,6 +177,18 @@ def test_integer_weights_repeat_rows_where_weights_are_not_supported(domains):
         WithTarget(KNeighborsClassifier(), X_target=X_target).fit(X, y, counts / 2)
 
 
+def test_integer_weights_repeat_rows_behind_an_aligner_too(domains):
+    X, y, X_target, _ = domains
+    counts = np.arange(len(X)) % 3
+    pipeline = make_pipeline(MeanAligner(), KNeighborsClassifier(4))
+    model = WithTarget(pipeline, X_target=X_target).fit(X, y, counts)
+    repeated = np.repeat(X, counts, axis=0), np.repeat(y, counts)
+    expected = WithTarget(pipeline, X_target=X_target).fit(*repeated)
+    np.testing.assert_array_equal(model.predict(X_target), expected.predict(X_target))
+    with pytest.raises(TypeError, match="KNeighborsClassifier does not support sample_weight"):
+        WithTarget(pipeline, X_target=X_target).fit(X, y, counts / 2)
+
+
 # --- nothing outside is touched --------------------------------------------------------
 
 
