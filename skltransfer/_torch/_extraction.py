@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from threading import RLock
 
 import numpy as np
 import torch
@@ -12,6 +13,10 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._store import FeatureStore
+
+# torch.fx patches every module, and puts the one it traces into training mode for a moment. While
+# one thread traces, no other may run a network.
+network_lock = RLock()
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -139,7 +144,7 @@ class Extractor:
         elif shape is None:
             shape = tuple(rows.batch([0], None).shape[1:])
         if shape not in self._widths:
-            with torch.inference_mode(), self._exact_arithmetic():
+            with network_lock, torch.inference_mode(), self._exact_arithmetic():
                 x = torch.zeros((1, *shape), dtype=self.dtype, device=self.device)
                 widths = [block.shape[1] for block in self.network.blocks(x)]
             self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
@@ -207,7 +212,7 @@ class Extractor:
         padded = indices + indices[:1] * (size - len(indices))
         x = rows.batch(padded, self.preprocessing)
         try:
-            with torch.inference_mode(), self._exact_arithmetic():
+            with network_lock, torch.inference_mode(), self._exact_arithmetic():
                 x = x.to(self.device)
                 if self.preprocessing is None:
                     x = unit_range(x, self.dtype).contiguous()

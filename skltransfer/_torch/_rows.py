@@ -14,6 +14,8 @@ from PIL import Image
 from skltransfer._torch._preprocessing import Preprocessing
 
 IMAGE_CHANNELS = (1, 3, 4)
+# What one image is given as where images are not an array.
+_IMAGE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
 class TableRows:
@@ -124,7 +126,7 @@ class EncodedImageRows:
         path = Path(item)
         try:
             return path.read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             hint = (
                 ""
                 if _looks_like_path(item)
@@ -132,8 +134,8 @@ class EncodedImageRows:
             )
             raise ValueError(
                 f"Row {row}: the image {_shorten(item)} cannot be read "
-                f"({error.strerror or error}). Images are given by path, as PIL images, as encoded "
-                f"bytes or as arrays.{hint}"
+                f"({getattr(error, 'strerror', None) or error}). Images are given by path, as PIL "
+                f"images, as encoded bytes or as arrays.{hint}"
             ) from error
 
     def _decode(self, row: int) -> Image.Image:
@@ -240,6 +242,12 @@ def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
     return low, high
 
 
+def check_not_single(X) -> None:
+    """Raise a TypeError if `X` is one image instead of a list of images."""
+    if isinstance(X, _IMAGE):
+        raise TypeError(f"X is one {type(X).__name__}. Pass a list of images, even if of one: [X].")
+
+
 def as_items(X) -> list | None:
     """Return the images of a list, Series, one-column frame or array of objects; else None."""
     if hasattr(X, "columns") and hasattr(X, "shape"):  # a data frame
@@ -252,11 +260,12 @@ def as_items(X) -> list | None:
         array = np.asarray(X) if not isinstance(X, torch.Tensor) else None
         if array is None or array.dtype.kind not in "OUS" or array.ndim > 2:
             return None
+        if array.dtype.kind == "S":
+            raise TypeError(
+                f"X has dtype {array.dtype}, in which numpy drops zeros at the end of encoded "
+                "images. Pass a list of bytes, or an array of dtype object."
+            )
         if array.ndim == 2 and array.shape[1] != 1:
             return None
         items = array.ravel().tolist()
-    if items and all(
-        isinstance(item, str | bytes | os.PathLike | Image.Image) for item in items[:1]
-    ):
-        return items
-    return None
+    return items if items and isinstance(items[0], _IMAGE) else None

@@ -54,6 +54,8 @@ class FeatureStore:
     """
 
     def __init__(self, max_bytes: int = 2**30):
+        if max_bytes < 0:
+            raise ValueError(f"max_bytes={max_bytes!r} has to be at least 0.")
         self.max_bytes = max_bytes
         self._lock = RLock()
         self.clear()
@@ -127,8 +129,13 @@ class FeatureStore:
         row_bytes = max(values[:1].nbytes, 1)
         if not len(values) or row_bytes > self.max_bytes:
             return
-        chunk_rows = int(min(max(_CHUNK_BYTES // row_bytes, 1), 4096, self.max_bytes // row_bytes))
+        most_rows = int(min(max(_CHUNK_BYTES // row_bytes, 1), 4096, self.max_bytes // row_bytes))
         with self._lock:
+            while self.nbytes > self.max_bytes:  # it may have been lowered
+                self._forget_oldest()
+            # As many rows as come now, or as are there already: little is reserved in vain.
+            n_held = len(self._slots.get(namespace, ()))
+            chunk_rows = min(max(len(values), n_held), most_rows)
             for digest, row in zip(digests, values, strict=True):
                 slots = self._slots.setdefault(namespace, {})
                 if digest in slots:

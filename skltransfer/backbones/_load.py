@@ -6,14 +6,17 @@ import copy
 from collections import OrderedDict
 from fnmatch import fnmatch
 from importlib.resources import as_file, files
+from numbers import Integral
 from pathlib import Path
 from threading import RLock
+from types import FunctionType
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from skltransfer._torch._fingerprint import fingerprint
+from skltransfer._torch._extraction import network_lock
+from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
@@ -99,18 +102,25 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     """
     if isinstance(backbone, Backbone):
         return backbone
-    if not isinstance(random_state, int) or isinstance(random_state, bool):
+    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
         raise TypeError(f"random_state={random_state!r} is not an int: random weights need a seed.")
+    random_state = int(random_state)
     if isinstance(backbone, nn.Module):
         _check_materialised(backbone, None)
         return _cached(
-            ("module", fingerprint(backbone), str(weights)), _load_module, backbone, weights
+            ("module", fingerprint(backbone), _weights_key(weights)),
+            _load_module,
+            backbone,
+            weights,
         )
     if isinstance(backbone, str):
         key = (backbone, _weights_key(weights), random_state)
         return _cached(key, _load_named, backbone, weights, random_state)
     if callable(backbone):
-        key = (backbone, _weights_key(weights), random_state, input_shape)
+        # A function or class is what it is; another object may have changed since.
+        is_fixed = isinstance(backbone, FunctionType | type)
+        builder = backbone if is_fixed else (type(backbone), digest_of(backbone))
+        key = (builder, _weights_key(weights), random_state, input_shape)
         return _cached(key, _load_built, backbone, weights, random_state, input_shape)
     raise TypeError(
         f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "
@@ -135,7 +145,7 @@ def _weights_key(weights):
     if isinstance(weights, str | Path) and Path(weights).expanduser().is_file():
         status = Path(weights).expanduser().stat()
         return (str(Path(weights).expanduser().resolve()), status.st_size, status.st_mtime_ns)
-    return str(weights)
+    return None if weights is None else str(weights)
 
 
 def _load_named(name: str, weights, random_state: int) -> Backbone:
@@ -181,7 +191,7 @@ def _load_built(build, weights, random_state: int, input_shape) -> Backbone:
             )
         _check_materialised(module, input_shape)
         if input_shape is not None and any(is_lazy(p) for p in module.parameters()):
-            with torch.no_grad():
+            with network_lock, torch.no_grad():
                 module.eval()(torch.zeros(1, *input_shape))
     return _describe(_with_weights(module, weights))
 
@@ -190,14 +200,20 @@ def _check_materialised(module: nn.Module, input_shape) -> None:
     if input_shape is None and any(is_lazy(parameter) for parameter in module.parameters()):
         raise ValueError(
             f"{type(module).__name__} has lazy layers whose shape is not known yet. Pass a "
-            "function that builds it, together with input_shape, or run the module once before."
+            "function that builds it, with rows in one array (or load_backbone(..., input_shape="
+            "...)), or run the module once before."
         )
 
 
 def _with_weights(module: nn.Module, weights) -> nn.Module:
     """Load a file into a module; "default" and None leave it as it is."""
+    name = type(module).__name__
+    if not isinstance(weights, str | Path | None):
+        raise TypeError(
+            f"weights={weights!r} is a {type(weights).__name__}. For {name}, a network of your "
+            "own, pass 'default' or None (as it is), or the path of a file."
+        )
     if weights is not None and str(weights).lower() != "default":
-        name = type(module).__name__
         load_state(module, read_state(weights, name), name)
     return module
 

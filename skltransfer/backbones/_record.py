@@ -23,7 +23,8 @@ class Backbone:
     name : str
         What messages call it.
     module : torch.nn.Module
-        The network in evaluation mode. Do not train it in place: other estimators share it.
+        The network in evaluation mode (``module.eval()``). Do not train it in place: other
+        estimators share it.
     preprocessing : Preprocessing or None, default=None
         What the weights expect: size, crop, mean and standard deviation. ``None``: numbers go in as
         they are, images with values in [0, 1].
@@ -64,6 +65,11 @@ class Backbone:
     aliases: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
+        if any(part.training for part in self.module.modules()):
+            raise ValueError(
+                f"The module of {self.name!r} is in training mode, in which features depend on the "
+                "batch. Call module.eval() first."
+            )
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", fingerprint(self.module))
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -35,7 +33,7 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged files make torch raise many kinds
         raise ValueError(
             f"weights={str(path)!r} cannot be read as weights of {name!r}: {first_line(error)}. "
             "Pass a complete .safetensors file, or a .pt or .pth file that holds tensors only "
@@ -54,7 +52,9 @@ def _unwrap(state, path: Path) -> dict[str, torch.Tensor]:
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise ValueError(
             f"weights={str(path)!r} holds no state dict. Save one by "
             "torch.save(module.state_dict(), path)."

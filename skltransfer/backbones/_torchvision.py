@@ -16,6 +16,7 @@ from torchvision.models._api import WeightsEnum
 from torchvision.models.feature_extraction import NodePathTracer
 
 from skltransfer._spelling import near_names
+from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
@@ -78,7 +79,7 @@ def _resolve_weights(name: str, weights) -> WeightsEnum | None:
     short = weights.removeprefix(f"{known.__name__}.")
     if short in known.__members__:
         return known[short]
-    if Path(weights).suffix or "/" in weights:
+    if Path(weights).suffix or "/" in weights or Path(weights).is_file():
         return None
     raise ValueError(
         f"weights={weights!r} is neither a file nor weights of {name!r}: {_names(known)}, "
@@ -148,7 +149,8 @@ def _n_classes(module: nn.Module, state) -> int | None:
 def _penultimate(module: nn.Module):
     """Find the last linear layer and the graph node whose output goes into it."""
     tracer = NodePathTracer()
-    graph = tracer.trace(module)
+    with network_lock:
+        graph = tracer.trace(module)
     for node in reversed(graph.nodes):
         if node.op == "call_module" and isinstance(module.get_submodule(node.target), nn.Linear):
             return module.get_submodule(node.target), tracer.node_to_qualname[node.args[0]]
@@ -179,7 +181,7 @@ def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
 
     handles = [part.register_forward_hook(note(name)) for name, part in candidates.items()]
     try:
-        with torch.inference_mode():
+        with network_lock, torch.inference_mode():
             module(torch.zeros(1, 3, size, size))
     finally:
         for handle in handles:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Iterable
 from threading import RLock
 
 import torch
 from torch import nn
 
 from skltransfer._spelling import near_names
-from skltransfer._torch._extraction import POOLINGS, PRECISIONS, Extractor, FeatureNetwork
+from skltransfer._torch._extraction import (
+    POOLINGS,
+    PRECISIONS,
+    Extractor,
+    FeatureNetwork,
+    network_lock,
+)
 from skltransfer.backbones._record import Backbone
 
 # The least recently used goes first.
@@ -67,6 +74,8 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
         names = backbone.layers
     elif isinstance(layers, str):
         names = (layers,)
+    elif not isinstance(layers, Iterable):
+        raise TypeError(f"layers={layers!r} is neither the name of a layer nor a list of names.")
     else:
         names = tuple(layers)
         if not names:
@@ -97,7 +106,7 @@ def extractor(
     backbone: Backbone, *, layers=None, pooling="default", input_size=None, device="auto", precision
 ) -> Extractor:
     """Return an extractor, the same for the same arguments while it is among the 16 used last."""
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}.")
     nodes = resolve_layers(backbone, layers)
     pooling = resolve_pooling(backbone, pooling)
@@ -110,12 +119,23 @@ def extractor(
                 "change. Resize the images, or pass a Backbone record with a Preprocessing."
             )
         preprocessing = preprocessing.with_input_size(input_size)
-    key = repr((backbone.fingerprint, preprocessing, nodes, pooling, str(device), precision))
+    key = repr(
+        (
+            backbone.fingerprint,
+            backbone.channels_last,
+            preprocessing,
+            nodes,
+            pooling,
+            str(device),
+            precision,
+        )
+    )
 
     def build():
         module = _module_on(backbone, device, PRECISIONS[precision])
         try:
-            network = FeatureNetwork(module, nodes, pooling, backbone.channels_last)
+            with network_lock:
+                network = FeatureNetwork(module, nodes, pooling, backbone.channels_last)
         except Exception as error:  # torch.fx raises many kinds
             raise ValueError(
                 f"The layers {list(nodes)} of {backbone.name!r} cannot be reached: torch.fx cannot "

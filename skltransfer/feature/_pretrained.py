@@ -7,7 +7,14 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._torch._extraction import Extractor
-from skltransfer._torch._rows import EncodedImageRows, ImageArrayRows, Rows, TableRows, as_items
+from skltransfer._torch._rows import (
+    EncodedImageRows,
+    ImageArrayRows,
+    Rows,
+    TableRows,
+    as_items,
+    check_not_single,
+)
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.feature._extractors import extractor
@@ -75,7 +82,8 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
     ``X`` may be a table (n, d); images as arrays (n, height, width), (n, height, width, channels),
     (n, channels, height, width) or flattened rows with `image_shape`; or a list, Series or
     one-column frame of paths, PIL images or encoded bytes. Images are resized, cropped and
-    normalised as the weights were trained. Grey images are repeated over the channels.
+    normalised as the weights were trained. Grey images are repeated over the channels,
+    transparency is dropped, and the orientation tag of a photograph is ignored, as in torchvision.
 
     Examples
     --------
@@ -146,7 +154,7 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         rows = self._rows(X, reset=True)
         backbone, network = self._backbone_and_extractor(rows)
         self.feature_widths_ = network.widths(rows)
-        self._fingerprint = backbone.fingerprint
+        self._fingerprint, self._n_dimensions = backbone.fingerprint, _n_dimensions_of_images(X)
         return self
 
     def transform(self, X):
@@ -165,12 +173,20 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if self.backbone is None:
             return self._numbers(X, reset=False)
+        self._check_parameters()
+        self._check_dimensions(X)
         rows = self._rows(X, reset=False)
         backbone, network = self._backbone_and_extractor(rows)
-        if backbone.fingerprint != self._fingerprint:
+        if backbone.fingerprint != getattr(self, "_fingerprint", None):
             raise ValueError(
                 f"The weights of backbone={self.backbone!r} are not those that this transformer "
                 "was fitted with. Fit it again, or give back the file or module it had."
+            )
+        if len(rows) and network.widths(rows) != self.feature_widths_:
+            raise ValueError(
+                f"These rows give {network.widths(rows)} features, and those that this transformer "
+                f"was fitted on gave {self.feature_widths_}. Fit it again after a change of its "
+                "parameters, or of the size of the images."
             )
         return network.extract(rows, batch_size=self.batch_size, store=self._store())
 
@@ -215,14 +231,17 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
 
     def _rows(self, X, *, reset: bool) -> Rows:
         """Read `X` in whatever form it comes, and remember or check its width."""
+        check_not_single(X)
         items = as_items(X)
         if items is not None:
+            if reset or (hasattr(X, "columns") and hasattr(self, "feature_names_in_")):
+                validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:
-                validate_data(self, X, reset=True, skip_check_array=True)
                 self.n_features_in_ = 1
             return EncodedImageRows(items)
         if hasattr(X, "detach"):  # a tensor, on any device
-            X = X.detach().cpu().numpy()
+            X = X.detach().cpu()
+            X = (X.float() if X.dtype.itemsize == 2 and X.is_floating_point() else X).numpy()
         if _n_dimensions(X) > 2:
             X = check_array(X, allow_nd=True, dtype=None, input_name="X")
             if X.ndim > 4:
@@ -238,6 +257,15 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         if self.image_shape is None:
             return TableRows(X)
         return ImageArrayRows(X.reshape(len(X), *self._checked_image_shape(X)), self.value_range)
+
+    def _check_dimensions(self, X) -> None:
+        fitted, given = getattr(self, "_n_dimensions", None), _n_dimensions_of_images(X)
+        if fitted is not None and given is not None and fitted != given:
+            raise ValueError(
+                f"X has {given} dimensions, and this transformer was fitted on images in an array "
+                f"of {fitted}. Pass a single image as X[None], and grey images among colour ones "
+                "as X[..., None]."
+            )
 
     def _checked_image_shape(self, X) -> tuple[int, ...]:
         shape = tuple(self.image_shape)
@@ -282,6 +310,11 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
                 )
         if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
             raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
+
+
+def _n_dimensions_of_images(X) -> int | None:
+    """Return the number of dimensions of an array of images, None for other rows."""
+    return X.ndim if getattr(X, "ndim", 0) > 2 else None
 
 
 def _n_dimensions(X) -> int:

@@ -61,11 +61,34 @@ def test_the_oldest_rows_are_forgotten_first(monkeypatch):
         store.put("a", digests[i : i + 1], values[i : i + 1])
         assert store.nbytes <= 480
     found, kept = store.get("a", digests)
-    assert not found[:20].any()
-    assert found[20:].all()
-    np.testing.assert_array_equal(kept, values[20:])
+    oldest = int(found.argmax())
+    assert 45 - 30 <= oldest <= 45 - 20
+    assert found[oldest:].all()
+    np.testing.assert_array_equal(kept, values[oldest:])
     store.put("b", *rows(10))
-    assert not store.get("a", digests)[0][:30].any()
+    assert not store.get("a", digests)[0][: oldest + 1].any()
+    assert store.nbytes <= 480
+
+
+def test_memory_grows_with_the_rows():
+    store = FeatureStore()
+    digests, values = rows(1000)
+    for i in range(0, 1000, 8):
+        store.put("a", digests[i : i + 8], values[i : i + 8])
+        assert store.nbytes <= 2 * values[: i + 8].nbytes
+    np.testing.assert_array_equal(store.get("a", digests)[1], values)
+
+
+def test_a_lower_bound_takes_effect():
+    store = FeatureStore()
+    digests, values = rows(100)
+    for i in range(100):
+        store.put("a", digests[i : i + 1], values[i : i + 1])
+    store.max_bytes = 320
+    store.put("b", *rows(1))
+    assert store.nbytes <= 320
+    with pytest.raises(ValueError, match="max_bytes=-1"):
+        FeatureStore(-1)
 
 
 def test_rows_wider_than_the_store_are_not_kept():

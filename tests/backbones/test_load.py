@@ -340,7 +340,7 @@ def test_records_are_passed_through_and_shared_by_clones():
     assert load_backbone("tiny", None) is record
     again = pickle.loads(pickle.dumps(record))
     assert again.fingerprint == record.fingerprint
-    mine = Backbone("mine", nn.Linear(2, 2))
+    mine = Backbone("mine", nn.Linear(2, 2).eval())
     assert mine.fingerprint
     assert hash(mine) == hash(pickle.loads(pickle.dumps(mine)))
 
@@ -362,3 +362,54 @@ def test_the_global_random_state_stays():
     assert torch.equal(torch.get_rng_state(), state)
     first = load_backbone("resnet18", None, random_state=12345).module.conv1.weight
     assert np.isclose(first.std().item(), (2 / (64 * 49)) ** 0.5, rtol=0.1)  # He's initialisation
+
+
+def test_a_module_follows_a_changed_file(tmp_path, monkeypatch):
+    module = nn.Linear(1, 1, bias=False)
+    torch.save({"weight": torch.full((1, 1), 1.0)}, tmp_path / "w.pth")
+    monkeypatch.chdir(tmp_path)
+    assert load_backbone(module, "w.pth").module.weight.item() == 1.0
+    torch.save({"weight": torch.full((1, 1), 2.0)}, tmp_path / "w.pth")
+    assert load_backbone(module, "w.pth").module.weight.item() == 2.0
+    (tmp_path / "other").mkdir()
+    torch.save({"weight": torch.full((1, 1), 3.0)}, tmp_path / "other" / "w.pth")
+    monkeypatch.chdir(tmp_path / "other")
+    assert load_backbone(module, "w.pth").module.weight.item() == 3.0
+
+
+def test_a_factory_object_is_known_by_its_state():
+    class Factory:
+        __hash__ = None
+
+        def __init__(self, width):
+            self.width = width
+
+        def __call__(self):
+            return nn.Linear(2, self.width)
+
+    factory = Factory(3)
+    assert load_backbone(factory).module.out_features == 3
+    factory.width = 4
+    assert load_backbone(factory).module.out_features == 4
+
+
+@pytest.mark.parametrize("content", [b"junk that is no model", b"\x80\x02]q\x00.", b""])
+def test_files_that_are_no_weights(tmp_path, content):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as weights|holds no state dict"):
+        load_backbone("resnet18", tmp_path / "w.pth")
+
+
+def test_weights_that_are_no_weights(tmp_path):
+    torch.save({0: torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="holds no state dict"):
+        load_backbone("resnet18", tmp_path / "w.pth")
+    with pytest.raises(TypeError, match="a network of your own"):
+        load_backbone(nn.Linear(1, 1), ResNet18_Weights.DEFAULT)
+    load_backbone("resnet18", None)
+    with pytest.raises(ValueError, match="weights='None' is neither a file"):
+        load_backbone("resnet18", "None")
+    save_file(get_model("resnet18").state_dict(), tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").rename(tmp_path / "plain")
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        load_backbone("resnet18", str(tmp_path / "plain"))
