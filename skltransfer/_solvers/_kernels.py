@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import pairwise_kernels
 
 KERNELS = ("rbf", "laplacian", "linear", "polynomial", "cosine")
@@ -10,15 +11,26 @@ _USES_GAMMA = ("rbf", "laplacian", "polynomial")
 
 # Rows and columns of a block: small enough for the cache, large enough for the matrix product.
 _BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 2048
+# Largest rounding error of an exponent.
+_LARGEST_ERROR = 1e-10
+
+
+def loses_digits(A: np.ndarray, B: np.ndarray, gamma: float) -> bool:
+    """Tell whether rows lie so far out that squared norms leave nothing of a small distance."""
+    largest = max(np.einsum("ij,ij->i", rows, rows).max(initial=0.0) for rows in (A, B))
+    return gamma * largest * np.finfo(float).eps > _LARGEST_ERROR
 
 
 def _rbf_block(A: np.ndarray, B: np.ndarray, gamma: float) -> np.ndarray:
     """Return ``exp(-gamma |a - b|^2)`` for all pairs of rows, computed in place."""
-    block = A @ B.T
-    block *= 2.0
-    block -= np.einsum("ij,ij->i", A, A)[:, None]
-    block -= np.einsum("ij,ij->i", B, B)
-    np.minimum(block, 0.0, out=block)  # rounding makes squared distances negative
+    if loses_digits(A, B, gamma):
+        block = -cdist(A, B, "sqeuclidean")
+    else:
+        block = A @ B.T
+        block *= 2.0
+        block -= np.einsum("ij,ij->i", A, A)[:, None]
+        block -= np.einsum("ij,ij->i", B, B)
+        np.minimum(block, 0.0, out=block)  # rounding makes squared distances negative
     block *= gamma
     return np.exp(block, out=block)
 

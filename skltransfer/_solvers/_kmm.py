@@ -28,6 +28,8 @@ _MAX_SINGLE_STEPS = 40
 _MAX_WORKING_SETS = 30
 # Ridge on the free block, relative to the largest eigenvalue of K.
 _RIDGE = 1e-11
+# The gap is taken relative to no less than this part of ``n trace(K) / 2``.
+_SMALLEST_SCALE = 1e-8
 
 
 class KMMSolution(NamedTuple):
@@ -35,7 +37,7 @@ class KMMSolution(NamedTuple):
 
     weights: np.ndarray  # (n,), feasible
     objective: float
-    gap: float  # certified bound on (f(b) - f*) / |f(b)|
+    gap: float  # certified bound on (f(b) - f*) / |f(b)|; see _SMALLEST_SCALE
     n_iter: int
 
 
@@ -51,14 +53,16 @@ class _Problem(NamedTuple):
 
 
 class _Best:
-    """The feasible point with the smallest certified gap so far."""
+    """The feasible point of the lowest objective so far, and the highest lower bound."""
 
     def __init__(self, problem: _Problem):
         self.problem = problem
-        self.weights, self.objective, self.gap = None, np.inf, np.inf
+        self.weights, self.objective, self.bound, self.gap = None, np.inf, -np.inf, np.inf
+        # Where the optimum is 0 in exact arithmetic, no gap is small beside it.
+        self.smallest_scale = _SMALLEST_SCALE * 0.5 * len(problem.K) * np.trace(problem.K)
 
     def offer(self, point: np.ndarray) -> float:
-        """Project `point`, certify it, keep it if it is the best, and return its gap."""
+        """Project `point`, keep it if it is the best, and return the gap of the best."""
         b = project(point, self.problem.upper, self.problem.lower_sum, self.problem.upper_sum)
         Kb = _product(self.problem.K, b)
         objective = 0.5 * b @ Kb - self.problem.kappa @ b
@@ -69,10 +73,13 @@ class _Best:
             self.problem.lower_sum,
             self.problem.upper_sum,
         )
-        gap = gap / abs(objective) if objective else (0.0 if gap == 0 else np.inf)
-        if self.weights is None or gap < self.gap:
-            self.weights, self.objective, self.gap = b, objective, gap
-        return gap
+        if self.weights is None or objective < self.objective:
+            self.weights, self.objective = b, objective
+        if objective - gap > self.bound:
+            self.bound = objective - gap
+        gap = max(self.objective - self.bound, 0.0)
+        self.gap = gap / max(abs(self.objective), self.smallest_scale) if gap else 0.0
+        return self.gap
 
 
 def _product(K: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -137,7 +144,15 @@ def solve_kmm(
     KMMSolution
         Its `gap` is at most `tol` where the solution is certified.
     """
+    # No weight exceeds the sum: where `upper` allows more, nothing but rounding would come of it.
+    upper = np.minimum(upper, max(upper_sum, np.finfo(float).tiny))
     problem = _Problem(K, kappa, upper, lower_sum, upper_sum)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # offers of no use
+        return _solve_box_then_sum(problem, tol, max_iter)
+
+
+def _solve_box_then_sum(problem: _Problem, tol: float, max_iter: int) -> KMMSolution:
+    K, _, upper, lower_sum, upper_sum = problem
     lipschitz = 1.05 * _largest_eigenvalue(K)
     box = problem.with_sum(0.0, upper.sum())
     start = _accelerated_gradient(box, lipschitz)
@@ -168,15 +183,15 @@ def _solve(problem, total, start, lipschitz, tol, max_iter) -> KMMSolution:
 
 def _largest_eigenvalue(K: np.ndarray, n_steps: int = 20) -> float:
     """Estimate the largest eigenvalue by power iteration."""
-    v = np.ones(len(K))
-    value = 0.0
+    v = 1.0 + 0.1 * np.cos(np.arange(len(K)))
+    value = K.diagonal().max()
     for _ in range(n_steps):
         norm = np.linalg.norm(v)
         if norm == 0:
             break
         v = K @ (v / norm)
-        value = np.linalg.norm(v)
-    return max(value, np.finfo(float).tiny)
+        value = max(value, np.linalg.norm(v))
+    return value if value > 0 else 1.0
 
 
 def _accelerated_gradient(problem: _Problem, lipschitz: float) -> np.ndarray:

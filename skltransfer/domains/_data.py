@@ -71,9 +71,20 @@ def check_same_width(X_held, X, held_name: str) -> None:
     """
     if column_names(X_held) is not None or column_names(X) is not None:
         return
-    held_shape, shape = getattr(X_held, "shape", ()), getattr(X, "shape", ())
-    if len(held_shape) == len(shape) == 2 and held_shape[1] != shape[1]:
-        raise ValueError(_width_message(held_name, held_shape[1], shape[1]))
+    held, given = _width(X_held), _width(X)
+    if held is not None and given is not None and held != given:
+        raise ValueError(_width_message(held_name, held, given))
+
+
+def _width(X) -> int | None:
+    """Return the number of columns of a matrix or a list of rows of numbers, else None."""
+    shape = getattr(X, "shape", None)
+    if shape is None and isinstance(X, list | tuple) and len(X):
+        try:
+            shape = np.shape(X)
+        except ValueError:  # rows of different lengths
+            return None
+    return shape[1] if shape is not None and len(shape) == 2 else None
 
 
 def _width_message(name: str, n_given: int, n_expected: int) -> str:
@@ -106,6 +117,14 @@ def select_columns(X_target, names, *, name: str = "X_target"):
     return X_target if given == list(names) else _safe_indexing(X_target, list(names), axis=1)
 
 
+def in_order_of(X, X_held, held_name: str):
+    """Return the held rows with their columns in the order of `X`, where both have names."""
+    names = column_names(X)
+    if X_held is None or names is None or column_names(X_held) is None:
+        return X_held
+    return select_columns(X_held, names, name=held_name)
+
+
 def check_target_rows(estimator, X_target) -> np.ndarray:
     """Validate `X_target` for an estimator whose ``X`` was validated before.
 
@@ -127,13 +146,24 @@ def _is_missing(label) -> bool:
     return isinstance(label, float | np.floating) and bool(np.isnan(label))
 
 
+def as_labels(y) -> np.ndarray:
+    """Return `y` as an array in which a missing label is still told from a string.
+
+    numpy would write the ``NaN`` in a list of strings as ``"nan"``.
+    """
+    if isinstance(y, list | tuple):
+        return np.asarray(y, dtype=object)
+    y = np.asarray(y)
+    return y.astype(object) if y.dtype.kind == "T" else y  # numpy's own strings
+
+
 def missing_labels(y) -> np.ndarray:
     """Return a boolean mask of the rows of `y` whose label (or any of whose outputs) is missing.
 
     ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects;
     ``-1`` is an ordinary label.
     """
-    y = np.asarray(y)
+    y = as_labels(y)
     if y.dtype.kind == "f":
         missing = np.isnan(y)
     elif y.dtype.kind == "O":
@@ -164,13 +194,13 @@ def known_labels(y_target, X_target, y_source=None):
     if y_target is None:
         return np.zeros(n_target, dtype=bool), np.empty(0)
     check_same_length(y_target, X_target, "y_target", "X_target")
-    y_target = np.asarray(y_target)
+    y_target = as_labels(y_target)
     known = ~missing_labels(y_target)
     labels = y_target[known]
     if labels.dtype.kind == "O":  # infer the type again without the missing entries
         labels = np.array(labels.tolist())
     if y_source is not None and len(labels):
-        labels = _as_type_of(labels, np.asarray(y_source))
+        labels = _as_type_of(labels, as_labels(y_source))
     return known, labels
 
 
@@ -207,6 +237,12 @@ def concatenate_rows(first, second, *, second_name: str = "X_target"):
     """Stack the rows of `second` under those of `first`, keeping the container of `first`."""
     names = column_names(first)
     if names is not None:
+        kinds = [type(rows).__module__.split(".")[0] for rows in (first, second)]
+        if kinds[0] != kinds[1] and column_names(second) is not None:
+            raise TypeError(
+                f"X is a data frame of {kinds[0]} and {second_name} one of {kinds[1]}. Pass both "
+                "in one library's frames."
+            )
         second = select_columns(second, names, name=second_name)
         if type(first).__module__.startswith("polars"):
             import polars

@@ -9,9 +9,10 @@ from inspect import signature
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     BaggingClassifier,
+    BaggingRegressor,
     StackingClassifier,
     StackingRegressor,
     VotingClassifier,
@@ -28,9 +29,9 @@ from sklearn.multioutput import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils.validation import _check_sample_weight, has_fit_parameter
 
-from skltransfer.domains._data import known_labels
+from skltransfer.domains._data import column_names, known_labels
 
 DOMAIN_KEYWORDS = ("X_target", "y_target")
 
@@ -128,6 +129,9 @@ def fit_with_target(
         estimator = clone(estimator)
         for part in _routed_parts(estimator):
             _check_passes_keywords_on(part, method, y, X_target, keywords)
+            if isinstance(part, ColumnTransformer):
+                has_names = part is estimator and column_names(X) is not None
+                _check_columns(part, method, has_names)
             if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
                 part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
         if sample_weight is not None:
@@ -135,7 +139,7 @@ def fit_with_target(
             if consumed_keywords(estimator, method, ["sample_weight"]):
                 keywords["sample_weight"] = sample_weight
             else:
-                X, y = repeat_rows(estimator, X, y, sample_weight)
+                X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
         return estimator, getattr(estimator, method)(X, y, **keywords)
 
 
@@ -149,12 +153,20 @@ def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
             f"{name} hands X_target to its final estimator as well, which cannot take it. "
             "Put WithTarget or WithSource around each of its members instead."
         )
+    if isinstance(part, BaggingClassifier | BaggingRegressor) and consumed_keywords(part, method):
+        if part.bootstrap_features or part.max_features != 1.0:
+            raise TypeError(
+                f"{name} draws columns for its members, but not those of X_target. Put WithTarget "
+                "or WithSource around a bagging of rows alone (max_features=1.0, "
+                "bootstrap_features=False)."
+            )
     if "y_target" not in keywords or not consumed_keywords(part, method, ["y_target"]):
         return
     if isinstance(part, _RECODES_LABELS):
         raise TypeError(
-            f"{name} changes y before its members see it, but not y_target. Put WithTarget or "
-            f"WithSource inside {name}, or leave the target labels out (use_y=False)."
+            f"{name} changes y before its members see it, but not y_target. Put {name} inside the "
+            f"reweighter, as in PooledEstimator({name}(...)), or leave the target labels out "
+            "(use_y=False)."
         )
     if isinstance(part, _NUMBERS_LABELS):
         _, labels = known_labels(keywords["y_target"][0], X_target)
@@ -163,6 +175,41 @@ def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
                 f"{name} numbers the classes 0..k-1 before its members see them, but not those of "
                 "y_target. Encode the labels of both domains by one LabelEncoder first."
             )
+
+
+def _check_columns(transformer: ColumnTransformer, method, has_names: bool) -> None:
+    """Refuse columns that X_target, which arrives whole, cannot be matched to."""
+    for name, part, columns in transformer.transformers:
+        if isinstance(part, str) or not consumed_keywords(part, method, ["X_target"]):
+            continue
+        if isinstance(part, Pipeline) and len(part.steps) > 1:
+            raise TypeError(
+                f"The pipeline {name!r} inside ColumnTransformer hands X_target, with all of its "
+                "columns, to its first step. Put the other steps before the ColumnTransformer, and "
+                "the step that uses the target into it alone."
+            )
+        if not (has_names or _are_names(columns) or _are_first(columns)):
+            raise TypeError(
+                f"ColumnTransformer gives {name!r} the columns {columns!r} of X, and X_target "
+                "whole. Pass DataFrames and select columns by name, which X_target is matched by."
+            )
+
+
+def _are_names(columns) -> bool:
+    if callable(columns) or isinstance(columns, str):
+        return True
+    is_list = isinstance(columns, list | tuple | np.ndarray) and len(columns) > 0
+    return is_list and all(isinstance(column, str) for column in columns)
+
+
+def _are_first(columns) -> bool:
+    """Tell whether `columns` are the first ones in order; that none is left out, widths show."""
+    if isinstance(columns, slice):
+        return columns.start in (None, 0) and columns.step in (None, 1)
+    columns = np.atleast_1d(columns)
+    if columns.dtype == bool:
+        return bool(columns.all())
+    return np.array_equal(columns, np.arange(len(columns)))
 
 
 def is_numbered(y) -> bool:
@@ -181,11 +228,8 @@ def _request_weights(estimator, *, is_last: bool) -> None:
     uses_target = bool(consumed_keywords(estimator, "fit", ["X_target"]))
     if _takes(estimator, "fit", "sample_weight"):
         _request_unless_set(estimator, "fit", is_last or uses_target)
-    if _is_router(estimator):
-        if hasattr(estimator, "scoring"):
-            estimator.scoring = _without_weights(estimator.scoring)
-    elif _takes(estimator, "score", "sample_weight"):
-        _request_unless_set(estimator, "score", False)
+    if _is_router(estimator) and hasattr(estimator, "scoring"):
+        estimator.scoring = _without_weights(estimator.scoring)
     for child in _children(estimator):
         last = child is estimator.steps[-1][1] if isinstance(estimator, Pipeline) else True
         _request_weights(child, is_last=is_last and last)
@@ -208,9 +252,30 @@ def _without_weights(scoring):
         scoring = {name: name for name in scoring}
     if isinstance(scoring, dict):
         return {name: _without_weights(scorer) for name, scorer in scoring.items()}
-    if scoring is not None:
-        _request_unless_set(scoring, "score", False)
+    if scoring is None or not hasattr(scoring, "set_score_request"):
+        return ScoreWithoutRouting(scoring)
+    _request_unless_set(scoring, "score", False)
     return scoring
+
+
+class ScoreWithoutRouting:
+    """Scores as a search does when metadata routing is off: a pipeline cannot decline weights.
+
+    Parameters
+    ----------
+    scoring : callable or None
+        Takes an estimator, rows and labels. ``None`` is the estimator's own ``score``.
+    """
+
+    def __init__(self, scoring=None):
+        self.scoring = scoring
+
+    def __call__(self, estimator, X, y=None):
+        with config_context(enable_metadata_routing=False):
+            return estimator.score(X, y) if self.scoring is None else self.scoring(estimator, X, y)
+
+    def __repr__(self):
+        return repr(self.scoring)
 
 
 def _takes(estimator, method: str, parameter: str) -> bool:
@@ -248,21 +313,37 @@ def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
         return fit(X, y)
     keyword = weight_keyword(estimator)
     if keyword is None:
-        return fit(*repeat_rows(estimator, X, y, sample_weight))
+        return fit(*repeat_rows(estimator, X, y, sample_weight, method=method))
     with config_context(enable_metadata_routing=False):
         return fit(X, y, **{keyword: sample_weight})
 
 
-def repeat_rows(estimator, X, y, sample_weight) -> tuple:
+def repeat_rows(estimator, X, y, sample_weight, *, method: str = "fit") -> tuple:
     """Return `X` and `y` with each row repeated as often as its weight says.
 
     For an estimator that takes no weights, and weights that are whole numbers.
     """
-    weights = np.asarray(sample_weight, dtype=float)
-    if (weights < 0).any() or (weights != np.floor(weights)).any():
+    weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    if (weights != np.floor(weights)).any():
         raise TypeError(no_weights_message(estimator))
+    if method == "fit_transform" and (weights != 1).any():
+        raise TypeError(
+            f"{name_steps(estimator)} takes no sample_weight, and fit_transform cannot repeat rows "
+            "in its stead. Call fit with the weights, or leave them out."
+        )
+    if (weights != 1).any() and _makes_folds(estimator):
+        raise TypeError(
+            f"{name_steps(estimator)} takes no sample_weight, and rows repeated in its stead would "
+            "come to lie on both sides of its folds. Use an estimator that takes sample_weight, or "
+            "leave the weights out."
+        )
     rows = np.repeat(np.arange(len(weights)), weights.astype(int))
     return _safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows)
+
+
+def _makes_folds(estimator) -> bool:
+    parameters = estimator.get_params(deep=True)
+    return "cv" in parameters or any(name.endswith("__cv") for name in parameters)
 
 
 def no_weights_message(estimator) -> str:

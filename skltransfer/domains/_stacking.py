@@ -7,6 +7,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from skltransfer.domains._data import (
+    as_labels,
     check_not_empty,
     check_same_length,
     check_same_width,
@@ -85,9 +86,10 @@ def _as_objects(y, rows, y_name, rows_name) -> np.ndarray:
     if y is None:
         return np.full(_num_samples(rows), None, dtype=object)
     check_same_length(y, rows, y_name, rows_name)
-    if np.ndim(y) != 1:
-        raise ValueError(f"{y_name} has {np.ndim(y)} dimensions. Stack one label per row.")
-    return np.array(np.asarray(y).tolist() + [None], dtype=object)[:-1]
+    y = as_labels(y)
+    if y.ndim != 1:
+        raise ValueError(f"{y_name} has {y.ndim} dimensions. Stack one label per row.")
+    return np.array(y.tolist() + [None], dtype=object)[:-1]
 
 
 def _tidy(labels: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
@@ -147,6 +149,13 @@ def split_domains(X, y=None, *, sample_domain, missing_label=None):
     """
     sample_domain = np.asarray(sample_domain)
     check_same_length(sample_domain, X, "sample_domain", "X")
+    if sample_domain.ndim != 1 or sample_domain.dtype.kind not in "iuf":
+        raise ValueError(
+            f"sample_domain has dtype {sample_domain.dtype} and shape {sample_domain.shape}. Pass "
+            "one whole number per row."
+        )
+    if np.isnan(sample_domain).any():
+        raise ValueError("sample_domain holds NaN. Number every row by its domain.")
     if (sample_domain == 0).any():
         raise ValueError(
             "sample_domain holds 0, which is neither source nor target. Number source domains by "
@@ -160,10 +169,17 @@ def split_domains(X, y=None, *, sample_domain, missing_label=None):
     if y is None:
         return parts[0], None, parts[1], None
     check_same_length(y, X, "y", "X")
-    y = np.asarray(y)
+    y = as_labels(y)
     y_target = y[target]
     if missing_label is not None and (masked := y_target == missing_label).any():
         labels = _as_objects(y_target, y_target, "y", "y")
         labels[masked] = None
         y_target = _tidy(labels, masked) if not masked.all() else np.full(len(target), np.nan)
-    return parts[0], y[source], parts[1], y_target
+    return parts[0], _narrowed(y[source]), parts[1], _narrowed(y_target)
+
+
+def _narrowed(labels: np.ndarray) -> np.ndarray:
+    """Give labels held as objects the type of their values, if none is missing."""
+    if labels.dtype.kind != "O" or missing_labels(labels).any():
+        return labels
+    return np.array(labels.tolist())

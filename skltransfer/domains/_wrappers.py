@@ -16,6 +16,7 @@ from skltransfer.domains._data import (
     check_not_empty,
     check_same_length,
     check_same_width,
+    in_order_of,
     known_labels,
 )
 from skltransfer.domains._delegation import DelegatingTransformerMixin, estimator_has
@@ -58,7 +59,14 @@ class _HoldsDomain(DelegatingTransformerMixin, BaseEstimator):
 
     def _check_one_coding(self, y, held_labels, held_name: str) -> None:
         """Refuse labels that an ensemble has numbered beside held labels that it has not."""
-        if not (is_classifier(self.estimator) and y is not None and is_numbered(y)):
+        if y is None or not is_classifier(self.estimator):
+            return
+        if len(held_labels) and np.ndim(held_labels) != np.ndim(y):
+            raise ValueError(
+                f"{held_name} has shape {np.shape(held_labels)} and y has shape {np.shape(y)}. "
+                "Give both domains labels of the same form."
+            )
+        if not is_numbered(y):
             return
         classes = np.unique(y).tolist()
         outside = sorted(set(np.asarray(held_labels).tolist()) - set(classes), key=str)
@@ -113,7 +121,9 @@ class WithTarget(_HoldsDomain):
     :class:`DomainDataWarning`. It belongs outermost: a step before it would not map the target.
 
     Inside voting, stacking and bagging, labels are numbered 0..k-1 before members see them;
-    encode the labels of both domains by one ``LabelEncoder`` first.
+    encode the labels of both domains by one ``LabelEncoder`` first. Meta-estimators that change
+    ``y`` in another way (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output
+    ones) cannot change the labels held here: put them inside the reweighter.
 
     Examples
     --------
@@ -183,6 +193,7 @@ class WithTarget(_HoldsDomain):
 
     def _fit(self, method, X, y, sample_weight):
         self._check_data(X, y)
+        X_target = in_order_of(X, self.X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         if "X_target" not in consumed:
             if self.X_target is None:
@@ -198,7 +209,7 @@ class WithTarget(_HoldsDomain):
                 self.estimator,
                 X,
                 y,
-                X_target=self.X_target,
+                X_target=X_target,
                 y_target=self.y_target,
                 sample_weight=sample_weight,
                 method=method,
@@ -269,7 +280,9 @@ class WithSource(_HoldsDomain):
     Notes
     -----
     Metadata routing is switched on inside `fit` only, and every request is set on the clone.
-    Cloning copies no data. Without `X_source` the estimator is fitted on the rows given to
+    Cloning copies no data. Meta-estimators that change ``y`` (``TransformedTargetRegressor``,
+    ``OneVsRestClassifier``, multi-output ones) cannot change the labels held here: put them
+    inside the reweighter. Without `X_source` the estimator is fitted on the rows given to
     `fit`, with a :class:`DomainDataWarning`.
 
     Examples
@@ -313,16 +326,17 @@ class WithSource(_HoldsDomain):
         self : WithSource
         """
         self._check_data(X, y)
+        X_source = in_order_of(X, self.X_source, "X_source")
         if self.X_source is None:
             self._warn_without_data("X_source", stacklevel=3)
             estimator = clone(self.estimator).fit(X, y)
         elif "X_target" not in consumed_keywords(self.estimator, "fit"):
             estimator = clone(self.estimator)
-            fit_weighted(estimator, self.X_source, self.y_source, self.source_sample_weight)
+            fit_weighted(estimator, X_source, self.y_source, self.source_sample_weight)
         else:
             estimator, _ = fit_with_target(
                 self.estimator,
-                self.X_source,
+                X_source,
                 self.y_source,
                 X_target=X,
                 y_target=y if self.use_y else None,

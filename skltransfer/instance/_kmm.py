@@ -9,7 +9,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
-from skltransfer._solvers._kernels import KERNELS, kernel_matrix, kernel_mean, scale_gamma
+from skltransfer._solvers._kernels import (
+    KERNELS,
+    kernel_matrix,
+    kernel_mean,
+    loses_digits,
+    scale_gamma,
+)
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
 from skltransfer.domains._data import check_target_rows
 from skltransfer.domains._routing import no_weights_message, weight_keyword
@@ -58,13 +64,15 @@ class KMMReweighter(BaseReweighter):
     sample_weight_ : ndarray of shape (n_samples,)
         Weights of the source rows, times the `sample_weight` given to `fit`.
     dual_gap_ : float
-        Certified bound on ``(objective_ - optimum) / |objective_|``.
+        Certified bound on ``(objective_ - optimum) / |objective_|``; where the objective is all
+        but 0, relative to 1e-8 of the kernel's values instead.
     objective_ : float
         Value of the quadratic programme at the weights, ``nan`` where no target was given.
     n_iter_ : int
         Pivoting and interior-point steps, at least 1.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth.
+        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth. A row of
+        `sample_weight` 2 counts as one row here.
     estimator_ : estimator
         The fitted clone, unless `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
@@ -181,11 +189,13 @@ class KMMReweighter(BaseReweighter):
 
     def _solve(self, distinct, counts, target_rows) -> KMMSolution:
         gamma = self.gamma
-        if gamma == "scale":
+        if isinstance(gamma, str):
             gamma = scale_gamma(distinct, counts, target_rows)
         if self.kernel == "rbf":  # distances lose fewer digits near the origin
-            center = distinct.mean(axis=0)
-            distinct, target_rows = distinct - center, target_rows - center
+            center = np.median(distinct, axis=0)
+            centered = distinct - center, target_rows - center
+            if not loses_digits(*centered, gamma):
+                distinct, target_rows = centered
         n = counts.sum()
         K = kernel_matrix(distinct, self.kernel, gamma)
         kappa = n * kernel_mean(distinct, target_rows, self.kernel, gamma)
@@ -212,7 +222,8 @@ class KMMReweighter(BaseReweighter):
             raise TypeError(no_weights_message(self.estimator))
         if self.kernel not in KERNELS:
             raise ValueError(f"kernel={self.kernel!r} is not one of {', '.join(KERNELS)}.")
-        if self.gamma != "scale" and not _is_number(self.gamma, above=0):
+        is_scale = isinstance(self.gamma, str) and self.gamma == "scale"
+        if not is_scale and not _is_number(self.gamma, above=0):
             raise ValueError(f"gamma={self.gamma!r} is neither 'scale' nor a number above 0.")
         if not _is_number(self.max_weight, at_least=1):
             raise ValueError(

@@ -1,5 +1,7 @@
 """Every composition that the design names, with values that must hold."""
 
+import pickle
+
 import numpy as np
 import pytest
 import sklearn
@@ -24,7 +26,9 @@ from sklearn.model_selection import (
     learning_curve,
 )
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
@@ -370,9 +374,119 @@ def test_a_column_transformer_around_an_aligner_selects_the_target_columns_by_na
 
 def test_a_column_transformer_around_an_aligner_refuses_arrays_of_another_width(domains):
     X, y, X_target, _ = domains
-    columns = ColumnTransformer([("moved", MeanAligner(), [0, 2])])
+    columns = ColumnTransformer([("moved", MeanAligner(), [0, 1])])
     with pytest.raises(ValueError, match="X_target has 3 features.*2.*pass DataFrames"):
         WithTarget(make_pipeline(columns, LogisticRegression()), X_target).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [[2, 1, 0], [0, 0, 1], slice(None, None, -1), [True, False, True], 1],
+    ids=["swapped", "repeated", "reversed", "masked", "one"],
+)
+def test_a_column_transformer_that_rearranges_arrays_is_refused(domains, columns):
+    """Of equal width, the target's columns would silently be others than the source's."""
+    X, y, X_target, _ = domains
+    around = ColumnTransformer([("moved", MeanAligner(), columns)])
+    for model in (around, make_pipeline(around, LogisticRegression())):
+        with pytest.raises(TypeError, match="X_target whole. Pass DataFrames and select"):
+            WithTarget(model, X_target).fit(X, y)
+
+
+@pytest.mark.parametrize("columns", [[0, 1, 2], slice(0, 3), [True] * 3])
+def test_a_column_transformer_over_all_columns_of_arrays(domains, columns):
+    X, y, X_target, _ = domains
+    around = ColumnTransformer([("moved", MeanAligner(), columns)])
+    moved = WithTarget(around, X_target).fit_transform(X, y)
+    np.testing.assert_allclose(moved, WithTarget(MeanAligner(), X_target).fit_transform(X))
+
+
+def test_a_pipeline_with_an_aligner_inside_a_column_transformer_is_refused(domains):
+    pandas = pytest.importorskip("pandas")
+    X, y, X_target, _ = domains
+    source, target = (pandas.DataFrame(Z, columns=list("abc")) for Z in (X, X_target))
+    inner = make_pipeline(StandardScaler(), MeanAligner())
+    columns = ColumnTransformer([("inner", inner, ["a", "b"])])
+    with pytest.raises(TypeError, match="pipeline 'inner' inside ColumnTransformer.*alone"):
+        WithTarget(columns, target).fit(source, y)
+
+
+@pytest.mark.parametrize("settings", [{"max_features": 0.5}, {"bootstrap_features": True}])
+def test_bagging_that_draws_columns_is_refused(domains, settings):
+    X, y, X_target, _ = domains
+    bagging = BaggingClassifier(KMMReweighter(LogisticRegression()), **settings)
+    with pytest.raises(TypeError, match="draws columns for its members, but not those of X_target"):
+        WithTarget(bagging, X_target).fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy", "a function", ["accuracy", "f1"]])
+@pytest.mark.parametrize("kind", ["grid", "halving"])
+def test_a_search_inside_scores_the_same_with_weights_of_one(domains, scoring, kind):
+    """With routing on, the score of a pipeline cannot decline weights: all were once NaN."""
+    X, y, X_target, y_target = domains
+    scoring = score_by_hand if scoring == "a function" else scoring
+    pipeline = make_pipeline(StandardScaler(), KMMReweighter(LogisticRegression()))
+    grid = {"kmmreweighter__estimator__C": [1e-6, 1.0]}
+    settings = {"scoring": scoring, "error_score": "raise", "cv": 3}
+    if kind == "grid":
+        refit = "accuracy" if isinstance(scoring, list) else True
+        search = GridSearchCV(pipeline, grid, refit=refit, **settings)
+        name = "mean_test_accuracy" if isinstance(scoring, list) else "mean_test_score"
+    elif isinstance(scoring, list):
+        pytest.skip("halving takes one metric")
+    else:
+        search = HalvingGridSearchCV(pipeline, grid, min_resources=30, random_state=0, **settings)
+        name = "mean_test_score"
+    ones = np.ones(len(X))
+    plain = WithTarget(search, X_target).fit(X, y)
+    fits = [
+        WithTarget(search, X_target).fit(X, y, ones),
+        WithSource(search, X, y, source_sample_weight=ones, use_y=False).fit(X_target, y_target),
+    ]
+    for fitted in fits:
+        np.testing.assert_array_equal(
+            fitted.estimator_.cv_results_[name], plain.estimator_.cv_results_[name]
+        )
+        assert fitted.estimator_.best_params_ == plain.estimator_.best_params_
+    assert fits[0].score(X_target, y_target) == plain.score(X_target, y_target)
+    pickle.loads(pickle.dumps(fits[0])).predict(X_target)
+
+
+def score_by_hand(estimator, X, y):
+    return estimator.score(X, y)
+
+
+def test_rows_are_not_repeated_across_inner_folds(domains):
+    X, y, X_target, y_target = domains
+    search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 25]})
+    twice = np.full(len(X), 2)
+    with pytest.raises(TypeError, match="both sides of its folds"):
+        WithSource(search, X, y, source_sample_weight=twice).fit(X_target, y_target)
+    with pytest.raises(TypeError, match="both sides of its folds"):
+        PooledEstimator(search).fit(X, y, twice, X_target=X_target, y_target=y_target)
+    ones = np.ones(len(X))
+    model = WithSource(search, X, y, source_sample_weight=ones).fit(X_target, y_target)
+    assert model.estimator_.best_score_ == search.fit(X, y).best_score_
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [TransformedTargetRegressor, OneVsRestClassifier, MultiOutputRegressor],
+)
+def test_what_changes_the_labels_goes_inside_the_reweighter(domains, inner):
+    X, y, X_target, y_target = domains
+    around = inner(
+        PooledEstimator(Ridge() if "Regressor" in inner.__name__ else LogisticRegression())
+    )
+    labels = (y, y_target)
+    if inner is MultiOutputRegressor:
+        labels = tuple(np.column_stack([part, -part]) for part in labels)
+    with pytest.raises(TypeError, match=rf"PooledEstimator\({inner.__name__}\(\.\.\.\)\)"):
+        WithTarget(around, X_target, labels[1]).fit(X, labels[0])
+    base = Ridge() if "Regressor" in inner.__name__ else LogisticRegression()
+    model = WithTarget(PooledEstimator(inner(base)), X_target, labels[1]).fit(X, labels[0])
+    expected = inner(base).fit(np.vstack([X, X_target]), np.concatenate(labels))
+    np.testing.assert_allclose(model.predict(X_target), expected.predict(X_target))
 
 
 def test_columns_in_another_order_are_matched_by_name(domains):

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from skltransfer import split_domains, stack_domains
+from skltransfer.domains._data import missing_labels
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,39 @@ def test_arguments_are_not_changed():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_target_without_any_label_is_split_off():
+    X, y, X_target, y_target = split_domains(
+        [[0.0], [5.0], [1.0], [6.0]], ["a", "?", "b", "?"], sample_domain=[1, -2, 1, -2],
+        missing_label="?",
+    )  # fmt: skip
+    np.testing.assert_array_equal(y, ["a", "b"])
+    assert np.isnan(y_target).all()
+
+
+def test_booleans_survive_a_round_trip():
+    y = np.array([True, False])
+    X, labels, domain = stack_domains([[0.0], [1.0]], y, X_target=[[2.0]])
+    back = split_domains(X, labels, sample_domain=domain)
+    assert back[1].dtype == bool
+    np.testing.assert_array_equal(back[1], y)
+    assert missing_labels(back[3]).all()
+
+
+@pytest.mark.parametrize(
+    "domain, match",
+    [
+        ([1, np.nan, -1], "holds NaN"),
+        (["s", "s", "t"], "one whole number per row"),
+        ([[1], [1], [-1]], "one whole number per row"),
+    ],
+)
+def test_domain_numbers_that_are_none(domain, match):
+    with pytest.raises(ValueError, match=match):
+        split_domains(np.zeros((3, 1)), sample_domain=domain)
+
+
+def test_lists_of_rows_of_another_width_are_refused():
+    with pytest.raises(ValueError, match="X_target has 1 features.*2"):
+        stack_domains([[1.0, 2.0], [3.0, 4.0]], X_target=[[1.0]])

@@ -10,10 +10,17 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_validate
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
-from skltransfer import DomainDataWarning, KMMReweighter, PooledEstimator, WithSource, WithTarget
+from skltransfer import (
+    DomainDataWarning,
+    KMMReweighter,
+    PooledEstimator,
+    WithSource,
+    WithTarget,
+    stack_domains,
+)
 from tests.doubles import MeanAligner, Recorder
 
 
@@ -187,6 +194,86 @@ def test_integer_weights_repeat_rows_behind_an_aligner_too(domains):
     np.testing.assert_array_equal(model.predict(X_target), expected.predict(X_target))
     with pytest.raises(TypeError, match="KNeighborsClassifier does not support sample_weight"):
         WithTarget(pipeline, X_target=X_target).fit(X, y, counts / 2)
+
+
+def test_fit_transform_gives_one_row_for_each(domains):
+    X, y, X_target, _ = domains
+    model = WithTarget(MeanAligner(), X_target=X_target)
+    with pytest.raises(TypeError, match="fit_transform cannot repeat rows"):
+        model.fit_transform(X, y, np.full(len(X), 2))
+    np.testing.assert_array_equal(
+        model.fit_transform(X, y, np.ones(len(X))), model.fit_transform(X, y)
+    )
+
+
+@pytest.mark.parametrize(
+    "weights, match",
+    [
+        ([1, 1, 1], "sample_weight.shape"),
+        (np.ones((60, 2)), "1D"),
+        (np.full(60, np.nan), "NaN"),
+        (-np.ones(60), "[Nn]egative"),
+    ],
+)
+@pytest.mark.parametrize("steps", [[], [MeanAligner()]], ids=["plain", "behind an aligner"])
+@pytest.mark.filterwarnings("ignore::skltransfer.DomainDataWarning")
+def test_repeated_rows_need_one_weight_each(domains, weights, match, steps):
+    X, y, X_target, _ = domains
+    pipeline = make_pipeline(*steps, KNeighborsClassifier(1))
+    with pytest.raises(ValueError, match=match):
+        WithTarget(pipeline, X_target=X_target).fit(X, y, weights)
+
+
+def test_transform_input_of_the_user_stays(domains):
+    X, y, X_target, _ = domains
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline = Pipeline(
+            [("scale", StandardScaler()), ("last", Recorder())], transform_input=["X_val"]
+        )
+        fitted = WithTarget(pipeline, X_target=X_target).fit(X, y).estimator_
+    assert fitted.transform_input == ["X_target", "X_val"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_nan_among_strings_in_a_list_is_a_missing_label(domains, kind):
+    X, y, X_target, y_target = domains
+    names = np.array(["no", "yes"])
+    labels = kind([names[label] if i < 9 else np.nan for i, label in enumerate(y_target)])
+    expected = np.concatenate([names[y], names[y_target[:9]]])
+    for model in (
+        WithSource(PooledEstimator(Recorder()), X, names[y]).fit(X_target, labels),
+        WithTarget(PooledEstimator(Recorder()), X_target, labels).fit(X, names[y]),
+    ):
+        np.testing.assert_array_equal(model.estimator_.estimator_.seen_["y"], expected)
+    with pytest.raises(ValueError, match="the labels of the source have to be known"):
+        PooledEstimator(Recorder()).fit(X_target, labels, X_target=X, y_target=y)
+    mixed = stack_domains(X, list(names[y]), X_target=X_target, y_target=labels)[1]
+    assert [label for label in mixed[len(X) :] if label is not None] == list(labels[:9])
+
+
+def test_labels_of_another_form_are_refused(domains):
+    X, y, X_target, y_target = domains
+    with pytest.raises(ValueError, match="y_source has shape .* labels of the same form"):
+        WithSource(LogisticRegression(), X, y[:, None]).fit(X_target, y_target)
+    with pytest.raises(ValueError, match="labels of the same form"):
+        WithTarget(PooledEstimator(LogisticRegression()), X_target, y_target[:, None]).fit(X, y)
+
+
+def test_held_columns_follow_the_order_of_those_given(domains):
+    pandas = pytest.importorskip("pandas")
+    X, y, X_target, y_target = domains
+    names = ["a", "b", "c"]
+    source, target = (pandas.DataFrame(Z, columns=names) for Z in (X, X_target))
+    turned = target[["c", "a", "b"]]
+    pipeline = make_pipeline(StandardScaler(), Recorder())
+    seen = WithTarget(pipeline, turned).fit(source, y).estimator_[-1].seen_
+    expected = StandardScaler().fit(X).transform(X_target)
+    np.testing.assert_allclose(seen["X_target"], expected)
+    model = WithSource(make_pipeline(StandardScaler(), LogisticRegression()), source, y)
+    straight = clone(model).fit(target, y_target).predict(target)
+    np.testing.assert_array_equal(model.fit(turned, y_target).predict(turned), straight)
+    with pytest.raises(ValueError, match=r"X_source lacks the columns \['d'\]"):
+        model.fit(turned.assign(d=1.0), y_target)
 
 
 # --- nothing outside is touched --------------------------------------------------------

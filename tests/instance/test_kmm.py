@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 from skltransfer import DomainDataWarning, KMMReweighter, PooledEstimator
 
@@ -326,3 +328,119 @@ def test_the_pool_without_target_labels_warns(domains):
         with pytest.warns(DomainDataWarning, match="no label of a target row"):
             model = PooledEstimator(Ridge()).fit(X, y, X_target=X_target, y_target=labels)
         np.testing.assert_array_equal(model.estimator_.coef_, Ridge().fit(X, y).coef_)
+
+
+# --- hard problems ---------------------------------------------------------------------
+
+
+def written_out(X, X_target, gamma):
+    """Return the quadratic programme's matrices from differences, without rounding tricks."""
+    rows = np.vstack([X, X_target])
+    K = np.exp(-gamma * ((X[:, None] - rows[None]) ** 2).sum(axis=2))
+    return K[:, : len(X)], len(X) * K[:, len(X) :].mean(axis=1)
+
+
+@pytest.mark.parametrize("far", [1e7, 1e9, 1e10, 1e15])
+@pytest.mark.parametrize("n_far", [1, 60])
+def test_far_rows_leave_the_certificate_true(far, n_far):
+    """In squared norms, the distances between the other rows would be lost."""
+    clarabel = pytest.importorskip("clarabel")
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(100, 2)), rng.normal(1, 0.5, size=(80, 2))
+    X[-n_far:] += far
+    kmm = KMMReweighter(gamma=1.0, max_weight=5).fit(X, X_target=X_target)
+    K, kappa = written_out(X, X_target, 1.0)
+    w = kmm.sample_weight_
+    value = 0.5 * w @ K @ w - kappa @ w
+    np.testing.assert_allclose(kmm.objective_, value, rtol=1e-9)
+    n, tolerance = len(X), (np.sqrt(len(X)) - 1) / np.sqrt(len(X))
+    rows = sparse.csc_matrix(np.vstack([np.ones(n), -np.ones(n), np.eye(n), -np.eye(n)]))
+    bounds = np.concatenate(
+        [[n * (1 + tolerance), -n * (1 - tolerance)], np.full(n, 5.0), np.zeros(n)]
+    )
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
+    solver = clarabel.DefaultSolver(
+        sparse.csc_matrix(np.triu(K)), -kappa, rows, bounds,
+        [clarabel.NonnegativeConeT(len(bounds))], settings,
+    )  # fmt: skip
+    optimum = solver.solve().obj_val
+    assert value - optimum <= 1e-6 * abs(optimum) + 1e-9
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kernel", ["linear", "cosine"])
+def test_domains_that_are_equal_on_average_keep_their_rows(kernel):
+    """The optimum is 0, which equal weights attain: no gap is small beside it."""
+    rng = np.random.default_rng(0)
+    X, X_target = (
+        (Z - Z.mean(axis=0)) / Z.std(axis=0)
+        for Z in (rng.normal(size=(100, 5)), rng.normal(size=(80, 5)))
+    )
+    if kernel == "cosine":  # of equal rows, so that their directions have one mean
+        X_target = X[rng.permutation(100)]
+    kmm = KMMReweighter(kernel=kernel).fit(X, X_target=X_target)
+    assert kmm.objective_ <= 1e-6
+    assert kmm.effective_sample_size_ > 50
+    w = kmm.sample_weight_
+    if kernel == "linear":
+        np.testing.assert_allclose(w @ X / w.sum(), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "polynomial"])
+@pytest.mark.parametrize(
+    "X", [[[1.0], [-1.0]], [[0.0], [0.0]], [[1.0, -1.0], [-1.0, 1.0], [2.0, -2.0]]]
+)
+def test_rows_that_cancel_out_raise_no_warning(kernel, X):
+    X_target = np.ones((2, np.shape(X)[1])) * 0.3
+    kmm = KMMReweighter(kernel=kernel, gamma=0.1).fit(X, X_target=X_target)
+    assert np.isfinite(kmm.sample_weight_).all()
+    assert kmm.n_iter_ < 100
+
+
+def test_repeated_target_rows_count(domains):
+    X, _, X_target, _ = domains
+    repeated = np.vstack([X_target, X_target[:20], X_target[:20]])
+    plain = KMMReweighter(gamma=0.5).fit(X, X_target=X_target).sample_weight_
+    kmm = KMMReweighter(gamma=0.5).fit(X, X_target=repeated)
+    assert np.abs(kmm.sample_weight_ - plain).max() > 0.1
+    K, kappa = written_out(X, repeated, 0.5)
+    w = kmm.sample_weight_
+    np.testing.assert_allclose(kmm.objective_, 0.5 * w @ K @ w - kappa @ w, rtol=1e-9)
+
+
+def test_a_bound_that_cannot_bind_changes_nothing(domains):
+    X, _, X_target, _ = domains
+    total = len(X)
+    for tolerance in (0.0, 0.5):
+        fits = [
+            KMMReweighter(max_weight=bound, sum_tolerance=tolerance).fit(X, X_target=X_target)
+            for bound in (2.0 * total, 1e300)
+        ]
+        np.testing.assert_allclose(fits[0].sample_weight_, fits[1].sample_weight_, atol=1e-4)
+        assert abs(fits[1].sample_weight_.sum() / total - 1) <= tolerance + 1e-8
+
+
+def test_the_default_tolerance_is_that_of_the_literature():
+    """Rows that resemble no target row: the sum falls as far as it may, to sqrt(n)."""
+    X, X_target = np.arange(25.0)[:, None], np.full((4, 1), 1e3)
+    kmm = KMMReweighter(gamma=10.0).fit(X, X_target=X_target)
+    np.testing.assert_allclose(kmm.sample_weight_.sum(), 5.0, rtol=1e-8)
+
+
+def test_missing_values_are_refused_whatever_the_estimator_takes(domains):
+    X, y, X_target, _ = domains
+    model = KMMReweighter(HistGradientBoostingRegressor())
+    assert not get_tags(model).input_tags.allow_nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(np.where(X > 2, np.nan, X), y, X_target=X_target)
+
+
+def test_gamma_of_another_kind_is_named(domains):
+    X, _, X_target, _ = domains
+    for gamma in (np.array([1.0, 2.0]), "wide", None):
+        with pytest.raises(ValueError, match="gamma=.* is neither 'scale' nor a number"):
+            KMMReweighter(gamma=gamma).fit(X, X_target=X_target)
