@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import skltransfer
@@ -47,8 +48,14 @@ def _parser() -> argparse.ArgumentParser:
         default="skltransfer-report",
         help="where the scores and the picture go (default: %(default)s)",
     )
-    compare.add_argument("--seed", type=int, default=0, help="draws and folds (default: 0)")
+    compare.add_argument("--seed", type=_seed, default=0, help="draws and folds (default: 0)")
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**32 - 1")
+    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0, or 2 for an error of the user's, 130 after an interruption.
+        0, or 2 for an error of the user's, 1 if output cannot be written, 130 after an
+        interruption.
 
     Examples
     --------
@@ -75,6 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack a character: no reason to stop
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         from skltransfer.cli._compare import compare
 
@@ -85,4 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("skltransfer: interrupted; nothing was written.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has closed it; the report is written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"skltransfer: error: {error.strerror or error}", file=sys.stderr)
+        return 1
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -19,7 +20,7 @@ from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.cli._errors import CommandError, first_line, import_extra
 from skltransfer.cli._report import draw, prepare_folder, print_task, write_scores
 from skltransfer.cli._tables import TableTask, read_task
 from skltransfer.datasets import load_biased_breast_cancer
@@ -80,7 +81,7 @@ def compare(options) -> None:
             return [_compare_table(table, options.target, metric, seed, progress)]
 
     folder = prepare_folder(options.output)
-    console = Console()
+    console = _Terminal()
     started = time.perf_counter()
     columns = (
         TextColumn("{task.description}"),
@@ -94,10 +95,11 @@ def compare(options) -> None:
     ):
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
         tasks = plan(options.seed, progress)
-    for task in tasks:
-        print_task(console, task)
+    # First what lasts: the terminal may be closed.
     draw(tasks, folder / "comparison.png")
     write_scores(tasks, folder / "scores.csv")
+    for task in tasks:
+        print_task(console, task)
     if options.target is not None and options.source is None:
         console.print(
             "Only one domain was given. Add --source SOURCE.csv to see whether it helps.\n"
@@ -107,7 +109,16 @@ def compare(options) -> None:
         f"Scores: {folder / 'scores.csv'}",
         soft_wrap=True,
         highlight=False,
+        markup=False,
     )
+    sys.stdout.flush()
+
+
+class _Terminal(Console):
+    """Leaves a closed pipe to the caller; rich itself ends the program with an error."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def _bundled(seed: int, progress: Progress) -> list[Task]:
@@ -213,16 +224,22 @@ def _metric(name: str | None, is_classification: bool) -> str:
             f"--metric {name}: there is no such scorer.{near_names(name, get_scorer_names())} "
             "sklearn.metrics.get_scorer_names() lists them."
         )
+    response = getattr(get_scorer(name), "_response_method", "predict")
+    if not is_classification and "predict" not in np.atleast_1d(response):
+        raise CommandError(
+            f"--metric {name} is for classes, and the labels are taken for numbers. Choose one "
+            "such as r2 or neg_mean_absolute_error, or add --task classification."
+        )
     return name
 
 
 def _compare_table(table: TableTask, path: str, metric: str, seed: int, progress: Progress) -> Task:
     """Compare ways to use a user's source table, by folds of the target table."""
     for note in table.notes:
-        progress.console.print(f"Note: {note}.")
+        progress.console.print(f"Note: {note}.", markup=False)
     strategies = [s for s in table_strategies() if table.X_source is not None or not s.needs_source]
     folds = _folds(table, path, seed)
-    bar = progress.add_task(path, total=len(strategies) * folds.get_n_splits())
+    bar = progress.add_task(escape(path), total=len(strategies) * folds.get_n_splits())
     scorer = get_scorer(metric)
     scores = _Scores()
     ratios = []
@@ -234,7 +251,7 @@ def _compare_table(table: TableTask, path: str, metric: str, seed: int, progress
             data = (X_train, table.y[train], X_test, table.y[test])
             try:
                 scores.add("", strategy.name, number, model, data, scorer)
-            except ValueError as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 raise CommandError(_failure(strategy.name, metric, error)) from error
             progress.advance(bar)
     source = f", {len(table.y_source)} source rows" if table.y_source is not None else ""
@@ -250,13 +267,13 @@ def _compare_table(table: TableTask, path: str, metric: str, seed: int, progress
     )
 
 
-def _failure(strategy: str, metric: str, error: ValueError) -> str:
+def _failure(strategy: str, metric: str, error: Exception) -> str:
     hint = ""
     if "pos_label" in str(error) or "binary" in str(error):
         hint = (
             f" Write the classes as 0 and 1, or choose an averaged metric such as {metric}_macro."
         )
-    return f"{strategy!r} cannot be scored by {metric}: {error}.{hint}"
+    return f"{strategy!r} cannot be scored by {metric}: {first_line(error)}.{hint}"
 
 
 def _folds(table: TableTask, path: str, seed: int):

@@ -9,6 +9,11 @@ class CommandError(Exception):
     """Something in the command or its files is wrong; the message says what to do."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, without a full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def import_extra(module: str):
     """Import a module of the ``cli`` extra, or say how to install it."""
     try:

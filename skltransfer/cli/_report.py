@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.cli._errors import CommandError, first_line, import_extra
 from skltransfer.model_selection import mean_interval
 
 _COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#8a6d5a")
@@ -20,13 +21,17 @@ _MARKERS = "osD^vPX"
 
 def prepare_folder(folder: str) -> Path:
     """Make the folder for the report, or say why it cannot be one; called before the work."""
-    path = Path(folder).expanduser()
     try:
+        path = Path(folder).expanduser()
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except OSError as error:
-        raise CommandError(f"--output {folder}: {error.strerror or error}.") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise CommandError(f"--output {folder}: {reason}.") from error
+    for name in ("comparison.png", "scores.csv"):
+        if (path / name).is_dir():
+            raise CommandError(f"--output {folder}: {name} is a folder there. Choose another one.")
     return path
 
 
@@ -55,7 +60,7 @@ def summarize(task) -> list[dict]:
 def print_task(console: Console, task) -> None:
     """Print a table, and what it says in words."""
     baseline, rows = task.strategies[0], summarize(task)
-    table = Table(title=task.title, title_justify="left")
+    table = Table(title=Text(task.title), title_justify="left")
     if task.setting_name:
         table.add_column(task.setting_name, justify="right")
     table.add_column("strategy")
@@ -79,7 +84,9 @@ def print_task(console: Console, task) -> None:
         )
         previous = row["setting"]
     console.print(table)
-    console.print(f"{task.caption} ± is half of a 95 % interval; differences are paired.")
+    console.print(
+        f"{task.caption} ± is half of a 95 % interval; differences are paired.", markup=False
+    )
     console.print(verdict(task, rows) + "\n", highlight=False, style="bold")
 
 
@@ -114,7 +121,8 @@ def draw(tasks, path: Path) -> None:
             rows = summarize(task)
             (_draw_curves if task.setting_name else _draw_intervals)(task, rows, axes)
             title = textwrap.fill(task.title, 50)
-            axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+            style = {"loc": "left", "fontsize": 10, "fontweight": "bold", "parse_math": False}
+            axes.set_title(title, **style)
         _write(path, lambda file: figure.savefig(file, format="png", dpi=160))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.cli._errors import CommandError, first_line, import_extra
 
 # A column of whole numbers with at most so many values is taken for classes.
 _MAX_CLASSES = 20
@@ -37,7 +38,7 @@ class TableTask:
         numeric = [
             name
             for name in self.X.columns
-            if all(frame[name].dtype.kind in "iufb" for frame in frames)
+            if all(frame[name].dtype.kind in "iuf" for frame in frames)
         ]
         other = [name for name in self.X.columns if name not in numeric]
         numbers = make_pipeline(
@@ -65,57 +66,114 @@ def read_task(target: str, label: str | None, source: str | None, task: str | No
     CommandError
         If a file, a column or the labels are not what they have to be.
     """
-    frame = _read(target)
+    notes: list[str] = []
+    frame = _read(target, notes)
     if label is None:
         raise CommandError(
             f"--label is missing: which column of {target} is to be predicted? It has "
             f"{_list_columns(frame)}."
         )
-    notes: list[str] = []
     X, y = _split(frame, label, target, notes)
     X_source = y_source = None
     if source is not None:
-        X_source, y_source = _split(_read(source), label, source, notes)
+        X_source, y_source = _split(_read(source, notes), label, source, notes)
         X, X_source = _common_columns(X, X_source, target, source, notes)
     if X.shape[1] == 0:
         raise CommandError(
             f"{target} has no column besides the label {label!r} to predict it from."
         )
+    X, X_source = _write_alike(X, X_source)
+    if len(y) < 6:
+        raise CommandError(f"{target} has {len(y)} labelled rows; folds need at least 6.")
     is_classification = _is_classification(y, y_source, task)
     if is_classification:
         y, y_source = _as_classes(y, y_source)
         _check_classes(y, target)
         if y_source is not None:
             _check_classes(y_source, source)
+            _compare_classes(y, y_source, target, source, notes)
     else:
         y, y_source = _as_numbers(y, target), _as_numbers(y_source, source)
-    if len(y) < 6:
-        raise CommandError(f"{target} has {len(y)} labelled rows; folds need at least 6.")
     return TableTask(X, y, X_source, y_source, is_classification, tuple(notes))
 
 
-def _read(path: str):
+def _read(path: str, notes: list[str]):
     pandas = import_extra("pandas")
     if not Path(path).is_file():
         raise CommandError(f"there is no file {path!r}.")
     try:
-        frame = pandas.read_csv(path, sep=_separator(path))
+        separator = _separator(path)
+        frame = pandas.read_csv(path, sep=separator)
+        if separator != "," and _has_decimal_commas(frame):
+            frame = pandas.read_csv(path, sep=separator, decimal=",")
+        header = pandas.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+    except UnicodeError as error:
+        raise CommandError(
+            f"{path!r} is not a text in UTF-8 ({first_line(error)}). Save it as CSV in UTF-8."
+        ) from error
     except Exception as error:  # pandas and the csv module raise many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CommandError(f"{path!r} cannot be read as CSV: {reason}") from error
-    frame.columns = [str(name).strip() for name in frame.columns]
+        raise CommandError(f"{path!r} cannot be read as CSV: {first_line(error)}.") from error
+    names = [str(name).strip() for name in header.dropna()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CommandError(
+            f"{path!r} has several columns named {', '.join(map(repr, twice[:5]))}. Rename them."
+        )
     if not len(frame):
         raise CommandError(f"{path!r} has a header and no rows.")
-    text = frame.select_dtypes(exclude=["number", "bool"]).columns
-    # One kind of object for texts and missing entries, whatever reader made them.
-    return frame.assign(**{name: frame[name].astype(object) for name in text})
+    frame.columns = [str(name).strip() for name in frame.columns]
+    unnamed = [name for name in frame.columns if name.startswith("Unnamed: ")]
+    if unnamed and len(unnamed) < frame.shape[1]:
+        notes.append(f"{len(unnamed)} columns of {path} have no name and are left out")
+        frame = frame.drop(columns=unnamed)
+    return frame.assign(**{name: _plain(frame[name]) for name in frame.columns})
+
+
+def _plain(column):
+    """Return numbers as they are, yes and no as 1 and 0, and all else as objects."""
+    if column.dtype.kind in "iuf":
+        return column
+    known = column[column.notna()]
+    if len(known) and all(isinstance(value, bool | np.bool_) for value in known):
+        return column.map({True: 1.0, False: 0.0}).astype(float)
+    return column.astype(object)
+
+
+def _has_decimal_commas(frame) -> bool:
+    """Tell whether some column holds numbers written with a decimal comma, and nothing else."""
+    return any(
+        len(known := frame[name].dropna().astype(str))
+        and known.str.fullmatch(r"\s*[+-]?\d*,?\d+\s*").all()
+        and known.str.contains(",").any()
+        for name in frame.columns
+        if frame[name].dtype.kind not in "iufb"
+    )
 
 
 def _separator(path: str) -> str:
-    """Return the separator of which the header holds most; a comma if it holds none."""
+    """Return the separator of which the header holds most outside of quotes; else a comma."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        header = file.readline()
+        header = re.sub(r'"[^"]*"', "", file.readline())
     return max(",;\t|", key=header.count)
+
+
+def _write_alike(X, X_source):
+    """Write a column that is not a number in both files as texts in both."""
+    frames = [frame for frame in (X, X_source) if frame is not None]
+    texts = [
+        name for name in X.columns if any(frame[name].dtype.kind not in "iuf" for frame in frames)
+    ]
+    written = [
+        frame.assign(
+            **{name: frame[name].astype(object).map(_as_text, na_action="ignore") for name in texts}
+        )
+        for frame in frames
+    ]
+    return written[0], written[1] if X_source is not None else None
+
+
+def _as_text(value) -> str:
+    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _list_columns(frame) -> str:
@@ -192,6 +250,25 @@ def _check_classes(y, path: str) -> None:
             f"{path!r} has {len(classes)} classes in {len(y)} rows. Is this a number to predict? "
             "Then add --task regression."
         )
+
+
+def _compare_classes(y, y_source, target: str, source: str, notes: list[str]) -> None:
+    """Refuse files without a class in common, and note the classes that only one has."""
+    classes, classes_source = (dict.fromkeys(np.unique(part).tolist()) for part in (y, y_source))
+    if not classes.keys() & classes_source.keys():
+        raise CommandError(
+            f"no label is in both files: {target!r} has {_shorten(classes)}, and {source!r} has "
+            f"{_shorten(classes_source)}. Write the labels of both in one way."
+        )
+    for own, other, path in ((classes, classes_source, target), (classes_source, classes, source)):
+        extra = [label for label in own if label not in other]
+        if extra:
+            notes.append(f"only {path} has the labels {_shorten(extra)}")
+
+
+def _shorten(labels) -> str:
+    labels = [repr(label) for label in labels]
+    return ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
 
 
 def _as_numbers(y, path: str | None):

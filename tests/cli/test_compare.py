@@ -1,17 +1,23 @@
 """The command line: what it prints and writes, and every error it raises."""
 
+import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skltransfer.cli import _compare, main
 from skltransfer.cli._tables import read_task
+from skltransfer.datasets import load_biased_breast_cancer
 
 
 @pytest.fixture
@@ -87,6 +93,33 @@ def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
     assert not results[0].equals(results[2])
 
 
+def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
+    """Test rows are apart from all that may be trained on, and unknown labels stay unknown."""
+    monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 1)
+    monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 1)
+    assert run("--seed", "3") == 0
+    scores = pd.read_csv("skltransfer-report/scores.csv").set_index(["strategy", "setting"]).score
+    rng = np.random.default_rng([3, 0])
+    X, y = load_digits(return_X_y=True)
+    orders = [rng.permutation(np.flatnonzero(y == label)) for label in range(10)]
+    train = np.concatenate([order[:5] for order in orders])
+    test = np.concatenate([order[20:] for order in orders])
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    expected = model.fit(X[train] / 16, y[train]).score(X[test] / 16, y[test])
+    np.testing.assert_allclose(scores["pixels", 5.0], expected, atol=0.004)
+    data = load_biased_breast_cancer(
+        random_state=int(np.random.default_rng([3, 0]).integers(2**31))
+    )
+    X, y = data.X_target, data.y_target
+    expected = model.fit(X[:10], y[:10]).score(X[110:], y[110:])
+    tumours = scores[scores.index.get_level_values("setting").isna()].droplevel("setting")
+    assert tumours["no transfer"] == expected
+    scaler = StandardScaler().fit(data.X_source)
+    rows = scaler.transform(np.vstack([data.X_source, X[:10]]))
+    pooled = LogisticRegression(max_iter=1000).fit(rows, np.concatenate([data.y_source, y[:10]]))
+    assert tumours["pooled"] == pooled.score(scaler.transform(X[110:]), y[110:])
+
+
 # --- a user's tables -------------------------------------------------------------------
 
 
@@ -95,8 +128,6 @@ def test_a_users_table_is_scored_on_folds_of_the_target(files, capsys):
     scores = pd.read_csv("out/scores.csv")
     assert len(scores) == 5 * 10
     task = read_task("target.csv", "sick", None, None)
-    from sklearn.pipeline import make_pipeline
-
     expected = cross_val_score(
         make_pipeline(task.steps, LogisticRegression(max_iter=2000)),
         task.X,
@@ -225,7 +256,10 @@ def write(name, **columns):
         (["few.csv", "--label", "sick"], "has 4 labelled rows; folds need at least 6"),
         (["names.csv", "--label", "sick"], "has 8 classes in 8 rows.*--task regression"),
         (["only.csv", "--label", "sick"], "no column besides the label"),
-        (["binary.csv", "--label", "sick"], "cannot be read as CSV|has no column 'sick'"),
+        (
+            ["binary.csv", "--label", "sick"],
+            "cannot be read as CSV|not a text in UTF-8|has no column 'sick'",
+        ),
     ],
 )
 def test_errors_are_one_line_without_traceback_and_nothing_is_written(
@@ -295,3 +329,147 @@ def test_help_and_version_need_no_torch(tmp_path):
             "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+
+
+# --- odd files -------------------------------------------------------------------------
+
+
+def test_markup_in_names_is_text(files, capsys):
+    """Square brackets are not styles, dollar signs not formulas."""
+    frame = table(60, 0, 0.5).rename(columns={"z": "glucose [mg/dl]", "x": "[/bold] $x$"})
+    frame.assign(**{"pulse [/min]": 1.0}).to_csv("data[old] $a_$.csv", index=False)
+    table(200, 1).rename(columns={"z": "glucose [mg/dl]", "x": "[/bold] $x$"}).to_csv(
+        "source.csv", index=False
+    )
+    assert run("data[old] $a_$.csv", "--label", "sick", "--source", "source.csv") == 0
+    printed = capsys.readouterr()
+    assert "data[old] $a_$.csv" in printed.out
+    assert "pulse [/min]" in printed.err
+
+
+def test_numbers_with_decimal_commas(folder):
+    frame = table(80, 0, 0.5)
+    frame.to_csv("points.csv", index=False)
+    frame.to_csv("commas.csv", index=False, sep=";", decimal=",")
+    scores = []
+    for name in ("points", "commas"):
+        assert run(f"{name}.csv", "--label", "sick", "--output", name) == 0
+        scores.append(pd.read_csv(f"{name}/scores.csv").score)
+    assert scores[0].equals(scores[1])
+    number = frame.assign(sick=frame.x + 0.25)
+    number.to_csv("number.csv", index=False, sep=";", decimal=",")
+    assert not read_task("number.csv", "sick", None, None).is_classification
+
+
+def test_a_header_with_commas_in_quotes(folder):
+    frame = table(60, 0).rename(columns={"x": "a,b,c,d"})
+    text = frame.to_csv(index=False, sep=";").replace("a,b,c,d", '"a,b,c,d"', 1)
+    (folder / "quoted.csv").write_text(text)
+    assert "a,b,c,d" in read_task("quoted.csv", "sick", None, None).X.columns
+
+
+def test_columns_that_are_numbers_in_one_file_and_texts_in_the_other(folder):
+    target, source = table(60, 0, code=1.0), table(100, 1, code="1")
+    source.loc[0, "code"] = "b"
+    target.loc[3, "code"] = None
+    target.to_csv("target.csv", index=False)
+    source.to_csv("source.csv", index=False)
+    task = read_task("target.csv", "sick", "source.csv", None)
+    assert set(task.X.code.dropna()) == {"1"}
+    assert set(task.X_source.code) == {"1", "b"}
+    assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
+
+
+def test_yes_and_no_with_empty_cells(folder):
+    frame = table(60, 0)
+    frame["flag"] = [True, False, None] * 20
+    frame.to_csv("target.csv", index=False)
+    flag = read_task("target.csv", "sick", None, None).X.flag
+    assert flag.dtype == float
+    assert flag.isna().sum() == 20
+    assert run("target.csv", "--label", "sick") == 0
+
+
+def test_a_column_without_a_name_is_left_out(folder, capsys):
+    table(60, 0).to_csv("target.csv")  # with its index
+    task = read_task("target.csv", "sick", None, None)
+    assert list(task.X.columns) == ["x", "z", "place"]
+    assert "have no name and are left out" in task.notes[0]
+
+
+def test_classes_that_only_one_file_has_are_noted(folder):
+    table(60, 0, 0.5).to_csv("target.csv", index=False)
+    source = table(100, 1)
+    source.loc[:9, "sick"] = "perhaps"
+    source.to_csv("source.csv", index=False)
+    notes = read_task("target.csv", "sick", "source.csv", None).notes
+    assert notes == ("only source.csv has the labels 'perhaps'",)
+
+
+def write_odd_files():
+    table(60, 0).to_csv("target.csv", index=False)
+    number = table(60, 0)
+    number.assign(sick=number.x).to_csv("number.csv", index=False)
+    table(60, 1).replace({"yes": 1, "no": 0}).to_csv("digits.csv", index=False)
+    with open("twice.csv", "w") as file:
+        file.write("a,b,sick, sick\n" + "1,2,yes,no\n" * 20)
+    with open("latin.csv", "wb") as file:
+        file.write("größe,sick\n1,ja\n".encode("latin-1") * 2)
+    table(3, 0).to_csv("few.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (["twice.csv", "--label", "a"], "several columns named 'sick'. Rename"),
+        (["latin.csv", "--label", "sick"], "not a text in UTF-8 .* Save it as CSV in UTF-8"),
+        (["few.csv", "--label", "sick"], "3 labelled rows; folds need at least 6"),
+        (["number.csv", "--label", "sick", "--metric", "roc_auc"], "roc_auc is for classes"),
+        (["number.csv", "--label", "sick", "--metric", "neg_log_loss"], "is for classes"),
+        (["target.csv", "--label", "sick", "--source", "digits.csv"], "no label is in both files"),
+        (["target.csv", "--label", "sick", "--output", "~nobody-of-that-name/x"], "--output"),
+        (["target.csv", "--label", "sick", "--output", "taken"], "scores.csv is a folder"),
+    ],
+)
+def test_errors_of_odd_files(folder, capsys, arguments, match):
+    write_odd_files()
+    (folder / "taken" / "scores.csv").mkdir(parents=True)
+    before = sorted(folder.rglob("*"))
+    assert run(*arguments) == 2
+    message = capsys.readouterr().err
+    assert re.search(match, message), message
+    assert message.count("\n") == 1
+    assert ".." not in message.replace("...", "")
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999", "a"])
+def test_seeds_that_are_none(folder, capsys, seed):
+    with pytest.raises(SystemExit):
+        run("--seed", seed)
+    assert "not a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["closed", "full", "ascii"])
+def test_the_report_is_written_whatever_becomes_of_the_output(files, kind):
+    words = "compare target.csv --label sick --output out".split()
+    command = [sys.executable, "-m", "skltransfer.cli", *words]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"} if kind == "ascii" else None
+    if kind == "full" and not os.path.exists("/dev/full"):
+        pytest.skip("needs a device that is always full")
+    with (
+        open("/dev/full" if kind == "full" else os.devnull, "wb", buffering=0) as device,
+        subprocess.Popen(
+            command,
+            stdout=device if kind == "full" else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        ) as process,
+    ):
+        if kind == "closed":
+            process.stdout.close()
+        error = process.stderr.read()
+    assert "Traceback" not in error
+    assert process.returncode == (1 if kind == "full" else 0)
+    assert sorted(os.listdir("out")) == ["comparison.png", "scores.csv"]
