@@ -491,3 +491,25 @@ def test_labels_numbered_by_an_ensemble_are_told_from_held_labels(domains):
     WithSource(Recorder(), X, y + 1).fit(X_target, y_target + 1)
     # regression targets are numbers, whatever their values
     WithSource(PooledEstimator(Ridge()), X, y + 0.5).fit(X_target, y_target)
+
+
+def test_clone_carries_over_what_that_of_scikit_learn_does(domains):
+    model = WithTarget(Recorder(), X_target=domains[2])
+    callbacks, output = [object()], {"transform": "pandas"}
+    model._skl_callbacks, model._sklearn_output_config = callbacks, output
+    twin = clone(model)
+    assert twin._skl_callbacks is callbacks
+    assert twin._sklearn_output_config == output
+    assert twin._sklearn_output_config is not output
+
+
+@pytest.mark.parametrize("missing", ["None", "nan", "NA", "NaT"])
+def test_every_mark_of_a_missing_label(domains, missing):
+    pandas = pytest.importorskip("pandas")
+    mark = {"None": None, "nan": np.nan, "NA": pandas.NA, "NaT": pandas.NaT}[missing]
+    X, y, X_target, y_target = domains
+    labels = np.array([*y_target[:-1].tolist(), mark], dtype=object)
+    model = WithTarget(PooledEstimator(Recorder()), X_target, labels).fit(X, y)
+    np.testing.assert_array_equal(
+        model.estimator_.estimator_.seen_["y"], np.concatenate([y, y_target[:-1]])
+    )

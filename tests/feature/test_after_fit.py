@@ -12,7 +12,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from skltransfer import Backbone, FeatureStore, PretrainedFeatureTransformer, feature_store
+from skltransfer import Backbone, FeatureStore, PretrainedFeatureTransformer
+from skltransfer._torch._rows import EncodedImageRows
 
 
 @pytest.fixture
@@ -143,4 +144,30 @@ def test_little_is_reserved_for_few_rows(images):
         tiny(layers=layers, store=store).fit_transform(images)
     assert (store.misses, store.hits) == (18, 18)
     assert store.nbytes == 6 * 4 * 4 * (16 + 32 + 64)
-    assert len(feature_store) >= 0
+
+
+def test_palettes_are_part_of_an_image():
+    indices = np.random.default_rng(0).integers(0, 4, (16, 16), dtype=np.uint8)
+    features = []
+    for palette in ([0, 0, 0] + [255] * 9, [255] * 9 + [0, 0, 0]):
+        image = Image.new("P", (16, 16))
+        image.putdata(indices.ravel().tolist())
+        image.putpalette(palette)
+        features.append(tiny().fit_transform([image]))
+        np.testing.assert_array_equal(features[-1], tiny(store=None).fit_transform([image]))
+    assert np.abs(features[0] - features[1]).max() > 1e-3
+
+
+def test_another_batch_size_is_another_row_of_the_store(images):
+    store = FeatureStore()
+    for size in (2, 4):
+        tiny(batch_size=size, store=store).fit_transform(images)
+    assert store.misses == 2 * len(images)
+
+
+def test_sixteen_bits_are_mapped_to_the_whole_range():
+    """65535 is white: 257 values share a grey level, so that 256 is still black."""
+    values = np.array([[0, 256, 257, 65535]], dtype=np.uint16)
+    rows = EncodedImageRows([Image.fromarray(values)])
+    pixels = rows.batch([0], None)[0]
+    np.testing.assert_array_equal(pixels.reshape(-1, 4)[0], [0, 0, 1, 255])
