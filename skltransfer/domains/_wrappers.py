@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from copy import deepcopy
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
+from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._data import (
     DomainDataWarning,
     check_no_missing_labels,
@@ -29,23 +29,8 @@ from skltransfer.domains._routing import (
 )
 
 
-class _HoldsDomain(DelegatingTransformerMixin, BaseEstimator):
+class _HoldsDomain(HoldsByReference, DelegatingTransformerMixin, BaseEstimator):
     """Holds the other domain's data by reference: a clone shares it and copies nothing."""
-
-    _held: tuple[str, ...] = ()
-
-    def __sklearn_clone__(self):
-        params = {
-            name: value if name in self._held else clone(value, safe=False)
-            for name, value in self.get_params(deep=False).items()
-        }
-        twin = type(self)(**params)
-        for name in ("_metadata_request", "_sklearn_output_config"):  # as clone itself does
-            if hasattr(self, name):
-                setattr(twin, name, deepcopy(getattr(self, name)))
-        if hasattr(self, "_skl_callbacks"):
-            twin._skl_callbacks = self._skl_callbacks
-        return twin
 
     def _warn_without_data(self, missing: str, stacklevel: int) -> None:
         # A two-domain estimator inside says so itself.
