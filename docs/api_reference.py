@@ -8,6 +8,7 @@ SECTIONS = {
     "skltransfer.domains": "The data contract",
     "skltransfer.instance": "Instance-based transfer",
     "skltransfer.feature": "Feature-based transfer",
+    "skltransfer.parameter": "Parameter-based transfer",
     "skltransfer.backbones": "Backbones",
     "skltransfer.model_selection": "Model selection",
     "skltransfer.datasets": "Data sets",

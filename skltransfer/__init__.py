@@ -19,6 +19,12 @@ _MODULES = {
     ),
     "skltransfer.feature": ("FeatureStore", "PretrainedFeatureTransformer", "feature_store"),
     "skltransfer.instance": ("KMMReweighter", "PooledEstimator"),
+    "skltransfer.parameter": (
+        "TransferLogisticRegression",
+        "TransferLogisticRegressionCV",
+        "TransferRidge",
+        "TransferRidgeCV",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

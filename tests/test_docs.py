@@ -22,7 +22,16 @@ from skltransfer import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("domains", "instance", "feature", "backbones", "model_selection", "datasets", "cli")
+PACKAGES = (
+    "domains",
+    "instance",
+    "feature",
+    "parameter",
+    "backbones",
+    "model_selection",
+    "datasets",
+    "cli",
+)
 # What numpydoc asks for beyond the numpydoc format: where a docstring starts, an extended summary,
 # See Also and Examples for every method, and unnamed return values.
 IGNORED = {"GL01", "GL02", "GL03", "ES01", "SA01", "SA04", "RT02", "RT03", "RT05", "YD01"}
@@ -103,7 +112,7 @@ def test_the_reference_lists_every_public_name():
 def test_every_public_name_is_importable_from_the_top_or_its_package():
     """Estimators, and what one needs beside them, from the top; helpers from their package."""
     from_the_top = set(skltransfer.__all__)
-    for package in ("domains", "instance", "feature", "backbones"):
+    for package in ("domains", "instance", "feature", "parameter", "backbones"):
         module = importlib.import_module(f"skltransfer.{package}")
         assert set(module.__all__) <= from_the_top
 

@@ -1,0 +1,283 @@
+"""Logistic regression with a quadratic penalty, by Newton's method, many problems at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+from scipy.special import expit, logsumexp
+
+# With more unknowns than this in one problem, Newton's direction is found without a Hessian.
+MAX_DENSE_UNKNOWNS = 1500
+# A stack of small systems is solved in one call; larger ones are worth a Cholesky factor each.
+_MOST_UNKNOWNS_IN_STACKS = 40
+# Numbers in the largest array that is made for the sake of speed.
+_BUDGET = 2**24
+_SMALLEST_STEP = 2.0**-40
+
+
+@dataclass(frozen=True)
+class LogisticSolution:
+    """Minimisers of `b` problems, and what proves them.
+
+    Attributes
+    ----------
+    shift : ndarray of shape (b, k, p)
+    objective : ndarray of shape (b,)
+    gap : ndarray of shape (b,)
+        Newton's estimate of ``(objective - optimum) / objective`` before the last step.
+    n_iter : int
+        Newton steps of the slowest problem, at least 1.
+    """
+
+    shift: np.ndarray
+    objective: np.ndarray
+    gap: np.ndarray
+    n_iter: int
+
+
+class _Problems:
+    """``sum_i v_i loss(o_i + D z_i, y_i) + 1/2 sum a D^2`` for `b` choices of `v` and `a`.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, p)
+    offset : ndarray of shape (n, k)
+        ``o``. One column stands for two classes.
+    codes : ndarray of shape (n,), int
+        ``y``: classes 0..k-1, or 0 and 1.
+    weights : ndarray of shape (b, n)
+        ``v``
+    penalty : ndarray of shape (b, k, p)
+        ``a``
+    """
+
+    def __init__(self, Z, offset, codes, weights, penalty):
+        self.Z, self.weights, self.penalty = Z, weights, penalty
+        self.offset = np.ascontiguousarray(offset.T)  # (k, n)
+        self.is_binary = len(self.offset) == 1
+        self.codes = codes
+        if self.is_binary:
+            self.onehot = codes[None].astype(float)
+        else:
+            self.onehot = (codes == np.arange(len(self.offset))[:, None]).astype(float)
+        # A direction along which the softmax does not change has no curvature. Where no penalty
+        # gives it any, the gradient along it is 0, and any curvature will do.
+        self.flat = ~self.is_binary & (penalty == 0).all(axis=1)  # (b, p)
+        self._products = None
+        p = Z.shape[1]
+        if len(Z) * p * (p + 1) // 2 <= _BUDGET:
+            self._triangle = np.triu_indices(p)
+            self._products = Z[:, self._triangle[0]] * Z[:, self._triangle[1]]
+
+    def subset(self, which) -> _Problems:
+        """Return the problems `which`, sharing what depends on the rows only."""
+        twin = object.__new__(_Problems)
+        twin.__dict__.update(self.__dict__)
+        twin.weights, twin.penalty = self.weights[which], self.penalty[which]
+        twin.flat = self.flat[which]
+        return twin
+
+    def evaluate(self, D):
+        """Return objectives (b,), probabilities (b, k, n) and gradients (b, k, p) at `D`."""
+        logits = self.offset + D @ self.Z.T  # (b, k, n)
+        if self.is_binary:
+            eta = logits[:, 0]
+            losses = np.logaddexp(0.0, eta) - self.onehot * eta
+            P = expit(logits)
+        else:
+            log_total = logsumexp(logits, axis=1)
+            losses = log_total - logits[:, self.codes, np.arange(len(self.codes))]
+            P = np.exp(logits - log_total[:, None])
+        objective = (self.weights * losses).sum(axis=1) + 0.5 * (self.penalty * D**2).sum((1, 2))
+        residual = (P - self.onehot) * self.weights[:, None]
+        gradient = residual @ self.Z + self.penalty * D
+        return objective, P, gradient
+
+    def directions(self, P, gradient):
+        """Return Newton's directions (b, k, p)."""
+        b, k, p = gradient.shape
+        if k * p > MAX_DENSE_UNKNOWNS:
+            return self._conjugate_gradients(P, gradient)
+        H = self._hessians(P)
+        diagonal = np.arange(k * p)
+        entries = H[:, diagonal, diagonal]
+        # Keeps an unpenalised problem with dependent columns solvable; vanishes in rounding else.
+        H[:, diagonal, diagonal] = np.where(entries > 0, entries * (1 + 1e-13), 1.0)
+        right = -gradient.reshape(b, k * p, 1)
+        if k * p <= _MOST_UNKNOWNS_IN_STACKS:
+            return np.linalg.solve(H, right).reshape(b, k, p)
+        return np.stack(
+            [_solve_positive(*problem) for problem in zip(H, right, strict=True)]
+        ).reshape(b, k, p)
+
+    def _hessians(self, P):
+        b, k, n = P.shape
+        p = self.Z.shape[1]
+        H = np.empty((b, k, p, k, p))
+        weighted = self.weights[:, None] * P
+        for c in range(k):
+            curvature = -weighted[:, c : c + 1] * P[:, : c + 1]  # (b, c + 1, n)
+            curvature[:, c] += weighted[:, c]
+            blocks = self._gram(curvature.reshape(-1, n)).reshape(b, c + 1, p, p)
+            H[:, c, :, : c + 1] = blocks.swapaxes(1, 2)
+            H[:, : c + 1, :, c] = blocks
+        H = H.reshape(b, k * p, k * p)
+        diagonal = np.arange(k * p)
+        H[:, diagonal, diagonal] += self.penalty.reshape(b, k * p)
+        if self.flat.any():
+            scale = H[:, diagonal, diagonal].mean(axis=1)
+            features = np.arange(p)
+            lifted = H.reshape(b, k, p, k, p)
+            lift = (scale[:, None] * self.flat / k)[:, None, None]  # (b, 1, 1, p)
+            lifted[:, :, features, :, features] += lift.transpose(3, 0, 1, 2)
+        return H
+
+    def _gram(self, weights):
+        """Return ``Z^T diag(w) Z`` for each row of `weights`, shape (len(weights), p, p)."""
+        p = self.Z.shape[1]
+        if self._products is None:
+            return np.stack([(self.Z.T * w) @ self.Z for w in weights])
+        grams = np.empty((len(weights), p, p))
+        upper = weights @ self._products
+        rows, columns = self._triangle
+        grams[:, rows, columns] = upper
+        grams[:, columns, rows] = upper
+        return grams
+
+    def _conjugate_gradients(self, P, gradient):
+        """Solve for Newton's directions by preconditioned conjugate gradients."""
+        weighted = self.weights[:, None] * P
+
+        def curve(V):
+            along = V @ self.Z.T
+            if self.is_binary:
+                bent = weighted * (1 - P) * along
+            else:
+                bent = weighted * (along - (P * along).sum(axis=1, keepdims=True))
+            return bent @ self.Z + self.penalty * V
+
+        diagonal = (weighted * (1 - P)) @ self.Z**2 + self.penalty
+        diagonal[diagonal <= 0] = 1.0
+        D, residual = np.zeros_like(gradient), -gradient
+        z = residual / diagonal
+        step, energy = z, _inner(residual, z)
+        start = energy
+        for _ in range(gradient[0].size):
+            curved = curve(step)
+            bend = _inner(step, curved)
+            length = np.divide(energy, bend, out=np.zeros_like(energy), where=bend > 0)
+            D = D + length[:, None, None] * step
+            residual = residual - length[:, None, None] * curved
+            z = residual / diagonal
+            energy, last = _inner(residual, z), energy
+            if (energy <= 1e-10 * start).all():
+                break
+            ratio = np.divide(energy, last, out=np.zeros_like(energy), where=last > 0)
+            step = z + ratio[:, None, None] * step
+        return D - self.flat[:, None] * D.mean(axis=1, keepdims=True)
+
+
+def _solve_positive(H, right):
+    _, solution, failed = linalg.lapack.dposv(H, right, lower=True)
+    return np.linalg.solve(H, right) if failed else solution
+
+
+def _inner(A, B):
+    return (A * B).sum(axis=(1, 2))
+
+
+def solve_logistic(
+    Z: np.ndarray,
+    offset: np.ndarray,
+    codes: np.ndarray,
+    weights: np.ndarray,
+    penalty: np.ndarray,
+    *,
+    tol: float,
+    max_iter: int,
+) -> LogisticSolution:
+    """Minimise ``sum_i v_i loss(o_i + D z_i, y_i) + 1/2 sum a D^2`` for many `v` and `a` at once.
+
+    Newton's method from ``D = 0``, with halved steps where the objective does not fall. Every
+    problem takes one more step after its gap has come below `tol`.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, p)
+    offset : ndarray of shape (n, k)
+        Logits of each row at ``D = 0``; one column for two classes.
+    codes : ndarray of shape (n,), int
+        Classes 0..k-1, or 0 and 1.
+    weights : ndarray of shape (b, n)
+        Weights of the rows in each problem, at least 0.
+    penalty : ndarray of shape (b, k, p)
+        At least 0.
+    tol : float
+        Relative gap of the objective.
+    max_iter : int
+        Largest number of Newton steps.
+    """
+    b, k, p = penalty.shape
+    # Work on as many problems at once as keep the arrays of all rows and classes small.
+    block = max(1, _BUDGET // (len(Z) * k + (k * p) ** 2))
+    if block < b:
+        parts = [
+            solve_logistic(
+                Z, offset, codes, weights[i : i + block], penalty[i : i + block],
+                tol=tol, max_iter=max_iter,
+            )
+            for i in range(0, b, block)
+        ]  # fmt: skip
+        return LogisticSolution(
+            np.concatenate([part.shift for part in parts]),
+            np.concatenate([part.objective for part in parts]),
+            np.concatenate([part.gap for part in parts]),
+            max(part.n_iter for part in parts),
+        )
+    problems = _Problems(Z, offset, codes, weights, penalty)
+    D = np.zeros((b, k, p))
+    gap = np.full(b, np.inf)
+    objective, P, gradient = problems.evaluate(D)
+    active = np.arange(b)
+    n_iter = 0
+    while len(active) and n_iter < max_iter:
+        n_iter += 1
+        part = problems.subset(active)
+        direction = part.directions(P, gradient)
+        slope = _inner(gradient, direction)
+        f = objective[active]
+        gap[active] = np.maximum(-0.5 * slope, 0.0) / np.maximum(f, np.finfo(float).tiny)
+        is_last = gap[active] <= tol
+        moved, P, gradient, values = _line_search(part, D[active], f, direction, slope, is_last)
+        stuck = (moved == D[active]).all(axis=(1, 2))
+        D[active], objective[active] = moved, values
+        going = ~(is_last | stuck)
+        active, P, gradient = active[going], P[going], gradient[going]
+    return LogisticSolution(D, objective, gap, max(n_iter, 1))
+
+
+def _line_search(problems, D, objective, direction, slope, is_last):
+    """Halve each step until its objective falls enough; a last step is taken if it does not rise.
+
+    Returns
+    -------
+    D, P, gradient, objective : where each problem is after its step
+    """
+    length = np.ones(len(D))
+    while True:
+        moved = D + length[:, None, None] * direction
+        values, P, gradient = problems.evaluate(moved)
+        # The last step changes less than rounding shows.
+        slack = np.where(is_last, 1e-9, 1e-15) * np.abs(objective)
+        enough = values <= objective + 1e-4 * length * slope + slack
+        enough |= length < _SMALLEST_STEP
+        if enough.all():
+            break
+        length = np.where(enough, length, 0.5 * length)
+    stay = (length < _SMALLEST_STEP) & (values > objective)
+    if stay.any():
+        moved[stay] = D[stay]
+        values, P, gradient = problems.evaluate(moved)
+    return moved, P, gradient, values

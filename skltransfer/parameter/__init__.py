@@ -1,0 +1,11 @@
+"""Parameter-based transfer: weights learned elsewhere, as a start or as a prior."""
+
+from skltransfer.parameter._logistic import TransferLogisticRegression, TransferLogisticRegressionCV
+from skltransfer.parameter._ridge import TransferRidge, TransferRidgeCV
+
+__all__ = [
+    "TransferLogisticRegression",
+    "TransferLogisticRegressionCV",
+    "TransferRidge",
+    "TransferRidgeCV",
+]

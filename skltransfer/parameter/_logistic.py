@@ -1,0 +1,489 @@
+"""Logistic regression near a source's coefficients."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy import linalg
+from scipy.special import expit, log_softmax, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from skltransfer._solvers._logistic import solve_logistic
+from skltransfer.parameter._linear import LinearTransfer, penalty_on_coefficients
+from skltransfer.parameter._path import CrossValidatesAlpha
+from skltransfer.parameter._source import LinearModel, match_classes
+
+# Newton's last step squares the gap, so that scores are exact far below this.
+_TOL_OF_SCORES = 1e-8
+
+
+class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
+    r"""Logistic regression that stays near the coefficients of a source.
+
+    .. math::
+
+        \min_{W, b} \; \sum_i s_i \, \ell(W x_i + b, y_i)
+        + \frac{\alpha}{2} \lVert W - W_\text{source} \rVert^2
+        + \frac{\alpha}{2} \lVert b - b_\text{source} \rVert^2
+
+    with the logistic loss for two classes and the softmax's for more. As `alpha` grows from 0 it
+    goes from the task alone to the source's model: L2-SP [1]_ for a linear model, and convex.
+
+    Parameters
+    ----------
+    source : fitted linear classifier or array-like, default=None
+        What is carried over: a fitted classifier with ``coef_`` (also inside a search, a
+        ``FrozenEstimator``, ``WithTarget`` or ``WithSource``), or coefficients of shape
+        (n_classes, n_features), a single row for two classes. Held by reference. ``None`` learns
+        it first from the ``X, y`` given to `fit`, by logistic regression with `source_alpha`, and
+        then fits the ``X_target, y_target`` given to `fit`.
+    alpha : float or array-like, default=1.0
+        Strength of the pull towards the source, at least 0: a number, one for each feature as
+        (n_features,), or one for each class as (n_classes, 1). It is ``1 / C`` of scikit-learn's
+        ``LogisticRegression``.
+    source_alpha : float, default=1.0
+        Strength of the ridge penalty of the source's own model, if `source` is None.
+    fit_intercept : bool, default=True
+        Whether to fit the intercept. Otherwise that of the source is kept, 0 if it has none.
+    penalize_intercept : bool, default=True
+        Whether the intercept is pulled towards the source's as well, by the mean `alpha` of its
+        class. An intercept that the source lacks is free, unless its class has no row.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes, as in scikit-learn.
+    tol : float, default=1e-10
+        Relative distance of the objective from the optimum, at most.
+    max_iter : int, default=100
+        Largest number of Newton steps.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Classes of ``y``; if `source` is None, of ``y`` and ``y_target`` together.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    source_coef_ : ndarray of the shape of `coef_`
+        Coefficients carried over; 0 for columns and classes that the source lacks.
+    source_intercept_ : ndarray of the shape of `intercept_`
+        Intercepts carried over.
+    n_iter_ : int
+        Newton steps of the last fit.
+    n_features_in_ : int
+        Number of columns of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where all are strings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` steps do not reach `tol`.
+    DomainDataWarning
+        If `source` is None and there are no target rows with a label.
+
+    See Also
+    --------
+    TransferLogisticRegressionCV : Chooses `alpha` by cross-validation.
+    TransferRidge : The same for numbers.
+
+    Notes
+    -----
+    Solved by Newton's method. A class that the source does not know starts at 0, and one that only
+    the source knows is left out. Columns are matched by name if both fits were given DataFrames.
+    Scale the columns alike in both domains: behind a scaler, use :class:`~skltransfer.WithSource`
+    or :class:`~skltransfer.WithTarget` around the pipeline.
+
+    References
+    ----------
+    .. [1] X. Li, Y. Grandvalet, F. Davoine, "Explicit Inductive Bias for Transfer Learning with
+       Convolutional Networks", ICML 2018, equation (2), for a linear model.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skltransfer import TransferLogisticRegression
+    >>> from skltransfer.datasets import load_biased_breast_cancer
+    >>> data = load_biased_breast_cancer(random_state=0)
+    >>> scaler = StandardScaler().fit(data.X_source)
+    >>> source = LogisticRegression().fit(scaler.transform(data.X_source), data.y_source)
+    >>> X, y = scaler.transform(data.X_target), data.y_target
+    >>> model = TransferLogisticRegression(source).fit(X[:10], y[:10])
+    >>> model.score(X[10:], y[10:]) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        source=None,
+        *,
+        alpha=1.0,
+        source_alpha=1.0,
+        fit_intercept=True,
+        penalize_intercept=True,
+        class_weight=None,
+        tol=1e-10,
+        max_iter=100,
+    ):
+        self.source = source
+        self.alpha = alpha
+        self.source_alpha = source_alpha
+        self.fit_intercept = fit_intercept
+        self.penalize_intercept = penalize_intercept
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def decision_function(self, X):
+        """Compute the linear scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of the task.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the score of the second.
+        """
+        scores = self._validated(X) @ self.coef_.T + self.intercept_
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X):
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of the task.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        scores = self.decision_function(X)
+        codes = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[codes]
+
+    def predict_proba(self, X):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of the task.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return np.column_stack([expit(-scores), expit(scores)])
+        return softmax(scores, axis=1)
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of the task.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return -np.logaddexp(0.0, np.column_stack([scores, -scores]))
+        return log_softmax(scores, axis=1)
+
+    def _check_rows(self, X, y):
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        if len(classes := np.unique(y)) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
+                f"{classes[0]!r}."
+            )
+        return X, y
+
+    def _set_outputs(self, y, y_target):
+        self.classes_ = np.unique(y if y_target is None else np.concatenate([y, y_target]))
+        if isinstance(self.class_weight, dict):
+            unknown = set(self.class_weight) - set(self.classes_.tolist())
+            if unknown:
+                raise ValueError(
+                    f"class_weight names {sorted(unknown, key=str)}, and the classes are "
+                    f"{self.classes_.tolist()}."
+                )
+        elif self.class_weight not in (None, "balanced"):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is neither 'balanced', a dictionary nor None."
+            )
+
+    def _match_outputs(self, coef, carried):
+        if carried.intercept is not None and carried.classes is None:
+            raise TypeError(
+                f"source is a regressor, and {type(self).__name__} needs a linear classifier, such "
+                "as LogisticRegression."
+            )
+        return match_classes(coef, carried.intercept, carried.classes, self.classes_)
+
+    def _fitted_form(self, coef, intercept):
+        return coef, np.zeros(len(coef)) if intercept is None else intercept
+
+    def _learn_source(self, X, y, sample_weight):
+        classes, codes = np.unique(y, return_inverse=True)
+        nothing = np.zeros((1 if len(classes) == 2 else len(classes), X.shape[1]))
+        known, self.classes_ = self.classes_, classes
+        coef, intercept = self._solve(X, y, sample_weight, nothing, None, self.source_alpha)
+        self.classes_ = known
+        names = getattr(self, "feature_names_in_", None)
+        return LinearModel(coef, intercept, classes, names)
+
+    def _solve(self, X, y, sample_weight, coef, intercept, alpha):
+        task = _Task(self, X, y, sample_weight, coef, intercept)
+        solution = task.solve([alpha], task.weights[None], self.tol)
+        self.n_iter_ = solution.n_iter
+        if not solution.gap[0] <= self.tol:
+            warnings.warn(
+                f"Newton's method stopped after {solution.n_iter} steps at a relative gap of "
+                f"{solution.gap[0]:.1e}, not tol={self.tol:.1e}. Raise max_iter, raise alpha, or "
+                "scale the columns.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        coefs, intercepts = task.unfold(solution.shift)
+        return coefs[0], intercepts[0]
+
+
+def _weights_of_classes(class_weight, y, sample_weight):
+    """Return the weight that each row has by its class, shape (n_samples,)."""
+    classes, codes = np.unique(y, return_inverse=True)
+    if isinstance(class_weight, dict):  # it may name classes of the other domain
+        class_weight = {label: class_weight.get(label, 1.0) for label in classes.tolist()}
+    return compute_class_weight(class_weight, classes=classes, y=y, sample_weight=sample_weight)[
+        codes
+    ]
+
+
+class _Task:
+    """Rows and labels of a task around carried coefficients, ready for the solver.
+
+    Parameters
+    ----------
+    estimator : TransferLogisticRegression
+    X, y, sample_weight : rows, labels and weights (or None)
+    coef : ndarray of shape (k, d)
+    intercept : ndarray of shape (k,) or None
+    """
+
+    def __init__(self, estimator, X, y, sample_weight, coef, intercept):
+        self.estimator, self.coef = estimator, coef
+        self.has_intercept = intercept is not None
+        self.intercept = intercept if self.has_intercept else np.zeros(len(coef))
+        self.codes = np.searchsorted(estimator.classes_, y)
+        self.weights = np.ones(len(X)) if sample_weight is None else sample_weight
+        if estimator.class_weight is not None:
+            self.weights = self.weights * _weights_of_classes(
+                estimator.class_weight, y, self.weights
+            )
+        self.X = X
+        self.offset = X @ coef.T + self.intercept
+
+    def solve(self, alphas, weights, tol):
+        """Solve for each `alpha` with the weights of the same index, in one call."""
+        k, d = self.coef.shape
+        on_features = np.stack([penalty_on_coefficients(alpha, k, d) for alpha in alphas])
+        Z, self.basis = self.X, None
+        if d > len(Z) and (on_features == on_features[:, :, :1]).all():
+            # The change lies in the span of the rows, which has fewer dimensions than columns.
+            self.basis, triangle = linalg.qr(Z.T, mode="economic")
+            Z = triangle.T
+        penalty = on_features[:, :, : Z.shape[1]]
+        if self.estimator.fit_intercept:
+            Z = np.column_stack([Z, np.ones(len(Z))])
+            penalty = np.concatenate(
+                [penalty, self._penalty_on_intercept(on_features, weights)[:, :, None]], axis=2
+            )
+        return solve_logistic(
+            Z,
+            self.offset,
+            self.codes,
+            weights,
+            penalty,
+            tol=tol,
+            max_iter=self.estimator.max_iter,
+        )
+
+    def _penalty_on_intercept(self, on_features, weights):
+        """Return it for each problem and class, shape (b, k)."""
+        mean = on_features.mean(axis=2)
+        if self.has_intercept and self.estimator.penalize_intercept:
+            return mean
+        # Nothing but a penalty keeps the intercept of a class without a row finite.
+        n_classes = len(self.estimator.classes_)
+        present = np.stack([weights @ (self.codes == c) > 0 for c in range(n_classes)], axis=1)
+        if n_classes == 2:
+            present = present.all(axis=1, keepdims=True)
+        return np.where(present, 0.0, mean)
+
+    def unfold(self, shift):
+        """Return coefficients (b, k, d) and intercepts (b, k)."""
+        raised = np.zeros(shift.shape[:2])
+        if self.estimator.fit_intercept:
+            shift, raised = shift[..., :-1], shift[..., -1]
+        if self.basis is not None:
+            shift = shift @ self.basis.T
+        return self.coef + shift, self.intercept + raised
+
+
+class TransferLogisticRegressionCV(CrossValidatesAlpha, TransferLogisticRegression):
+    r"""Logistic regression near a source, with the strength chosen by cross-validation.
+
+    The whole path of `alphas` over all folds is solved at once, as one batch of Newton steps, and
+    the best one is fitted on all rows: see :class:`TransferLogisticRegression`.
+
+    Parameters
+    ----------
+    source : fitted linear classifier or array-like, default=None
+        As in :class:`TransferLogisticRegression`. If None, folds are made of the target's labelled
+        rows.
+    alphas : array-like, default=None
+        Candidates, each as in :class:`TransferLogisticRegression`. ``None`` is 15 numbers from
+        0.01 to 1e5.
+    cv : int, splitter or iterable, default=None
+        Folds of the task's rows. ``None`` is five stratified ones, or as many as the rarest class
+        has rows.
+    scoring : str or callable, default="neg_log_loss"
+        What is to be largest on the held-out rows. ``None`` is accuracy.
+    source_alpha : float, default=None
+        Strength of the ridge penalty of the source's own model. ``None`` chooses it from `alphas`
+        by the same `cv` on the source rows.
+    fit_intercept : bool, default=True
+        As in :class:`TransferLogisticRegression`.
+    penalize_intercept : bool, default=True
+        As in :class:`TransferLogisticRegression`.
+    class_weight : dict or "balanced", default=None
+        As in :class:`TransferLogisticRegression`; of no weight in scores.
+    tol : float, default=1e-10
+        As in :class:`TransferLogisticRegression`.
+    max_iter : int, default=100
+        As in :class:`TransferLogisticRegression`.
+
+    Attributes
+    ----------
+    alpha_ : float or ndarray
+        The candidate chosen; of equal ones the last.
+    cv_scores_ : ndarray of shape (n_alphas, n_folds)
+        Scores of the candidates.
+    classes_ : ndarray of shape (n_classes,)
+        Classes of ``y``; if `source` is None, of ``y`` and ``y_target`` together.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    source_coef_ : ndarray of the shape of `coef_`
+        Coefficients carried over; 0 for columns and classes that the source lacks.
+    source_intercept_ : ndarray of the shape of `intercept_`
+        Intercepts carried over.
+    n_iter_ : int
+        Newton steps of the last fit.
+    n_features_in_ : int
+        Number of columns of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where all are strings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` steps do not reach `tol`.
+    DomainDataWarning
+        If `source` is None and there are no target rows with a label.
+
+    See Also
+    --------
+    TransferLogisticRegression : With one `alpha`.
+
+    Notes
+    -----
+    Without labelled target rows `alpha_` and `cv_scores_` are those of the source's own model.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skltransfer import TransferLogisticRegressionCV, WithSource
+    >>> from skltransfer.datasets import load_biased_breast_cancer
+    >>> data = load_biased_breast_cancer(random_state=0)
+    >>> pipeline = make_pipeline(StandardScaler(), TransferLogisticRegressionCV())
+    >>> model = WithSource(pipeline, data.X_source, data.y_source)
+    >>> model = model.fit(data.X_target[:40], data.y_target[:40])
+    >>> model.score(data.X_target[40:], data.y_target[40:]) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        source=None,
+        *,
+        alphas=None,
+        cv=None,
+        scoring="neg_log_loss",
+        source_alpha=None,
+        fit_intercept=True,
+        penalize_intercept=True,
+        class_weight=None,
+        tol=1e-10,
+        max_iter=100,
+    ):
+        self.source = source
+        self.alphas = alphas
+        self.cv = cv
+        self.scoring = scoring
+        self.source_alpha = source_alpha
+        self.fit_intercept = fit_intercept
+        self.penalize_intercept = penalize_intercept
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def _fold_models(self, X, y, sample_weight, folds, coef, intercept, alphas):
+        task = _Task(self, X, y, sample_weight, coef, intercept)
+        held_in = np.zeros((len(folds), len(X)))
+        for fold, (train, _) in enumerate(folds):
+            np.add.at(held_in[fold], train, 1.0)
+        weights = held_in * task.weights
+        problems = [alpha for _ in folds for alpha in alphas]
+        tol = max(self.tol, _TOL_OF_SCORES)
+        solution = task.solve(problems, np.repeat(weights, len(alphas), axis=0), tol)
+        coefs, intercepts = task.unfold(solution.shift)
+        split = (len(folds), len(alphas))
+        return zip(
+            coefs.reshape(*split, *coef.shape),
+            intercepts.reshape(*split, len(coef)),
+            strict=True,
+        )
+
+    def _quick_scores(self, X, y, sample_weight, coefs, intercepts):
+        if self.scoring != "neg_log_loss":
+            return None
+        logits = X @ coefs.swapaxes(1, 2) + intercepts[:, None]  # (m, n, k)
+        codes = np.searchsorted(self.classes_, y)
+        if logits.shape[2] == 1:
+            signed = np.where(codes == 1, logits[..., 0], -logits[..., 0])
+            log_p = -np.logaddexp(0.0, -signed)
+        else:
+            log_p = log_softmax(logits, axis=2)[:, np.arange(len(y)), codes]
+        log_p = np.maximum(log_p, np.log(np.finfo(float).eps))  # as scikit-learn's log_loss does
+        return np.average(log_p, axis=1, weights=sample_weight)

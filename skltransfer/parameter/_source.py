@@ -1,0 +1,172 @@
+"""A linear model learned elsewhere, brought into the form of the task at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_array, check_is_fitted
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Coefficients of a linear model, one row for each output or class.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (k, n_features)
+        One row for two classes as well: that of the second.
+    intercept : ndarray of shape (k,) or None
+        None if the model has none.
+    classes : ndarray or None
+        None for a regressor, and for coefficients without a model.
+    feature_names : ndarray of str or None
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray | None
+    classes: np.ndarray | None = None
+    feature_names: np.ndarray | None = None
+
+
+def read_source(source) -> LinearModel:
+    """Return the linear model in a parameter ``source=``: a fitted estimator, or an array.
+
+    Raises
+    ------
+    TypeError
+        If it has no coefficients in the columns that it was fitted on.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    """
+    if not hasattr(source, "fit"):
+        coef = check_array(
+            source, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="source"
+        )
+        if coef.ndim > 2:
+            raise ValueError(
+                f"source has {coef.ndim} dimensions. Coefficients have shape (n_features,) or "
+                "(n_outputs, n_features)."
+            )
+        return LinearModel(np.atleast_2d(coef), None)
+    check_is_fitted(source)
+    model = _innermost(source)
+    if isinstance(model, Pipeline):
+        raise TypeError(
+            "source is a Pipeline, whose coefficients belong to the columns that its earlier steps "
+            "make. Pass its last step, source[-1], and put the same fitted steps before this "
+            "estimator, for example make_pipeline(FrozenEstimator(source[:-1]), ...)."
+        )
+    if not hasattr(model, "coef_"):
+        raise TypeError(
+            f"source is a {type(model).__name__}, which has no coef_. Pass a fitted linear model, "
+            "such as LogisticRegression or Ridge, or an array of coefficients."
+        )
+    coef = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
+    intercept = getattr(model, "intercept_", None)
+    if intercept is not None:
+        intercept = np.broadcast_to(np.asarray(intercept, dtype=np.float64), len(coef)).copy()
+    if getattr(model, "fit_intercept", True) is False and not np.any(intercept):
+        intercept = None
+    return LinearModel(
+        coef,
+        intercept,
+        getattr(model, "classes_", None),
+        getattr(model, "feature_names_in_", None),
+    )
+
+
+def _innermost(estimator):
+    """Return the model that does the work in a wrapper or a search."""
+    while not hasattr(estimator, "coef_"):
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "estimator_"):
+            estimator = estimator.estimator_
+        else:
+            break
+    return estimator
+
+
+def match_features(model: LinearModel, feature_names, n_features: int) -> np.ndarray:
+    """Return the coefficients in the columns of the task, 0 for those that the model lacks.
+
+    Parameters
+    ----------
+    model : LinearModel
+    feature_names : ndarray of str or None
+        Columns of the task. Where both have names, columns are matched by name.
+    n_features : int
+        Number of columns of the task.
+
+    Returns
+    -------
+    coef : ndarray of shape (k, n_features)
+    """
+    if model.feature_names is None or feature_names is None:
+        if model.coef.shape[1] != n_features:
+            raise ValueError(
+                f"source has coefficients for {model.coef.shape[1]} features, and X has "
+                f"{n_features}. Give both the same columns, or pass DataFrames to both fits, whose "
+                "columns are matched by name."
+            )
+        return model.coef
+    position = {name: i for i, name in enumerate(model.feature_names)}
+    shared = [i for i, name in enumerate(feature_names) if name in position]
+    if not shared:
+        raise ValueError(
+            f"source was fitted on the columns {list(model.feature_names[:5])} and X has "
+            f"{list(feature_names[:5])}: none is shared, so that nothing can be carried over."
+        )
+    coef = np.zeros((len(model.coef), n_features))
+    coef[:, shared] = model.coef[:, [position[feature_names[i]] for i in shared]]
+    return coef
+
+
+def match_classes(
+    coef: np.ndarray, intercept: np.ndarray | None, known: np.ndarray | None, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Bring coefficients of the classes `known` into the form of `classes`.
+
+    A class that is not among those known starts at 0; one that is not among `classes` is left out.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (k, n_features)
+    intercept : ndarray of shape (k,) or None
+    known : ndarray of shape (n_known,) or None
+        None if the rows of `coef` stand for `classes`.
+    classes : ndarray of shape (n_classes,)
+
+    Returns
+    -------
+    coef : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
+    intercept : ndarray of as many entries, or None
+    """
+    n_outputs = 1 if len(classes) == 2 else len(classes)
+    if known is None:
+        if len(coef) != n_outputs:
+            raise ValueError(
+                f"source has {len(coef)} rows of coefficients, and y has {len(classes)} classes, "
+                f"which need {n_outputs}. Pass one row for each class in sorted order (a single "
+                "one for two classes), or a fitted classifier."
+            )
+        return coef, intercept
+    if np.array_equal(known, classes):
+        return coef, intercept
+    has_intercept = intercept is not None
+    columns = np.column_stack([coef, intercept if has_intercept else np.zeros(len(coef))])
+    if len(known) == 2:  # half for, half against
+        columns = np.vstack([-0.5 * columns[0], 0.5 * columns[0]])
+    row_of = {label: i for i, label in enumerate(known.tolist())}
+    matched = np.zeros((len(classes), columns.shape[1]))
+    for i, label in enumerate(classes.tolist()):
+        if label in row_of:
+            matched[i] = columns[row_of[label]]
+    if len(classes) == 2:
+        matched = matched[1:] - matched[:1]
+    return matched[:, :-1], matched[:, -1] if has_intercept else None

@@ -1,0 +1,292 @@
+"""TransferRidge: against closed forms, scikit-learn's Ridge, and what must hold at the ends."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skltransfer import DomainDataWarning, TransferRidge, TransferRidgeCV, WithSource, WithTarget
+
+
+@pytest.fixture
+def tasks():
+    """Return source rows and labels, target rows and labels: the coefficients differ a little."""
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=8)
+    X, X_target = rng.normal(size=(200, 8)), rng.normal(size=(30, 8))
+    y = X @ w + 1.0 + 0.1 * rng.normal(size=200)
+    w_target = w + 0.3 * rng.normal(size=8)
+    return X, y, X_target, X_target @ w_target + 2.0 + 0.5 * rng.normal(size=30)
+
+
+def value(model, X, y, alpha, weights=1.0, on_intercept=0.0):
+    """Return the objective, from the fitted attributes alone."""
+    errors = (y - X @ model.coef_.T - model.intercept_) ** 2
+    moved = model.coef_ - model.source_coef_
+    raised = model.intercept_ - model.source_intercept_
+    return (weights * errors.T).sum() + (alpha * moved**2).sum() + (on_intercept * raised**2).sum()
+
+
+def test_equals_the_closed_form(tasks):
+    X, y, X_target, y_target = tasks
+    source = Ridge().fit(X, y)
+    model = TransferRidge(source, alpha=3.0).fit(X_target, y_target)
+    Z = np.column_stack([X_target, np.ones(30)])
+    v0 = np.append(source.coef_, source.intercept_)
+    v = np.linalg.solve(Z.T @ Z + 3 * np.eye(9), Z.T @ y_target + 3 * v0)
+    np.testing.assert_allclose(np.append(model.coef_, model.intercept_), v, rtol=1e-10)
+    np.testing.assert_array_equal(model.source_coef_, source.coef_)
+    assert not np.allclose(model.coef_, source.coef_, atol=1e-2)
+
+
+def test_a_source_of_zeros_is_scikit_learns_ridge(tasks):
+    _, _, X, y = tasks
+    Y = np.column_stack([y, -y, y**2])
+    for targets in (y, Y):
+        zeros = np.zeros((targets.reshape(30, -1).shape[1], 8))
+        model = TransferRidge(zeros, alpha=2.0).fit(X, targets, np.arange(30))
+        expected = Ridge(alpha=2.0).fit(X, targets, np.arange(30))
+        np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+        np.testing.assert_allclose(model.intercept_, expected.intercept_, rtol=1e-9)
+        np.testing.assert_allclose(model.predict(X), expected.predict(X))
+        assert model.coef_.shape == expected.coef_.shape
+        assert np.shape(model.intercept_) == np.shape(expected.intercept_)
+
+
+@pytest.mark.parametrize("alpha", [1.0, np.arange(8.0), np.array([[1.0], [5.0]])])
+@pytest.mark.parametrize("settings", [{}, {"penalize_intercept": False}, {"fit_intercept": False}])
+def test_no_other_coefficients_are_better(tasks, alpha, settings):
+    X, y, X_target, y_target = tasks
+    Y, Y_target = np.column_stack([y, y**2]), np.column_stack([y_target, y_target**2])
+    weights = np.arange(30) % 4
+    model = TransferRidge(Ridge().fit(X, Y), alpha=alpha, **settings)
+    model.fit(X_target, Y_target, weights)
+    penalty = np.broadcast_to(alpha, (2, 8))
+    on_intercept = 0.0 if settings else penalty.mean(axis=1)
+    best = value(model, X_target, Y_target, penalty, weights, on_intercept)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        other = clone(model)
+        other.source_coef_, other.source_intercept_ = model.source_coef_, model.source_intercept_
+        other.coef_ = model.coef_ + 1e-4 * rng.normal(size=(2, 8))
+        other.intercept_ = model.intercept_
+        if settings.get("fit_intercept", True):
+            other.intercept_ = model.intercept_ + 1e-4 * rng.normal(size=2)
+        assert value(other, X_target, Y_target, penalty, weights, on_intercept) > best
+    if "fit_intercept" in settings:
+        np.testing.assert_array_equal(model.intercept_, model.source_intercept_)
+
+
+def test_the_ends_are_the_task_alone_and_the_source(tasks):
+    X, y, X_target, y_target = tasks
+    source = Ridge().fit(X, y)
+    alone = TransferRidge(source, alpha=0.0).fit(X_target, y_target)
+    least_squares = Ridge(alpha=0.0).fit(X_target, y_target)
+    np.testing.assert_allclose(alone.coef_, least_squares.coef_, rtol=1e-9)
+    carried = TransferRidge(source, alpha=1e14).fit(X_target, y_target)
+    np.testing.assert_allclose(carried.coef_, source.coef_, atol=1e-9)
+    np.testing.assert_allclose(carried.intercept_, source.intercept_, atol=1e-9)
+    free = TransferRidge(source, alpha=1e14, penalize_intercept=False).fit(X_target, y_target)
+    shift = (y_target - X_target @ source.coef_).mean()
+    np.testing.assert_allclose(free.intercept_, shift, rtol=1e-9)
+
+
+def test_a_weight_is_a_repeated_row(tasks):
+    X, y, X_target, y_target = tasks
+    counts = np.arange(30) % 3
+    model = TransferRidge(Ridge().fit(X, y), alpha=2.0)
+    weighted = clone(model).fit(X_target, y_target, counts)
+    repeated = clone(model).fit(np.repeat(X_target, counts, 0), np.repeat(y_target, counts))
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-10)
+
+
+def test_two_domains_learn_the_source_first(tasks):
+    X, y, X_target, y_target = tasks
+    known = y_target.copy()
+    known[20:] = np.nan
+    weights = np.arange(1.0, 201.0)
+    model = TransferRidge(alpha=2.0, source_alpha=7.0)
+    model.fit(X, y, weights, X_target=X_target, y_target=known)
+    source = Ridge(alpha=7.0).fit(X, y, weights)
+    np.testing.assert_allclose(model.source_coef_, source.coef_, rtol=1e-9)
+    expected = TransferRidge(source, alpha=2.0).fit(X_target[:20], y_target[:20])
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+    np.testing.assert_allclose(model.intercept_, expected.intercept_, rtol=1e-9)
+
+
+def test_in_a_pipeline_behind_a_scaler_through_both_wrappers(tasks):
+    X, y, X_target, y_target = tasks
+    X, X_target = 100 * X + 5, 100 * X_target + 5
+    pipeline = make_pipeline(StandardScaler(), TransferRidge(alpha=4.0))
+    scaler = StandardScaler().fit(X)
+    source = Ridge().fit(scaler.transform(X), y)
+    expected = TransferRidge(source, alpha=4.0).fit(scaler.transform(X_target), y_target)
+    held = WithSource(pipeline, X, y).fit(X_target, y_target)
+    given = WithTarget(pipeline, X_target, y_target).fit(X, y)
+    for model in (held, given):
+        np.testing.assert_allclose(model.estimator_[-1].coef_, expected.coef_, rtol=1e-9)
+    search = GridSearchCV(
+        WithSource(pipeline, X, y),
+        {"estimator__transferridge__alpha": [0.01, 1.0, 1e9]},
+        cv=KFold(5),
+        error_score="raise",
+    ).fit(X_target, y_target)
+    by_hand = [
+        TransferRidge(source, alpha=1e9)
+        .fit(scaler.transform(X_target[train]), y_target[train])
+        .score(scaler.transform(X_target[test]), y_target[test])
+        for train, test in KFold(5).split(X_target)
+    ]
+    means = search.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(means[2], np.mean(by_hand), rtol=1e-8)
+    assert means[0] != means[1] != means[2]
+
+
+def test_clones_share_the_source_and_leave_it_fitted(tasks):
+    X, y, X_target, y_target = tasks
+    source = Ridge().fit(X, y)
+    before = source.coef_.copy()
+    model = TransferRidge(source)
+    assert clone(model).source is source
+    search = GridSearchCV(model, {"alpha": [0.1, 1.0]}, error_score="raise")
+    search.fit(X_target, y_target)
+    np.testing.assert_array_equal(source.coef_, before)
+
+
+def test_columns_are_matched_by_name(tasks):
+    X, y, X_target, y_target = tasks
+    names = np.array([f"c{i}" for i in range(8)])
+    source = Ridge().fit(pd.DataFrame(X, columns=names), y)
+    order = [7, 2, 0, 5]
+    frame = pd.DataFrame(X_target[:, order], columns=names[order]).assign(new=y_target)
+    model = TransferRidge(source, alpha=1e14).fit(frame, y_target)
+    np.testing.assert_allclose(model.coef_, [*source.coef_[order], 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda X, y: GridSearchCV(Ridge(), {"alpha": [1.0]}).fit(X, y),
+        lambda X, y: WithSource(Ridge(), X, y).fit(X),
+        lambda X, y: Ridge().fit(X, y).coef_,
+    ],
+    ids=["search", "wrapper", "array"],
+)
+def test_what_a_source_may_be(tasks, wrap):
+    X, y, X_target, y_target = tasks
+    model = TransferRidge(wrap(X, y), alpha=1e14).fit(X_target, y_target)
+    np.testing.assert_allclose(model.coef_, Ridge().fit(X, y).coef_, atol=1e-9)
+
+
+@pytest.mark.parametrize("scoring", ["neg_mean_squared_error", "r2", "neg_mean_absolute_error"])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_cv_is_the_search_over_alpha(tasks, scoring, n_outputs):
+    X, y, X_target, y_target = tasks
+    if n_outputs == 2:
+        y, y_target = np.column_stack([y, y**2]), np.column_stack([y_target, y_target**2])
+    source = Ridge().fit(X, y)
+    alphas = [0.01, 0.1, 1.0, 10.0, 100.0]
+    model = TransferRidgeCV(source, alphas=alphas, scoring=scoring).fit(X_target, y_target)
+    search = GridSearchCV(TransferRidge(source), {"alpha": alphas}, cv=KFold(5), scoring=scoring)
+    search.fit(X_target, y_target)
+    folds = [search.cv_results_[f"split{i}_test_score"] for i in range(5)]
+    np.testing.assert_allclose(model.cv_scores_, np.transpose(folds), rtol=1e-9)
+    assert model.alpha_ == search.best_params_["alpha"]
+    np.testing.assert_allclose(model.coef_, search.best_estimator_.coef_, rtol=1e-9)
+
+
+def test_cv_with_arrays_of_alpha_and_weights(tasks):
+    X, y, X_target, y_target = tasks
+    source = Ridge().fit(X, y)
+    alphas = [np.full(8, 3.0), np.arange(8.0), 50.0]
+    weights = np.arange(30) % 3 + 1.0
+    model = TransferRidgeCV(source, alphas=alphas, cv=KFold(3)).fit(X_target, y_target, weights)
+    for i, alpha in enumerate(alphas):
+        for fold, (train, test) in enumerate(KFold(3).split(X_target)):
+            one = TransferRidge(source, alpha=alpha)
+            one.fit(X_target[train], y_target[train], weights[train])
+            errors = (one.predict(X_target[test]) - y_target[test]) ** 2
+            score = -np.average(errors, weights=weights[test])
+            np.testing.assert_allclose(model.cv_scores_[i, fold], score, rtol=1e-9)
+
+
+def test_cv_finds_when_the_source_helps(tasks):
+    X, y, X_target, y_target = tasks
+    good, bad = Ridge().fit(X, y), Ridge().fit(X, -y)
+    near = TransferRidgeCV(good).fit(X_target, y_target)
+    far = TransferRidgeCV(bad).fit(X_target, y_target)
+    assert near.alpha_ >= 10 * far.alpha_
+
+
+def test_cv_of_two_domains_chooses_both(tasks):
+    X, y, X_target, y_target = tasks
+    model = TransferRidgeCV().fit(X, y, X_target=X_target, y_target=y_target)
+    source = TransferRidgeCV(np.zeros(8)).fit(X, y)
+    np.testing.assert_allclose(model.source_coef_, source.coef_, rtol=1e-9)
+    expected = TransferRidgeCV(Ridge(source.alpha_).fit(X, y)).fit(X_target, y_target)
+    assert model.alpha_ == expected.alpha_
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-8)
+
+
+def test_without_target_labels_it_is_the_source_and_says_so(tasks):
+    X, y, X_target, _ = tasks
+    expected = Ridge(alpha=3.0).fit(X, y)
+    model = TransferRidge(source_alpha=3.0)
+    with pytest.warns(DomainDataWarning, match="neither source nor X_target"):
+        model.fit(X, y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+    with pytest.warns(DomainDataWarning, match="no label of a target row"):
+        model.fit(X, y, X_target=X_target, y_target=np.full(30, np.nan))
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "source, error, match",
+    [
+        (np.zeros(7), ValueError, "source has coefficients for 7 features, and X has 8"),
+        (np.zeros((2, 8)), ValueError, "for 2 outputs, and y has 1"),
+        (np.zeros((1, 1, 8)), ValueError, "source has 3 dimensions"),
+        (np.full(8, np.nan), ValueError, "source contains NaN"),
+        (StandardScaler().fit(np.eye(8)), TypeError, "StandardScaler, which has no coef_"),
+        (Ridge(), ValueError, "not fitted"),
+        (LogisticRegression().fit(np.eye(8), np.arange(8) % 2), TypeError, "is a classifier"),
+        (make_pipeline(Ridge()).fit(np.eye(8), np.arange(8)), TypeError, "last step"),
+    ],
+)
+def test_what_a_source_may_not_be(tasks, source, error, match):
+    _, _, X, y = tasks
+    with pytest.raises(error, match=match):
+        TransferRidge(source).fit(X, y)
+
+
+def test_other_bad_input(tasks):
+    X, y, X_target, y_target = tasks
+    with pytest.raises(ValueError, match="X_target was given to a TransferRidge with source="):
+        TransferRidge(np.zeros(8)).fit(X, y, X_target=X_target, y_target=y_target)
+    with pytest.raises(ValueError, match="X_target was given to a TransferRidge with source="):
+        WithSource(TransferRidge(np.zeros(8)), X, y).fit(X_target, y_target)
+    with pytest.raises(ValueError, match="y_target was given without X_target"):
+        TransferRidge().fit(X, y, y_target=y_target)
+    with pytest.raises(ValueError, match="X_target has 7 features"):
+        TransferRidge().fit(X, y, X_target=X_target[:, 1:], y_target=y_target)
+    for alpha in (-1.0, np.nan, "large", [1.0, -1.0]):
+        with pytest.raises(ValueError, match="alpha=.* a number of at least 0"):
+            TransferRidge(np.zeros(8), alpha=alpha).fit(X, y)
+    with pytest.raises(ValueError, match=r"alpha has shape \(7,\), and the coefficients \(1, 8\)"):
+        TransferRidge(np.zeros(8), alpha=np.ones(7)).fit(X, y)
+    with pytest.raises(ValueError, match="source_alpha="):
+        TransferRidge(source_alpha=None).fit(X, y, X_target=X_target, y_target=y_target)
+    with pytest.raises(ValueError, match="alphas is empty"):
+        TransferRidgeCV(np.zeros(8), alphas=[]).fit(X, y)
+    with pytest.raises(ValueError, match="alphas=1.0 is not a list"):
+        TransferRidgeCV(np.zeros(8), alphas=1.0).fit(X, y)
+    with pytest.raises(ValueError, match="on 1 labelled row"):
+        TransferRidgeCV(np.zeros(8)).fit(X[:1], y[:1])
+    with pytest.raises(ValueError, match="none is shared"):
+        names = [f"other {i}" for i in range(8)]
+        source = Ridge().fit(pd.DataFrame(X, columns=list("abcdefgh")), y)
+        TransferRidge(source).fit(pd.DataFrame(X, columns=names), y)
