@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sklearn.base import is_classifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -51,7 +52,7 @@ def table_strategies() -> list[Strategy]:
     --------
     >>> from skltransfer.model_selection import table_strategies
     >>> [strategy.name for strategy in table_strategies()]
-    ['no transfer', 'source only', 'pooled', 'KMM', 'KMM without target labels']
+    ['no transfer', 'source only', 'pooled', 'KMM', 'KMM without target labels', 'linear transfer']
     """
     pooled, kmm = skltransfer.PooledEstimator, skltransfer.KMMReweighter
 
@@ -62,12 +63,18 @@ def table_strategies() -> list[Strategy]:
 
         return build
 
+    def linear_transfer(model):
+        if is_classifier(model):
+            return skltransfer.TransferLogisticRegressionCV()
+        return skltransfer.TransferRidgeCV()
+
     return [
         Strategy("no transfer", lambda steps, model, *source: make_pipeline(steps, model)),
         Strategy("source only", with_source(lambda model: model), needs_source=True),
         Strategy("pooled", with_source(pooled), needs_source=True),
         Strategy("KMM", with_source(kmm), needs_source=True),
         Strategy("KMM without target labels", with_source(kmm, use_y=False), needs_source=True),
+        Strategy("linear transfer", with_source(linear_transfer), needs_source=True),
     ]
 
 

@@ -58,7 +58,7 @@ def test_without_arguments_it_compares_on_bundled_data(folder, monkeypatch, caps
     scores = pd.read_csv("skltransfer-report/scores.csv")
     digits, tumours = (scores[scores.task == name] for name in ("digits", "tumours"))
     assert len(digits) == 3 * 2 * 2
-    assert len(tumours) == 5 * 3
+    assert len(tumours) == 6 * 3
     assert set(digits.strategy) == {"pixels", "tiny", "tiny, random"}
     assert set(tumours.strategy) == {
         "no transfer",
@@ -66,6 +66,7 @@ def test_without_arguments_it_compares_on_bundled_data(folder, monkeypatch, caps
         "pooled",
         "KMM",
         "KMM without target labels",
+        "linear transfer",
     }
     assert scores.score.between(0, 1).all()
     assert (scores.seconds >= 0).all()
@@ -126,7 +127,7 @@ def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
 def test_a_users_table_is_scored_on_folds_of_the_target(files, capsys):
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
-    assert len(scores) == 5 * 10
+    assert len(scores) == 6 * 10
     task = read_task("target.csv", "sick", None, None)
     expected = cross_val_score(
         make_pipeline(task.steps, LogisticRegression(max_iter=2000)),

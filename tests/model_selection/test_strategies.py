@@ -1,10 +1,17 @@
 """The menu of strategies: each does what its name says."""
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import KMMReweighter, PooledEstimator, PretrainedFeatureTransformer, WithSource
+from skltransfer import (
+    KMMReweighter,
+    PooledEstimator,
+    PretrainedFeatureTransformer,
+    TransferLogisticRegressionCV,
+    TransferRidgeCV,
+    WithSource,
+)
 from skltransfer.model_selection import image_strategies, table_strategies
 
 
@@ -16,7 +23,7 @@ def test_table_strategies():
         strategy.name: strategy.build(StandardScaler(), LogisticRegression(), X_source, y_source)
         for strategy in table_strategies()
     }
-    assert [s.needs_source for s in table_strategies()] == [False, True, True, True, True]
+    assert [s.needs_source for s in table_strategies()] == [False, True, True, True, True, True]
     fitted = {name: model.fit(X, y) for name, model in models.items()}
     assert not isinstance(models["no transfer"], WithSource)
     np.testing.assert_allclose(fitted["no transfer"][0].mean_, X.mean(axis=0))
@@ -24,10 +31,17 @@ def test_table_strategies():
     assert isinstance(fitted["source only"].estimator_[-1], LogisticRegression)
     assert isinstance(fitted["pooled"].estimator_[-1], PooledEstimator)
     assert isinstance(fitted["KMM"].estimator_[-1], KMMReweighter)
-    predictions = [tuple(model.predict_proba(X)[:, 1]) for model in fitted.values()]
-    assert len(set(predictions)) == len(predictions)
+    assert isinstance(fitted["linear transfer"].estimator_[-1], TransferLogisticRegressionCV)
+    predictions = {name: tuple(model.predict_proba(X)[:, 1]) for name, model in fitted.items()}
+    assert len(set(predictions.values())) == len(predictions)
     labels_unknown = models["KMM without target labels"].fit(X, 1 - y).predict_proba(X)
-    np.testing.assert_array_equal(labels_unknown[:, 1], predictions[-1])
+    np.testing.assert_array_equal(labels_unknown[:, 1], predictions["KMM without target labels"])
+
+
+def test_linear_transfer_of_numbers_is_a_regression():
+    strategy = table_strategies()[-1]
+    model = strategy.build(StandardScaler(), Ridge(), np.eye(3), np.arange(3.0))
+    assert isinstance(model.estimator[-1], TransferRidgeCV)
 
 
 def test_image_strategies():
