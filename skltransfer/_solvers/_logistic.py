@@ -15,6 +15,10 @@ _MOST_UNKNOWNS_IN_STACKS = 40
 # Numbers in the largest array that is made for the sake of speed.
 _BUDGET = 2**24
 _SMALLEST_STEP = 2.0**-40
+# A Newton step cut below this is compared with one that bounds the curvature.
+_SHORT_STEP = 0.2
+# The gap is taken relative to no less than this loss per unit of weight.
+_SMALLEST_LOSS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class LogisticSolution:
     shift : ndarray of shape (b, k, p)
     objective : ndarray of shape (b,)
     gap : ndarray of shape (b,)
-        Newton's estimate of ``(objective - optimum) / objective`` before the last step.
+        Newton's estimate of ``(objective - optimum) / objective`` before the last step, relative
+        to no less than a loss of 1e-6 per unit of weight.
     n_iter : int
         Newton steps of the slowest problem, at least 1.
     """
@@ -106,11 +111,29 @@ class _Problems:
         # Keeps an unpenalised problem with dependent columns solvable; vanishes in rounding else.
         H[:, diagonal, diagonal] = np.where(entries > 0, entries * (1 + 1e-13), 1.0)
         right = -gradient.reshape(b, k * p, 1)
-        if k * p <= _MOST_UNKNOWNS_IN_STACKS:
-            return np.linalg.solve(H, right).reshape(b, k, p)
-        return np.stack(
-            [_solve_positive(*problem) for problem in zip(H, right, strict=True)]
-        ).reshape(b, k, p)
+        try:
+            is_small = k * p <= _MOST_UNKNOWNS_IN_STACKS
+            solved = np.linalg.solve(H, right) if is_small else None
+        except np.linalg.LinAlgError:  # one of them is singular
+            solved = None
+        if solved is None:
+            solved = np.stack([_solve_positive(*problem) for problem in zip(H, right, strict=True)])
+        # Where the curvature vanishes in rounding, what comes out solves nothing.
+        missed = np.linalg.norm(H @ solved - right, axis=(1, 2))
+        solved[~(missed <= 1e-6 * np.linalg.norm(right, axis=(1, 2)))] = np.nan
+        return solved.reshape(b, k, p)
+
+    def bounded_directions(self, gradient):
+        """Return the directions of a curvature that is nowhere exceeded (Boehning, 1992).
+
+        The whole step never raises the objective, also where probabilities of 0 and 1 leave
+        Newton's method without any curvature.
+        """
+        k = len(self.offset)
+        twin = self.subset(slice(None))
+        twin.weights = self.weights * (1.0 if self.is_binary else 0.5 * k)
+        share = 0.5 if self.is_binary else 1.0 / k
+        return twin.directions(np.full((len(gradient), k, len(self.Z)), share), gradient)
 
     def _hessians(self, P):
         b, k, n = P.shape
@@ -181,7 +204,7 @@ class _Problems:
 
 def _solve_positive(H, right):
     _, solution, failed = linalg.lapack.dposv(H, right, lower=True)
-    return np.linalg.solve(H, right) if failed else solution
+    return np.full_like(right, np.nan) if failed else solution
 
 
 def _inner(A, B):
@@ -247,10 +270,28 @@ def solve_logistic(
         part = problems.subset(active)
         direction = part.directions(P, gradient)
         slope = _inner(gradient, direction)
+        failed = ~(slope <= 0)  # not a number as well
+        if failed.any():
+            direction[failed] = part.subset(failed).bounded_directions(gradient[failed])
+            slope = _inner(gradient, direction)
         f = objective[active]
-        gap[active] = np.maximum(-0.5 * slope, 0.0) / np.maximum(f, np.finfo(float).tiny)
+        scale = np.maximum(f, _SMALLEST_LOSS * part.weights.sum(axis=1) + np.finfo(float).tiny)
+        gap[active] = np.maximum(-0.5 * slope, 0.0) / scale
+        gap[active[failed]] = np.inf
         is_last = gap[active] <= tol
-        moved, P, gradient, values = _line_search(part, D[active], f, direction, slope, is_last)
+        before = gradient
+        moved, P, gradient, values, length = _line_search(
+            part, D[active], f, direction, slope, is_last
+        )
+        short = np.flatnonzero((length < _SHORT_STEP) & ~is_last)
+        if len(short):
+            bounded = part.subset(short)
+            safe = D[active[short]] + bounded.bounded_directions(before[short])
+            safe_values, safe_P, safe_gradient = bounded.evaluate(safe)
+            lower = safe_values < values[short]
+            which = short[lower]
+            moved[which], values[which] = safe[lower], safe_values[lower]
+            P[which], gradient[which] = safe_P[lower], safe_gradient[lower]
         stuck = (moved == D[active]).all(axis=(1, 2))
         D[active], objective[active] = moved, values
         going = ~(is_last | stuck)
@@ -264,6 +305,7 @@ def _line_search(problems, D, objective, direction, slope, is_last):
     Returns
     -------
     D, P, gradient, objective : where each problem is after its step
+    length : ndarray of shape (b,)
     """
     length = np.ones(len(D))
     while True:
@@ -280,4 +322,4 @@ def _line_search(problems, D, objective, direction, slope, is_last):
     if stay.any():
         moved[stay] = D[stay]
         values, P, gradient = problems.evaluate(moved)
-    return moved, P, gradient, values
+    return moved, P, gradient, values, length

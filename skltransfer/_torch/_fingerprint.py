@@ -16,12 +16,13 @@ from types import (
     ModuleType,
 )
 from uuid import uuid4
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary
 
 import numpy as np
 import torch
 import xxhash
 from torch import nn
+from torch.fx import Graph, GraphModule
 
 # Their classes count by name: only a new version, in a new process, changes them.
 _LIBRARIES = {
@@ -49,7 +50,10 @@ _PLAIN = (
 _READABLE = (FunctionType, type, tuple, frozenset, np.ndarray, torch.Tensor)
 _READS, _WRITES = {"LOAD_GLOBAL", "LOAD_NAME"}, {"STORE_GLOBAL", "STORE_NAME", "STORE_ATTR"}
 # What every module has, and what does not enter its output.
-_BOOKKEEPING = {*vars(nn.Module()), "training"} - {"_forward_hooks", "_forward_pre_hooks"}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_BOOKKEEPING = {*vars(nn.Module()), "training"} - {*_HOOKS}
+# Of a module that torch.fx has made, whose code says the same.
+_GRAPH_BOOKKEEPING = {"_graph", "_code", "_tracer_cls", "_tracer_extras", "meta"}
 _unknown: WeakKeyDictionary[object, bytes] = WeakKeyDictionary()
 
 _held: dict[int, tuple[object, bytes]] = {}
@@ -118,11 +122,17 @@ class _Digest:
         """Add the class and the settings of one module, without its children and tensors."""
         self.add(type(part))
         self.write("settings", part.extra_repr())
-        self._add_items(
-            "attribute",
-            {name: value for name, value in vars(part).items() if name not in _BOOKKEEPING},
-            is_sorted=True,
-        )
+        settings = {name: value for name, value in vars(part).items() if name not in _BOOKKEEPING}
+        for name in _HOOKS:  # their keys count up over the whole process
+            settings[name] = list(settings[name].values())
+        if isinstance(part, GraphModule):
+            self.write("graph", part.code)
+            settings = {
+                name: value
+                for name, value in settings.items()
+                if name not in _GRAPH_BOOKKEEPING and not isinstance(value, Graph)
+            }
+        self._add_items("attribute", settings, is_sorted=True)
 
     def add(self, value) -> None:
         """Add any value."""
@@ -138,6 +148,8 @@ class _Digest:
             self.write("values", np.ascontiguousarray(value).reshape(-1).view(np.uint8))
         elif isinstance(value, FunctionType | type):
             self._add_code_of(value)
+        elif isinstance(value, ReferenceType):
+            self.write("weak reference")
         elif isinstance(value, BuiltinFunctionType | ModuleType):
             self.write("named", f"{getattr(value, '__module__', '')}.{value.__name__}")
         elif id(value) in self._within:
@@ -182,7 +194,7 @@ class _Digest:
 
     def _add_items(self, kind: str, items: dict, *, is_sorted: bool = False) -> None:
         self.write(kind, str(len(items)))
-        for key, value in sorted(items.items()) if is_sorted else items.items():
+        for key, value in sorted(items.items()) if is_sorted else list(items.items()):
             self.add(key)
             self.add(value)
 

@@ -103,9 +103,9 @@ def _read(path: str, notes: list[str]):
         raise CommandError(f"there is no file {path!r}.")
     try:
         separator = _separator(path)
-        frame = pandas.read_csv(path, sep=separator)
+        frame = pandas.read_csv(path, sep=separator, index_col=False)
         if separator != "," and _has_decimal_commas(frame):
-            frame = pandas.read_csv(path, sep=separator, decimal=",")
+            frame = pandas.read_csv(path, sep=separator, decimal=",", index_col=False)
         header = pandas.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
     except UnicodeError as error:
         raise CommandError(
@@ -122,7 +122,7 @@ def _read(path: str, notes: list[str]):
     if not len(frame):
         raise CommandError(f"{path!r} has a header and no rows.")
     frame.columns = [str(name).strip() for name in frame.columns]
-    unnamed = [name for name in frame.columns if name.startswith("Unnamed: ")]
+    unnamed = list(frame.columns[: len(header)][header.isna()])
     if unnamed and len(unnamed) < frame.shape[1]:
         notes.append(f"{len(unnamed)} columns of {path} have no name and are left out")
         frame = frame.drop(columns=unnamed)
@@ -140,7 +140,9 @@ def _plain(column):
 
 
 def _has_decimal_commas(frame) -> bool:
-    """Tell whether some column holds numbers written with a decimal comma, and nothing else."""
+    """Tell whether some column holds numbers with a decimal comma, and none with a point."""
+    if any((frame[name].dropna() % 1 != 0).any() for name in frame.select_dtypes("float")):
+        return False
     return any(
         len(known := frame[name].dropna().astype(str))
         and known.str.fullmatch(r"\s*[+-]?\d*,?\d+\s*").all()

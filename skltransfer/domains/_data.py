@@ -119,9 +119,9 @@ def select_columns(X_target, names, *, name: str = "X_target"):
 
 def in_order_of(X, X_held, held_name: str):
     """Return the held rows with their columns in the order of `X`, where both have names."""
-    names = column_names(X)
-    if X_held is None or names is None or column_names(X_held) is None:
-        return X_held
+    names, held_names = column_names(X), column_names(X_held) if X_held is not None else None
+    if names is None or held_names is None or not set(names) <= set(held_names):
+        return X_held  # columns that no step uses may be missing: the estimator knows
     return select_columns(X_held, names, name=held_name)
 
 

@@ -130,8 +130,8 @@ def fit_with_target(
         for part in _routed_parts(estimator):
             _check_passes_keywords_on(part, method, y, X_target, keywords)
             if isinstance(part, ColumnTransformer):
-                has_names = part is estimator and column_names(X) is not None
-                _check_columns(part, method, has_names)
+                sees_X = any(part is first for first in _first_parts(estimator))
+                _check_columns(part, method, sees_X and column_names(X) is not None)
             if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
                 part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
         if sample_weight is not None:
@@ -195,11 +195,23 @@ def _check_columns(transformer: ColumnTransformer, method, has_names: bool) -> N
             )
 
 
+def _first_parts(estimator) -> Iterator:
+    """Yield the estimators that see the rows as they are given."""
+    while estimator is not None:
+        yield estimator
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[0][1]
+        else:
+            estimator = getattr(estimator, "estimator", None)
+
+
 def _are_names(columns) -> bool:
+    if isinstance(columns, slice):
+        return isinstance(columns.start, str) or isinstance(columns.stop, str)
     if callable(columns) or isinstance(columns, str):
         return True
-    is_list = isinstance(columns, list | tuple | np.ndarray) and len(columns) > 0
-    return is_list and all(isinstance(column, str) for column in columns)
+    columns = np.atleast_1d(np.asarray(columns, dtype=object))
+    return len(columns) > 0 and all(isinstance(column, str) for column in columns)
 
 
 def _are_first(columns) -> bool:
@@ -342,8 +354,10 @@ def repeat_rows(estimator, X, y, sample_weight, *, method: str = "fit") -> tuple
 
 
 def _makes_folds(estimator) -> bool:
-    parameters = estimator.get_params(deep=True)
-    return "cv" in parameters or any(name.endswith("__cv") for name in parameters)
+    return any(
+        name.split("__")[-1] == "cv" and not hasattr(value, "fit")  # "cv" may be a step's name
+        for name, value in estimator.get_params(deep=True).items()
+    )
 
 
 def no_weights_message(estimator) -> str:

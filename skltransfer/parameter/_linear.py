@@ -55,6 +55,8 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         self : estimator
         """
         X_target, y_target = unwrap(X_target), unwrap(y_target)
+        for name in ("alpha_", "cv_scores_", "n_iter_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         self._check_parameters()
         self._check_keywords(X_target, y_target)
         X, y = self._check_rows(X, y)

@@ -56,8 +56,9 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     class_weight : dict or "balanced", default=None
         Weights of the classes, as in scikit-learn.
     tol : float, default=1e-10
-        Relative distance of the objective from the optimum, at most.
-    max_iter : int, default=100
+        Relative distance of the objective from the optimum, at most; relative to no less than a
+        loss of 1e-6 per row.
+    max_iter : int, default=500
         Largest number of Newton steps.
 
     Attributes
@@ -128,7 +129,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         penalize_intercept=True,
         class_weight=None,
         tol=1e-10,
-        max_iter=100,
+        max_iter=500,
     ):
         self.source = source
         self.alpha = alpha
@@ -269,12 +270,15 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
 
 def _weights_of_classes(class_weight, y, sample_weight):
     """Return the weight that each row has by its class, shape (n_samples,)."""
-    classes, codes = np.unique(y, return_inverse=True)
+    used = sample_weight > 0
+    classes, codes = np.unique(y[used], return_inverse=True)
     if isinstance(class_weight, dict):  # it may name classes of the other domain
         class_weight = {label: class_weight.get(label, 1.0) for label in classes.tolist()}
-    return compute_class_weight(class_weight, classes=classes, y=y, sample_weight=sample_weight)[
-        codes
-    ]
+    weights = np.zeros(len(y))
+    weights[used] = compute_class_weight(
+        class_weight, classes=classes, y=y[used], sample_weight=sample_weight[used]
+    )[codes]
+    return weights
 
 
 class _Task:
@@ -378,7 +382,7 @@ class TransferLogisticRegressionCV(CrossValidatesAlpha, TransferLogisticRegressi
         As in :class:`TransferLogisticRegression`; of no weight in scores.
     tol : float, default=1e-10
         As in :class:`TransferLogisticRegression`.
-    max_iter : int, default=100
+    max_iter : int, default=500
         As in :class:`TransferLogisticRegression`.
 
     Attributes
@@ -445,7 +449,7 @@ class TransferLogisticRegressionCV(CrossValidatesAlpha, TransferLogisticRegressi
         penalize_intercept=True,
         class_weight=None,
         tol=1e-10,
-        max_iter=100,
+        max_iter=500,
     ):
         self.source = source
         self.alphas = alphas

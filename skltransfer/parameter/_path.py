@@ -38,8 +38,19 @@ class CrossValidatesAlpha:
             raise ValueError("alphas is empty. Pass at least one candidate.")
         for alpha in alphas:
             check_penalty(alpha, "alphas")
+        if isinstance(self.scoring, list | tuple | set | dict):
+            raise ValueError(f"scoring={self.scoring!r} names several scores. Pass one.")
         if self.source_alpha is not None:
             check_penalty(self.source_alpha, "source_alpha", is_scalar=True)
+
+    def _labelled_target_rows(self, X_target, y_target, y):
+        rows, labels = super()._labelled_target_rows(X_target, y_target, y)
+        if rows is not None and self.source_alpha is None and _is_list_of_splits(self.cv):
+            raise ValueError(
+                "cv is a list of splits, which cannot fit the rows of both domains. Pass a "
+                "splitter, or set source_alpha, so that only the target's rows are split."
+            )
+        return rows, labels
 
     def _candidates(self) -> list:
         if self.alphas is None:
@@ -61,12 +72,16 @@ class CrossValidatesAlpha:
         models = self._fold_models(X, y, sample_weight, folds, coef, intercept, alphas)
         for fold, ((_, test), (coefs, intercepts)) in enumerate(zip(folds, models, strict=True)):
             weights = None if sample_weight is None else sample_weight[test]
+            if weights is not None and not weights.any():
+                scores[:, fold] = np.nan
+                continue
             quick = self._quick_scores(X[test], y[test], weights, coefs, intercepts)
             if quick is None:
                 quick = self._scores(X[test], y[test], weights, coefs, intercepts)
             scores[:, fold] = quick
         self.cv_scores_ = scores
-        mean = scores.mean(axis=1)
+        scored = ~np.isnan(scores).all(axis=0)
+        mean = scores[:, scored].mean(axis=1) if scored.any() else np.full(len(scores), np.nan)
         if np.isnan(mean).all():
             raise ValueError(
                 f"scoring={self.scoring!r} gives no number on any fold. Choose another scoring, or "
@@ -86,14 +101,18 @@ class CrossValidatesAlpha:
         cv = self.cv
         if cv is None:
             cv = _default_folds(y, is_classifier=hasattr(self, "classes_"))
-        cv = check_cv(cv, y, classifier=hasattr(self, "classes_"))
-        return list(cv.split(X, y))
+        folds = list(check_cv(cv, y, classifier=hasattr(self, "classes_")).split(X, y))
+        if not folds:
+            raise ValueError(
+                "cv has no folds: a generator is empty when it has been used. Pass a list."
+            )
+        return folds
 
     def _scores(self, X, y, sample_weight, coefs, intercepts):
         """Score each model of a path on held-out rows by scikit-learn's scorer."""
         scorer = check_scoring(self, self.scoring)
         keywords = {}
-        function = getattr(scorer, "_score_func", self.score)
+        function = self.score if self.scoring is None else getattr(scorer, "_score_func", scorer)
         if sample_weight is not None and "sample_weight" in signature(function).parameters:
             keywords["sample_weight"] = sample_weight
         stand_in = copy(self)
@@ -102,6 +121,10 @@ class CrossValidatesAlpha:
             stand_in.coef_, stand_in.intercept_ = self._fitted_form(coef, intercept)
             scores.append(scorer(stand_in, X, y, **keywords))
         return scores
+
+
+def _is_list_of_splits(cv) -> bool:
+    return cv is not None and not isinstance(cv, Real) and not hasattr(cv, "split")
 
 
 def _default_folds(y, *, is_classifier: bool):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC, NuSVC
 from sklearn.utils.validation import check_array, check_is_fitted
 
 
@@ -59,23 +62,34 @@ def read_source(source) -> LinearModel:
             "make. Pass its last step, source[-1], and put the same fitted steps before this "
             "estimator, for example make_pipeline(FrozenEstimator(source[:-1]), ...)."
         )
+    if isinstance(model, SVC | NuSVC) and len(model.classes_) > 2:
+        raise TypeError(
+            f"source is a {type(model).__name__} of {len(model.classes_)} classes, whose rows of "
+            "coef_ tell pairs of classes apart. Pass a LinearSVC or LogisticRegression."
+        )
+    if isinstance(model, PoissonRegressor | GammaRegressor | TweedieRegressor):
+        raise TypeError(
+            f"source is a {type(model).__name__}, whose predictions are no linear function of the "
+            "columns. Pass a linear model, such as Ridge."
+        )
     if not hasattr(model, "coef_"):
         raise TypeError(
-            f"source is a {type(model).__name__}, which has no coef_. Pass a fitted linear model, "
+            f"source is a {type(source).__name__}, which has no coef_. Pass a fitted linear model, "
             "such as LogisticRegression or Ridge, or an array of coefficients."
         )
-    coef = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
+    coef = model.coef_.toarray() if sparse.issparse(model.coef_) else model.coef_
+    coef = np.atleast_2d(np.asarray(coef, dtype=np.float64))
     intercept = getattr(model, "intercept_", None)
     if intercept is not None:
         intercept = np.broadcast_to(np.asarray(intercept, dtype=np.float64), len(coef)).copy()
     if getattr(model, "fit_intercept", True) is False and not np.any(intercept):
         intercept = None
-    return LinearModel(
-        coef,
-        intercept,
-        getattr(model, "classes_", None),
-        getattr(model, "feature_names_in_", None),
-    )
+    if hasattr(model, "_x_mean"):  # partial least squares: coefficients of centred columns
+        intercept = intercept - coef @ model._x_mean
+    names = getattr(model, "feature_names_in_", getattr(source, "feature_names_in_", None))
+    if names is not None and len(names) != coef.shape[1]:
+        names = None
+    return LinearModel(coef, intercept, getattr(model, "classes_", None), names)
 
 
 def _innermost(estimator):
@@ -158,6 +172,11 @@ def match_classes(
         return coef, intercept
     if np.array_equal(known, classes):
         return coef, intercept
+    if not set(known.tolist()) & set(classes.tolist()):
+        raise ValueError(
+            f"source knows the classes {known.tolist()[:5]} and y has {classes.tolist()[:5]}: none "
+            "is shared, so that nothing can be carried over. Write the labels of both in one way."
+        )
     has_intercept = intercept is not None
     columns = np.column_stack([coef, intercept if has_intercept else np.zeros(len(coef))])
     if len(known) == 2:  # half for, half against

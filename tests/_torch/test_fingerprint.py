@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from skltransfer._torch._fingerprint import fingerprint
 
@@ -245,3 +246,19 @@ print(fingerprint(net))
         for seed in (1, 2, 3)
     }
     assert len(prints) == 1
+
+
+def test_modules_made_by_torch_fx_are_told_apart():
+    module = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)).eval()
+    first, second = (create_feature_extractor(module, {name: "out"}) for name in ("0", "1"))
+    assert fingerprint(first) == fingerprint(copy.deepcopy(first))
+    assert fingerprint(first) != fingerprint(second)
+
+
+def test_copies_of_recurrent_and_hooked_modules_are_equal():
+    lstm = nn.LSTM(3, 4)
+    assert fingerprint(lstm) == fingerprint(copy.deepcopy(lstm))
+    hooked = [Scaled(), Scaled()]
+    for module in hooked:  # the keys of hooks count up over the process
+        module.register_forward_hook(torch.relu)
+    assert fingerprint(hooked[0]) == fingerprint(hooked[1])

@@ -474,3 +474,16 @@ def test_the_report_is_written_whatever_becomes_of_the_output(files, kind):
     assert "Traceback" not in error
     assert process.returncode == (1 if kind == "full" else 0)
     assert sorted(os.listdir("out")) == ["comparison.png", "scores.csv"]
+
+
+def test_codes_with_commas_beside_decimal_points_stay_codes(folder):
+    frame = table(60, 0, code=["1,2", "2,1", "1,3"] * 20)
+    frame.to_csv("codes.csv", index=False, sep=";")
+    X = read_task("codes.csv", "sick", None, None).X
+    assert X.x.dtype == float
+    assert set(X.code) == {"1,2", "2,1", "1,3"}
+
+
+def test_a_column_may_be_called_unnamed(folder):
+    table(60, 0).rename(columns={"z": "Unnamed: 0"}).to_csv("target.csv", index=False)
+    assert "Unnamed: 0" in read_task("target.csv", "sick", None, None).X.columns

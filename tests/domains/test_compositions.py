@@ -401,6 +401,29 @@ def test_a_column_transformer_over_all_columns_of_arrays(domains, columns):
     np.testing.assert_allclose(moved, WithTarget(MeanAligner(), X_target).fit_transform(X))
 
 
+@pytest.mark.parametrize("columns", ["index", "series", slice("a", "b"), [0, 1], slice(0, 2)])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first step", "alone"])
+def test_every_way_to_name_columns_of_frames(domains, columns, is_first):
+    pandas = pytest.importorskip("pandas")
+    X, y, X_target, _ = domains
+    source, target = (pandas.DataFrame(Z, columns=list("abc")) for Z in (X, X_target))
+    if isinstance(columns, str):
+        kind = pandas.Index if columns == "index" else pandas.Series
+        columns = kind(["a", "b"])
+    model = ColumnTransformer([("moved", MeanAligner(), columns)])
+    if is_first:
+        model = make_pipeline(model, LogisticRegression())
+    fitted = WithTarget(model, target).fit(source, y).estimator_
+    aligner = (fitted[0] if is_first else fitted).named_transformers_["moved"]
+    np.testing.assert_allclose(aligner.target_rows_, X_target[:, :2])
+
+
+def test_a_step_named_cv_makes_no_folds(domains):
+    X, y, X_target, _ = domains
+    pipeline = Pipeline([("cv", MeanAligner()), ("knn", KNeighborsClassifier(4))])
+    WithTarget(pipeline, X_target).fit(X, y, np.full(len(X), 2)).predict(X_target)
+
+
 def test_a_pipeline_with_an_aligner_inside_a_column_transformer_is_refused(domains):
     pandas = pytest.importorskip("pandas")
     X, y, X_target, _ = domains

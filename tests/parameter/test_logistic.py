@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from skltransfer import (
     DomainDataWarning,
@@ -319,3 +320,61 @@ def test_bad_input():
         TransferLogisticRegression(np.zeros((4, 8)), class_weight="even").fit(X, y)
     with pytest.warns(ConvergenceWarning, match="stopped after 1 steps"):
         TransferLogisticRegression(np.zeros((4, 8)), max_iter=1).fit(X, y)
+
+
+# --- hard problems ---------------------------------------------------------------------
+
+
+def test_a_source_that_is_sure_and_wrong():
+    """Probabilities of 0 and 1 leave Newton's method without curvature."""
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    for size in (20.0, 38.0, 42.0, 400.0):
+        model = TransferLogisticRegression([[-size]], alpha=0.01).fit(X, y)
+        arguments = (X, y, 0.01, [[-size]])
+        slopes = [
+            value(model.coef_ + e, model.intercept_, *arguments)
+            - value(model.coef_ - e, model.intercept_, *arguments)
+            for e in (1e-4,)
+        ]
+        assert abs(slopes[0]) / 2e-4 < 1e-4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sources_of_any_size_are_no_obstacle(seed):
+    rng = np.random.default_rng(seed)
+    n, d, k = rng.integers(20, 70), rng.integers(1, 6), rng.integers(3, 6)
+    X, y = rng.normal(size=(n, d)), np.arange(n) % k
+    coef = rng.choice([10, 30, 100]) * rng.normal(size=(k, d))
+    alpha = 10 ** rng.uniform(-3, 2)
+    model = TransferLogisticRegression(coef, alpha=alpha).fit(X, y)  # a warning is an error
+    P = model.predict_proba(X) - (y[:, None] == np.arange(k))
+    gradient = P.T @ X + alpha * (model.coef_ - coef)
+    scale = np.abs(alpha * (model.coef_ - coef)).max() + 1
+    assert np.abs(gradient).max() < 1e-4 * scale
+    assert np.abs(P.sum(axis=0)).max() < 1e-4 * scale
+
+
+def test_balanced_weights_where_a_class_has_no_weight():
+    _, _, X, y = make_tasks(4)
+    weights = (y != "ash").astype(float)
+    model = TransferLogisticRegression(np.zeros((4, 8)), class_weight="balanced")
+    assert np.isfinite(model.fit(X, y, weights).coef_).all()
+
+
+def test_sources_that_say_something_else():
+    X, y, X_target, y_target = make_tasks(4)
+    with pytest.raises(TypeError, match="SVC of 4 classes, whose rows of coef_ tell pairs"):
+        TransferLogisticRegression(SVC(kernel="linear").fit(X, y)).fit(X_target, y_target)
+    numbers = LogisticRegression().fit(X, np.searchsorted(LABELS, y))
+    with pytest.raises(ValueError, match="none is shared, so that nothing can be carried over"):
+        TransferLogisticRegression(numbers).fit(X_target, y_target)
+    two = np.isin(y, LABELS[:2]), np.isin(y_target, LABELS[:2])
+    source = SVC(kernel="linear").fit(X[two[0]], y[two[0]])
+    model = TransferLogisticRegression(source, alpha=1e13).fit(X_target[two[1]], y_target[two[1]])
+    np.testing.assert_allclose(
+        model.decision_function(X_target), source.decision_function(X_target), atol=1e-8
+    )
+    sparse_source = LogisticRegression().fit(X, y)
+    expected = sparse_source.coef_.copy()
+    model = TransferLogisticRegression(sparse_source.sparsify(), alpha=1e13)
+    np.testing.assert_allclose(model.fit(X_target, y_target).coef_, expected, atol=1e-8)

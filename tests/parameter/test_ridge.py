@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.ensemble import BaggingRegressor
+from sklearn.linear_model import (
+    LogisticRegression,
+    PoissonRegressor,
+    RANSACRegressor,
+    Ridge,
+)
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -290,3 +297,58 @@ def test_other_bad_input(tasks):
         names = [f"other {i}" for i in range(8)]
         source = Ridge().fit(pd.DataFrame(X, columns=list("abcdefgh")), y)
         TransferRidge(source).fit(pd.DataFrame(X, columns=names), y)
+
+
+def test_sources_whose_coefficients_need_care(tasks):
+    X, y, X_target, y_target = tasks
+    source = PLSRegression(2).fit(X + 3, y)
+    model = TransferRidge(source, alpha=1e14).fit(X_target, y_target)
+    np.testing.assert_allclose(model.predict(X_target), source.predict(X_target), atol=1e-8)
+    names = list("abcdefgh")
+    frame = pd.DataFrame(X, columns=names)
+    source = RANSACRegressor(random_state=0).fit(frame, y)
+    turned = pd.DataFrame(X_target, columns=names)[names[::-1]]
+    model = TransferRidge(source, alpha=1e14).fit(turned, y_target)
+    np.testing.assert_allclose(model.predict(turned), source.predict(turned[names]), atol=1e-8)
+    with pytest.raises(TypeError, match="PoissonRegressor, whose predictions are no linear"):
+        TransferRidge(PoissonRegressor().fit(X, np.exp(y / 9))).fit(X_target, y_target)
+    bagged = BaggingRegressor(Ridge(), n_estimators=2).fit(X, y)
+    with pytest.raises(TypeError, match="BaggingRegressor, which has no coef_"):
+        TransferRidge(bagged).fit(X_target, y_target)
+
+
+def test_cv_takes_a_callable_with_weights_and_folds_without_weight(tasks):
+    _, _, X, y = tasks
+
+    def score(estimator, X, y):
+        return estimator.score(X, y)
+
+    weights = np.ones(30)
+    model = TransferRidgeCV(np.zeros(8), scoring=score).fit(X, y, weights)
+    assert np.isfinite(model.cv_scores_).all()
+    weights[:6] = 0.0
+    model = TransferRidgeCV(np.zeros(8), cv=KFold(5)).fit(X, y, weights)
+    assert np.isnan(model.cv_scores_[:, 0]).all()
+    assert np.isfinite(model.cv_scores_[:, 1:]).all()
+    assert model.cv_scores_[:, 1:].mean(axis=1).argmax() == list(
+        10.0 ** (np.arange(-4, 11) / 2)
+    ).index(model.alpha_)
+
+
+def test_cv_that_is_no_splitter(tasks):
+    X, y, X_target, y_target = tasks
+    model = TransferRidgeCV(np.zeros(8), cv=KFold(3).split(X))
+    model.fit(X, y)
+    with pytest.raises(ValueError, match="cv has no folds: a generator is empty"):
+        model.fit(X, y)
+    splits = list(KFold(3).split(X_target))
+    with pytest.raises(ValueError, match="cannot fit the rows of both domains"):
+        TransferRidgeCV(cv=splits).fit(X, y, X_target=X_target, y_target=y_target)
+    both = TransferRidgeCV(cv=splits, source_alpha=1.0)
+    both.fit(X, y, X_target=X_target, y_target=y_target)
+    assert both.cv_scores_.shape == (15, 3)
+    with pytest.warns(DomainDataWarning):
+        both.fit(X, y)
+    assert not hasattr(both, "alpha_")
+    with pytest.raises(ValueError, match="names several scores"):
+        TransferRidgeCV(np.zeros(8), scoring=["r2"]).fit(X, y)
