@@ -7,17 +7,17 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._torch._extraction import Extractor
-from skltransfer._torch._rows import (
-    EncodedImageRows,
-    ImageArrayRows,
-    Rows,
-    TableRows,
-    as_items,
-    check_not_single,
+from skltransfer._torch._input import (
+    check_dimensions,
+    check_images_for,
+    n_dimensions,
+    n_dimensions_of_images,
+    read_rows,
 )
+from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
-from skltransfer.feature._extractors import extractor
+from skltransfer.backbones._extractors import extractor
 
 
 class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
@@ -154,7 +154,7 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         rows = self._rows(X, reset=True)
         backbone, network = self._backbone_and_extractor(rows)
         self.feature_widths_ = network.widths(rows)
-        self._fingerprint, self._n_dimensions = backbone.fingerprint, _n_dimensions_of_images(X)
+        self._fingerprint, self._n_dimensions = backbone.fingerprint, n_dimensions_of_images(X)
         return self
 
     def transform(self, X):
@@ -174,7 +174,7 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         if self.backbone is None:
             return self._numbers(X, reset=False)
         self._check_parameters()
-        self._check_dimensions(X)
+        check_dimensions(getattr(self, "_n_dimensions", None), X)
         rows = self._rows(X, reset=False)
         backbone, network = self._backbone_and_extractor(rows)
         if backbone.fingerprint != getattr(self, "_fingerprint", None):
@@ -224,69 +224,22 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
                 "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
                 "Name a backbone, such as 'tiny'."
             )
-        if _n_dimensions(X) > 2:
+        if n_dimensions(X) > 2:
             X = check_array(X, allow_nd=True, input_name="X")
             X = X.reshape(len(X), -1)
         return validate_data(self, X, reset=reset)
 
     def _rows(self, X, *, reset: bool) -> Rows:
-        """Read `X` in whatever form it comes, and remember or check its width."""
-        check_not_single(X)
-        items = as_items(X)
-        if items is not None:
-            if reset or (hasattr(X, "columns") and hasattr(self, "feature_names_in_")):
-                validate_data(self, X, reset=reset, skip_check_array=True)
-            if reset:
-                self.n_features_in_ = 1
-            return EncodedImageRows(items)
-        if hasattr(X, "detach"):  # a tensor, on any device
-            X = X.detach().cpu()
-            X = (X.float() if X.dtype.itemsize == 2 and X.is_floating_point() else X).numpy()
-        if _n_dimensions(X) > 2:
-            X = check_array(X, allow_nd=True, dtype=None, input_name="X")
-            if X.ndim > 4:
-                raise ValueError(
-                    f"X has {X.ndim} dimensions. Pass images as (n, height, width), "
-                    "(n, height, width, channels) or (n, channels, height, width)."
-                )
-            if reset:
-                self.n_features_in_ = int(np.prod(X.shape[1:]))
-                self.__dict__.pop("feature_names_in_", None)
-            return ImageArrayRows(X, self.value_range)
-        X = validate_data(self, X, reset=reset)
-        if self.image_shape is None:
-            return TableRows(X)
-        return ImageArrayRows(X.reshape(len(X), *self._checked_image_shape(X)), self.value_range)
-
-    def _check_dimensions(self, X) -> None:
-        fitted, given = getattr(self, "_n_dimensions", None), _n_dimensions_of_images(X)
-        if fitted is not None and given is not None and fitted != given:
-            raise ValueError(
-                f"X has {given} dimensions, and this transformer was fitted on images in an array "
-                f"of {fitted}. Pass a single image as X[None], and grey images among colour ones "
-                "as X[..., None]."
-            )
-
-    def _checked_image_shape(self, X) -> tuple[int, ...]:
-        shape = tuple(self.image_shape)
-        if len(shape) not in (2, 3) or np.prod(shape) != X.shape[1]:
-            raise ValueError(
-                f"image_shape={self.image_shape!r} does not describe rows of {X.shape[1]} values. "
-                "Pass (height, width), (height, width, channels) or (channels, height, width)."
-            )
-        return shape
+        return read_rows(
+            self, X, reset=reset, image_shape=self.image_shape, value_range=self.value_range
+        )
 
     def _backbone_and_extractor(self, rows: Rows) -> tuple[Backbone, Extractor]:
         shape = rows.shape if callable(self.backbone) else None
         backbone = load_backbone(
             self.backbone, self.weights, random_state=self.random_state, input_shape=shape
         )
-        if isinstance(rows, TableRows) and backbone.preprocessing is not None:
-            raise ValueError(
-                f"X has shape {(len(rows), *rows.shape)}, and {backbone.name!r} takes images. For "
-                "images flattened into rows pass image_shape=(height, width), or pass them as "
-                "arrays of 3 or 4 dimensions, paths, PIL images or encoded bytes."
-            )
+        check_images_for(backbone.name, backbone.preprocessing, rows)
         return backbone, extractor(
             backbone,
             layers=self.layers,
@@ -310,20 +263,3 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
                 )
         if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
             raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
-
-
-def _n_dimensions_of_images(X) -> int | None:
-    """Return the number of dimensions of an array of images, None for other rows."""
-    return X.ndim if getattr(X, "ndim", 0) > 2 else None
-
-
-def _n_dimensions(X) -> int:
-    if hasattr(X, "ndim"):
-        return X.ndim
-    try:
-        return np.asarray(X).ndim
-    except ValueError as error:
-        raise ValueError(
-            "X holds arrays of different shapes. Resize them to one shape, or pass PIL images, "
-            "paths or encoded bytes."
-        ) from error
