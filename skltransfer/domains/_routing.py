@@ -8,7 +8,6 @@ from inspect import signature
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -102,9 +101,9 @@ def name_steps(estimator) -> str:
 def fit_with_target(
     estimator, X, y, *, X_target, y_target=None, sample_weight=None, method: str = "fit"
 ):
-    """Fit a clone of `estimator` on source rows, with target rows for the steps that ask for them.
+    """Fit `estimator` on source rows, with target rows for the steps that ask for them.
 
-    Metadata routing is on only in here, and every request is set on the clone.
+    Metadata routing is on only in here. Requests are set on `estimator`: the caller's clone.
 
     Parameters
     ----------
@@ -118,7 +117,6 @@ def fit_with_target(
 
     Returns
     -------
-    estimator : the fitted clone
     result : what `method` returned
     """
     # In 1-tuples the data have as many entries as there are other domains: no splitter cuts them.
@@ -126,7 +124,6 @@ def fit_with_target(
     if y_target is not None and "y_target" in consumed_keywords(estimator, method):
         keywords["y_target"] = (y_target,)
     with config_context(enable_metadata_routing=True):
-        estimator = clone(estimator)
         for part in _routed_parts(estimator):
             _check_passes_keywords_on(part, method, y, X_target, keywords)
             if isinstance(part, ColumnTransformer):
@@ -140,7 +137,7 @@ def fit_with_target(
                 keywords["sample_weight"] = sample_weight
             else:
                 X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
-        return estimator, getattr(estimator, method)(X, y, **keywords)
+        return getattr(estimator, method)(X, y, **keywords)
 
 
 def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:

@@ -6,10 +6,12 @@ import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.callback import with_callbacks
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.domains._callbacks import CallbackPassingMixin
 from skltransfer.domains._data import (
     DomainDataWarning,
     check_no_missing_labels,
@@ -29,7 +31,9 @@ from skltransfer.domains._routing import (
 )
 
 
-class _HoldsDomain(HoldsByReference, DelegatingTransformerMixin, BaseEstimator):
+class _HoldsDomain(
+    HoldsByReference, CallbackPassingMixin, DelegatingTransformerMixin, BaseEstimator
+):
     """Holds the other domain's data by reference: a clone shares it and copies nothing."""
 
     def _warn_without_data(self, missing: str, stacklevel: int) -> None:
@@ -176,30 +180,32 @@ class WithTarget(_HoldsDomain):
             return self._fit("fit_transform", X, y, sample_weight)
         return self.fit(X, y, sample_weight).transform(X)
 
+    @with_callbacks
     def _fit(self, method, X, y, sample_weight):
         self._check_data(X, y)
         X_target = in_order_of(X, self.X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
-        if "X_target" not in consumed:
-            if self.X_target is None:
-                self._warn_without_data("X_target", stacklevel=4)
+        estimator = clone(self.estimator)
+        with self._fit_task(estimator, X, y, sample_weight):
+            if "X_target" not in consumed:
+                if self.X_target is None:
+                    self._warn_without_data("X_target", stacklevel=5)
+                else:
+                    self._warn_unused(["X_target"] + ["y_target"] * (self.y_target is not None))
+                result = fit_weighted(estimator, X, y, sample_weight, method=method)
             else:
-                self._warn_unused(["X_target"] + ["y_target"] * (self.y_target is not None))
-            estimator = clone(self.estimator)
-            result = fit_weighted(estimator, X, y, sample_weight, method=method)
-        else:
-            if self.y_target is not None and "y_target" not in consumed:
-                self._warn_unused(["y_target"])
-            estimator, result = fit_with_target(
-                self.estimator,
-                X,
-                y,
-                X_target=X_target,
-                y_target=self.y_target,
-                sample_weight=sample_weight,
-                method=method,
-            )
-        self._adopt(estimator)
+                if self.y_target is not None and "y_target" not in consumed:
+                    self._warn_unused(["y_target"])
+                result = fit_with_target(
+                    estimator,
+                    X,
+                    y,
+                    X_target=X_target,
+                    y_target=self.y_target,
+                    sample_weight=sample_weight,
+                    method=method,
+                )
+            self._adopt(estimator)
         return result
 
     def _check_data(self, X, y) -> None:
@@ -219,7 +225,7 @@ class WithTarget(_HoldsDomain):
             "used. Add a two-domain step (such as KMMReweighter or PooledEstimator), or leave "
             "WithTarget out.",
             DomainDataWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -295,6 +301,7 @@ class WithSource(_HoldsDomain):
         self.source_sample_weight = source_sample_weight
         self.use_y = use_y
 
+    @with_callbacks
     def fit(self, X, y=None):
         """Fit a clone of the estimator on the held source and the given target rows.
 
@@ -312,22 +319,23 @@ class WithSource(_HoldsDomain):
         """
         self._check_data(X, y)
         X_source = in_order_of(X, self.X_source, "X_source")
-        if self.X_source is None:
-            self._warn_without_data("X_source", stacklevel=3)
-            estimator = clone(self.estimator).fit(X, y)
-        elif "X_target" not in consumed_keywords(self.estimator, "fit"):
-            estimator = clone(self.estimator)
-            fit_weighted(estimator, X_source, self.y_source, self.source_sample_weight)
-        else:
-            estimator, _ = fit_with_target(
-                self.estimator,
-                X_source,
-                self.y_source,
-                X_target=X,
-                y_target=y if self.use_y else None,
-                sample_weight=self.source_sample_weight,
-            )
-        self._adopt(estimator)
+        estimator = clone(self.estimator)
+        with self._fit_task(estimator, X, y):
+            if self.X_source is None:
+                self._warn_without_data("X_source", stacklevel=4)
+                estimator.fit(X, y)
+            elif "X_target" not in consumed_keywords(self.estimator, "fit"):
+                fit_weighted(estimator, X_source, self.y_source, self.source_sample_weight)
+            else:
+                fit_with_target(
+                    estimator,
+                    X_source,
+                    self.y_source,
+                    X_target=X,
+                    y_target=y if self.use_y else None,
+                    sample_weight=self.source_sample_weight,
+                )
+            self._adopt(estimator)
         return self
 
     @available_if(estimator_has("transform"))

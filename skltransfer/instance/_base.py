@@ -8,6 +8,7 @@ from abc import ABCMeta, abstractmethod
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.callback import with_callbacks
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -15,6 +16,7 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
+from skltransfer.domains._callbacks import CallbackPassingMixin
 from skltransfer.domains._data import (
     DomainDataWarning,
     check_no_missing_labels,
@@ -28,7 +30,7 @@ from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._routing import fit_weighted
 
 
-class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseReweighter(CallbackPassingMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
     """Weigh source rows by the target, and fit any estimator that takes weights with them.
 
     A subclass says how rows are weighed in `_weigh`.
@@ -36,6 +38,7 @@ class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
+    @with_callbacks
     def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
         """Weigh the source rows and fit the estimator with the weights.
 
@@ -72,15 +75,17 @@ class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
         else:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
-        self.sample_weight_ = self._weigh(X, sample_weight, X_target)
-        if self.estimator is None:
-            self._forget()
-            return self
-        if X_target is None:
-            estimator = fit_weighted(clone(self.estimator), X, y, sample_weight)
-        else:
-            estimator = self._fit_on_both(X, y, sample_weight, X_target, y_target)
-        self._adopt(estimator)
+        estimator = None if self.estimator is None else clone(self.estimator)
+        with self._fit_task(estimator, X, y, sample_weight):
+            self.sample_weight_ = self._weigh(X, sample_weight, X_target)
+            if estimator is None:
+                self._forget()
+            else:
+                if X_target is None:
+                    fit_weighted(estimator, X, y, sample_weight)
+                else:
+                    self._fit_on_both(estimator, X, y, sample_weight, X_target, y_target)
+                self._adopt(estimator)
         return self
 
     @abstractmethod
@@ -90,7 +95,7 @@ class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
         Without `X_target` (None) they are `sample_weight`, or 1.
         """
 
-    def _fit_on_both(self, X, y, sample_weight, X_target, y_target):
+    def _fit_on_both(self, estimator, X, y, sample_weight, X_target, y_target):
         check_consistent_length(X, y)
         weights = self._weights_of_fit(sample_weight)
         known, labels = known_labels(y_target, X_target, y)
@@ -99,7 +104,7 @@ class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
             y = np.concatenate([np.asarray(y), labels])
             if weights is not None:
                 weights = np.concatenate([weights, np.ones(known.sum())])
-        return fit_weighted(clone(self.estimator), X, y, weights)
+        fit_weighted(estimator, X, y, weights)
 
     def _weights_of_fit(self, sample_weight):
         """Return the weights that the estimator is fitted with, None for all one."""
@@ -113,7 +118,7 @@ class BaseReweighter(DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
             f"{name} was given no X_target and is fitted without adaptation. Pass X_target=... to "
             f"fit, or put WithTarget or WithSource, with data, around {name} or its pipeline.",
             DomainDataWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -181,7 +181,7 @@ class KMMReweighter(BaseReweighter):
                 f"Kernel mean matching is certified to a relative gap of {solution.gap:.1e}, not "
                 f"to tol={self.tol:.1e}. Raise max_iter or tol, or choose another gamma.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         matched = np.zeros_like(weights)
         matched[used] = weights[used] * (solution.weights / counts)[group]
