@@ -12,6 +12,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import skltransfer
 from skltransfer import (
     DomainDataWarning,
+    FineTunedClassifier,
+    FineTunedRegressor,
     KMMReweighter,
     PooledEstimator,
     PretrainedFeatureTransformer,
@@ -31,6 +33,12 @@ def expand():
 
 
 ESTIMATORS = [
+    FineTunedClassifier(),
+    FineTunedClassifier(TableNetwork, head="mlp"),
+    FineTunedClassifier(TableNetwork, strategy="lp_ft"),
+    FineTunedClassifier(TableNetwork, strategy="linear_probe"),
+    FineTunedRegressor(),
+    FineTunedRegressor(TableNetwork, unfreeze=1),
     KMMReweighter(),
     KMMReweighter(LogisticRegression()),
     KMMReweighter(Ridge(), max_weight=10, sum_tolerance=0.1),

@@ -70,16 +70,28 @@ class FeatureNetwork(nn.Module):
 
     def __init__(self, module: nn.Module, nodes: dict[str, str], pooling: str, channels_last: bool):
         super().__init__()
+        # In a tuple, so that its tensors are not registered twice.
+        self._made_from = (module, nodes, pooling, channels_last)
         self.channels_last = channels_last
         self.names = list(nodes) or ["output"]
         self.pooling = pooling
         if nodes:
-            module = create_feature_extractor(
-                module, {node: node for node in nodes.values()}, suppress_diff_warning=True
-            )
+            with network_lock:
+                module = create_feature_extractor(
+                    module, {node: node for node in nodes.values()}, suppress_diff_warning=True
+                )
         self.nodes = list(nodes.values())
         self.trunk = module
         self.eval()
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the module that this network is made of, with the same tensors."""
+        return self._made_from[0]
+
+    def __reduce__(self):
+        # What torch.fx has made of the module can be made again, not pickled.
+        return (type(self), self._made_from)
 
     def blocks(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return the pooled output of each layer."""

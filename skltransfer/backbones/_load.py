@@ -102,6 +102,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     """
     if isinstance(backbone, Backbone):
         return backbone
+    if hasattr(backbone, "__skltransfer_backbone__") and not isinstance(backbone, type):
+        return backbone.__skltransfer_backbone__()
     if not isinstance(random_state, Integral) or isinstance(random_state, bool):
         raise TypeError(f"random_state={random_state!r} is not an int: random weights need a seed.")
     random_state = int(random_state)

@@ -9,8 +9,18 @@ import torch
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let torch draw from `seed` inside the block, and go on as before after it."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Let torch draw from `seed` inside the block, and go on as before after it.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device, optional
+        A GPU whose generator is seeded, and put back, as well.
+    """
+    is_cuda = device is not None and device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
         torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        if is_cuda:
+            torch.cuda.set_rng_state(torch.Generator(device).manual_seed(seed).get_state(), device)
         yield

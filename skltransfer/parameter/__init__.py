@@ -1,9 +1,12 @@
 """Parameter-based transfer: weights learned elsewhere, as a start or as a prior."""
 
+from skltransfer.parameter._finetuned import FineTunedClassifier, FineTunedRegressor
 from skltransfer.parameter._logistic import TransferLogisticRegression, TransferLogisticRegressionCV
 from skltransfer.parameter._ridge import TransferRidge, TransferRidgeCV
 
 __all__ = [
+    "FineTunedClassifier",
+    "FineTunedRegressor",
     "TransferLogisticRegression",
     "TransferLogisticRegressionCV",
     "TransferRidge",

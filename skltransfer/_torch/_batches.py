@@ -1,0 +1,282 @@
+"""Batches of rows: in which order, from which domain, on which device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._rows import Rows
+
+# Rows are permuted once an epoch, and then sliced, where the copy is small; else picked by batch.
+_PERMUTED_BYTES = 2**26
+# Decoded and resized images stay in memory up to this size on the CPU ...
+_RESIDENT_BYTES = 2**31
+# ... and up to this part of what is free on a GPU.
+_RESIDENT_PART = 0.5
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows of one step.
+
+    Parameters
+    ----------
+    inputs : Tensor of shape (n, ...)
+    targets : Tensor of shape (n, ...)
+    weights : Tensor of shape (n,) or None
+        Relative to the mean weight of all rows, so that the mean over an epoch is 1.
+    partners : Tensor of shape (n, ...) or None
+        Targets of the rows that these are mixed with.
+    share, partner_share : Tensor of shape (n,) or None
+        Parts of the row's loss that belong to its own target and to its partner's.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor | None = None
+    partners: torch.Tensor | None = None
+    share: torch.Tensor | None = None
+    partner_share: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def split(self, n_parts: int) -> list[Batch]:
+        """Return the batch in at most `n_parts` parts, in order."""
+        if n_parts == 1:
+            return [self]
+        size = -(-len(self.inputs) // n_parts)
+        tensors = [getattr(self, field.name) for field in fields(self)]
+        pieces = [[None] * n_parts if tensor is None else tensor.split(size) for tensor in tensors]
+        return [Batch(*parts) for parts in zip(*pieces, strict=False)]
+
+
+@dataclass(slots=True)
+class TwoDomainBatch:
+    """Rows of one step from each of two domains."""
+
+    source: Batch
+    target: Batch
+
+    def __len__(self) -> int:
+        return len(self.source) + len(self.target)
+
+    def split(self, n_parts: int) -> list[TwoDomainBatch]:
+        """Return the batch in at most `n_parts` parts, each with rows of both domains."""
+        pairs = zip(self.source.split(n_parts), self.target.split(n_parts), strict=False)
+        return [TwoDomainBatch(*pair) for pair in pairs]
+
+
+class IndexStream:
+    """Endless row numbers: one random permutation after another.
+
+    Parameters
+    ----------
+    n_rows : int
+    generator : torch.Generator or None
+        ``None``: in order, without chance.
+    classes : ndarray of int of shape (n_rows,), optional
+        Draw every class equally often: the rows of a small class come back more often.
+    """
+
+    def __init__(self, n_rows: int, generator: torch.Generator | None, classes=None):
+        self.n_rows, self.generator = n_rows, generator
+        self._pools = None
+        if classes is not None:
+            self._pools = [
+                torch.from_numpy(np.flatnonzero(classes == label)) for label in np.unique(classes)
+            ]
+        self._rest = torch.empty(0, dtype=torch.long)
+
+    def draw(self, n: int) -> torch.Tensor:
+        """Return the next `n` row numbers."""
+        parts, n_drawn = [self._rest], len(self._rest)
+        while n_drawn < n:
+            parts.append(self._permutation())
+            n_drawn += len(parts[-1])
+        drawn = torch.cat(parts)
+        self._rest = drawn[n:]
+        return drawn[:n]
+
+    def _permutation(self) -> torch.Tensor:
+        if self.generator is None:
+            return torch.arange(self.n_rows)
+        if self._pools is None:
+            return torch.randperm(self.n_rows, generator=self.generator)
+        # One row of each class in turn, so that every batch is balanced, not only the epoch.
+        n_turns = -(-self.n_rows // len(self._pools))
+        columns = []
+        for pool in self._pools:
+            n_rounds = -(-n_turns // len(pool))
+            order = [
+                pool[torch.randperm(len(pool), generator=self.generator)] for _ in range(n_rounds)
+            ]
+            columns.append(torch.cat(order)[:n_turns])
+        return torch.stack(columns, dim=1).flatten()[: self.n_rows]
+
+
+class Inputs:
+    """Rows as tensors on a device: kept there if they fit, else made anew for every batch.
+
+    Parameters
+    ----------
+    rows : Rows
+    preprocessing : Preprocessing or None
+    device : torch.device
+    dtype : torch.dtype
+        Of the numbers of a table; pixels and tokens keep their own until they enter the network.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        preprocessing: Preprocessing | None,
+        device: torch.device,
+        dtype: torch.dtype,
+    ):
+        self.rows, self.preprocessing = rows, preprocessing
+        self.device, self.dtype = device, dtype
+        self.resident = None
+        first = self._made([0])
+        self.bytes_per_row = first.nbytes
+        if first.nbytes * len(rows) <= _room(device) and not first.dtype == torch.long:
+            size = max(1, 2**24 // max(1, first.nbytes))
+            parts = [
+                self._made(range(start, min(start + size, len(rows))))
+                for start in range(0, len(rows), size)
+            ]
+            self.resident = torch.cat(parts)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _made(self, indices) -> torch.Tensor:
+        x = self.rows.batch(list(indices), self.preprocessing)
+        if x.is_floating_point():
+            x = x.to(self.dtype)
+        return x.to(self.device)
+
+    def __getitem__(self, indices) -> torch.Tensor:
+        """Return the rows of a slice or of a tensor of indices, on the device."""
+        if self.resident is not None:
+            return self.resident[indices]
+        if isinstance(indices, slice):
+            return self._made(range(*indices.indices(len(self.rows))))
+        return self._made(indices.tolist())
+
+
+def _room(device: torch.device) -> float:
+    if device.type == "cuda":
+        return _RESIDENT_PART * torch.cuda.mem_get_info(device)[0]
+    return _RESIDENT_BYTES
+
+
+class RowBatches:
+    """Batches of the rows of one domain, in a new order every epoch.
+
+    An epoch has ``ceil(n_rows / batch_size)`` batches, of nearly equal size: none has a single row
+    left over, on which batch normalisation would fail.
+
+    Parameters
+    ----------
+    inputs : Inputs or Tensor
+    targets : Tensor of shape (n_rows, ...)
+        On the device.
+    weights : Tensor of shape (n_rows,) or None
+        Relative to their mean.
+    batch_size : int
+        Largest number of rows.
+    stream : IndexStream
+    augment : callable, optional
+        Takes and returns a :class:`Batch`.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs | torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        batch_size: int,
+        stream: IndexStream,
+        augment: Callable[[Batch], Batch] | None = None,
+    ):
+        self.inputs, self.targets, self.weights = inputs, targets, weights
+        self.stream, self.augment = stream, augment
+        self.streams = [stream]
+        self.n_rows = len(targets)
+        self.batch_size = min(batch_size, self.n_rows)
+        self.device = targets.device
+
+    def __len__(self) -> int:
+        return -(-self.n_rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of one epoch."""
+        yield from self.epoch(self.n_rows, len(self))
+
+    def epoch(self, n_rows: int, n_batches: int) -> Iterator[Batch]:
+        """Yield `n_rows` rows in `n_batches` batches of nearly equal size."""
+        if self.stream.generator is None and n_batches == 1 and n_rows == self.n_rows:
+            yield self._batch(slice(None))
+            return
+        order = self.stream.draw(n_rows).to(self.device)
+        resident = self.inputs if torch.is_tensor(self.inputs) else self.inputs.resident
+        if resident is not None and resident[0].nbytes * n_rows <= _PERMUTED_BYTES:
+            permuted = Batch(
+                resident[order],
+                self.targets[order],
+                None if self.weights is None else self.weights[order],
+            )
+            for batch in _slices(permuted, n_batches):
+                yield batch if self.augment is None else self.augment(batch)
+            return
+        for indices in order.tensor_split(n_batches):
+            yield self._batch(indices)
+
+    def _batch(self, indices) -> Batch:
+        weights = None if self.weights is None else self.weights[indices]
+        batch = Batch(self.inputs[indices], self.targets[indices], weights)
+        return batch if self.augment is None else self.augment(batch)
+
+
+def _slices(batch: Batch, n_parts: int) -> Iterator[Batch]:
+    weights = [None] * n_parts if batch.weights is None else batch.weights.tensor_split(n_parts)
+    parts = zip(
+        batch.inputs.tensor_split(n_parts),
+        batch.targets.tensor_split(n_parts),
+        weights,
+        strict=True,
+    )
+    yield from (Batch(*part) for part in parts)
+
+
+class TwoDomainBatches:
+    """Batches with rows of both domains; an epoch is one pass over the longer.
+
+    Parameters
+    ----------
+    source, target : RowBatches
+        Each with a stream, and a generator, of its own. The shorter one starts again, in a new
+        order, as often as needed.
+    """
+
+    def __init__(self, source: RowBatches, target: RowBatches):
+        self.source, self.target = source, target
+        self.device = source.device
+        self.streams = source.streams + target.streams
+
+    def __len__(self) -> int:
+        return max(len(self.source), len(self.target))
+
+    def __iter__(self) -> Iterator[TwoDomainBatch]:
+        """Yield the batches of one epoch."""
+        n = len(self)
+        epochs = (
+            domain.epoch(domain.n_rows if len(domain) == n else n * domain.batch_size, n)
+            for domain in (self.source, self.target)
+        )
+        yield from (TwoDomainBatch(*pair) for pair in zip(*epochs, strict=True))

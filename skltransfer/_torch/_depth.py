@@ -1,0 +1,174 @@
+"""How deep each part of a network lies, and which parts are frozen when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from skltransfer._torch._extraction import network_lock
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """The stages of a network that have parameters, shallow to deep.
+
+    Parameters
+    ----------
+    stages : tuple of str
+        Their names.
+    parts : dict of str to int
+        The stage of each submodule that was run, by its name.
+    """
+
+    stages: tuple[str, ...]
+    parts: dict[str, int]
+
+    def stage_of(self, part: str) -> int:
+        """Return the stage of a submodule; of one that is never called, that of its parent."""
+        while part not in self.parts and part:
+            part = part.rpartition(".")[0]
+        return self.parts.get(part, 0)
+
+    def parameters(self, module: nn.Module) -> list[list[nn.Parameter]]:
+        """Return the parameters of each stage, shallow to deep, each once."""
+        by_stage, seen = [[] for _ in self.stages], set()
+        for name, parameter in module.named_parameters():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                by_stage[self.stage_of(name.rpartition(".")[0])].append(parameter)
+        return by_stage
+
+
+def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor) -> DepthMap:
+    """Run a network once and note which parts come before the end of which stage.
+
+    A part belongs to the first stage that has not ended when the part is first called: that holds
+    for any network, whatever it calls its layers.
+
+    Parameters
+    ----------
+    module : Module
+        In evaluation mode; its tensors do not change.
+    stages : tuple of str
+        Names of submodules, shallow to deep; other names are taken to come last.
+    x : Tensor
+        A row or more that it can take.
+    """
+    parts = dict(module.named_modules())
+    named = [name for name in stages if name in parts]
+    first_call: dict[str, int] = {}
+    n_ended = 0
+    handles = []
+
+    def on_start(name):
+        def hook(_module, _inputs):
+            first_call.setdefault(name, n_ended)
+
+        return hook
+
+    def on_end(number):
+        def hook(_module, _inputs, _output):
+            nonlocal n_ended
+            n_ended = max(n_ended, number + 1)
+
+        return hook
+
+    for name, part in parts.items():
+        handles.append(part.register_forward_pre_hook(on_start(name)))
+    handles += [parts[name].register_forward_hook(on_end(i)) for i, name in enumerate(named)]
+    try:
+        with network_lock, torch.no_grad():
+            module(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = [*named, *(name for name in stages if name not in parts)] or ["network"]
+    last = len(names) - 1
+    depth = DepthMap(tuple(names), {name: min(i, last) for name, i in first_call.items()})
+    return _without_empty_stages(depth, module)
+
+
+def _without_empty_stages(depth: DepthMap, module: nn.Module) -> DepthMap:
+    """Leave out the stages without parameters.
+
+    A stage of norms alone, such as the last one of a transformer, joins the stage before it.
+    """
+    by_stage = depth.parameters(module)
+    number_of, stages = [], []
+    for name, parameters in zip(depth.stages, by_stage, strict=True):
+        has_layers = any(parameter.ndim > 1 for parameter in parameters)
+        if has_layers or (parameters and not stages):
+            stages.append(name)
+        number_of.append(max(0, len(stages) - 1))
+    return DepthMap(
+        tuple(stages) or depth.stages[-1:],
+        {name: number_of[i] for name, i in depth.parts.items()},
+    )
+
+
+class Freezing:
+    """Which stages are trained in which epoch; the others stay as they are, buffers included.
+
+    Parameters
+    ----------
+    features : Module
+        What takes features: `backbone` itself, or a module made of its parts.
+    backbone : Module
+        The network whose parts `depth` names.
+    depth : DepthMap
+    n_trained : int
+        Number of stages, from the deepest, that are trained in the end.
+    epochs_per_stage : int, default=0
+        Unfreeze one more stage every so many epochs, beginning with none; 0: all from the start.
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        backbone: nn.Module,
+        depth: DepthMap,
+        n_trained: int,
+        epochs_per_stage: int = 0,
+    ):
+        self._features = features
+        self.depth, self.n_trained = depth, n_trained
+        self.epochs_per_stage = epochs_per_stage
+        self._parameters = depth.parameters(backbone)
+        # A part is frozen as a whole only if its deepest piece is.
+        self._parts = [
+            (part, max(depth.stage_of(name) for name in _owners(name, part)))
+            for name, part in backbone.named_modules()
+        ]
+
+    def first_trained(self, epoch: int) -> int:
+        """Return the number of the shallowest stage that is trained in an epoch."""
+        n_trained = self.n_trained
+        if self.epochs_per_stage:
+            n_trained = min(n_trained, epoch // self.epochs_per_stage)
+        return len(self.depth.stages) - n_trained
+
+    def apply(self, module: nn.Module, epoch: int) -> None:
+        """Put `module` into training mode and its frozen parts back into evaluation mode."""
+        first = self.first_trained(epoch)
+        module.train()
+        for part, deepest in self._parts:
+            if deepest < first:
+                part.eval()
+        if first == len(self.depth.stages):
+            self._features.eval()
+        for stage, parameters in enumerate(self._parameters):
+            for parameter in parameters:
+                parameter.requires_grad_(stage >= first)
+
+
+def _owners(name: str, part: nn.Module) -> list[str]:
+    """Return the names of the submodules that own tensors, or the part's own name."""
+    owners = [
+        f"{name}.{inner}".strip(".")
+        for inner, piece in part.named_modules()
+        if next(piece.parameters(recurse=False), None) is not None
+        or next(piece.buffers(recurse=False), None) is not None
+    ]
+    return owners or [name]

@@ -1,0 +1,94 @@
+"""Penalties on the distance of weights from where they are pulled, in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass
+class Pull:
+    """Parameters that are pulled alike.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+    anchors : list of Tensor or None
+        Where they are pulled to; ``None``: to zero.
+    strength : float
+    curvature : list of Tensor, optional
+        Relative strength of each entry.
+    """
+
+    parameters: list[nn.Parameter]
+    anchors: list[torch.Tensor] | None
+    strength: float
+    curvature: list[torch.Tensor] | None = None
+
+
+class DistancePenalty:
+    r"""Half of a sum of squared distances, :math:`\sum_j \frac{a_j}{2} (w_j - w^0_j)^2`.
+
+    Parameters
+    ----------
+    pulls : list of list of Pull
+        For each parameter group of the optimiser, in its order.
+    """
+
+    def __init__(self, pulls: list[list[Pull]]):
+        self.pulls = [[pull for pull in group if pull.strength > 0] for group in pulls]
+
+    def __bool__(self) -> bool:
+        return any(self.pulls)
+
+    @torch.no_grad()
+    def add_gradient(self) -> float:
+        """Add the penalty's gradient to ``.grad``, in place; return its value."""
+        value = 0.0
+        for pull in (pull for group in self.pulls for pull in group):
+            moved = [p for p in pull.parameters if p.grad is not None]
+            if not moved:
+                continue
+            keep = [i for i, p in enumerate(pull.parameters) if p.grad is not None]
+            away = [p.detach().clone() for p in moved]
+            if pull.anchors is not None:
+                torch._foreach_sub_(away, [pull.anchors[i] for i in keep])
+            slope = away
+            if pull.curvature is not None:
+                slope = torch._foreach_mul(away, [pull.curvature[i] for i in keep])
+            torch._foreach_add_([p.grad for p in moved], slope, alpha=pull.strength)
+            value += sum(float((a * s).sum()) for a, s in zip(away, slope, strict=True)) * (
+                pull.strength / 2
+            )
+        return value
+
+    @torch.no_grad()
+    def pull(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take one implicit gradient step of the penalty, in place, at the optimiser's rates.
+
+        ``w <- (w + r a w0) / (1 + r a)`` is stable for any strength `a`, where the explicit step
+        diverges from ``r a = 2`` on, and leaves the moments of the optimiser to the loss, as the
+        decay of AdamW does.
+        """
+        for group, pulls in zip(optimizer.param_groups, self.pulls, strict=True):
+            # With momentum, a steady gradient moves the weights by 1 / (1 - momentum) of the rate.
+            rate = group["lr"] / (1 - group.get("momentum", 0.0))
+            for pull in pulls:
+                self._shrink(pull, rate * pull.strength)
+
+    @staticmethod
+    def _shrink(pull: Pull, amount: float) -> None:
+        parameters = [p.detach() for p in pull.parameters]
+        if pull.curvature is not None:
+            factor = torch._foreach_mul(pull.curvature, amount)
+            torch._foreach_add_(factor, 1.0)
+            anchors = pull.anchors
+            torch._foreach_sub_(parameters, anchors)
+            torch._foreach_div_(parameters, factor)
+            torch._foreach_add_(parameters, anchors)
+        elif pull.anchors is None:
+            torch._foreach_mul_(parameters, 1 / (1 + amount))
+        else:
+            torch._foreach_lerp_(parameters, pull.anchors, amount / (1 + amount))

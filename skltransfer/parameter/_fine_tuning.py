@@ -1,0 +1,340 @@
+"""What the estimators that train a network share: from rows to a trained network, and back."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+
+from skltransfer._torch._input import (
+    check_dimensions,
+    check_images_for,
+    n_dimensions_of_images,
+    read_rows,
+)
+from skltransfer._torch._penalties import Pull
+from skltransfer._torch._rows import Rows, as_items
+from skltransfer._torch._store import feature_store
+from skltransfer.backbones import Backbone, load_backbone
+from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.parameter._callbacks import EpochReports
+from skltransfer.parameter._fine_tuning_options import check_options
+from skltransfer.parameter._network import (
+    Built,
+    as_table,
+    distinct_rows,
+    flatten_images,
+    is_table,
+    make_extractor,
+)
+from skltransfer.parameter._problems import Problem
+from skltransfer.parameter._run import Data, Run
+from skltransfer.parameter._schedule import MAX_ROWS_OF_FEATURES, needs_steps
+
+_FITTED = (
+    "network_",
+    "history_",
+    "n_iter_",
+    "stages_",
+    "probe_history_",
+    "classes_",
+    "_built",
+    "_problem",
+    "_key",
+    "_is_frozen",
+    "_n_dimensions",
+    "_record",
+    "_optimizer",
+)
+
+
+class FineTuning(
+    HoldsByReference,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Train a pretrained network, or its output layer, on the rows of a task.
+
+    A subclass says what the labels are, which loss compares them with outputs, and which penalty
+    the weights carry.
+    """
+
+    _held = ("backbone",)
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None):
+        """Train the network on the rows of the task.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task, in any of the forms above.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows: a weight of two counts like the row given twice.
+
+        Returns
+        -------
+        self : estimator
+        """
+        context = self._init_callback_context(max_subtasks=None)
+        context.call_on_fit_task_begin(
+            estimator=self, X=X, y=y, metadata={"sample_weight": sample_weight}
+        )
+        check_options(self)
+        earlier = self._earlier_fit() if self.warm_start else None
+        if earlier is None:
+            self._forget()
+        X, problem, weights = self._checked(X, y, sample_weight, earlier)
+        data, validation = self._split(X, problem, weights)
+        run = Run(self, self._load(data.rows), data, problem, validation, earlier)
+        reports = EpochReports(
+            self, context, X, y, sample_weight, lambda: self._attributes(run, copy=True)
+        )
+        run.train(reports)
+        self._forget()
+        vars(self).update(self._attributes(run))
+        context.call_on_fit_task_end(
+            estimator=self,
+            X=X,
+            y=y,
+            metadata={"sample_weight": sample_weight},
+            reconstruction_attributes={},
+        )
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch from where the last call, or `fit`, has ended.
+
+        Mini-batches, with a constant learning rate. The first call fixes classes, number of
+        outputs and standardisation; the moments of the optimiser are kept from call to call.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels.
+        classes : array-like of shape (n_classes,), default=None
+            For a classifier, all classes that will ever come: needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : estimator
+        """
+        check_options(self)
+        earlier = self._earlier_fit()
+        X, problem, weights = self._checked(X, y, sample_weight, earlier, classes, is_partial=True)
+        data = Data(self._rows(X, reset=False), problem.targets, weights, problem.codes)
+        run = Run(self, self._load(data.rows), data, problem, None, earlier)
+        run.train_one_epoch(getattr(self, "_optimizer", None))
+        history = getattr(self, "history_", [])
+        vars(self).update(self._attributes(run))
+        self.history_ = history + self.history_
+        self.n_iter_ = len(self.history_)
+        self._optimizer = run.optimizer
+        return self
+
+    def transform(self, X):
+        """Return the features that the output layer is given.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out)
+        """
+        check_is_fitted(self)
+        return self._features(X)
+
+    # --- what a subclass says ----------------------------------------------------------
+
+    @abstractmethod
+    def _encode(self, y, earlier, classes, is_partial: bool) -> Problem:
+        """Validate labels, and say what is to be minimised."""
+
+    def _pulls(self, run: Run, group: dict) -> list[Pull] | None:
+        """Return what pulls the parameters of a group; None leaves them to `weight_decay`."""
+        return None
+
+    def _extra_loss(self, run: Run):
+        """Return ``(network, batch, losses) -> (losses of rows, scalar)``, or None for no extra."""
+        return None
+
+    # --- fitting -----------------------------------------------------------------------
+
+    def _checked(self, X, y, sample_weight, earlier, classes=None, is_partial=False):
+        """Validate rows, labels and weights; drop the rows that weigh nothing."""
+        rows = self._rows(X, reset=not (is_partial and earlier))
+        if len(rows) == 0:
+            raise ValueError("X has 0 sample(s). At least one row is needed to train on.")
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        check_consistent_length(range(len(rows)), y)
+        problem = self._encode(y, earlier, classes, is_partial)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, problem.targets, dtype=np.float64, ensure_non_negative=True
+            )
+        kept = None
+        if weights is not None and not (used := weights > 0).all():
+            if not used.any():
+                raise ValueError("All entries of sample_weight are zero: no row is left.")
+            kept = np.flatnonzero(used)
+            problem, weights = problem.subset(kept), weights[kept]
+        if is_table(rows) and len(problem.targets) <= MAX_ROWS_OF_FEATURES:
+            if not needs_steps(self, of_head=self.strategy == "linear_probe"):
+                table = as_table(rows) if kept is None else as_table(rows)[kept]
+                first, weights = distinct_rows(table, problem.targets, weights)
+                problem, kept = problem.subset(first), first if kept is None else kept[first]
+        if kept is not None:
+            X = _safe_indexing(X, kept)
+        by_class = problem.row_weights(weights)
+        if by_class is not None:
+            weights = by_class if weights is None else weights * by_class
+        problem.learn(weights)
+        return X, problem, weights
+
+    def _split(self, X, problem: Problem, weights) -> tuple[Data, Data | None]:
+        """Return rows to train on and, for early stopping, rows to validate on."""
+        n = len(problem.targets)
+        whole = Data(self._rows(X, reset=False), problem.targets, weights, problem.codes)
+        if not self.early_stopping:
+            return whole, None
+        n_valid = int(np.ceil(self.validation_fraction * n))
+        counts = None if problem.codes is None else np.bincount(problem.codes)
+        is_stratified = counts is not None and counts[counts > 0].min() > 1
+        is_stratified = is_stratified and min(n_valid, n - n_valid) >= (counts > 0).sum()
+        splitter = StratifiedShuffleSplit if is_stratified else ShuffleSplit
+        if n_valid >= n:
+            raise ValueError(
+                f"early_stopping=True leaves no row of {n} to train on. Lower "
+                "validation_fraction, give more rows, or set early_stopping=False."
+            )
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        splits = splitter(1, test_size=n_valid, random_state=seed)
+        parts = next(splits.split(np.zeros(n), problem.codes))
+        return tuple(
+            Data(
+                self._rows(_safe_indexing(X, rows), reset=False),
+                problem.targets[rows],
+                None if weights is None else weights[rows],
+                None if problem.codes is None else problem.codes[rows],
+            )
+            for rows in parts
+        )
+
+    def _load(self, rows: Rows) -> Backbone | None:
+        """Return the record of the backbone; None for the table network."""
+        if self.backbone is None:
+            return None
+        shape = rows.shape if callable(self.backbone) else None
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        record = load_backbone(self.backbone, self.weights, random_state=seed, input_shape=shape)
+        check_images_for(record.name, record.preprocessing, rows)
+        return record
+
+    def _rows(self, X, *, reset: bool) -> Rows:
+        if self.backbone is None and as_items(X) is not None:
+            raise TypeError(
+                "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
+                "Name a backbone: 'tiny' or 'resnet18' for images, 'hf:...' for texts."
+            )
+        if not reset:
+            check_dimensions(getattr(self, "_n_dimensions", None), X)
+        rows = read_rows(
+            self, X, reset=reset, image_shape=self.image_shape, value_range=self.value_range
+        )
+        if reset:
+            self._n_dimensions = n_dimensions_of_images(X)
+        return flatten_images(rows) if self.backbone is None else rows
+
+    def _earlier_fit(self) -> tuple[Built, Problem] | None:
+        """Return what `warm_start` and `partial_fit` go on from."""
+        return (self._built, self._problem) if hasattr(self, "network_") else None
+
+    def _forget(self) -> None:
+        for name in _FITTED:
+            if name != "_n_dimensions":
+                self.__dict__.pop(name, None)
+
+    def _attributes(self, run: Run, *, copy: bool = False) -> dict:
+        """Return the fitted attributes; a copy for a callback, while training goes on."""
+        attributes = run.attributes(copy=copy) | run.problem.attributes
+        for name in ("n_features_in_", "feature_names_in_", "_n_dimensions"):
+            if hasattr(self, name):
+                attributes[name] = getattr(self, name)
+        return attributes
+
+    # --- prediction --------------------------------------------------------------------
+
+    def _features(self, X) -> np.ndarray:
+        rows = self._rows(X, reset=False)
+        network = self.network_
+        if self.backbone is not None:
+            check_images_for(self._built.record.name, network.preprocessing, rows)
+        device = next((t.device for t in network.parameters()), torch.device("cpu"))
+        extractor = make_extractor(network, device, self._key)
+        if not len(rows):
+            return np.empty((0, self._n_features_out))
+        if self._is_frozen:
+            return extractor.extract(rows, store=feature_store)
+        return extractor.extract(rows, batch_size=min(extractor.batch_size(rows), len(rows)))
+
+    def _outputs(self, X) -> np.ndarray:
+        """Return the network's outputs, shape (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        features = self._features(X)
+        head = self.network_.head
+        like = next(iter([*head.parameters(), *head.buffers()]), torch.empty(0))
+        with torch.inference_mode():
+            outputs = head(torch.tensor(features, dtype=self.network_.head_dtype).to(like.device))
+        return outputs.double().cpu().numpy()
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._built.n_features
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __skltransfer_backbone__(self) -> Backbone:
+        """Return the trained network, without its head, as a start for another estimator."""
+        if not hasattr(self, "network_"):
+            raise NotFittedError(
+                f"backbone is a {type(self).__name__} that is not fitted. Fit it first, or pass "
+                "the backbone that it is made from."
+            )
+        if not hasattr(self, "_record"):
+            self._record = self._built.trained_record()
+        return self._record
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        for name in ("_record", "_optimizer", "_callback_fit_ctx"):
+            state.pop(name, None)
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
