@@ -65,9 +65,9 @@ def save_model(folder, config, seed=0, model_class=None) -> None:
 
 
 def save_tiny_bert(
-    folder, vocabulary=WORDS, *, seed=0, n_layers=2, max_length=64, model_class=None
+    folder, vocabulary=WORDS, *, seed=0, n_layers=2, hidden_size=32, max_length=64, model_class=None
 ) -> str:
-    """Write a BERT of width 32 with its tokenizer into `folder`; return its ``hf:`` name.
+    """Write a BERT with its tokenizer into `folder`; return its ``hf:`` name.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def save_tiny_bert(
         The words that it knows, in lower case; all others are one unknown word.
     seed : int
         Of its random weights.
-    n_layers, max_length : int
-        Transformer blocks, and tokens of the longest text.
+    n_layers, hidden_size, max_length : int
+        Transformer blocks, their width, and tokens of the longest text.
     model_class : type, optional
         ``BertModel`` unless given; ``BertForSequenceClassification`` has a head, for example.
     """
@@ -89,10 +89,10 @@ def save_tiny_bert(
         n_tokens = save_tokenizer(folder, vocabulary, max_length)
         config = BertConfig(
             vocab_size=n_tokens,
-            hidden_size=32,
+            hidden_size=hidden_size,
             num_hidden_layers=n_layers,
             num_attention_heads=2,
-            intermediate_size=64,
+            intermediate_size=2 * hidden_size,
             max_position_embeddings=max_length,
         )
         save_model(folder, config, seed, model_class)

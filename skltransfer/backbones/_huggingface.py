@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
@@ -50,7 +50,7 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
     with _quiet(transformers):
         folder = _folder(name, weights)
         config = _config(transformers, name, folder)
-        model = _model(transformers, name, folder, config, weights, random_state)
+        model, missing = _model(transformers, name, folder, config, weights, random_state)
         kind = model.main_input_name
         if kind == "input_ids":
             tokenizer = _tokenizer(transformers, name, folder)
@@ -65,7 +65,16 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
                 f"{name!r} takes {kind!r}. Of transformers' networks, encoders of texts and of "
                 "images are backbones; build a Backbone record for others."
             )
-    module.eval().requires_grad_(False)
+    unused = _drop_unused(module.eval(), preprocessing)
+    missing = [key for key in missing if key in model.state_dict()]
+    if missing:
+        raise ValueError(
+            f"The weights of {name!r} lack {len(missing)} tensors of a {type(model).__name__}, "
+            f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
+        )
+    if weights is not None and not is_default(weights):
+        load_state(model, _own_state(model, read_state(weights, name), unused), name)
+    module.requires_grad_(False)
     return Backbone(
         name,
         module,
@@ -180,11 +189,17 @@ def _config(transformers, name: str, folder: Path):
     return config
 
 
-def _model(transformers, name: str, folder: Path, config, weights, random_state: int) -> nn.Module:
-    """Return the network in float32, with weights of the folder, of a file, or random ones."""
+def _model(
+    transformers, name: str, folder: Path, config, weights, random_state: int
+) -> tuple[nn.Module, list[str]]:
+    """Return the network in float32, and the names of tensors that the folder's weights lack.
+
+    Its weights are the folder's by default, and random otherwise.
+    """
+    missing = []
     with seeded(random_state):
         if is_default(weights):
-            model = _pretrained(transformers, name, folder, config)
+            model, missing = _pretrained(transformers, name, folder, config)
         elif weights is None or isinstance(weights, str | Path):
             try:
                 model = transformers.AutoModel.from_config(config, trust_remote_code=False)
@@ -195,13 +210,25 @@ def _model(transformers, name: str, folder: Path, config, weights, random_state:
                 f"weights={weights!r} is a {type(weights).__name__}. For {name!r} pass 'default', "
                 "the path of a .safetensors file, or None for random weights."
             )
-    if "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
-        model.pooler = None  # its output is not used: the same as add_pooling_layer=False
-    if not is_default(weights) and weights is not None:
-        load_state(model, _own_state(model, read_state(weights, name)), name)
     # Where it was read from decides nothing, and would enter the fingerprint.
     model.name_or_path = model.config._name_or_path = ""
-    return model.float()
+    return model.float(), missing
+
+
+def _drop_unused(module: nn.Module, preprocessing) -> list[str]:
+    """Replace the parts of a network that its output does not depend on; return their names.
+
+    They are what makes another output of the last layer's, such as the pooler of BERT.
+    """
+    names, parameters = zip(*module.model.named_parameters(), strict=True)
+    with network_lock, torch.enable_grad():
+        output = module(preprocessing.blank(torch.float32))
+        gradients = torch.autograd.grad(output.sum(), parameters, allow_unused=True)
+    used = {n.split(".")[0] for n, g in zip(names, gradients, strict=True) if g is not None}
+    unused = sorted({name.split(".")[0] for name in names} - used)
+    for name in unused:
+        setattr(module.model, name, nn.Identity().eval())
+    return unused
 
 
 def _no_encoder(name: str, config) -> ValueError:
@@ -211,7 +238,7 @@ def _no_encoder(name: str, config) -> ValueError:
     )
 
 
-def _pretrained(transformers, name: str, folder: Path, config) -> nn.Module:
+def _pretrained(transformers, name: str, folder: Path, config) -> tuple[nn.Module, list[str]]:
     if not any(folder.glob("*.safetensors")):
         found = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix == ".bin"))
         raise ValueError(
@@ -235,22 +262,18 @@ def _pretrained(transformers, name: str, folder: Path, config) -> nn.Module:
             "by save_pretrained; if it was downloaded, delete it from the hub's cache and try "
             "again."
         ) from error
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise ValueError(
-            f"The weights of {name!r} lack {len(missing)} tensors of a {type(model).__name__}, "
-            f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
-        )
-    return model
+    return model, sorted(report["missing_keys"])
 
 
-def _own_state(model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _own_state(
+    model: nn.Module, state: dict[str, torch.Tensor], unused: list[str]
+) -> dict[str, torch.Tensor]:
     """Return the tensors of the bare network, without a head and without its prefix."""
     for prefix in ("model.", f"{model.base_model_prefix}."):
         if any(key.startswith(prefix) for key in state):
             state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     own = model.state_dict()
-    return {k: v for k, v in state.items() if k in own or not k.startswith("pooler.")}
+    return {k: v for k, v in state.items() if k in own or k.split(".")[0] not in unused}
 
 
 def _tokenizer(transformers, name: str, folder: Path):
