@@ -117,20 +117,21 @@ def _quiet(transformers) -> Iterator[None]:
     logging = transformers.utils.logging
     verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     hub_has_bars = not utils.are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()  # switches those of the hub off as well
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        # Also that a variable of the environment decides over the bars.
+        warnings.simplefilter("ignore")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()  # switches those of the hub off as well
+        try:
             yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bars:
-            logging.enable_progress_bar()
-        if hub_has_bars:
-            utils.enable_progress_bars()
-        else:
-            utils.disable_progress_bars()
+        finally:
+            logging.set_verbosity(verbosity)
+            if has_bars:
+                logging.enable_progress_bar()
+            if hub_has_bars:
+                utils.enable_progress_bars()
+            else:
+                utils.disable_progress_bars()
 
 
 def _folder(name: str, weights) -> Path:
