@@ -13,6 +13,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._store import FeatureStore
+from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 
 # torch.fx patches every module, and puts the one it traces into training mode for a moment. While
 # one thread traces, no other may run a network.
@@ -75,6 +76,8 @@ class FeatureNetwork(nn.Module):
         self.channels_last = channels_last
         self.names = list(nodes) or ["output"]
         self.pooling = pooling
+        if isinstance(module, TokenEncoder):  # it alone knows which tokens are padding
+            module = module.with_pooling(pooling)
         if nodes:
             with network_lock:
                 module = create_feature_extractor(
@@ -126,7 +129,7 @@ class Extractor:
     ----------
     network : FeatureNetwork
         On `device`, in `precision`.
-    preprocessing : Preprocessing or None
+    preprocessing : Preprocessing, TextPreprocessing or None
     device : torch.device
     precision : {"float32", "float64", "bfloat16", "float16"}
     key : str
@@ -136,7 +139,7 @@ class Extractor:
     def __init__(
         self,
         network: FeatureNetwork,
-        preprocessing: Preprocessing | None,
+        preprocessing: Preprocessing | TextPreprocessing | None,
         device: torch.device,
         precision: str,
         key: str,
@@ -145,20 +148,22 @@ class Extractor:
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.key = key
         self.output_dtype = np.float64 if precision == "float64" else np.float32
-        self._widths: dict[tuple[int, ...], dict[str, int]] = {}
+        self._widths: dict[tuple[int, ...] | None, dict[str, int]] = {}
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
         shape = rows.shape
         if self.preprocessing is not None:
-            side = self.preprocessing.crop_size
-            shape = (len(self.preprocessing.mean), side, side)
+            shape = None
         elif shape is None:
             shape = tuple(rows.batch([0], None).shape[1:])
         if shape not in self._widths:
             with network_lock, torch.inference_mode(), self._exact_arithmetic():
-                x = torch.zeros((1, *shape), dtype=self.dtype, device=self.device)
-                widths = [block.shape[1] for block in self.network.blocks(x)]
+                if shape is None:
+                    x = self.preprocessing.blank(self.dtype)
+                else:
+                    x = torch.zeros((1, *shape), dtype=self.dtype)
+                widths = [block.shape[1] for block in self.network.blocks(x.to(self.device))]
             self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
         return self._widths[shape]
 
@@ -176,6 +181,8 @@ class Extractor:
         """Return a batch size that depends on the form of the rows only, never on their number."""
         if isinstance(rows, TableRows):
             return 256
+        if isinstance(rows, TextRows):
+            return 16 if self.device.type == "cpu" else 128
         side = self.preprocessing.crop_size if self.preprocessing else (rows.shape or (3, 224))[-1]
         on_cpu = 8 if side > 128 else 32 if side >= 64 else 64
         return on_cpu if self.device.type == "cpu" else 8 * on_cpu
@@ -185,8 +192,9 @@ class Extractor:
     ) -> np.ndarray:
         """Return the features of all rows, shape (len(rows), n_features).
 
-        Every batch has the same size (the last is padded by its first row), so that a row's
-        features are a function of the row alone, bit for bit. Equal rows pass once.
+        Every batch has the same size (the last is padded by its first row), and texts of one
+        length share it, so that a row's features are a function of the row alone, bit for bit.
+        Equal rows pass once.
 
         Parameters
         ----------
@@ -210,15 +218,22 @@ class Extractor:
             if values is not None:
                 features[found] = values
             missing = np.flatnonzero(~found)
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size)
-            if store is not None:
-                store.put(namespace, [distinct[i] for i in batch], features[batch])
+        for group in self._groups(rows, missing, [first[distinct[i]] for i in missing]):
+            for start in range(0, len(group), size):
+                batch = group[start : start + size]
+                features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size)
+                if store is not None:
+                    store.put(namespace, [distinct[i] for i in batch], features[batch])
         if len(distinct) == len(digests):
             return features
         position = {digest: i for i, digest in enumerate(distinct)}
         return features[[position[digest] for digest in digests]]
+
+    def _groups(self, rows: Rows, missing: np.ndarray, indices: list[int]) -> list[np.ndarray]:
+        """Split `missing`, whose rows are at `indices`, into rows that may share a batch."""
+        if not isinstance(rows, TextRows):
+            return [missing]
+        return [missing[group] for group in rows.groups(indices, self.preprocessing)]
 
     def _forward(self, rows: Rows, indices: list[int], size: int) -> np.ndarray:
         padded = indices + indices[:1] * (size - len(indices))

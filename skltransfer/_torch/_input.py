@@ -1,4 +1,4 @@
-"""What a user passes as X, read into rows: tables, arrays of images, or images one by one."""
+"""What a user passes as X, read into rows: tables, images in an array or one by one, texts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from skltransfer._torch._rows import (
     as_items,
     check_not_single,
 )
+from skltransfer._torch._text import TextRows, as_texts
 
 
-def read_rows(estimator, X, *, reset: bool, image_shape=None, value_range=None) -> Rows:
+def read_rows(
+    estimator, X, *, reset: bool, image_shape=None, value_range=None, is_text=False
+) -> Rows:
     """Read `X` in whatever form it comes, and let the estimator remember or check its width.
 
     Parameters
@@ -27,14 +30,18 @@ def read_rows(estimator, X, *, reset: bool, image_shape=None, value_range=None) 
         Whether the estimator is being fitted.
     image_shape, value_range : tuple or None
         How images are given, see :class:`~skltransfer.PretrainedFeatureTransformer`.
+    is_text : bool, default=False
+        Whether strings are texts, not paths of images; nothing else is accepted then.
     """
+    if is_text:
+        backbone = getattr(estimator, "backbone", None)
+        texts = as_texts(X, str(getattr(backbone, "name", backbone)))
+        _remember_column(estimator, X, reset)
+        return TextRows(texts)
     check_not_single(X)
     items = as_items(X)
     if items is not None:
-        if reset or (hasattr(X, "columns") and hasattr(estimator, "feature_names_in_")):
-            validate_data(estimator, X, reset=reset, skip_check_array=True)
-        if reset:
-            estimator.n_features_in_ = 1
+        _remember_column(estimator, X, reset)
         return EncodedImageRows(items)
     if hasattr(X, "detach"):  # a tensor, on any device
         X = X.detach().cpu()
@@ -54,6 +61,14 @@ def read_rows(estimator, X, *, reset: bool, image_shape=None, value_range=None) 
     if image_shape is None:
         return TableRows(X)
     return ImageArrayRows(X.reshape(len(X), *_checked_shape(image_shape, X)), value_range)
+
+
+def _remember_column(estimator, X, reset: bool) -> None:
+    """Let the estimator remember, or check, the name of its one column."""
+    if reset or (hasattr(X, "columns") and hasattr(estimator, "feature_names_in_")):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if reset:
+        estimator.n_features_in_ = 1
 
 
 def _checked_shape(image_shape, X) -> tuple[int, ...]:

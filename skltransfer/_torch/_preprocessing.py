@@ -92,6 +92,20 @@ class Preprocessing:
         pixels = transforms.resize(pixels, size, interpolation=mode, antialias=True)
         return transforms.center_crop(pixels, [self.crop_size, self.crop_size])
 
+    def blank(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return one image without content, as the network takes it.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Type of the result.
+
+        Returns
+        -------
+        x : Tensor of shape (1, len(mean), crop_size, crop_size)
+        """
+        return torch.zeros((1, len(self.mean), self.crop_size, self.crop_size), dtype=dtype)
+
     def normalize(self, pixels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Turn pixels into what the network takes.
 

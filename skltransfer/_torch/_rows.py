@@ -12,6 +12,7 @@ import xxhash
 from PIL import Image
 
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._text import TextRows
 
 IMAGE_CHANNELS = (1, 3, 4)
 # What one image is given as where images are not an array.
@@ -184,7 +185,7 @@ class EncodedImageRows:
         return tensor if preprocessing is None else preprocessing.resize(tensor)
 
 
-Rows = TableRows | ImageArrayRows | EncodedImageRows
+Rows = TableRows | ImageArrayRows | EncodedImageRows | TextRows
 
 
 def _digests(array: np.ndarray) -> list[bytes]:

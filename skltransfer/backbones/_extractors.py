@@ -18,6 +18,7 @@ from skltransfer._torch._extraction import (
     FeatureNetwork,
     network_lock,
 )
+from skltransfer._torch._text import TEXT_POOLINGS, TextPreprocessing
 from skltransfer.backbones._record import Backbone
 
 # The least recently used goes first.
@@ -88,15 +89,30 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
                 f"layers={layers!r}: {backbone.name!r} has no layer {name!r}."
                 f"{near_names(str(name), known)} Its stages are: {stages}."
             )
+    if names and takes_text(backbone):
+        raise ValueError(
+            f"layers={layers!r}, and {backbone.name!r} is a text encoder, whose features are its "
+            "last layer's. Pass layers=None."
+        )
     if len(set(names)) != len(names):
         raise ValueError(f"layers={layers!r} names a layer twice.")
     return {name: backbone.aliases.get(name, name) for name in names}
+
+
+def takes_text(backbone: Backbone) -> bool:
+    """Tell whether a network takes texts."""
+    return isinstance(backbone.preprocessing, TextPreprocessing)
 
 
 def resolve_pooling(backbone: Backbone, pooling: str) -> str:
     """Return the pooling that is meant; "default" is that of the record."""
     if pooling == "default":
         return backbone.pooling
+    if takes_text(backbone) and pooling not in TEXT_POOLINGS:
+        raise ValueError(
+            f"pooling={pooling!r}, and {backbone.name!r} is a text encoder. Pass 'default' or one "
+            f"of {', '.join(TEXT_POOLINGS)}."
+        )
     if pooling not in POOLINGS:
         raise ValueError(f"pooling={pooling!r} is not 'default' or one of {', '.join(POOLINGS)}.")
     return pooling
@@ -117,6 +133,11 @@ def extractor(
             raise ValueError(
                 f"input_size={input_size!r}, but {backbone.name!r} has no preprocessing to "
                 "change. Resize the images, or pass a Backbone record with a Preprocessing."
+            )
+        if takes_text(backbone):
+            raise ValueError(
+                f"input_size={input_size!r} is a size of images, and {backbone.name!r} takes "
+                "texts. Pass input_size=None."
             )
         preprocessing = preprocessing.with_input_size(input_size)
     key = repr(

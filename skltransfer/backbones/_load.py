@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
 from skltransfer.backbones._state import load_state, read_state
@@ -41,7 +42,8 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     Returns
     -------
     names : list of str
-        ``"tiny"`` first, which needs no download, then torchvision's classification networks.
+        ``"tiny"`` first, which needs no download, then torchvision's classification networks. The
+        encoders of transformers are too many to list: ``"hf:NAME"`` works as well.
 
     Examples
     --------
@@ -59,11 +61,12 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module or Backbone
-        ``"tiny"`` (embedded, works offline), the name of a torchvision network, a function or
-        class that builds a module, a module (copied, never changed), or a record, which is
-        returned as it is.
+        ``"tiny"`` (embedded, works offline), the name of a torchvision network, ``"hf:NAME"`` or
+        ``"hf:FOLDER"`` (a text or image encoder of transformers, from the hub or written by
+        ``save_pretrained``), a function or class that builds a module, a module (copied, never
+        changed), or a record, which is returned as it is.
     weights : str, Path, torchvision weights or None, default="default"
-        ``"default"``: the published weights, downloaded once by torch; or the module's own. A
+        ``"default"``: the published weights, downloaded once; or the module's own. A
         member of torchvision's weights enum or its name. The path of a ``.safetensors``, ``.pt``
         or ``.pth`` file. ``None``: random weights (a module keeps its own).
     random_state : int, default=0
@@ -85,6 +88,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         If `weights` is a path and nothing is there.
     ConnectionError
         If published weights cannot be downloaded.
+    ImportError
+        If ``"hf:..."`` is named and transformers is not installed.
     TypeError
         If `backbone` is none of the above.
 
@@ -117,6 +122,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         )
     if isinstance(backbone, str):
         key = (backbone, _weights_key(weights), random_state)
+        if backbone.startswith(PREFIX):
+            key = (*key, folder_key(backbone))
         return _cached(key, _load_named, backbone, weights, random_state)
     if callable(backbone):
         # A function or class is what it is; another object may have changed since.
@@ -153,6 +160,8 @@ def _weights_key(weights):
 def _load_named(name: str, weights, random_state: int) -> Backbone:
     if name == "tiny":
         return _load_tiny(weights, random_state)
+    if name.startswith(PREFIX):
+        return load_huggingface(name, weights, random_state)
     if name not in torchvision_names():
         raise unknown_name(name, list_backbones())
     return load_torchvision(name, weights, random_state)

@@ -8,6 +8,7 @@ from torch import nn
 
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._text import TextPreprocessing
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Backbone:
         estimators share it.
     preprocessing : Preprocessing or None, default=None
         What the weights expect: size, crop, mean and standard deviation. ``None``: numbers go in as
-        they are, images with values in [0, 1].
+        they are, images with values in [0, 1]. Text encoders have their tokenizer there.
     stages : tuple of str, default=()
         Layers worth taking features from, shallow to deep.
     layers : tuple of str, default=()
@@ -55,7 +56,7 @@ class Backbone:
 
     name: str
     module: nn.Module = field(repr=False)
-    preprocessing: Preprocessing | None = None
+    preprocessing: Preprocessing | TextPreprocessing | None = None
     stages: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     pooling: str = "avg"

@@ -17,11 +17,11 @@ from skltransfer._torch._input import (
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
-from skltransfer.backbones._extractors import extractor
+from skltransfer.backbones._extractors import extractor, takes_text
 
 
 class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
-    """Turn images or tables into features of a frozen, pretrained network.
+    """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A row passes the network once per process, whatever the number of folds and candidates: its
     features are kept in :data:`~skltransfer.feature.feature_store`. They depend on the row alone,
@@ -30,8 +30,9 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone or None, default=None
-        The network, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline. ``None``
-        passes numbers through as they are (images flattened): the baseline in a grid.
+        The network, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline, ``"hf:NAME"``
+        is a text or image encoder of transformers. ``None`` passes numbers through as they are
+        (images flattened): the baseline in a grid.
     weights : str, Path, torchvision weights or None, default="default"
         The published weights, those of a file, or ``None`` for random ones.
     layers : str or list of str, default=None
@@ -39,7 +40,8 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         ``None``: those that the record names.
     pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
         How a layer's output becomes a vector: mean or maximum over positions, mean over each
-        quarter of the image, the first token, or all values. ``"default"``: the record's.
+        quarter of the image, the first token, or all values. ``"default"``: the record's. For
+        texts one of "avg", "max" and "cls", in which padding does not count.
     image_shape : tuple of int, default=None
         Shape of one image where ``X`` holds flattened images in its rows: (height, width),
         (height, width, channels) or (channels, height, width), in pixels.
@@ -64,7 +66,7 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     n_features_in_ : int
-        Numbers per row of ``X``; 1 for paths, PIL images and encoded bytes.
+        Numbers per row of ``X``; 1 for texts, paths, PIL images and encoded bytes.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names of ``X``, where it is a data frame and all are strings.
     feature_widths_ : dict of str to int
@@ -81,7 +83,8 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
 
     ``X`` may be a table (n, d); images as arrays (n, height, width), (n, height, width, channels),
     (n, channels, height, width) or flattened rows with `image_shape`; or a list, Series or
-    one-column frame of paths, PIL images or encoded bytes. Images are resized, cropped and
+    one-column frame of paths, PIL images, encoded bytes or, for a text encoder, texts. Texts are
+    cut at the length that the encoder knows, at most 512 tokens. Images are resized, cropped and
     normalised as the weights were trained. Grey images are repeated over the channels,
     transparency is dropped, and the orientation tag of a photograph is ignored, as in torchvision.
 
@@ -214,8 +217,18 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         passes_through = self.backbone is None
         tags.transformer_tags.preserves_dtype = ["float64", "float32"] if passes_through else []
-        tags.input_tags.three_d_array = True
+        is_text = getattr(self, "_is_text", False) or self._is_text_record()
+        tags.input_tags.three_d_array = not is_text
+        tags.input_tags.two_d_array = not is_text
+        # An encoder of transformers takes texts or paths of images.
+        tags.input_tags.string = is_text or self._is_huggingface()
         return tags
+
+    def _is_huggingface(self) -> bool:
+        return isinstance(self.backbone, str) and self.backbone.startswith("hf:")
+
+    def _is_text_record(self) -> bool:
+        return isinstance(self.backbone, Backbone) and takes_text(self.backbone)
 
     def _numbers(self, X, *, reset: bool) -> np.ndarray:
         """Validate numbers that pass through; images become rows."""
@@ -230,15 +243,28 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
         return validate_data(self, X, reset=reset)
 
     def _rows(self, X, *, reset: bool) -> Rows:
+        # Only the network can tell a text from the path of an image.
+        is_text = self._is_text_record() or (
+            self._is_huggingface() and takes_text(self._backbone(None))
+        )
+        if reset:
+            self._is_text = is_text
         return read_rows(
-            self, X, reset=reset, image_shape=self.image_shape, value_range=self.value_range
+            self,
+            X,
+            reset=reset,
+            image_shape=self.image_shape,
+            value_range=self.value_range,
+            is_text=is_text,
+        )
+
+    def _backbone(self, input_shape) -> Backbone:
+        return load_backbone(
+            self.backbone, self.weights, random_state=self.random_state, input_shape=input_shape
         )
 
     def _backbone_and_extractor(self, rows: Rows) -> tuple[Backbone, Extractor]:
-        shape = rows.shape if callable(self.backbone) else None
-        backbone = load_backbone(
-            self.backbone, self.weights, random_state=self.random_state, input_shape=shape
-        )
+        backbone = self._backbone(rows.shape if callable(self.backbone) else None)
         check_images_for(backbone.name, backbone.preprocessing, rows)
         return backbone, extractor(
             backbone,

@@ -1,0 +1,227 @@
+"""Texts as rows: tokens, their mask, and the vector of a text."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+import torch
+import xxhash
+from torch import nn
+
+TEXT_POOLINGS = ("avg", "max", "cls")
+# A tokenizer keeps its truncation as a state, and refuses a second thread meanwhile.
+_tokenizer_lock = RLock()
+
+
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """Turn texts into token ids, as the weights were trained.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerBase
+        Held, not copied.
+    max_length : int
+        Tokens of a text beyond it are dropped.
+    digest : str, default=""
+        Stands for the tokenizer's content. Computed if left empty.
+    """
+
+    tokenizer: object = field(repr=False, compare=False)
+    max_length: int
+    digest: str = ""
+
+    def __post_init__(self):
+        if not self.digest:
+            object.__setattr__(self, "digest", _digest_of(self.tokenizer))
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up short texts; the mask hides it."""
+        pad = self.tokenizer.pad_token_id
+        return 0 if pad is None else pad
+
+    def token_ids(self, texts: list[str]) -> list[np.ndarray]:
+        """Return the ids of each text's tokens, at least one and at most `max_length`."""
+        with _tokenizer_lock:
+            encoded = self.tokenizer(
+                texts,
+                truncation=True,
+                max_length=self.max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+        return [np.array(ids or [self.pad_id], dtype=np.int32) for ids in encoded["input_ids"]]
+
+    def padded_length(self, n_tokens: int) -> int:
+        """Return the length that a text is padded to, in steps of 16 tokens, or 64 from 128 on.
+
+        At least one token is padding, except in the longest texts: attention takes another path,
+        with other bits, where a batch has none.
+        """
+        step = 16 if n_tokens < 128 else 64
+        return min((n_tokens // step + 1) * step, self.max_length)
+
+    def blank(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return a text without content, shape (1, 2, 1)."""
+        return torch.tensor([[[self.pad_id], [1]]])
+
+    def normalize(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return token ids as they are: `dtype` is that of the network."""
+        return x
+
+
+def _digest_of(tokenizer) -> str:
+    settings = [tokenizer.pad_token_id, tokenizer.truncation_side, tokenizer.is_fast]
+    content = hashlib.sha256(repr(settings).encode())
+    if tokenizer.is_fast:
+        with _tokenizer_lock:
+            tokenizer.backend_tokenizer.no_truncation()
+            tokenizer.backend_tokenizer.no_padding()
+            content.update(tokenizer.backend_tokenizer.to_str().encode())
+    else:  # written in Python: the files that it is made of
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)
+            for path in sorted(Path(folder).iterdir()):
+                content.update(path.name.encode() + path.read_bytes())
+    return content.hexdigest()[:32]
+
+
+class TextRows:
+    """Texts, one per row."""
+
+    form = "texts"
+    shape = None
+
+    def __init__(self, texts: list[str]):
+        self._texts = texts
+        self._tokens: dict[int, np.ndarray] = {}
+        self._tokens_of: TextPreprocessing | None = None
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def digests(self) -> list[bytes]:
+        """Return one digest per text."""
+        return [xxhash.xxh3_128_digest(text.encode()) for text in self._texts]
+
+    def groups(self, indices, preprocessing: TextPreprocessing) -> list[np.ndarray]:
+        """Return positions in `indices` of rows that may share a batch, one array per length.
+
+        Rows of a group have the same padded length, and all of them padding, or none. A row's
+        group depends on its own text alone, so that its features do, bit for bit.
+        """
+        lengths = [len(tokens) for tokens in self._tokenized(indices, preprocessing)]
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for position, length in enumerate(lengths):
+            padded = preprocessing.padded_length(length)
+            groups.setdefault((padded, length == padded), []).append(position)
+        return [np.array(groups[key]) for key in sorted(groups)]
+
+    def batch(self, indices, preprocessing: TextPreprocessing) -> torch.Tensor:
+        """Return token ids and mask of the rows at `indices`, (len(indices), 2, length), int64."""
+        tokens = self._tokenized(indices, preprocessing)
+        length = preprocessing.padded_length(max(map(len, tokens)))
+        x = np.zeros((len(tokens), 2, length), dtype=np.int64)
+        x[:, 0] = preprocessing.pad_id
+        for row, ids in zip(x, tokens, strict=True):
+            row[0, : len(ids)] = ids
+            row[1, : len(ids)] = 1
+        return torch.from_numpy(x)
+
+    def _tokenized(self, indices, preprocessing: TextPreprocessing) -> list[np.ndarray]:
+        """Return the token ids of rows; each is tokenized once."""
+        if self._tokens_of != preprocessing:
+            self._tokens, self._tokens_of = {}, preprocessing
+        indices = [int(i) for i in indices]
+        missing = [i for i in dict.fromkeys(indices) if i not in self._tokens]
+        if missing:
+            ids = preprocessing.token_ids([self._texts[i] for i in missing])
+            self._tokens.update(zip(missing, ids, strict=True))
+        return [self._tokens[i] for i in indices]
+
+
+class TokenEncoder(nn.Module):
+    """A transformer that turns token ids into one vector per text.
+
+    Parameters
+    ----------
+    model : Module
+        Takes ``input_ids`` and ``attention_mask``, and returns ``last_hidden_state``.
+    pooling : {"avg", "max", "cls"}
+        Mean or maximum over the tokens that are no padding, or the first token.
+    """
+
+    def __init__(self, model: nn.Module, pooling: str = "avg"):
+        super().__init__()
+        self.model = model
+        self.pooling = pooling
+
+    def with_pooling(self, pooling: str) -> TokenEncoder:
+        """Return an encoder with the same model, pooled in another way."""
+        return TokenEncoder(self.model, pooling).train(self.training)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return one vector per text, shape (n, n_features), for `x` of shape (n, 2, length)."""
+        ids, mask = x[:, 0], x[:, 1]
+        tokens = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self.pooling == "cls":
+            return tokens[:, 0]
+        is_padding = (mask == 0).unsqueeze(-1)
+        if self.pooling == "max":
+            return tokens.masked_fill(is_padding, -torch.inf).amax(1)
+        return tokens.masked_fill(is_padding, 0).sum(1) / mask.sum(1, keepdim=True)
+
+
+def as_texts(X, backbone_name: str) -> list[str]:
+    """Return the texts of a list, Series, one-column frame or array; raise an error for others.
+
+    Parameters
+    ----------
+    X : array-like
+    backbone_name : str
+        For messages.
+    """
+    remedy = "Pass a list, Series or one-column frame of strings"
+    if isinstance(X, str | bytes):
+        raise TypeError(f"X is one {type(X).__name__}. Pass a list of texts, even if of one: [X].")
+    shape = getattr(X, "shape", None)
+    if shape is not None and len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
+        raise ValueError(
+            f"X has shape {tuple(shape)}, and {backbone_name!r} takes one text per row. {remedy}; "
+            "a ColumnTransformer picks the column of a table."
+        )
+    if hasattr(X, "columns"):
+        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[X.columns[0]]
+    items = list(X) if isinstance(X, list | tuple) else np.asarray(X).ravel().tolist()
+    if not items:
+        raise ValueError(
+            f"Found array with 0 sample(s) while a minimum of 1 is required by {backbone_name!r}."
+        )
+    return [_checked(row, item, backbone_name, remedy) for row, item in enumerate(items)]
+
+
+def _checked(row: int, item, backbone_name: str, remedy: str) -> str:
+    if isinstance(item, str):
+        try:
+            item.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"Row {row} is no valid Unicode ({error.reason}). Read the file in its own "
+                "encoding, or replace the characters that do not fit."
+            ) from error
+        return str(item)
+    is_nan = isinstance(item, float) and np.isnan(item)
+    if item is None or is_nan or type(item).__name__ in ("NAType", "NaTType"):
+        raise ValueError(
+            f"Row {row} is missing ({item!r}), and {backbone_name!r} takes texts. Drop the row, or "
+            "fill it, for example by X.fillna('')."
+        )
+    raise ValueError(
+        f"Row {row} is a {type(item).__name__}, and {backbone_name!r} takes texts. {remedy}."
+    )

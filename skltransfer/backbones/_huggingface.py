@@ -1,0 +1,388 @@
+"""Text and image encoders of transformers, from the hub or from a folder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from skltransfer._torch._extraction import network_lock
+from skltransfer._torch._fingerprint import digest_of, fingerprint
+from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._text import TextPreprocessing, TokenEncoder
+from skltransfer.backbones._random import seeded
+from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._state import first_line, load_state, read_state
+
+PREFIX = "hf:"
+# What is read from a repository: settings, tokenizer and tensors; neither code nor pickles.
+_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+_MAX_LENGTH = 512
+# Pillow's numbers, as in preprocessor_config.json. Tensors have no Lanczos: bicubic is closest.
+_INTERPOLATIONS = {0: "nearest", 1: "bicubic", 2: "bilinear", 3: "bicubic"}
+
+
+class ImageEncoder(nn.Module):
+    """A network of transformers that takes images: its last tokens or feature maps.
+
+    Parameters
+    ----------
+    model : Module
+        Takes ``pixel_values`` and returns ``last_hidden_state``.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (n, tokens, n_features) or (n, n_features, height, width)."""
+        return self.model(pixel_values=x).last_hidden_state
+
+
+def load_huggingface(name: str, weights, random_state: int) -> Backbone:
+    """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
+    transformers = _transformers(name)
+    with _quiet(transformers):
+        folder = _folder(name, weights)
+        config = _config(transformers, name, folder)
+        model, missing = _model(transformers, name, folder, config, weights, random_state)
+        kind = model.main_input_name
+        if kind == "input_ids":
+            tokenizer = _tokenizer(transformers, name, folder)
+            preprocessing = TextPreprocessing(tokenizer, _max_length(model, tokenizer))
+            module, pooling = TokenEncoder(model), "avg"
+        elif kind == "pixel_values":
+            preprocessing = _image_preprocessing(transformers, name, folder)
+            has_cls = hasattr(getattr(model, "embeddings", None), "cls_token")
+            module, pooling = ImageEncoder(model), "cls" if has_cls else "avg"
+        else:
+            raise ValueError(
+                f"{name!r} takes {kind!r}. Of transformers' networks, encoders of texts and of "
+                "images are backbones; build a Backbone record for others."
+            )
+    unused = _drop_unused(module.eval(), preprocessing)
+    missing = [key for key in missing if key in model.state_dict()]
+    if missing:
+        raise ValueError(
+            f"The weights of {name!r} lack {len(missing)} tensors of a {type(model).__name__}, "
+            f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
+        )
+    if weights is not None and not is_default(weights):
+        load_state(model, _own_state(model, read_state(weights, name), unused), name)
+    module.requires_grad_(False)
+    return Backbone(
+        name,
+        module,
+        preprocessing,
+        stages=tuple(f"model.{stage}" for stage in _stages(model)),
+        pooling=pooling,
+        n_features=_width(config),
+        # The tokenizer decides the features of a text as much as the weights do.
+        fingerprint=digest_of((fingerprint(module), repr(preprocessing))),
+    )
+
+
+def folder_key(name: str) -> tuple | None:
+    """Return what stands for a local folder in the cache: its files by name, size and time."""
+    folder = Path(name.removeprefix(PREFIX)).expanduser()
+    if not folder.is_dir():
+        return None
+    files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+    return (
+        str(folder.resolve()),
+        *((name, status.st_size, status.st_mtime_ns) for name, status in files),
+    )
+
+
+def _transformers(name: str):
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            f"backbone={name!r} needs transformers. Install it by pip install skltransfer[hub]."
+        ) from error
+    return transformers
+
+
+@contextmanager
+def _quiet(transformers) -> Iterator[None]:
+    """Keep transformers from printing inside the block, and leave its settings as they were."""
+    from huggingface_hub import utils
+
+    logging = transformers.utils.logging
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub_has_bars = not utils.are_progress_bars_disabled()
+    with warnings.catch_warnings():
+        # Also that a variable of the environment decides over the bars.
+        warnings.simplefilter("ignore")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()  # switches those of the hub off as well
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if has_bars:
+                logging.enable_progress_bar()
+            if hub_has_bars:
+                utils.enable_progress_bars()
+            else:
+                utils.disable_progress_bars()
+
+
+def _folder(name: str, weights) -> Path:
+    """Return the local folder that is meant, or that of the hub's cache, downloaded if needed."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    spec = name.removeprefix(PREFIX)
+    local = Path(spec).expanduser()
+    if local.is_dir():
+        return local
+    ways = (
+        f"Pass a folder that holds it (backbone='{PREFIX}/path/to/folder', written by "
+        "save_pretrained), or use the embedded backbone='tiny'"
+    )
+    if spec.startswith((".", "/", "~")):
+        raise ValueError(f"backbone={name!r}: there is no folder {str(local)!r}. {ways}.")
+    patterns = [p for p in _FILES if is_default(weights) or p != "*.safetensors"]
+    try:
+        return Path(snapshot_download(spec, allow_patterns=patterns, ignore_patterns="*/*"))
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise ValueError(
+            f"backbone={name!r}: the hub has no public repository {spec!r}, and there is no such "
+            f"folder ({first_line(error)}). {ways}."
+        ) from error
+    except Exception as error:  # several libraries of connections, each with its own kinds
+        raise ConnectionError(
+            f"{name!r} is not in the hub's cache and cannot be downloaded ({first_line(error)}). "
+            f"Connect once, without HF_HUB_OFFLINE. {ways}."
+        ) from error
+
+
+def is_default(weights) -> bool:
+    """Tell whether the published weights are meant."""
+    return isinstance(weights, str) and weights.lower() == "default"
+
+
+def _config(transformers, name: str, folder: Path):
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:  # of many kinds
+        raise ValueError(
+            f"{name!r} has no config.json of a network that transformers "
+            f"{transformers.__version__} knows ({first_line(error)}). Code in a repository is "
+            "never run: build its module yourself and pass that."
+        ) from error
+    is_two_towers = hasattr(config, "text_config") and hasattr(config, "vision_config")
+    if is_two_towers or getattr(config, "is_encoder_decoder", False):
+        kind = "an encoder of two kinds of input" if is_two_towers else "an encoder with a decoder"
+        raise ValueError(
+            f"{name!r} is a {config.model_type}, {kind}. Save the part that is meant by its "
+            "save_pretrained, together with its tokenizer or image processor, and pass that folder."
+        )
+    return config
+
+
+def _model(
+    transformers, name: str, folder: Path, config, weights, random_state: int
+) -> tuple[nn.Module, list[str]]:
+    """Return the network in float32, and the names of tensors that the folder's weights lack.
+
+    Its weights are the folder's by default, and random otherwise.
+    """
+    missing = []
+    with seeded(random_state):
+        if is_default(weights):
+            model, missing = _pretrained(transformers, name, folder, config)
+        elif weights is None or isinstance(weights, str | Path):
+            try:
+                model = transformers.AutoModel.from_config(config, trust_remote_code=False)
+            except ValueError as error:
+                raise _no_encoder(name, config) from error
+        else:
+            raise TypeError(
+                f"weights={weights!r} is a {type(weights).__name__}. For {name!r} pass 'default', "
+                "the path of a .safetensors file, or None for random weights."
+            )
+    # Where it was read from decides nothing, and would enter the fingerprint.
+    model.name_or_path = model.config._name_or_path = ""
+    return model.float(), missing
+
+
+def _drop_unused(module: nn.Module, preprocessing) -> list[str]:
+    """Replace the parts of a network that its output does not depend on; return their names.
+
+    They are what makes another output of the last layer's, such as the pooler of BERT.
+    """
+    names, parameters = zip(*module.model.named_parameters(), strict=True)
+    with network_lock, torch.enable_grad():
+        output = module(preprocessing.blank(torch.float32))
+        gradients = torch.autograd.grad(output.sum(), parameters, allow_unused=True)
+    used = {n.split(".")[0] for n, g in zip(names, gradients, strict=True) if g is not None}
+    unused = sorted({name.split(".")[0] for name in names} - used)
+    for name in unused:
+        setattr(module.model, name, nn.Identity().eval())
+    return unused
+
+
+def _no_encoder(name: str, config) -> ValueError:
+    return ValueError(
+        f"{name!r} is a {config.model_type}, for which transformers has no bare encoder. Build "
+        "its module yourself and pass that."
+    )
+
+
+def _pretrained(transformers, name: str, folder: Path, config) -> tuple[nn.Module, list[str]]:
+    if not any(folder.glob("*.safetensors")):
+        found = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix == ".bin"))
+        raise ValueError(
+            f"{name!r} has no .safetensors file{f', only {found}' if found else ''}. Pickled "
+            "weights are never read: where you trust them, load them by transformers and convert "
+            "them by save_pretrained(folder, safe_serialization=True). weights=None draws random "
+            "ones."
+        )
+    try:
+        model, report = transformers.AutoModel.from_pretrained(
+            folder,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # damaged files raise many kinds
+        raise ValueError(
+            f"The weights of {name!r} cannot be read ({first_line(error)}). Pass a folder written "
+            "by save_pretrained; if it was downloaded, delete it from the hub's cache and try "
+            "again."
+        ) from error
+    return model, sorted(report["missing_keys"])
+
+
+def _own_state(
+    model: nn.Module, state: dict[str, torch.Tensor], unused: list[str]
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of the bare network, without a head and without its prefix."""
+    for prefix in ("model.", f"{model.base_model_prefix}."):
+        if any(key.startswith(prefix) for key in state):
+            state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    own = model.state_dict()
+    return {k: v for k, v in state.items() if k in own or k.split(".")[0] not in unused}
+
+
+def _tokenizer(transformers, name: str, folder: Path):
+    vocabularies = ("tokenizer.json", "vocab*", "*.model")
+    try:
+        if not any(any(folder.glob(pattern)) for pattern in vocabularies):
+            raise OSError("there is no tokenizer.json")
+        return transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:  # of many kinds
+        raise ValueError(
+            f"{name!r} is a text encoder without a tokenizer that can be read "
+            f"({first_line(error)}). Write it into the same folder by "
+            "tokenizer.save_pretrained(folder)."
+        ) from error
+
+
+def _max_length(model: nn.Module, tokenizer) -> int:
+    """Return the number of tokens that the tokenizer and the table of positions allow."""
+    limits = [_MAX_LENGTH, tokenizer.model_max_length]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        limits.append(positions)
+    for name, part in model.named_modules():
+        # RoBERTa counts positions from the one after padding's.
+        if name.endswith("position_embeddings") and getattr(part, "padding_idx", None) is not None:
+            limits.append(part.num_embeddings - part.padding_idx - 1)
+    return int(min(limits))
+
+
+def _image_preprocessing(transformers, name: str, folder: Path) -> Preprocessing:
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:  # of many kinds
+        raise ValueError(
+            f"{name!r} is an image encoder without a preprocessor_config.json that can be read "
+            f"({first_line(error)}). Write it into the same folder by "
+            "image_processor.save_pretrained(folder)."
+        ) from error
+    settings = processor.to_dict()
+    resize_size, crop_size = _sizes(settings)
+    resample = _INTERPOLATIONS.get(int(settings.get("resample") or 0))
+    if (
+        crop_size is None
+        or resample is None
+        or not settings.get("do_resize", True)
+        or not settings.get("do_rescale", True)
+        or abs(settings.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6
+        or settings.get("rescale_offset", False)
+    ):
+        raise ValueError(
+            f"The image processor of {name!r} does something else than to resize to a square, "
+            "divide by 255 and normalise. Pass a Backbone record of its module with a "
+            "Preprocessing of your own."
+        )
+    mean, std = (0.0,) * 3, (1.0,) * 3
+    if settings.get("do_normalize", True):
+        mean, std = (tuple(map(float, settings[f"image_{key}"])) for key in ("mean", "std"))
+    return Preprocessing(resize_size, crop_size, mean, std, resample)
+
+
+def _sizes(settings: dict) -> tuple[int | tuple[int, int] | None, int | None]:
+    """Return the size to resize to and the size of the crop; None where there is no such thing."""
+    size = settings.get("size") or {}
+    crop = settings.get("crop_size") if settings.get("do_center_crop") else None
+    if crop is not None:
+        height, width = (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"])
+        crop = height if height == width else -1
+    if crop == -1:
+        return None, None
+    shortest = size if isinstance(size, int) else size.get("shortest_edge")
+    if shortest is not None:
+        # ConvNeXT: below 384 pixels with a margin, from there on without regard to proportions.
+        if crop is None and settings.get("crop_pct") is not None:
+            if shortest >= 384:
+                return (shortest, shortest), shortest
+            return int(shortest / settings["crop_pct"]), shortest
+        return shortest, crop or shortest
+    sides = size.get("height"), size.get("width")
+    if None in sides or (crop is None and sides[0] != sides[1]):
+        return None, None
+    return sides, crop or sides[0]
+
+
+def _stages(model: nn.Module) -> list[str]:
+    """Name the embeddings and then each block of the longest list of blocks nearest the top."""
+    lists = [(n, p) for n, p in model.named_modules() if isinstance(p, nn.ModuleList) and len(p)]
+    if not lists:
+        return [name for name, _ in model.named_children()]
+    depth = min(name.count(".") for name, _ in lists)
+    name, blocks = max((pair for pair in lists if pair[0].count(".") == depth), key=_n_blocks)
+    before = []
+    for child, part in model.named_children():
+        if name.split(".")[0] == child:
+            break
+        if any(True for _ in part.parameters()):
+            before.append(child)
+    return [*before, *(f"{name}.{i}" for i in range(len(blocks)))]
+
+
+def _n_blocks(pair) -> int:
+    return len(pair[1])
+
+
+def _width(config) -> int | None:
+    width = getattr(config, "hidden_size", None)
+    sizes = getattr(config, "hidden_sizes", None)
+    return width if isinstance(width, int) else sizes[-1] if sizes else None
