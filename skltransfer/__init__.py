@@ -20,6 +20,8 @@ _MODULES = {
     "skltransfer.feature": ("FeatureStore", "PretrainedFeatureTransformer", "feature_store"),
     "skltransfer.instance": ("KMMReweighter", "PooledEstimator"),
     "skltransfer.parameter": (
+        "MultiTaskClassifier",
+        "MultiTaskRegressor",
         "TransferLogisticRegression",
         "TransferLogisticRegressionCV",
         "TransferRidge",

@@ -234,8 +234,9 @@ class _Problem:
 def _newton(problem, tol, max_iter):
     point = problem.start()
     objective, gradient, P = problem.evaluate(point)
-    gap = np.inf
-    for n_iter in range(1, max_iter + 1):
+    gap, n_iter = np.inf, 0
+    while n_iter < max_iter:
+        n_iter += 1
         direction, slope = _descent(problem, point, gradient, P)
         floor = SMALLEST_LOSS * problem.weight + np.finfo(float).tiny
         gap = max(-0.5 * slope, 0.0) / max(objective, floor)

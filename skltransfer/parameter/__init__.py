@@ -1,9 +1,13 @@
 """Parameter-based transfer: weights learned elsewhere, as a start or as a prior."""
 
 from skltransfer.parameter._logistic import TransferLogisticRegression, TransferLogisticRegressionCV
+from skltransfer.parameter._multitask_classifier import MultiTaskClassifier
+from skltransfer.parameter._multitask_regressor import MultiTaskRegressor
 from skltransfer.parameter._ridge import TransferRidge, TransferRidgeCV
 
 __all__ = [
+    "MultiTaskClassifier",
+    "MultiTaskRegressor",
     "TransferLogisticRegression",
     "TransferLogisticRegressionCV",
     "TransferRidge",
