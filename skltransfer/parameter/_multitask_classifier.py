@@ -132,8 +132,9 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     >>> X, X_test = rng.normal(size=(30, 10)), rng.normal(size=(500, 10))
     >>> y, y_test = (X @ w.T > 0).astype(int), (X_test @ w.T > 0).astype(int)
     >>> model = MultiTaskClassifier().fit(X, y)  # a column for each task
-    >>> alone = [LogisticRegression().fit(X, y[:, t]).score(X_test, y_test[:, t]) for t in range(20)]
-    >>> bool(model.score(X_test, y_test) > np.mean(alone) + 0.02)
+    >>> alone = [LogisticRegression().fit(X, column) for column in y.T]
+    >>> scores = [one.score(X_test, right) for one, right in zip(alone, y_test.T)]
+    >>> bool(model.score(X_test, y_test) > np.mean(scores) + 0.02)
     True
     """
 
@@ -243,11 +244,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         predicted = self.predict(X)
         if predicted.ndim == 1:
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-        y, known, tasks = split_wide(y, len(predicted))
-        if len(tasks) != predicted.shape[1]:
-            raise ValueError(
-                f"y has {len(tasks)} columns, and there are {predicted.shape[1]} tasks."
-            )
+        y, known, _ = split_wide(y, len(predicted), predicted.shape[1])
         weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
         right = (predicted == y) & known
         return float((weights @ right).sum() / (weights @ known).sum())
@@ -256,16 +253,10 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
 
     def _check_parameters(self):
         super()._check_parameters()
-        is_known = (
-            self.class_weight in (None, "balanced") if self._class_weight_is_plain() else True
-        )
-        if not is_known:
+        if not isinstance(self.class_weight, dict) and self.class_weight not in (None, "balanced"):
             raise ValueError(
                 f"class_weight={self.class_weight!r} is neither 'balanced', a dictionary nor None."
             )
-
-    def _class_weight_is_plain(self):
-        return self.class_weight is None or not isinstance(self.class_weight, dict)
 
     def _tasks_of(self, X, y, known, weights):
         if self._is_wide:

@@ -112,8 +112,8 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
     >>> X = rng.normal(size=(160, 10))
     >>> y = (X * w[task]).sum(axis=1) + rng.normal(size=160)
     >>> model = MultiTaskRegressor(task_column=-1).fit(np.column_stack([X, task]), y)
-    >>> one_by_one = [Ridge().fit(X[task == t], y[task == t]).coef_ for t in range(20)]
-    >>> bool(np.linalg.norm(model.coef_ - w) < 0.6 * np.linalg.norm(one_by_one - w))
+    >>> alone = [Ridge().fit(X[task == t], y[task == t]).coef_ for t in range(20)]
+    >>> bool(np.linalg.norm(model.coef_ - w) < 0.75 * np.linalg.norm(alone - w))
     True
     """
 
@@ -161,11 +161,7 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         predicted = self.predict(X)
         if predicted.ndim == 1:
             return r2_score(y, predicted, sample_weight=sample_weight)
-        y, known, tasks = split_wide(y, len(predicted))
-        if len(tasks) != predicted.shape[1]:
-            raise ValueError(
-                f"y has {len(tasks)} columns, and there are {predicted.shape[1]} tasks."
-            )
+        y, known, _ = split_wide(y, len(predicted), predicted.shape[1])
         scores = []
         for t, rows in enumerate(known.T):
             if rows.sum() > 1:

@@ -96,13 +96,15 @@ def look_up_tasks(tasks: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.array([number_of.get(label, -1) for label in tasks.tolist()], dtype=int)
 
 
-def split_wide(y, n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_wide(
+    y, n_rows: int, n_tasks: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the values (n, n_tasks), which of them are known, and the names of the tasks.
 
     Raises
     ------
     ValueError
-        If `y` has another number of rows, or no column.
+        If `y` has another number of rows or columns.
     """
     names = column_names(y)
     y = as_labels(y)
@@ -115,6 +117,8 @@ def split_wide(y, n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, and "
             f"y has {len(y)}."
         )
+    if n_tasks is not None and y.shape[1] != n_tasks:
+        raise ValueError(f"y has {y.shape[1]} columns, and {n_tasks} tasks were fitted.")
     known = np.column_stack([~missing_labels(column) for column in y.T])
     tasks = np.arange(y.shape[1]) if names is None else np.asarray(names, dtype=object)
     return y, known, tasks
