@@ -30,7 +30,7 @@ from skltransfer.model_selection import mean_interval
 
 N_SPLITS, TEST_SIZE = 10, 0.25
 ALPHAS = np.logspace(-1, 4, 11)
-TRACE_ALPHAS = np.logspace(1.5, 4, 11)
+TRACE_ALPHAS = np.logspace(2, 4, 9)
 BASELINE = "single-task ridge"
 
 
@@ -121,6 +121,7 @@ def main() -> None:
             model = clone(model).fit(X[train], y[train])
             predicted = model.predict(X[test])
             seconds[name] += time.process_time() - start
+            print(number, name, getattr(model, "best_params_", ""), flush=True)
             runs[name]["rmse"].append(root_mean_squared_error(y[test], predicted))
             runs[name]["explained_variance"].append(explained_variance_score(y[test], predicted))
             if alphas is not None:

@@ -268,7 +268,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
-                f"{self.classes_[0]!r}."
+                f"{self.classes_.tolist()[0]!r}."
             )
         weights = weights * self._weights_of_classes(y, self.classes_, weights)[codes]
         tasks = []
