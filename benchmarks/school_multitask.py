@@ -88,13 +88,19 @@ class SingleTask(RegressorMixin, BaseEstimator):
 
 
 STRATEGIES = {
-    "task mean": (TaskMean(), None),
-    "pooled ridge": (Pooled(), ALPHAS),
-    BASELINE: (SingleTask(), ALPHAS),
-    "single-task ridge, own alpha": (SingleTask(alpha=None), None),
-    "mean_regularized": (MultiTaskRegressor(task_column=-1), ALPHAS),
-    "trace_norm": (MultiTaskRegressor("trace_norm", task_column=-1), TRACE_ALPHAS),
+    "task mean": (TaskMean(), {}),
+    "pooled ridge": (Pooled(), {"alpha": ALPHAS}),
+    "pooled ridge, own intercepts": (
+        MultiTaskRegressor(task_column=-1, alpha=1e12),
+        {"shared_alpha": ALPHAS},
+    ),
+    BASELINE: (SingleTask(), {"alpha": ALPHAS}),
+    "single-task ridge, own alpha": (SingleTask(alpha=None), {}),
+    "mean_regularized": (MultiTaskRegressor(task_column=-1), {"alpha": ALPHAS}),
+    "trace_norm": (MultiTaskRegressor("trace_norm", task_column=-1), {"alpha": TRACE_ALPHAS}),
 }
+# What differences are taken to.
+OTHERS = (BASELINE, "pooled ridge", "pooled ridge, own intercepts")
 
 
 def main() -> None:
@@ -111,21 +117,20 @@ def main() -> None:
         X = np.column_stack([StandardScaler().fit(features[train]).transform(features), task])
         inner = StratifiedKFold(5, shuffle=True, random_state=number)
         folds = list(inner.split(train, task[train]))
-        for name, (model, alphas) in STRATEGIES.items():
+        for name, (model, grid) in STRATEGIES.items():
             start = time.process_time()
-            if alphas is not None:
+            if grid:
                 model = GridSearchCV(
-                    model, {"alpha": alphas}, cv=folds, scoring="neg_mean_squared_error",
-                    error_score="raise",
-                )  # fmt: skip
+                    model, grid, cv=folds, scoring="neg_mean_squared_error", error_score="raise"
+                )
             model = clone(model).fit(X[train], y[train])
             predicted = model.predict(X[test])
             seconds[name] += time.process_time() - start
             print(number, name, getattr(model, "best_params_", ""), flush=True)
             runs[name]["rmse"].append(root_mean_squared_error(y[test], predicted))
             runs[name]["explained_variance"].append(explained_variance_score(y[test], predicted))
-            if alphas is not None:
-                runs[name]["alpha"].append(float(model.best_params_["alpha"]))
+            if grid:
+                runs[name]["alpha"].append(float(model.best_params_[next(iter(grid))]))
     rows = {}
     for name, run in runs.items():
         row = {"cpu_seconds_per_split": seconds[name] / N_SPLITS, "alpha": run["alpha"]}
@@ -133,7 +138,7 @@ def main() -> None:
             values = np.array(run[metric])
             row[metric] = dict(zip(("mean", "low", "high"), mean_interval(values), strict=True))
             row[metric]["splits"] = values.tolist()
-            for other in (BASELINE, "pooled ridge"):
+            for other in OTHERS:
                 if name == other:
                     continue
                 difference = values - np.array(runs[other][metric])

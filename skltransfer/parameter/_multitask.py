@@ -160,20 +160,21 @@ class MultiTask(BaseEstimator, metaclass=ABCMeta):
         X, row_tasks = split_task_column(X, self._task_position)
         return X, look_up_tasks(row_tasks, self.tasks_)
 
-    def _weighted(self, tasks, names):
-        """Return the tasks with `task_weight` in the weights of their rows."""
-        totals = np.array([task.weights.sum() for task in tasks])
-        factors = weights_of_tasks(self.task_weight, names, totals)
+    def _weighted(self, tasks):
+        """Return the tasks that have rows, with `task_weight` in the weights of these."""
+        totals = np.array([0.0 if task is None else task.weights.sum() for task in tasks])
+        factors = weights_of_tasks(self.task_weight, self.tasks_, totals)
         return [
             TaskRows(t.X, t.y, factor * t.weights, t.allowed, t.intercept_penalty)
             for t, factor in zip(tasks, factors, strict=True)
+            if t is not None
         ]
 
     # --- models ------------------------------------------------------------------------
 
     def _set_models(self, tasks):
         with_rows = np.array([task is not None for task in tasks])
-        used = self._weighted([task for task in tasks if task is not None], self.tasks_[with_rows])
+        used = self._weighted(tasks)
         solution = self._solve(used)
         self.n_iter_, self.optimality_gap_ = solution.n_iter, float(solution.gap)
         if not solution.gap <= self.tol:

@@ -141,7 +141,7 @@ def weights_of_tasks(task_weight, tasks: np.ndarray, totals: np.ndarray) -> np.n
     task_weight : None, "balanced", dict or array-like
     tasks : ndarray of shape (n_tasks,)
     totals : ndarray of shape (n_tasks,)
-        Sum of the weights of each task's rows.
+        Sum of the weights of each task's rows; 0 for a task that is not fitted.
     """
     if task_weight is None:
         return np.ones(len(tasks))
@@ -151,7 +151,9 @@ def weights_of_tasks(task_weight, tasks: np.ndarray, totals: np.ndarray) -> np.n
                 f"task_weight={task_weight!r} is neither None, 'balanced', a dictionary nor an "
                 "array."
             )
-        return totals.sum() / (len(totals) * totals)
+        fitted = totals > 0
+        mean = totals.sum() / fitted.sum()
+        return np.divide(mean, totals, out=np.ones(len(totals)), where=fitted)
     if isinstance(task_weight, dict):
         weights = [task_weight.get(label, 1.0) for label in tasks.tolist()]
     else:

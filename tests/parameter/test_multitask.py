@@ -1,9 +1,12 @@
 """MultiTaskRegressor and MultiTaskClassifier: the ends, the two forms of data, what goes wrong."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from numpydoc.docscrape import FunctionDoc
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import ConvergenceWarning
@@ -340,6 +343,8 @@ def test_each_column_has_its_own_classes(method):
         np.testing.assert_array_equal(model.classes_[t][p.argmax(axis=1)], predicted[:, t])
         assert (predicted[:, t] == columns[t]).mean() > 0.8
     assert not hasattr(model, "decision_function")
+    weights = clone(model).set_params(task_weight=[1.0, 1.0, 1.0, 5.0]).fit(X, labels)
+    np.testing.assert_array_equal(weights.coef_, model.coef_)  # nothing to learn in the last
     # Labels in common are what mean_regularized shares.
     if method == "mean_regularized":
         held = clone(model).set_params(alpha=1e8).fit(X, labels[:, :2])
@@ -484,6 +489,30 @@ def test_no_label_leaks_through_a_clone():
     model = MultiTaskClassifier(task_column=-1, alpha=0.01, shared_alpha=0.01).fit(rows, y)
     assert model.score(rows, y) == 1.0
     assert abs(cross_val_score(model, rows, y, cv=5).mean() - 0.5) < 0.15
+
+
+@pytest.mark.parametrize("estimator", [MultiTaskRegressor, MultiTaskClassifier])
+@pytest.mark.parametrize("form", ["long", "wide"])
+def test_documented_attributes_are_those_that_fit_sets(estimator, form):
+    X, y = make_wide()
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    y = (y > 1).astype(int)
+    if form == "long":
+        model = estimator(task_column="a").fit(frame.assign(a=np.arange(60) % 3), y[:, 0])
+    else:
+        model = estimator().fit(frame, y)
+    documented = {parameter.name for parameter in FunctionDoc(estimator)["Attributes"]}
+    fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+    assert documented == fitted
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_survives_pickle(method):
+    X, task, y = make_long()
+    rows = with_column(X, task)
+    model = MultiTaskClassifier(method, task_column=-1).fit(rows, y > 3)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(rows), model.predict_proba(rows))
 
 
 # --- bad input -------------------------------------------------------------------------
