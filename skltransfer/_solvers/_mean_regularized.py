@@ -95,6 +95,8 @@ def mean_regularized_logistic(
     basis = span_of_rows(blocks)
     if basis is not None:
         blocks = [block @ basis for block in blocks]
+    if alpha == 0:  # ties nothing to w0, which any penalty keeps at 0
+        shared_alpha = max(shared_alpha, 1.0)
     parts = [_Part(task, Z, fit_intercept) for task, Z in zip(tasks, blocks, strict=True)]
     problem = _Problem(parts, n_outputs, alpha, shared_alpha)
     point, gap, n_iter, objective = _newton(problem, tol, max_iter)
@@ -155,9 +157,9 @@ class _Problem:
             logits = part.X @ point.shared.T + part.Z @ a.T + b
             if task.allowed is not None:
                 logits[:, ~task.allowed] = -np.inf
-            loss, residual, P = logistic_loss(logits, task.y, task.weights)
+            losses, residual, P = logistic_loss(logits, task.y, task.weights)
             slope = residual.T @ part.Z
-            objective += loss + 0.5 * self.alpha * (a**2).sum()
+            objective += losses.sum() + 0.5 * self.alpha * (a**2).sum()
             on_shared = on_shared + slope @ part.Qt
             on_own.append(slope + self.alpha * a)
             probabilities.append(P)

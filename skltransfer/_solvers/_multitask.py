@@ -72,7 +72,7 @@ def span_of_rows(blocks) -> np.ndarray | None:
 
 
 def logistic_loss(logits, codes, weights):
-    """Return the weighted loss, its derivatives by the logits (n, k), and the probabilities (n, k).
+    """Return the weighted loss of each row (n,), its derivatives by the logits, and probabilities.
 
     One column of logits stands for two classes.
     """
@@ -87,7 +87,7 @@ def logistic_loss(logits, codes, weights):
         P = np.exp(logits - total[:, None])
         residual = P.copy()
         residual[np.arange(len(codes)), codes] -= 1.0
-    return weights @ losses, weights[:, None] * residual, P
+    return weights * losses, weights[:, None] * residual, P
 
 
 def logistic_curvature(P, weights):

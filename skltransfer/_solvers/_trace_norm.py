@@ -128,13 +128,15 @@ class _SquaredErrors:
 
 
 class _Logistic:
-    """The logistic loss of centred rows, and a penalty on some intercepts."""
+    """The logistic loss of centred rows, and a penalty on some intercepts.
+
+    The rows of all tasks stand in turn, so that one call of the loss serves all.
+    """
 
     f_min = 0.0
 
     def __init__(self, tasks, blocks, k, fit_intercept):
         self.tasks, self.blocks, self.k, self.fit_intercept = tasks, blocks, k, fit_intercept
-        self.weight = sum(task.weights.sum() for task in tasks)
         bound = 0.25 if k == 1 else 0.5  # of the curvature by the logits
         self.lipschitz = max(
             max(
@@ -144,63 +146,73 @@ class _Logistic:
             for task, block in zip(tasks, blocks, strict=True)
         )
         self.shape = len(tasks) * k, blocks[0].shape[1]
+        lengths = [len(block) for block in blocks]
+        ends = np.cumsum(lengths)
+        self.starts = ends - lengths
+        self.rows = [slice(*ends) for ends in zip(self.starts, ends, strict=True)]
+        self.task_of_row = np.repeat(np.arange(len(tasks)), lengths)
+        self.codes = np.concatenate([task.y for task in tasks])
+        self.weights = np.concatenate([task.weights for task in tasks])
+        self.weight = self.weights.sum()
+        self.penalty = np.array([[task.intercept_penalty] for task in tasks])
+        known = np.array([np.ones(k, bool) if t.allowed is None else t.allowed for t in tasks])
+        self.unknown = None if known.all() else ~known[self.task_of_row]
 
     def start(self):
         return np.zeros((len(self.tasks), self.k))
 
-    def _logits(self, t, slopes, b):
-        logits = slopes + b
-        if self.tasks[t].allowed is not None:
-            logits[:, ~self.tasks[t].allowed] = -np.inf
-        return logits
+    def _slopes(self, W):
+        """Return the logits of all rows without their intercepts, shape (n, k)."""
+        models = W.reshape(len(self.tasks), self.k, -1)
+        slopes = np.empty((len(self.codes), self.k))
+        for rows, X, model in zip(self.rows, self.blocks, models, strict=True):
+            slopes[rows] = X @ model.T
+        if self.unknown is not None:
+            slopes[self.unknown] = -np.inf
+        return slopes
+
+    def _at_intercepts(self, slopes, b):
+        """Return the loss of each task, its gradient by `b`, and what the loss returns by row."""
+        losses, residual, P = logistic_loss(slopes + b[self.task_of_row], self.codes, self.weights)
+        values = np.add.reduceat(losses, self.starts) + 0.5 * (self.penalty * b**2).sum(axis=1)
+        return values, np.add.reduceat(residual, self.starts) + self.penalty * b, residual, P
 
     def evaluate(self, W, b):
         """Return the loss and its gradients by `W` and `b`."""
-        value, G, on_b = 0.0, np.empty_like(W), np.zeros_like(b)
-        for t, (task, X) in enumerate(zip(self.tasks, self.blocks, strict=True)):
-            rows = slice(t * self.k, (t + 1) * self.k)
-            logits = self._logits(t, X @ W[rows].T, b[t])
-            loss, residual, _ = logistic_loss(logits, task.y, task.weights)
-            value += loss
-            G[rows] = residual.T @ X
-            if self.fit_intercept:
-                value += 0.5 * task.intercept_penalty * (b[t] ** 2).sum()
-                on_b[t] = residual.sum(axis=0) + task.intercept_penalty * b[t]
-        return value, G, on_b
+        values, on_b, residual, _ = self._at_intercepts(self._slopes(W), b)
+        blocks = zip(self.rows, self.blocks, strict=True)
+        G = np.stack([residual[rows].T @ X for rows, X in blocks]).reshape(W.shape)
+        return values.sum(), G, on_b if self.fit_intercept else np.zeros_like(b)
 
     def best_intercepts(self, W, b):
-        """Return the intercepts that are best for `W`, by Newton's method task by task."""
+        """Return the intercepts that are best for `W`, by Newton's method in all tasks at once."""
         if not self.fit_intercept:
             return b
-        b = b.copy()
-        for t, (task, X) in enumerate(zip(self.tasks, self.blocks, strict=True)):
-            slopes = X @ W[t * self.k : (t + 1) * self.k].T
-            b[t] = self._best_intercept(t, task, slopes, b[t])
-        return b
-
-    def _best_intercept(self, t, task, slopes, b):
-        def value(b):
-            loss, residual, P = logistic_loss(self._logits(t, slopes, b), task.y, task.weights)
-            return loss + 0.5 * task.intercept_penalty * (b @ b), residual, P
-
-        objective, residual, P = value(b)
+        slopes = self._slopes(W)
+        values, gradient, _, P = self._at_intercepts(slopes, b)
+        enough = 1e-13 * np.add.reduceat(self.weights, self.starts)
         for _ in range(_MAX_INTERCEPT_STEPS):
-            gradient = residual.sum(axis=0) + task.intercept_penalty * b
-            if np.abs(gradient).max() <= 1e-13 * task.weights.sum():
+            if (np.abs(gradient).max(axis=1) <= enough).all():
                 break
-            bend = logistic_curvature(P, task.weights).sum(axis=0)
-            bend = bend + task.intercept_penalty * np.eye(self.k)
-            bend = free_directions(bend, task.allowed, task.intercept_penalty > 0)
-            step = -np.linalg.solve(bend, gradient)
-            length = 1.0
-            while length > 1e-6:
-                moved = value(b + length * step)
-                if moved[0] <= objective * (1 + 1e-15):
+            bends = np.add.reduceat(logistic_curvature(P, self.weights), self.starts)
+            bends = bends + self.penalty[:, :, None] * np.eye(self.k)
+            bends = [
+                free_directions(bend, task.allowed, task.intercept_penalty > 0)
+                for bend, task in zip(bends, self.tasks, strict=True)
+            ]
+            step = -np.linalg.solve(np.stack(bends), gradient[:, :, None])[:, :, 0]
+            length = np.ones((len(b), 1))
+            while True:
+                moved = b + length * step
+                moved_values, gradient, _, P = self._at_intercepts(slopes, moved)
+                rises = moved_values > values * (1 + 1e-15)
+                if not rises.any():
                     break
-                length *= 0.5
-            else:
+                length[rises] = np.where(length[rises] < 1e-6, 0.0, 0.5 * length[rises])
+            is_stuck = (moved == b).all()
+            b, values = moved, moved_values
+            if is_stuck:
                 break
-            b, (objective, residual, P) = b + length * step, moved
         return b
 
 

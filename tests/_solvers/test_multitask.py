@@ -162,10 +162,12 @@ def test_classes_that_a_task_does_not_know_or_lacks(solve):
     assert np.isfinite(solution.coef).all() and np.isfinite(solution.intercept).all()
 
 
-def test_separable_classes_without_a_penalty_end():
+@pytest.mark.parametrize("shared_alpha", [0.0, 1.0])
+def test_separable_classes_without_a_penalty_end(shared_alpha):
     X = np.linspace(-1, 1, 10)[:, None]
     tasks = [TaskRows(X, (X[:, 0] > 0).astype(int), np.ones(10))] * 2
-    solution = mean_regularized_logistic(tasks, 1, 0.0, 1.0, tol=1e-6, max_iter=200)
+    solution = mean_regularized_logistic(tasks, 1, 0.0, shared_alpha, tol=1e-6, max_iter=200)
+    np.testing.assert_allclose(solution.shared_coef, 0.0, atol=1e-12)
     assert solution.objective < 1e-3
     assert np.isfinite(solution.coef).all()
 
@@ -312,5 +314,5 @@ def test_derivatives_of_the_loss(k):
         step = np.zeros(k)
         step[c] = 1e-5
         up, down = (logistic_loss(logits + s * step, codes, weights) for s in (1, -1))
-        np.testing.assert_allclose((up[0] - down[0]) / 2e-5, residual[:, c].sum(), rtol=1e-6)
+        np.testing.assert_allclose((up[0] - down[0]).sum() / 2e-5, residual[:, c].sum(), rtol=1e-6)
         np.testing.assert_allclose((up[1] - down[1]) / 2e-5, bend[:, :, c], atol=1e-8)
