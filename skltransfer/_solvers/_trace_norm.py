@@ -190,7 +190,7 @@ class _Logistic:
             return b
         slopes = self._slopes(W)
         values, gradient, _, P = self._at_intercepts(slopes, b)
-        enough = 1e-13 * np.add.reduceat(self.weights, self.starts)
+        enough = 1e-12 * np.add.reduceat(self.weights, self.starts)
         for _ in range(_MAX_INTERCEPT_STEPS):
             if (np.abs(gradient).max(axis=1) <= enough).all():
                 break
@@ -205,7 +205,7 @@ class _Logistic:
             while True:
                 moved = b + length * step
                 moved_values, gradient, _, P = self._at_intercepts(slopes, moved)
-                rises = moved_values > values * (1 + 1e-15)
+                rises = moved_values > values * (1 + 1e-13)  # more than by rounding
                 if not rises.any():
                     break
                 length[rises] = np.where(length[rises] < 1e-6, 0.0, 0.5 * length[rises])

@@ -1,6 +1,8 @@
 """MultiTaskRegressor and MultiTaskClassifier: the ends, the two forms of data, what goes wrong."""
 
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -513,6 +515,26 @@ def test_survives_pickle(method):
     model = MultiTaskClassifier(method, task_column=-1).fit(rows, y > 3)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(rows), model.predict_proba(rows))
+
+
+def test_the_guide_shows_what_the_benchmark_measured():
+    root = Path(__file__).resolve().parents[2]
+    rows = json.loads((root / "benchmarks" / "school_multitask.json").read_text())["rows"]
+    guide = (root / "docs" / "guide" / "multi_task.md").read_text()
+    labels = {
+        "task mean": "mean of the school",
+        "pooled ridge": "one ridge for all",
+        "pooled ridge, own intercepts": "one ridge for all, an intercept for each school",
+        "trace_norm": '`"trace_norm"`',
+        "mean_regularized": '`"mean_regularized"`',
+    }
+    for name, label in labels.items():
+        rmse = rows[name]["rmse"]
+        mean, low, high = rmse["minus single-task ridge"]["interval"]
+        line = f"| {label} | {rmse['mean']:.2f} | {mean:+.2f} ({low:+.2f}, {high:+.2f}) |"
+        assert line in guide
+    for method in METHODS:  # multi-task learning beats tasks on their own
+        assert rows[method]["rmse"]["minus single-task ridge"]["corrected"][2] < 0
 
 
 # --- bad input -------------------------------------------------------------------------
