@@ -22,6 +22,8 @@ _MODULES = {
     "skltransfer.parameter": (
         "FineTunedClassifier",
         "FineTunedRegressor",
+        "MultiTaskClassifier",
+        "MultiTaskRegressor",
         "TransferLogisticRegression",
         "TransferLogisticRegressionCV",
         "TransferRidge",

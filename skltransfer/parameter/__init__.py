@@ -2,11 +2,15 @@
 
 from skltransfer.parameter._finetuned import FineTunedClassifier, FineTunedRegressor
 from skltransfer.parameter._logistic import TransferLogisticRegression, TransferLogisticRegressionCV
+from skltransfer.parameter._multitask_classifier import MultiTaskClassifier
+from skltransfer.parameter._multitask_regressor import MultiTaskRegressor
 from skltransfer.parameter._ridge import TransferRidge, TransferRidgeCV
 
 __all__ = [
     "FineTunedClassifier",
     "FineTunedRegressor",
+    "MultiTaskClassifier",
+    "MultiTaskRegressor",
     "TransferLogisticRegression",
     "TransferLogisticRegressionCV",
     "TransferRidge",

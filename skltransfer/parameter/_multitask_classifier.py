@@ -1,0 +1,380 @@
+"""Logistic regression for several tasks at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, log_softmax, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+
+from skltransfer._solvers._mean_regularized import mean_regularized_logistic
+from skltransfer._solvers._multitask import TaskRows
+from skltransfer._solvers._trace_norm import trace_norm_logistic
+from skltransfer.parameter._multitask import MultiTask
+from skltransfer.parameter._tasks import split_wide
+
+
+def _is_not_wide(estimator) -> bool:
+    return not getattr(estimator, "_is_wide", False)
+
+
+class MultiTaskClassifier(ClassifierMixin, MultiTask):
+    r"""Logistic regression for several related tasks, each with its own model.
+
+    With ``method="mean_regularized"`` the models stay near a common one [1]_:
+
+    .. math::
+
+        \min_{W_0, V, b} \; \sum_t \sum_{i \in t} s_i \, \ell\bigl((W_0 + V_t) x_i + b_t, y_i\bigr)
+        + \frac{\alpha}{2} \sum_t \lVert V_t \rVert^2 + \frac{\alpha_0}{2} \lVert W_0 \rVert^2
+
+    with the logistic loss for two classes and the softmax's for more. With
+    ``method="trace_norm"`` they share few directions [2]_, [3]_: the penalty is
+    :math:`\alpha \lVert W \rVert_*`, where ``W`` holds the coefficients of all tasks and classes
+    as rows.
+
+    Parameters
+    ----------
+    method : {"mean_regularized", "trace_norm"}, default="mean_regularized"
+        What the tasks share.
+    task_column : int or str, default=None
+        Position or name of the column of ``X`` that holds the task of each row (long form, with a
+        1-D ``y``); its labels are of any kind that can be sorted, and the other columns are
+        numbers. ``None`` takes each column of a 2-D ``y`` as a task (wide form), and a 1-D ``y``
+        as the only one.
+    alpha : float, default=1.0
+        How strongly the tasks are held together: the pull of each task towards the common model, at
+        least 0, or the weight of the trace norm, positive.
+    shared_alpha : float, default=1.0
+        Ridge penalty of the common model, at least 0; as it grows, the tasks become separate
+        logistic regressions with ``C = 1 / alpha``. Only for ``"mean_regularized"``.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes, as in scikit-learn; for ``"balanced"`` by their frequency over all
+        tasks (long) or in each task (wide).
+    task_weight : "balanced", dict or array-like of shape (n_tasks,), default=None
+        By what the weights of a task's rows are multiplied. ``None`` counts each row alike,
+        ``"balanced"`` each task. A dictionary maps tasks to numbers, 1 where it names none; an
+        array is in the order of `tasks_`.
+    fit_intercept : bool, default=True
+        Whether each task has an intercept for each class. It is not penalised, except, by `alpha`
+        at the mean of the task's rows, where a task of the long form lacks a class.
+    tol : float, default=1e-6
+        Relative distance of the objective from the optimum, at most; relative to no less than a
+        loss of 1e-6 per row. ``"mean_regularized"`` takes one more Newton step, which squares it.
+    max_iter : int, default=10000
+        Largest number of steps.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,) or list of such arrays
+        Classes: of all tasks together (long), or of each task (wide).
+    tasks_ : ndarray of shape (n_tasks,)
+        Tasks in sorted order (long), or names or positions of the columns of ``y`` (wide).
+    coef_ : ndarray of shape (n_tasks, n_outputs, n_coefficients)
+        Coefficients of each task, in the columns of ``X`` without that of the tasks: one output
+        for two classes, else one for each class; in the wide form for each label of any task.
+    intercept_ : ndarray of shape (n_tasks, n_outputs)
+        Intercepts.
+    shared_coef_ : ndarray of shape (n_outputs, n_coefficients)
+        The common model ``W_0``, or, for ``"trace_norm"``, the mean of the tasks' coefficients:
+        what `predict` uses for a task that was not fitted.
+    shared_intercept_ : ndarray of shape (n_outputs,)
+        Its intercept: that which gives a task its mean score, on average over the tasks.
+    optimality_gap_ : float
+        Relative distance of the objective from the optimum: a certified bound for
+        ``"trace_norm"``, Newton's estimate before its last step for ``"mean_regularized"``.
+    n_iter_ : int
+        Steps of the solver.
+    n_features_in_ : int
+        Number of columns of ``X``, with that of the tasks.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where all are strings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` steps do not reach `tol`.
+
+    See Also
+    --------
+    MultiTaskRegressor : The same for numbers.
+    TransferLogisticRegression : One task, near a model learned before.
+
+    Notes
+    -----
+    Columns are not scaled: the penalties weigh all alike, so scale them first. A scaler must leave
+    the column of tasks alone: ``make_column_transformer((StandardScaler(), columns),
+    remainder="passthrough")`` moves it to the end, ``task_column=-1``.
+
+    In the wide form classes are matched between tasks by their label; tasks without a label in
+    common share nothing under ``"mean_regularized"``. A column with a single class predicts it. To
+    cross-validate a wide ``y`` with missing values pass a splitter, ``cv=KFold(5)``: scikit-learn
+    would look for classes to stratify by.
+
+    References
+    ----------
+    .. [1] T. Evgeniou, M. Pontil, "Regularized Multi-Task Learning", KDD 2004, equation (4), with
+       the logistic loss.
+    .. [2] S. Ji, J. Ye, "An Accelerated Gradient Method for Trace Norm Minimization", ICML 2009.
+    .. [3] T. K. Pong, P. Tseng, S. Ji, J. Ye, "Trace Norm Regularization: Reformulations,
+       Algorithms, and Multi-Task Learning", SIAM Journal on Optimization 20, 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skltransfer import MultiTaskClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> w = rng.normal(size=10) + 0.3 * rng.normal(size=(20, 10))  # 20 tasks, close to each other
+    >>> X, X_test = rng.normal(size=(30, 10)), rng.normal(size=(500, 10))
+    >>> y, y_test = (X @ w.T > 0).astype(int), (X_test @ w.T > 0).astype(int)
+    >>> model = MultiTaskClassifier().fit(X, y)  # a column for each task
+    >>> alone = [LogisticRegression().fit(X, column) for column in y.T]
+    >>> scores = [one.score(X_test, right) for one, right in zip(alone, y_test.T)]
+    >>> bool(model.score(X_test, y_test) > np.mean(scores) + 0.02)
+    True
+    """
+
+    _y_is_numeric = False
+
+    def __init__(
+        self,
+        method="mean_regularized",
+        *,
+        task_column=None,
+        alpha=1.0,
+        shared_alpha=1.0,
+        class_weight=None,
+        task_weight=None,
+        fit_intercept=True,
+        tol=1e-6,
+        max_iter=10000,
+    ):
+        self.method = method
+        self.task_column = task_column
+        self.alpha = alpha
+        self.shared_alpha = shared_alpha
+        self.class_weight = class_weight
+        self.task_weight = task_weight
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+
+    @available_if(_is_not_wide)
+    def decision_function(self, X):
+        """Compute the linear scores; not in the wide form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, as in `predict`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the score of the second.
+        """
+        scores = self._own_scores(*self._read_rows(X))
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, as in `predict`.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes) or list of such arrays
+            Columns in the order of ``classes_``; a list with an array for each task in the wide
+            form.
+        """
+        X, numbers = self._read_rows(X)
+        if numbers is None:
+            return [softmax(logits, axis=1) for logits in self._wide_logits(X)]
+        scores = self._own_scores(X, numbers)
+        if scores.shape[1] == 1:
+            return np.column_stack([expit(-scores), expit(scores)])
+        return softmax(scores, axis=1)
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, as in `predict`.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes) or list of such arrays
+            Columns in the order of ``classes_``; a list with an array for each task in the wide
+            form.
+        """
+        X, numbers = self._read_rows(X)
+        if numbers is None:
+            return [log_softmax(logits, axis=1) for logits in self._wide_logits(X)]
+        scores = self._own_scores(X, numbers)
+        if scores.shape[1] == 1:
+            return -np.logaddexp(0.0, np.column_stack([scores, -scores]))
+        return log_softmax(scores, axis=1)
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, as in `predict`.
+        y : array-like of shape (n_samples,) or (n_samples, n_tasks)
+            True labels. In the wide form missing ones are left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Share of the labels that are right, in the wide form of all known labels of all tasks.
+        """
+        predicted = self.predict(X)
+        if predicted.ndim == 1:
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        y, known, _ = split_wide(y, len(predicted), predicted.shape[1])
+        weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+        right = (predicted == y) & known
+        return float((weights @ right).sum() / (weights @ known).sum())
+
+    # --- fit ---------------------------------------------------------------------------
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        if not isinstance(self.class_weight, dict) and self.class_weight not in (None, "balanced"):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is neither 'balanced', a dictionary nor None."
+            )
+
+    def _tasks_of(self, X, y, known, weights):
+        if self._is_wide:
+            return self._wide_tasks(X, y, known, weights)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self._labels = self.classes_
+        self._check_classes(self.classes_.tolist())
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
+                f"{self.classes_.tolist()[0]!r}."
+            )
+        weights = weights * self._weights_of_classes(y, self.classes_, weights)[codes]
+        tasks = []
+        for rows in known.T:
+            lacks_a_class = len(np.unique(codes[rows])) < len(self.classes_)
+            penalty = float(self.alpha) if lacks_a_class else 0.0
+            tasks.append(TaskRows(X[rows], codes[rows], weights[rows], None, penalty))
+        return tasks
+
+    def _wide_tasks(self, X, y, known, weights):
+        columns = [_with_own_type(column[rows]) for column, rows in zip(y.T, known.T, strict=True)]
+        for column in columns:
+            check_classification_targets(column)
+        self.classes_ = [np.unique(column) for column in columns]
+        self._labels = _union(self.classes_)
+        self._check_classes(self._labels)
+        if all(len(classes) < 2 for classes in self.classes_):
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes in a column of y, and every "
+                "column holds one class."
+            )
+        number_of = {label: i for i, label in enumerate(self._labels)}
+        tasks = []
+        for column, classes, rows in zip(columns, self.classes_, known.T, strict=True):
+            if len(classes) == 1:
+                tasks.append(None)
+                continue
+            own = np.array([number_of[label] for label in classes.tolist()])
+            codes = np.searchsorted(classes, column)
+            weight = weights[rows] * self._weights_of_classes(column, classes, weights[rows])[codes]
+            allowed = None
+            if len(classes) < len(self._labels):
+                allowed = np.isin(np.arange(len(self._labels)), own)
+            tasks.append(TaskRows(X[rows], own[codes], weight, allowed))
+        return tasks
+
+    def _check_classes(self, labels):
+        if isinstance(self.class_weight, dict):
+            unknown = set(self.class_weight) - set(labels)
+            if unknown:
+                raise ValueError(
+                    f"class_weight names {sorted(unknown, key=str)}, and the classes are "
+                    f"{list(labels)}."
+                )
+
+    def _weights_of_classes(self, y, classes, weights):
+        """Return the weight of each class."""
+        class_weight = self.class_weight
+        if isinstance(class_weight, dict):
+            class_weight = {label: class_weight.get(label, 1.0) for label in classes.tolist()}
+        return compute_class_weight(class_weight, classes=classes, y=y, sample_weight=weights)
+
+    def _solve(self, tasks):
+        k = 1 if len(self._labels) == 2 else len(self._labels)
+        limits = {"tol": self.tol, "max_iter": self.max_iter}
+        if self.method == "trace_norm":
+            return trace_norm_logistic(tasks, k, self.alpha, self.fit_intercept, **limits)
+        return mean_regularized_logistic(
+            tasks, k, self.alpha, self.shared_alpha, self.fit_intercept, **limits
+        )
+
+    def _set_coefficients(self, coef, intercept, shared_coef, shared_intercept):
+        self.coef_, self.intercept_ = coef, intercept
+        self.shared_coef_, self.shared_intercept_ = shared_coef, shared_intercept
+
+    # --- predict -----------------------------------------------------------------------
+
+    def _own_scores(self, X, numbers):
+        return self._scores(
+            X, numbers, self.coef_, self.intercept_, self.shared_coef_, self.shared_intercept_
+        )
+
+    def _wide_logits(self, X):
+        """Yield the logits of each task's own classes."""
+        number_of = {label: i for i, label in enumerate(self._labels)}
+        for classes, coef, intercept in zip(
+            self.classes_, self.coef_, self.intercept_, strict=True
+        ):
+            scores = X @ coef.T + intercept
+            if scores.shape[1] == 1:
+                scores = np.column_stack([np.zeros(len(X)), scores])
+            yield scores[:, [number_of[label] for label in classes.tolist()]]
+
+    def _predicted(self, X, numbers):
+        if numbers is not None:
+            scores = self._own_scores(X, numbers)
+            is_binary = scores.shape[1] == 1
+            return self.classes_[(scores[:, 0] > 0).astype(int) if is_binary else scores.argmax(1)]
+        columns = [
+            classes[logits.argmax(axis=1)]
+            for classes, logits in zip(self.classes_, self._wide_logits(X), strict=True)
+        ]
+        if len({column.dtype.kind for column in columns}) > 1:
+            columns = [column.astype(object) for column in columns]
+        return np.column_stack(columns)
+
+
+def _with_own_type(column):
+    """Return an array of objects without missing entries as one of numbers or strings."""
+    return np.array(column.tolist()) if column.dtype.kind == "O" else column
+
+
+def _union(classes):
+    """Return the labels of all tasks, sorted where they can be."""
+    labels = list(dict.fromkeys(label for own in classes for label in own.tolist()))
+    try:
+        return sorted(labels)
+    except TypeError:  # strings in one column, numbers in another
+        return sorted(labels, key=lambda label: (type(label).__name__, label))
