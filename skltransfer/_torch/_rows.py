@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 from pathlib import Path
@@ -29,6 +30,10 @@ class TableRows:
 
     def __len__(self) -> int:
         return len(self._table)
+
+    def subset(self, indices: np.ndarray) -> TableRows:
+        """Return some of the rows."""
+        return TableRows(self._table[indices])
 
     def digests(self) -> list[bytes]:
         """Return one digest per row."""
@@ -70,6 +75,12 @@ class ImageArrayRows:
     def __len__(self) -> int:
         return len(self._images)
 
+    def subset(self, indices: np.ndarray) -> ImageArrayRows:
+        """Return some of the images."""
+        chosen = copy.copy(self)
+        chosen._images = self._images[indices]
+        return chosen
+
     def digests(self) -> list[bytes]:
         """Return one digest per image."""
         return _digests(self._images)
@@ -101,6 +112,10 @@ class EncodedImageRows:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def subset(self, indices: np.ndarray) -> EncodedImageRows:
+        """Return some of the images."""
+        return EncodedImageRows([self._items[i] for i in indices])
 
     def digests(self) -> list[bytes]:
         """Return one digest per image; a file is known by its content, not by its path."""

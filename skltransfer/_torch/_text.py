@@ -106,6 +106,10 @@ class TextRows:
     def __len__(self) -> int:
         return len(self._texts)
 
+    def subset(self, indices: np.ndarray) -> TextRows:
+        """Return some of the texts."""
+        return TextRows([self._texts[i] for i in indices])
+
     def digests(self) -> list[bytes]:
         """Return one digest per text."""
         return [xxhash.xxh3_128_digest(text.encode()) for text in self._texts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from skltransfer._torch._input import (
@@ -23,6 +24,7 @@ from skltransfer._torch._penalties import Pull
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
+from skltransfer.backbones._extractors import takes_text
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.parameter._callbacks import EpochReports
 from skltransfer.parameter._fine_tuning_options import check_options
@@ -95,8 +97,8 @@ class FineTuning(
         earlier = self._earlier_fit() if self.warm_start else None
         if earlier is None:
             self._forget()
-        X, problem, weights = self._checked(X, y, sample_weight, earlier)
-        data, validation = self._split(X, problem, weights)
+        data, problem = self._checked(X, y, sample_weight, earlier)
+        data, validation = self._split(data)
         run = Run(self, self._load(data.rows), data, problem, validation, earlier)
         reports = EpochReports(
             self, context, X, y, sample_weight, lambda: self._attributes(run, copy=True)
@@ -136,8 +138,7 @@ class FineTuning(
         """
         check_options(self)
         earlier = self._earlier_fit()
-        X, problem, weights = self._checked(X, y, sample_weight, earlier, classes, is_partial=True)
-        data = Data(self._rows(X, reset=False), problem.targets, weights, problem.codes)
+        data, problem = self._checked(X, y, sample_weight, earlier, classes, is_partial=True)
         run = Run(self, self._load(data.rows), data, problem, None, earlier)
         run.train_one_epoch(getattr(self, "_optimizer", None))
         history = getattr(self, "history_", [])
@@ -178,7 +179,9 @@ class FineTuning(
 
     # --- fitting -----------------------------------------------------------------------
 
-    def _checked(self, X, y, sample_weight, earlier, classes=None, is_partial=False):
+    def _checked(
+        self, X, y, sample_weight, earlier, classes=None, is_partial=False
+    ) -> tuple[Data, Problem]:
         """Validate rows, labels and weights; drop the rows that weigh nothing."""
         rows = self._rows(X, reset=not (is_partial and earlier))
         if len(rows) == 0:
@@ -194,33 +197,28 @@ class FineTuning(
             weights = _check_sample_weight(
                 sample_weight, problem.targets, dtype=np.float64, ensure_non_negative=True
             )
-        kept = None
         if weights is not None and not (used := weights > 0).all():
             if not used.any():
                 raise ValueError("All entries of sample_weight are zero: no row is left.")
             kept = np.flatnonzero(used)
-            problem, weights = problem.subset(kept), weights[kept]
-        if is_table(rows) and len(problem.targets) <= MAX_ROWS_OF_FEATURES:
-            if not needs_steps(self, of_head=self.strategy == "linear_probe"):
-                table = as_table(rows) if kept is None else as_table(rows)[kept]
-                first, weights = distinct_rows(table, problem.targets, weights)
-                problem, kept = problem.subset(first), first if kept is None else kept[first]
-        if kept is not None:
-            X = _safe_indexing(X, kept)
+            rows, problem, weights = rows.subset(kept), problem.subset(kept), weights[kept]
+        at_once = not is_partial and not needs_steps(self, of_head=self.strategy == "linear_probe")
+        if at_once and is_table(rows) and len(rows) <= MAX_ROWS_OF_FEATURES:
+            first, weights = distinct_rows(as_table(rows), problem.targets, weights)
+            rows, problem = rows.subset(first), problem.subset(first)
         by_class = problem.row_weights(weights)
         if by_class is not None:
             weights = by_class if weights is None else weights * by_class
         problem.learn(weights)
-        return X, problem, weights
+        return Data(rows, problem.targets, weights, problem.codes), problem
 
-    def _split(self, X, problem: Problem, weights) -> tuple[Data, Data | None]:
+    def _split(self, data: Data) -> tuple[Data, Data | None]:
         """Return rows to train on and, for early stopping, rows to validate on."""
-        n = len(problem.targets)
-        whole = Data(self._rows(X, reset=False), problem.targets, weights, problem.codes)
         if not self.early_stopping:
-            return whole, None
+            return data, None
+        n = len(data)
         n_valid = int(np.ceil(self.validation_fraction * n))
-        counts = None if problem.codes is None else np.bincount(problem.codes)
+        counts = None if data.codes is None else np.bincount(data.codes)
         is_stratified = counts is not None and counts[counts > 0].min() > 1
         is_stratified = is_stratified and min(n_valid, n - n_valid) >= (counts > 0).sum()
         splitter = StratifiedShuffleSplit if is_stratified else ShuffleSplit
@@ -231,24 +229,21 @@ class FineTuning(
             )
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         splits = splitter(1, test_size=n_valid, random_state=seed)
-        parts = next(splits.split(np.zeros(n), problem.codes))
-        return tuple(
-            Data(
-                self._rows(_safe_indexing(X, rows), reset=False),
-                problem.targets[rows],
-                None if weights is None else weights[rows],
-                None if problem.codes is None else problem.codes[rows],
-            )
-            for rows in parts
-        )
+        trained, held_out = next(splits.split(np.zeros(n), data.codes))
+        return data.subset(trained), data.subset(held_out)
 
-    def _load(self, rows: Rows) -> Backbone | None:
+    def _load(self, rows: Rows | None) -> Backbone | None:
         """Return the record of the backbone; None for the table network."""
         if self.backbone is None:
             return None
         shape = rows.shape if callable(self.backbone) else None
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        record = load_backbone(self.backbone, self.weights, random_state=seed, input_shape=shape)
+        # A generator would give other weights with every call.
+        seed = self.random_state if isinstance(self.random_state, Integral) else 0
+        record = load_backbone(
+            self.backbone, self.weights, random_state=int(seed), input_shape=shape
+        )
+        if rows is None:
+            return record
         check_images_for(record.name, record.preprocessing, rows)
         return record
 
@@ -261,11 +256,22 @@ class FineTuning(
         if not reset:
             check_dimensions(getattr(self, "_n_dimensions", None), X)
         rows = read_rows(
-            self, X, reset=reset, image_shape=self.image_shape, value_range=self.value_range
+            self,
+            X,
+            reset=reset,
+            image_shape=self.image_shape,
+            value_range=self.value_range,
+            is_text=self._takes_text(),
         )
         if reset:
             self._n_dimensions = n_dimensions_of_images(X)
         return flatten_images(rows) if self.backbone is None else rows
+
+    def _takes_text(self) -> bool:
+        # Only the network can tell a text from the path of an image.
+        if self.backbone is None or callable(self.backbone):
+            return False
+        return takes_text(self._load(None))
 
     def _earlier_fit(self) -> tuple[Built, Problem] | None:
         """Return what `warm_start` and `partial_fit` go on from."""

@@ -61,6 +61,11 @@ class Data:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def subset(self, indices: np.ndarray) -> Data:
+        """Return some of the rows."""
+        weights, codes = (None if v is None else v[indices] for v in (self.weights, self.codes))
+        return Data(self.rows.subset(indices), self.targets[indices], weights, codes)
+
 
 class Run:
     """Build and train the network of an estimator.
