@@ -24,6 +24,8 @@ _MODULES = {
         "FineTunedRegressor",
         "MultiTaskClassifier",
         "MultiTaskRegressor",
+        "RegularizedTransferClassifier",
+        "RegularizedTransferRegressor",
         "TransferLogisticRegression",
         "TransferLogisticRegressionCV",
         "TransferRidge",

@@ -110,7 +110,11 @@ class FeatureNetwork(nn.Module):
                     f"Layer {name!r} gives {type(output).__name__} {shape}. Choose layers that "
                     "give one vector, one set of tokens or one feature map per row."
                 )
-        return [pool(self._channels_first(output), self.pooling) for output in outputs]
+        return [self.pooled(output) for output in outputs]
+
+    def pooled(self, output: torch.Tensor) -> torch.Tensor:
+        """Return a layer's output as one vector per row."""
+        return pool(self._channels_first(output), self.pooling)
 
     def _channels_first(self, output: torch.Tensor) -> torch.Tensor:
         if self.channels_last and output.ndim == 4 and output.shape[1] == output.shape[2]:

@@ -25,6 +25,7 @@ def train_full_batch(
     parameters: list[nn.Parameter],
     n_iterations: int,
     tol: float,
+    is_convex: bool,
     freezing=None,
     penalty=None,
     n_passes: int = 1,
@@ -46,10 +47,14 @@ def train_full_batch(
         Largest number of iterations; each is an epoch of the history.
     tol : float
         Largest entry of the gradient at the end.
+    is_convex : bool
+        Whether there is one optimum, so that to stop before it is worth a warning.
     freezing, n_passes, reports
         As for :func:`~skltransfer._torch._training.train`.
     penalty : object, optional
-        ``add_gradient()`` adds to the gradients in place and returns the value added to the loss.
+        ``add_gradient()`` adds to the gradients in place and returns the value added to the loss;
+        ``scales(parameters)`` are units in which L-BFGS works, so that a strong penalty does not
+        slow it down.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def train_full_batch(
     Warns
     -----
     ConvergenceWarning
-        If the iterations do not reach `tol`, or the loss is not finite.
+        If the loss is not finite, or the iterations do not reach `tol` in a convex problem.
     """
     training = Training()
     (batch,) = batches
@@ -66,9 +71,13 @@ def train_full_batch(
     sizes = [parameter.numel() for parameter in parameters]
     started, value = time.perf_counter(), math.nan
     was_stopped = False
+    units = 1.0
+    if penalty is not None:
+        units = torch.cat([unit.flatten() for unit in penalty.scales(parameters)])
+        units = units.double().cpu().numpy()
 
     def load(vector: np.ndarray) -> None:
-        flat = torch.from_numpy(vector).to(batches.device)
+        flat = torch.from_numpy(vector * units).to(batches.device)
         with torch.no_grad():
             for parameter, piece in zip(parameters, flat.split(sizes), strict=True):
                 parameter.copy_(piece.view_as(parameter))
@@ -86,7 +95,7 @@ def train_full_batch(
         if penalty is not None:
             value += penalty.add_gradient()
         gradient = torch.cat([parameter.grad.flatten() for parameter in parameters])
-        return value, gradient.double().cpu().numpy()
+        return value, gradient.double().cpu().numpy() * units
 
     def after_iteration(intermediate_result) -> None:
         nonlocal started, was_stopped
@@ -106,7 +115,7 @@ def train_full_batch(
                 raise StopIteration
 
     start = torch.cat([parameter.detach().flatten() for parameter in parameters])
-    start = start.double().cpu().numpy()
+    start = start.double().cpu().numpy() / units
     with network_lock:
         if freezing is None:
             module.train()
@@ -138,7 +147,12 @@ def train_full_batch(
             ConvergenceWarning,
             stacklevel=2,
         )
-    elif result.nit >= n_iterations and not was_stopped and np.abs(result.jac).max() > tol:
+    elif (
+        is_convex
+        and result.nit >= n_iterations
+        and not was_stopped
+        and np.abs(result.jac).max() > tol
+    ):
         warnings.warn(
             f"L-BFGS stopped after {result.nit} iterations at a gradient of "
             f"{np.abs(result.jac).max():.1e}, not tol={tol:.1e}. Raise max_epochs, raise "

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import nn
 
-# Columns that hardly vary are not blown up beyond this multiple of the typical one.
-_LARGEST_SCALE = 100.0
+# Features that hardly vary are not blown up beyond this multiple of the typical one.
+_LARGEST_FACTOR = 10.0
 
 
 class Standardize(nn.Module):
@@ -17,10 +17,13 @@ class Standardize(nn.Module):
     Parameters
     ----------
     n_features : int
+    of_one_kind : bool
+        Whether all are in the same unit, as features of a network are and columns are not.
     """
 
-    def __init__(self, n_features: int):
+    def __init__(self, n_features: int, of_one_kind: bool):
         super().__init__()
+        self.of_one_kind = of_one_kind
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
 
@@ -35,8 +38,10 @@ class Standardize(nn.Module):
         # A constant column differs from its mean by rounding only.
         varies = scale > 1e-10 * x.abs().amax(0)
         if varies.any():
-            floor = scale[varies].median() / _LARGEST_SCALE
-            scale = torch.where(varies, scale.clamp_min(floor), torch.ones_like(scale))
+            typical = scale[varies].median()
+            if self.of_one_kind:
+                scale = scale.clamp_min(typical / _LARGEST_FACTOR)
+            scale = torch.where(varies, scale, typical)
         else:
             scale = torch.ones_like(scale)
         self.mean.copy_(mean)
@@ -59,7 +64,7 @@ class TableNetwork(nn.Module):
 
     def __init__(self, n_columns: int, hidden_layer_sizes: tuple[int, ...]):
         super().__init__()
-        self.columns = Standardize(n_columns)
+        self.columns = Standardize(n_columns, of_one_kind=False)
         self.stages = []
         width = n_columns
         for number, size in enumerate(hidden_layer_sizes, start=1):
@@ -88,7 +93,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, n_features: int, n_outputs: int, dropout: float = 0.0):
         super().__init__()
-        self.features = Standardize(n_features)
+        self.features = Standardize(n_features, of_one_kind=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(n_features, n_outputs)
         nn.init.zeros_(self.output.weight)
@@ -110,7 +115,7 @@ class MLPHead(nn.Module):
 
     def __init__(self, n_features: int, n_outputs: int, dropout: float = 0.0):
         super().__init__()
-        self.features = Standardize(n_features)
+        self.features = Standardize(n_features, of_one_kind=True)
         width = min(256, max(16, n_features))
         self.hidden = nn.Sequential(nn.Linear(n_features, width), nn.SiLU(), nn.Dropout(dropout))
         self.output = nn.Linear(width, n_outputs)
@@ -134,7 +139,7 @@ class CosineHead(nn.Module):
 
     def __init__(self, n_features: int, n_outputs: int, dropout: float = 0.0):
         super().__init__()
-        self.features = Standardize(n_features)
+        self.features = Standardize(n_features, of_one_kind=True)
         self.dropout = nn.Dropout(dropout)
         self.directions = nn.Parameter(torch.empty(n_outputs, n_features))
         nn.init.normal_(self.directions, std=1 / math.sqrt(n_features))

@@ -65,6 +65,20 @@ class DistancePenalty:
         return value
 
     @torch.no_grad()
+    def scales(self, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+        """Return units for `parameters` in which the penalty's curvature is at most 1."""
+        units = {id(p): torch.ones_like(p) for p in parameters}
+        for pull in (pull for group in self.pulls for pull in group):
+            for i, parameter in enumerate(pull.parameters):
+                strength = pull.strength
+                if pull.curvature is not None:
+                    strength = strength * pull.curvature[i]
+                units[id(parameter)] /= (
+                    1 + torch.as_tensor(strength, dtype=parameter.dtype)
+                ) ** 0.5
+        return [units[id(p)] for p in parameters]
+
+    @torch.no_grad()
     def pull(self, optimizer: torch.optim.Optimizer) -> None:
         """Take one implicit gradient step of the penalty, in place, at the optimiser's rates.
 

@@ -18,6 +18,9 @@ from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._optimizers import Schedule
 
+# A loss beyond this multiple of the first epoch's will not come back.
+_LARGEST_GROWTH = 1e6
+
 
 @dataclass
 class Training:
@@ -150,11 +153,12 @@ def train(
     Warns
     -----
     ConvergenceWarning
-        If a loss is not finite: training stops, and the weights of the best epoch are restored.
+        If the loss is not finite, or a million times the first: training stops, and the weights of
+        the best epoch are restored.
     """
     training = Training()
     best = Weights(module)
-    best_loss, since_best = math.inf, 0
+    best_loss, since_best, first_loss = math.inf, 0, None
     average = None if ema_decay is None else MovingAverage(module, ema_decay)
     step = _Step(module, objective, optimizer, clip_norm, n_passes, autocast, batches.device)
     first_epoch = 0
@@ -191,9 +195,10 @@ def train(
             if average is not None:
                 average.swap()
             module.eval()
+            first_loss = abs(loss) if first_loss is None else first_loss
             if validate is not None and math.isfinite(loss):
                 loss = record["valid_loss"] = validate()
-            if not math.isfinite(loss):
+            if not (math.isfinite(loss) and loss <= _LARGEST_GROWTH * max(1.0, first_loss)):
                 best.restore()
                 _warn_of_divergence(epoch, training.best_epoch)
                 break
@@ -234,7 +239,7 @@ def _is_over(since_best: int, patience: int | None) -> bool:
 def _warn_of_divergence(epoch: int, best_epoch: int | None) -> None:
     kept = "those it started from" if best_epoch is None else f"those of epoch {best_epoch}"
     warnings.warn(
-        f"The loss is not finite in epoch {epoch + 1}: training stops, and the weights are {kept}. "
+        f"The loss diverges in epoch {epoch + 1}: training stops, and the weights are {kept}. "
         "Lower lr, set clip_norm (for example to 1.0), or use precision='float32'.",
         ConvergenceWarning,
         stacklevel=2,

@@ -4,6 +4,10 @@ from skltransfer.parameter._finetuned import FineTunedClassifier, FineTunedRegre
 from skltransfer.parameter._logistic import TransferLogisticRegression, TransferLogisticRegressionCV
 from skltransfer.parameter._multitask_classifier import MultiTaskClassifier
 from skltransfer.parameter._multitask_regressor import MultiTaskRegressor
+from skltransfer.parameter._regularized import (
+    RegularizedTransferClassifier,
+    RegularizedTransferRegressor,
+)
 from skltransfer.parameter._ridge import TransferRidge, TransferRidgeCV
 
 __all__ = [
@@ -11,6 +15,8 @@ __all__ = [
     "FineTunedRegressor",
     "MultiTaskClassifier",
     "MultiTaskRegressor",
+    "RegularizedTransferClassifier",
+    "RegularizedTransferRegressor",
     "TransferLogisticRegression",
     "TransferLogisticRegressionCV",
     "TransferRidge",

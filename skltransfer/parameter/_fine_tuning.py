@@ -174,7 +174,11 @@ class FineTuning(
         return None
 
     def _extra_loss(self, run: Run):
-        """Return ``(network, batch, losses) -> (losses of rows, scalar)``, or None for no extra."""
+        """Return what takes the place of the plain objective, or None.
+
+        It is called with the network, a batch and a function from outputs and batch to the losses
+        of rows, returns losses (or a pair of losses and a scalar), and has ``close()``.
+        """
         return None
 
     # --- fitting -----------------------------------------------------------------------

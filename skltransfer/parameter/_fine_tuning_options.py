@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 
 from skltransfer._torch._augmentation import names_of
@@ -15,7 +16,7 @@ STRATEGIES = ("finetune", "linear_probe", "lp_ft", "lora")
 def check_options(estimator) -> None:
     """Raise a ValueError or TypeError for the first parameter that makes no sense."""
     e = estimator
-    check_choice(e, "strategy", STRATEGIES)
+    check_choice(e, "strategy", STRATEGIES if hasattr(e, "lora_rank") else STRATEGIES[:-1])
     check_choice(e, "optimizer", ("auto", *OPTIMIZERS))
     check_choice(e, "schedule", SCHEDULES)
     check_choice(e, "precision", ("auto", *PRECISIONS))
@@ -27,19 +28,23 @@ def check_options(estimator) -> None:
     check_number(e, "warmup", low=0, high=1)
     check_number(e, "validation_fraction", low=0, high=1, is_open=True)
     check_number(e, "tol", low=0)
-    check_number(e, "lora_alpha", low=0, is_open=True)
     check_number(e, "clip_norm", low=0, unset=(None,), is_open=True)
     check_number(e, "ema_decay", low=0, high=1, unset=(None,), is_open=True)
     for name in ("weight_decay", "alpha", "head_alpha"):
         if hasattr(e, name):
-            check_number(e, name, low=0)
+            check_number(e, name, low=0, high=math.inf, is_open=True)
+    if hasattr(e, "lora_alpha"):
+        check_number(e, "lora_alpha", low=0, is_open=True)
     if hasattr(e, "label_smoothing"):
         check_number(e, "label_smoothing", low=0, high=1, is_open=True)
     check_count(e, "max_epochs", unset=("auto",))
     check_count(e, "batch_size", unset=("auto",))
     check_count(e, "gradual_unfreezing", low=0)
-    for name in ("accumulate", "patience", "lora_rank"):
-        check_count(e, name)
+    for name in ("accumulate", "patience", "lora_rank", "n_singular_values"):
+        if hasattr(e, name):
+            check_count(e, name)
+    if hasattr(e, "penalty"):
+        check_choice(e, "penalty", ("l2_sp", "l2_sp_fisher", "delta", "bss", "l2"))
     for name in ("early_stopping", "warm_start", "balanced_batches"):
         if not isinstance(getattr(e, name, False), bool):
             raise ValueError(f"{name}={getattr(e, name)!r} is neither True nor False.")

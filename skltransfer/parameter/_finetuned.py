@@ -293,7 +293,7 @@ class FineTunedClassifier(NetworkClassifier):
         Part of the rows that is set aside.
     patience : int, default=5
         Epochs without a lower loss on these rows.
-    tol : float, default=1e-5
+    tol : float, default=1e-4
         Largest entry of the gradient at which L-BFGS ends.
     lora_rank : int, default=8
         Rank of the low-rank changes.
@@ -347,8 +347,8 @@ class FineTunedClassifier(NetworkClassifier):
     Warns
     -----
     ConvergenceWarning
-        If the loss is not finite (training stops with the best weights so far), or L-BFGS does not
-        reach `tol`.
+        If the loss diverges (training stops with the best weights so far), or a linear head on
+        fixed features does not reach `tol`.
     RuntimeWarning
         If memory runs out: batches then go through in more passes.
 
@@ -422,7 +422,7 @@ class FineTunedClassifier(NetworkClassifier):
         early_stopping=False,
         validation_fraction=0.1,
         patience=5,
-        tol=1e-5,
+        tol=1e-4,
         lora_rank=8,
         lora_alpha=16.0,
         hidden_layer_sizes=(64,),
@@ -554,7 +554,7 @@ class FineTunedRegressor(NetworkRegressor):
         Part of the rows that is set aside.
     patience : int, default=5
         Epochs without a lower loss on these rows.
-    tol : float, default=1e-5
+    tol : float, default=1e-4
         Largest entry of the gradient at which L-BFGS ends.
     lora_rank : int, default=8
         Rank of the low-rank changes.
@@ -606,8 +606,8 @@ class FineTunedRegressor(NetworkRegressor):
     Warns
     -----
     ConvergenceWarning
-        If the loss is not finite (training stops with the best weights so far), or L-BFGS does not
-        reach `tol`.
+        If the loss diverges (training stops with the best weights so far), or a linear head on
+        fixed features does not reach `tol`.
     RuntimeWarning
         If memory runs out: batches then go through in more passes.
 
@@ -671,7 +671,7 @@ class FineTunedRegressor(NetworkRegressor):
         early_stopping=False,
         validation_fraction=0.1,
         patience=5,
-        tol=1e-5,
+        tol=1e-4,
         lora_rank=8,
         lora_alpha=16.0,
         hidden_layer_sizes=(64,),

@@ -68,6 +68,11 @@ class Classes(Problem):
     is_multilabel: bool = False
 
     @property
+    def likelihood(self) -> str:
+        """What outputs are: logits of exclusive classes, or of independent labels."""
+        return "softmax" if self.is_softmax else "binary"
+
+    @property
     def is_softmax(self) -> bool:
         """Tell whether outputs are logits of exclusive classes."""
         return self.n_outputs > 1 and not self.is_multilabel

@@ -224,6 +224,7 @@ class Run:
                 parameters=[p for p in head.parameters() if p.requires_grad],
                 n_iterations=epochs_for(e, None),
                 tol=e.tol,
+                is_convex=e.head == "linear",
                 penalty=DistancePenalty([self._pulls(groups[0], full=True)]),
                 reports=reports,
             )
@@ -265,11 +266,10 @@ class Run:
                 e.lora_alpha,
                 self._seed_of_head,
             )
-        extra = e._extra_loss(self)
-        self._extra = extra
         full = uses_full_batch(
             e, len(self.data), self._trained_parts(), of_head=False, is_table=self.is_table
         )
+        self._extra = e._extra_loss(self)
         try:
             if full:
                 training = self._fine_tune_at_once(reports)
@@ -291,6 +291,8 @@ class Run:
         finally:
             if self.adapters is not None:
                 self.adapters.merge()
+            if self._extra is not None:
+                self._extra.close()
         self._note("lora" if e.strategy == "lora" else "finetune", training)
 
     def _fine_tune_at_once(self, reports) -> Training:
@@ -310,6 +312,7 @@ class Run:
             parameters=parameters,
             n_iterations=epochs_for(e, None),
             tol=e.tol,
+            is_convex=not any(group["params"] for group in groups[:-1]) and e.head == "linear",
             freezing=freezing,
             penalty=DistancePenalty([self._pulls(group, full=True) for group in groups]),
             n_passes=e.accumulate,
@@ -574,7 +577,10 @@ class Run:
         with network_lock:
             if self.adapters is not None:
                 self.adapters.add()
+            features = self.network.features
+            self.network.features = getattr(self._extra, "plain", features)
             network = copy.deepcopy(self.network).eval()
+            self.network.features = features
             if self.adapters is not None:
                 self.adapters.subtract()
         return replace(self.built, network=network)
