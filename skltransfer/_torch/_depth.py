@@ -149,6 +149,14 @@ class Freezing:
             n_trained = min(n_trained, epoch // self.epochs_per_stage)
         return len(self.depth.stages) - n_trained
 
+    def exempt(self, parameters: list[nn.Parameter]) -> None:
+        """Leave parameters alone that are trained in stages that are frozen: adapters."""
+        exempted = {id(parameter) for parameter in parameters}
+        self._parameters = [
+            [parameter for parameter in stage if id(parameter) not in exempted]
+            for stage in self._parameters
+        ]
+
     def apply(self, module: nn.Module, epoch: int) -> None:
         """Put `module` into training mode and its frozen parts back into evaluation mode."""
         first = self.first_trained(epoch)

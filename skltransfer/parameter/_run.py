@@ -453,13 +453,16 @@ class Run:
 
     def _freezing(self) -> Freezing:
         e = self.estimator
-        return Freezing(
+        freezing = Freezing(
             self.network.features,
             self.built.backbone,
             self.built.depth,
             0 if self.adapters is not None else self.n_trained,
             e.gradual_unfreezing,
         )
+        if self.adapters is not None:
+            freezing.exempt(self.adapters.parameters)
+        return freezing
 
     def _trained_parts(self) -> list[nn.Module]:
         depth, first = self.built.depth, len(self.built.depth.stages) - self.n_trained
