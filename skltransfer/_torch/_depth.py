@@ -135,6 +135,7 @@ class Freezing:
         self._features = features
         self.depth, self.n_trained = depth, n_trained
         self.epochs_per_stage = epochs_per_stage
+        self.n_done = 0  # epochs before the first
         self._parameters = depth.parameters(backbone)
         # A part is frozen as a whole only if its deepest piece is.
         self._parts = [
@@ -146,7 +147,7 @@ class Freezing:
         """Return the number of the shallowest stage that is trained in an epoch."""
         n_trained = self.n_trained
         if self.epochs_per_stage:
-            n_trained = min(n_trained, epoch // self.epochs_per_stage)
+            n_trained = min(n_trained, (self.n_done + epoch) // self.epochs_per_stage)
         return len(self.depth.stages) - n_trained
 
     def exempt(self, parameters: list[nn.Parameter]) -> None:

@@ -89,6 +89,11 @@ class Classes(Problem):
                     f"{classes.tolist()}."
                 )
             by_class = np.array([self.class_weight.get(c, 1.0) for c in classes[present].tolist()])
+            if not (np.isfinite(by_class).all() and (by_class >= 0).all() and by_class.any()):
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} has to hold finite numbers of at least 0, "
+                    "not all of them 0."
+                )
         else:
             by_class = compute_class_weight(
                 self.class_weight,
