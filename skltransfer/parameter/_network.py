@@ -174,7 +174,7 @@ def copy_network(
     x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
     try:
         _check_width(module, x)
-        depth = map_depth(module, record.stages, x)
+        depth = map_depth(module, record.stages, x, features.trunk.parameters())
     except RuntimeError as error:  # what torch says when sizes do not fit
         raise ValueError(
             f"The backbone {record.name!r} cannot take rows of shape {tuple(x.shape[1:])}: "
