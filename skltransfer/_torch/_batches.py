@@ -128,7 +128,7 @@ class IndexStream:
                 pool[torch.randperm(len(pool), generator=self.generator)] for _ in range(n_rounds)
             ]
             columns.append(torch.cat(order)[:n_turns])
-        return torch.stack(columns, dim=1).flatten()[: self.n_rows]
+        return torch.stack(columns, dim=1).flatten()
 
 
 class Inputs:
