@@ -204,8 +204,6 @@ class FineTuning(
                 sample_weight, problem.targets, dtype=np.float64, ensure_non_negative=True
             )
         if weights is not None and not (used := weights > 0).all():
-            if not used.any():
-                raise ValueError("All entries of sample_weight are zero: no row is left.")
             kept = np.flatnonzero(used)
             rows, problem, weights = rows.subset(kept), problem.subset(kept), weights[kept]
         at_once = not is_partial and not needs_steps(self, of_head=self.strategy == "linear_probe")

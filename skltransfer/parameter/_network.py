@@ -110,7 +110,7 @@ def table_record(rows: Rows, hidden_layer_sizes, seed: int, weights) -> Backbone
     module.double()
     module.columns.learn(
         torch.from_numpy(np.asarray(table, np.float64)),
-        None if weights is None else torch.from_numpy(weights),
+        None if weights is None else torch.tensor(weights),
     )
     return Backbone(
         "table network",
