@@ -125,8 +125,8 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
     warmup : float, default=0.05
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
+        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
@@ -400,8 +400,8 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
     warmup : float, default=0.05
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
+        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
