@@ -37,6 +37,6 @@ class EpochReports:
         return self._task.call_on_fit_task_end(
             estimator=self._estimator,
             **self._data,
-            metadata=self._metadata | record,
+            metadata=self._metadata,
             reconstruction_attributes=self._snapshot,
         )

@@ -146,8 +146,8 @@ def test_a_fitted_estimator_leaks_nothing_into_its_clones(backbone, strategy):
     X, y = rng.normal(size=(120, 64)), rng.permutation(120) % 2
     model = FineTunedClassifier(backbone, strategy=strategy, max_epochs=60, weight_decay=1e-4)
     model.fit(X, y)
-    assert model.score(X, y) > 0.85
-    assert abs(cross_val_score(model, X, y, cv=4).mean() - 0.5) < 0.15
+    assert model.score(X, y) > 0.75
+    assert cross_val_score(model, X, y, cv=4).mean() < 0.62
     fresh = FineTunedClassifier(**model.get_params(deep=False)).fit(X[:60], y[:60])
     np.testing.assert_array_equal(outputs(clone(model).fit(X[:60], y[:60]), X), outputs(fresh, X))
     # Even the same object, fitted again, starts from the weights that it was given.
@@ -624,13 +624,12 @@ def test_progress_bars_and_monitors(digits, capsys):
     GridSearchCV(model, {"lr": [0.01, 0.1]}, cv=2).set_callbacks(ProgressBar()).fit(X, y)
     assert "FineTunedClassifier" in capsys.readouterr().out
     monitor = ScoringMonitor(scoring="accuracy")
-    model = FineTunedClassifier(**QUICK).set_callbacks(monitor).fit(X, y)
-    log = monitor.get_logs()[0].data if hasattr(monitor.get_logs()[0], "data") else None
-    if log is not None:
-        scores = [v for k, v in log.items() if "accuracy" in str(k)][0]
-        assert max(scores) <= 1 and accuracy_score(y, model.predict(X)) == pytest.approx(
-            scores[-1], abs=1e-9
-        )
+    weights = np.linspace(1, 2, len(y))
+    model = FineTunedClassifier(**QUICK).set_callbacks(monitor).fit(X, y, weights)
+    epochs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(epochs) == 4
+    scores = [row["accuracy"] for row in epochs]
+    assert scores[-1] == pytest.approx(accuracy_score(y, model.predict(X), sample_weight=weights))
 
 
 # --- both domains ------------------------------------------------------------------------------

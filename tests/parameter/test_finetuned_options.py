@@ -27,6 +27,15 @@ def digits():
     return X[keep], y[keep]
 
 
+def smooth_net():
+    """Return a network for tables whose features are not saturated."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(64, 10), nn.Tanh())
+        nn.init.normal_(module[0].weight, std=0.01)
+    return module.eval()
+
+
 def moved(model, start):
     after = model._built.backbone.state_dict()
     return {name for name, value in start.items() if not torch.equal(after[name].to(value), value)}
@@ -66,7 +75,7 @@ def test_frozen_stages_stay_bit_for_bit(digits, unfreeze, stages, strategy):
 )
 def test_frozen_stages_of_networks_for_images(digits, name, unfreeze, stages):
     X, y = digits
-    settings = {"max_epochs": 1, "lr": 0.01, "batch_size": 12, "augment": "flip"} | IMAGES
+    settings = {"max_epochs": 1, "lr": 0.01, "batch_size": 6, "augment": "flip"} | IMAGES
     if name == "resnet18":
         settings |= {"input_size": 64, "weights": None}
     model = FineTunedClassifier(name, unfreeze=unfreeze, **settings).fit(X[:12], y[:12])
@@ -156,8 +165,8 @@ def test_a_small_rate_moves_a_stage_less(digits):
     distance = {}
     for name, p in model._built.backbone.named_parameters():
         if p.ndim == 2:
-            distance[name[:3]] = float((p - module.get_parameter(name)).abs().mean())
-    assert 1e-6 < distance["low"] < 0.1 * distance["mid"] < 0.01 * distance["top"] * 1.5
+            distance[name[:3]] = (p - module.get_parameter(name)).abs().mean().item()
+    assert 0 < distance["low"] < 0.1 * distance["mid"] < 0.01 * distance["top"] * 1.5
 
 
 @pytest.mark.parametrize(
@@ -180,69 +189,69 @@ def test_the_automatic_ratio(digits, settings, ratio):
 # --- losses --------------------------------------------------------------------------------
 
 
-def first_loss(X, y, **settings):
-    """Return the loss before the first step, on all rows in one batch."""
-    model = FineTunedClassifier(
-        **{"optimizer": "adamw", "max_epochs": 1, "batch_size": len(X), "head": random_head}
-        | settings
-    ).fit(X, y)
-    return model.history_[0]["train_loss"], model
-
-
 def random_head(n_features, n_outputs):
     layer = nn.Linear(n_features, n_outputs)
     nn.init.normal_(layer.weight)
     return layer
 
 
-def start_outputs(X, y, **settings):
-    """Return the outputs before the first step."""
+def at_the_start(X, y, sample_weight=None, **settings):
+    """Return outputs and loss of a network before its first step, on all rows in one batch."""
+    # A module of its own: columns and features would be standardised with the weights.
     model = FineTunedClassifier(
-        optimizer="adamw", max_epochs=1, batch_size=len(X), head=random_head, lr=1e-300, **settings
-    ).fit(X, y)
-    return torch.tensor(model.decision_function(X))
+        smooth_net(),
+        optimizer="adamw",
+        max_epochs=1,
+        batch_size=len(X),
+        head=random_head,
+        lr=1e-300,
+        **settings,
+    ).fit(X, y, sample_weight=sample_weight)
+    return torch.tensor(model.decision_function(X)), model.history_[0]["train_loss"]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_label_smoothing_is_torchs(digits, smoothing, n_classes):
     X, y = digits[0], digits[1] % n_classes
-    scores = start_outputs(X, y)
+    scores, loss = at_the_start(X, y, label_smoothing=smoothing)
     if n_classes == 2:  # of two classes the logit is the difference of two
         scores = torch.stack([torch.zeros_like(scores), scores], 1)
     expected = functional.cross_entropy(scores, torch.tensor(y), label_smoothing=smoothing)
-    assert first_loss(X, y, label_smoothing=smoothing)[0] == pytest.approx(float(expected))
+    assert loss == pytest.approx(float(expected))
 
 
 def test_class_weights_in_the_loss(digits):
     X, y = digits
     X, y = X[y < 3], y[y < 3]
-    scores, target = start_outputs(X, y), torch.tensor(y)
+    scores, target = at_the_start(X, y)[0], torch.tensor(y)
     for given in ({0: 5.0, 2: 0.5}, "balanced"):
         by_class = torch.tensor([5.0, 1.0, 0.5], dtype=torch.float64)
         if given == "balanced":
             by_class = torch.tensor(len(y) / (3 * np.bincount(y)))
         expected = functional.cross_entropy(scores, target, weight=by_class)
-        assert first_loss(X, y, class_weight=given)[0] == pytest.approx(float(expected))
+        loss = at_the_start(X, y, class_weight=given)[1]
+        assert loss == pytest.approx(float(expected))
     weights = np.linspace(0.5, 2, len(y))
     losses = functional.cross_entropy(scores, target, reduction="none").numpy()
-    model = FineTunedClassifier(
-        optimizer="adamw", max_epochs=1, batch_size=len(X), head=random_head
-    ).fit(X, y, sample_weight=weights)
     expected = np.average(losses, weights=weights)
-    assert model.history_[0]["train_loss"] == pytest.approx(expected, rel=1e-2)
+    assert at_the_start(X, y, weights)[1] == pytest.approx(expected)
 
 
 @few_iterations
-def test_balanced_weights_help_the_small_class(digits):
-    X, y = digits
-    rows = np.r_[np.flatnonzero(y != 1), np.flatnonzero(y == 1)[:2]]
+def test_options_for_imbalanced_classes_help_the_small_one():
     rng = np.random.default_rng(0)
-    X, y = X[rows] + rng.normal(0, 12, (len(rows), 64)), (y[rows] == 1).astype(int)
-    plain = FineTunedClassifier(weight_decay=1.0, **QUICK).fit(X, y)
+    y = (rng.random(3000) < 0.05).astype(int)
+    X = rng.normal(size=(3000, 2)) + y[:, None]
+    settings = {"hidden_layer_sizes": (), "lr": 0.02, "optimizer": "adamw", "max_epochs": 20}
+    plain = FineTunedClassifier(**settings).fit(X[:600], y[:600])
+    recall = plain.predict(X[600:])[y[600:] == 1].mean()
+    assert recall < 0.2
     for change in ({"class_weight": "balanced"}, {"balanced_batches": True}):
-        model = clone(plain).set_params(**change).fit(X, y)
-        assert model.predict_proba(X)[:, 1].mean() > 2 * plain.predict_proba(X)[:, 1].mean()
+        model = clone(plain).set_params(**change).fit(X[:600], y[:600])
+        predicted = model.predict(X[600:])
+        assert predicted[y[600:] == 1].mean() > recall + 0.4
+        assert predicted[y[600:] == 0].mean() < 0.35
 
 
 def test_balanced_batches_show_every_class_equally_often(digits):
@@ -292,7 +301,7 @@ CHANGES = {
     "linear": {"hidden_layer_sizes": ()},
     "two layers": {"hidden_layer_sizes": (64, 64)},
     "layer_decay": {"layer_decay": 0.5},
-    "backbone_lr_ratio": {"backbone_lr_ratio": 0.5},
+    "backbone_lr_ratio": {"backbone_lr_ratio": 0.3},
     "gradual_unfreezing": {"gradual_unfreezing": 1},
     "balanced_batches": {"balanced_batches": True},
     "class_weight": {"class_weight": {0: 2.0}},
@@ -372,7 +381,7 @@ def test_the_cosine_head_is_a_cosine(digits):
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     directions = head.directions.detach().numpy()
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    expected = float(head.log_scale.exp()) * features @ directions.T
+    expected = head.log_scale.exp().item() * features @ directions.T
     np.testing.assert_allclose(model.decision_function(X), expected, atol=1e-6)
 
 
@@ -397,7 +406,7 @@ def test_early_stopping_holds_rows_back_and_keeps_the_best(digits):
 def test_a_linear_probe_is_scikit_learns_optimum(digits, n_classes, decay, weighted):
     X, y = digits[0], digits[1] % n_classes
     weights = np.linspace(0.2, 3, len(y)) if weighted else None
-    module = nn.Sequential(nn.Linear(64, 10), nn.Tanh())
+    module = smooth_net()
     model = FineTunedClassifier(
         module, strategy="linear_probe", weight_decay=decay, precision="float64", tol=1e-9
     ).fit(X, y, sample_weight=weights)
@@ -417,7 +426,7 @@ def test_a_linear_probe_is_scikit_learns_optimum(digits, n_classes, decay, weigh
 @pytest.mark.parametrize("decay", [0.001, 0.3])
 def test_a_linear_probe_of_numbers_is_ridge(digits, decay):
     X, y = digits
-    module = nn.Sequential(nn.Linear(64, 10), nn.Tanh())
+    module = smooth_net()
     Y = np.column_stack([y, X[:, 20] * 100])
     model = FineTunedRegressor(
         module, strategy="linear_probe", weight_decay=decay, precision="float64", tol=1e-10
@@ -488,9 +497,10 @@ def test_full_batches_reach_a_stationary_point(digits):
     assert max(float(p.grad.abs().max()) for p in network.parameters()) < 2e-7
 
 
+@few_iterations
 def test_defaults_of_optimisers(digits):
     X, y = digits
-    assert "lr_head" not in FineTunedClassifier(weight_decay=1.0).fit(X, y).history_[0]
+    assert "lr_head" not in FineTunedClassifier(max_epochs=3).fit(X, y).history_[0]
     for change in ({"dropout": 0.1}, {"augment": "mixup"}, {"lr": 0.1}, {"early_stopping": True}):
         model = FineTunedClassifier(max_epochs=1, **change).fit(X, y)
         assert "lr_head" in model.history_[0], change
