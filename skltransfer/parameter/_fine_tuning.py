@@ -21,6 +21,7 @@ from skltransfer._torch._input import (
     read_rows,
 )
 from skltransfer._torch._penalties import Pull
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
@@ -58,6 +59,7 @@ _FITTED = (
 
 
 class FineTuning(
+    HoldsNetworks,
     HoldsByReference,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -261,16 +263,18 @@ class FineTuning(
             reset=reset,
             image_shape=self.image_shape,
             value_range=self.value_range,
-            is_text=self._takes_text(),
+            is_text=self._takes_text(reset),
         )
         if reset:
             self._n_dimensions = n_dimensions_of_images(X)
         return flatten_images(rows) if self.backbone is None else rows
 
-    def _takes_text(self) -> bool:
+    def _takes_text(self, reset: bool) -> bool:
         # Only the network can tell a text from the path of an image.
         if self.backbone is None or callable(self.backbone):
             return False
+        if not reset:  # what the network was made from may be gone
+            return takes_text(self._built.record)
         return takes_text(self._load(None))
 
     def _earlier_fit(self) -> tuple[Built, Problem] | None:
@@ -337,6 +341,9 @@ class FineTuning(
         state = super().__getstate__()
         for name in ("_record", "_optimizer", "_callback_fit_ctx"):
             state.pop(name, None)
+        if self.backbone is not None and "_built" in state:
+            # The weights at the start are those of `backbone`, and read from it when needed.
+            state["_built"] = state["_built"].without_source()
         return state
 
     def __sklearn_tags__(self):
