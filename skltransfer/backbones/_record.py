@@ -75,7 +75,7 @@ class Backbone(HoldsNetworks):
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", fingerprint(self.module))
 
-    def without_module(self) -> Backbone:
+    def _without_module(self) -> Backbone:
         """Return the same without its network, for what can load that again."""
         described = object.__new__(Backbone)
         described.__dict__.update(vars(self), module=None)

@@ -85,7 +85,7 @@ class Built(HoldsNetworks):
 
     def without_source(self) -> Built:
         """Return the same with a record that describes its network and does not hold it."""
-        return replace(self, record=self.record.without_module())
+        return replace(self, record=self.record._without_module())
 
     def with_source(self, record: Backbone | None) -> Built:
         """Return the same with the network that it started from, taken from `record` if needed."""

@@ -15,7 +15,7 @@ import torch
 import skltransfer
 from skltransfer._torch._persisted import states_as_data
 from skltransfer.persistence._modules import UntrustedClass, trusted_classes
-from skltransfer.persistence._state import own_types, to_data_once
+from skltransfer.persistence._state import known_types, to_data_once
 
 _FORMAT = 1
 _HEADER = "skltransfer.json"
@@ -163,7 +163,7 @@ def load(path, *, trusted=()):
         trusted = [trusted]
     names = [name if isinstance(name, str) else _name_of(name) for name in trusted]
     _check_header(path)
-    allowed = own_types() + names
+    allowed = known_types() + names
     try:
         foreign = sorted(set(skops_io.get_untrusted_types(file=path)) - set(allowed))
         if not foreign:

@@ -37,7 +37,9 @@ class Features(nn.Module):
         self.is_text = isinstance(preprocessing, TextPreprocessing)
         self.is_image = isinstance(preprocessing, Preprocessing)
         if self.is_image:
-            mean, std = (np.array(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
+            mean, std = (
+                np.array(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std)
+            )
             self.register_buffer("shift", torch.tensor(-mean / std).to(dtype))
             self.register_buffer("scale", torch.tensor(1 / (white * std)).to(dtype))
 
@@ -185,7 +187,11 @@ def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
 
 def _last_of(estimator):
     """Return what follows the features, the names of its outputs, and the classes."""
-    head, dtype, problem = estimator.network_.head, estimator.network_.head_dtype, estimator._problem
+    head, dtype, problem = (
+        estimator.network_.head,
+        estimator.network_.head_dtype,
+        estimator._problem,
+    )
     if isinstance(estimator, NetworkClassifier):
         last = Classified(head, dtype, estimator._is_binary, problem.is_multilabel)
         classes = None if problem.is_multilabel else estimator.classes_

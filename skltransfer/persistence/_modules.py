@@ -27,6 +27,7 @@ from skltransfer.parameter._network import TransferNetwork
 from skltransfer.persistence._transformers import (
     TokenizerData,
     build_transformer,
+    copy_notes,
     describe_transformer,
     is_transformer,
 )
@@ -96,6 +97,7 @@ class ModuleData(AsData):
             twin = data.build()
         finally:
             trusted_classes.reset(token)
+        copy_notes(module, twin)
         if not _is_same(twin, module):
             raise TypeError(
                 f"The network {type(module).__name__} has hooks, or something else that cannot be "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import sklearn.metrics
+import sklearn.model_selection
 import torch
 from sklearn.base import BaseEstimator
 from torch import nn
@@ -28,6 +30,11 @@ _DATA = (
 )
 
 
+# What a fitted search holds beside estimators, and skops does not trust by itself.
+_SCORERS = ("sklearn.metrics._scorer._PassthroughScorer", "sklearn.metrics._scorer._Scorer")
+_METRICS = ("_score", "_loss", "_error")
+
+
 def to_data_once() -> Callable:
     """Return a function from values of a state to data, each network once."""
     written: dict[int, tuple[object, object]] = {}  # with the value, so that its id stays its own
@@ -49,9 +56,23 @@ def to_data_once() -> Callable:
     return to_data
 
 
-def own_types() -> list[str]:
-    """Return the full names of the package's classes that a file may hold."""
+def known_types() -> list[str]:
+    """Return the full names of what a file may hold beside the types that skops trusts.
+
+    Those of this package, and of scikit-learn splitters, metrics and their scorers.
+    """
     public = [getattr(skltransfer, name) for name in skltransfer.__all__]
     estimators = [v for v in public if isinstance(v, type) and issubclass(v, BaseEstimator)]
     others = (skltransfer.Backbone, skltransfer.FeatureStore, skltransfer.Preprocessing)
-    return [f"{kind.__module__}.{kind.__qualname__}" for kind in (*estimators, *others, *_DATA)]
+    splitters = [
+        value
+        for value in vars(sklearn.model_selection).values()
+        if isinstance(value, type) and hasattr(value, "get_n_splits")
+    ]
+    metrics = [
+        getattr(sklearn.metrics, name)
+        for name in sklearn.metrics.__all__
+        if name.endswith(_METRICS)
+    ]
+    kinds = (*estimators, *others, *_DATA, *splitters, *metrics)
+    return [*_SCORERS, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)]

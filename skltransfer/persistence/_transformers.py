@@ -15,6 +15,9 @@ from skltransfer._torch._text import TextPreprocessing
 from skltransfer.backbones._huggingface import _quiet, _transformers
 from skltransfer.backbones._random import seeded
 
+# How a network was loaded, which decides nothing but how transformers would save it.
+_NOTES = ("_weight_conversions", "_use_kernels")
+
 
 def is_transformer(module: nn.Module) -> bool:
     """Tell whether a network is one of transformers', described by its configuration."""
@@ -27,16 +30,27 @@ def describe_transformer(module: nn.Module) -> dict:
     return {
         "class": type(module).__name__,
         "config": config,
+        "has_type": "model_type" in vars(module.config),
         "dropped": [n for n, child in module.named_children() if type(child) is nn.Identity],
     }
 
 
+def copy_notes(source: nn.Module, target: nn.Module) -> None:
+    """Let the networks of transformers inside `target` have been loaded as those of `source`."""
+    for given, built in zip(source.modules(), target.modules(), strict=False):
+        if is_transformer(given):
+            vars(built).update({n: vars(given)[n] for n in _NOTES if n in vars(given)})
+
+
 def build_transformer(description: dict) -> nn.Module:
     """Build the network with random weights; code beside its settings is never run."""
-    name, config = description["class"], dict(description["config"])
+    name, settings = description["class"], description["config"]
     transformers = _transformers(f"hf:{name}")
     with _quiet(transformers), seeded(0):
-        config = transformers.AutoConfig.for_model(config.pop("model_type"), **config)
+        kind = type(transformers.AutoConfig.for_model(settings["model_type"]))
+        config = kind.from_dict(settings)
+        if not description["has_type"]:  # of the class, not of the object
+            vars(config).pop("model_type", None)
         module = transformers.AutoModel.from_config(config, trust_remote_code=False)
     if type(module).__name__ != name:
         raise TypeError(

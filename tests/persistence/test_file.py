@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
@@ -91,12 +91,14 @@ def test_every_estimator_of_the_package_survives_unfitted(estimator, tmp_path):
     assert repr(skltransfer.load(path, trusted=trusted)) == repr(estimator)
 
 
-def test_a_pipeline_and_a_search(tmp_path):
+@pytest.mark.parametrize("scoring", [None, "balanced_accuracy", "neg_log_loss"])
+def test_a_pipeline_and_a_search(scoring, tmp_path):
     columns = ColumnTransformer([("all", StandardScaler(), slice(0, 64))])
     search = GridSearchCV(
         make_pipeline(columns, PCA(8, random_state=0), FineTunedClassifier(**SHORT)),
         {"finetunedclassifier__head": ["linear", "mlp"]},
-        cv=2,
+        cv=2 if scoring is None else StratifiedKFold(2),
+        scoring=scoring,
     ).fit(DIGITS, LABELS)
     twin = skltransfer.load(skltransfer.save(search, tmp_path / "model.skops"))
     np.testing.assert_array_equal(twin.predict_proba(DIGITS), search.predict_proba(DIGITS))
@@ -118,10 +120,11 @@ def test_features_of_a_frozen_network_before_a_model(tmp_path):
 def test_a_network_is_in_the_file_once(tmp_path):
     """A search holds its backbone, and so does the best estimator, by reference."""
     backbone = nn.Sequential(nn.Linear(64, 1000))
-    n_bytes = 4 * 65 * 1000
     search = GridSearchCV(FineTunedClassifier(backbone, **SHORT), {"dropout": [0.0]}, cv=2)
     path = skltransfer.save(search.fit(DIGITS, LABELS), tmp_path / "model.skops")
-    assert 2 * n_bytes < path.stat().st_size < 3.5 * n_bytes
+    modules = (backbone, search.best_estimator_.network_)
+    n_bytes = sum(t.nbytes for module in modules for t in module.state_dict().values())
+    assert n_bytes < path.stat().st_size < n_bytes + 200_000
     twin = skltransfer.load(path)
     assert twin.estimator.backbone is twin.best_estimator_.backbone
     assert twin.best_estimator_.network_ is twin.best_estimator_._built.network
@@ -197,7 +200,7 @@ def test_what_is_no_data_is_refused_at_save(tmp_path):
             skltransfer.save(PretrainedFeatureTransformer(module), path)
         assert path.read_text() == "old"  # nothing was written in its place
     with pytest.raises(TypeError, match="cannot be saved as data"):
-        skltransfer.save(FunctionTransformer(kw_args={"file": open(__file__)}), path)
+        skltransfer.save(FunctionTransformer(kw_args={"generator": (i for i in ())}), path)
     assert [p.name for p in tmp_path.iterdir()] == ["model.skops"]
 
 
@@ -306,13 +309,13 @@ def test_a_hostile_description_of_a_network_runs_nothing(tmp_path):
     for change, kind, words in (
         (with_class("os.system"), TypeError, r"os\.system.*not trusted"),
         (with_class("subprocess.Popen"), TypeError, "not trusted"),
-        (with_class("torch.nn.modules.module.torch"), TypeError | ValueError, ""),
-        (with_class("torch.nn.modules.linear.math"), TypeError | ValueError, ""),
+        (with_class("torch.nn.modules.module.torch"), (TypeError, ValueError), None),
+        (with_class("torch.nn.modules.linear.math"), (TypeError, ValueError), None),
         (with_class("torch.fx.graph_module.GraphModule"), TypeError, "not trusted"),
         (with_class("torch.jit._script.ScriptModule"), TypeError, "not trusted"),
         (with_class("skltransfer.cli.main"), TypeError, "not trusted"),
         (with_setting({"partial": [{"class": "os.system"}, [], {}]}), TypeError, "not trusted"),
-        (with_setting({"partial": ["touch", {"tuple": [trace]}, {"dict": []}]}), ValueError, ""),
+        (with_setting({"partial": ["touch", {"tuple": [trace]}, {"dict": []}]}), ValueError, None),
         (with_setting({"function": "torch.load"}), ValueError, "unknown kind"),
         (with_setting({"call": "touch"}), ValueError, "unknown kind"),
         (lambda s: s | {"settings": {"forward": 1}}, ValueError, "no setting 'forward'"),
