@@ -14,13 +14,14 @@ from skltransfer._torch._input import (
     n_dimensions_of_images,
     read_rows,
 )
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 
 
-class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
+class PretrainedFeatureTransformer(HoldsNetworks, TransformerMixin, BaseEstimator):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A row passes the network once per process, whatever the number of folds and candidates: its

@@ -21,6 +21,7 @@ from skltransfer._torch._input import (
     read_rows,
 )
 from skltransfer._torch._penalties import Pull
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
@@ -58,6 +59,7 @@ _FITTED = (
 
 
 class FineTuning(
+    HoldsNetworks,
     HoldsByReference,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -284,7 +286,9 @@ class FineTuning(
         # Only the network can tell a text from the path of an image.
         if self.backbone is None or callable(self.backbone):
             return False
-        return takes_text(self._load(None) if reset else self._built.record)
+        if not reset:  # what the network was made from may be gone
+            return takes_text(self._built.record)
+        return takes_text(self._load(None))
 
     def _earlier_fit(self) -> tuple[Built, Problem] | None:
         """Return what `warm_start` and `partial_fit` go on from."""
@@ -350,6 +354,9 @@ class FineTuning(
         state = super().__getstate__()
         for name in ("_record", "_optimizer", "_callback_fit_ctx"):
             state.pop(name, None)
+        if self.backbone is not None and "_built" in state:
+            # The weights at the start are those of `backbone`, and read from it when needed.
+            state["_built"] = state["_built"].without_source()
         return state
 
     def __sklearn_tags__(self):

@@ -13,6 +13,7 @@ from skltransfer._spelling import near_names
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._layers import HEADS, Standardize, TableNetwork
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import ImageArrayRows, Rows, TableRows
 from skltransfer.backbones import Backbone
@@ -61,7 +62,7 @@ class TransferNetwork(nn.Module):
 
 
 @dataclass
-class Built:
+class Built(HoldsNetworks):
     """A network that is ready to be trained, and what it was made of.
 
     Parameters
@@ -81,6 +82,22 @@ class Built:
     nodes: dict[str, str]
     pooling: str
     n_features: int = 0
+
+    def without_source(self) -> Built:
+        """Return the same with a record that describes its network and does not hold it."""
+        return replace(self, record=self.record._without_module())
+
+    def with_source(self, record: Backbone | None) -> Built:
+        """Return the same with the network that it started from, taken from `record` if needed."""
+        if self.record.module is not None:
+            return self
+        if record.fingerprint != self.record.fingerprint:
+            raise ValueError(
+                f"backbone={record.name!r} is no longer the network that this estimator started "
+                "from: its weights or its code have changed. Give back the file or module it had, "
+                "or fit a new estimator."
+            )
+        return replace(self, record=record)
 
     def trained_record(self) -> Backbone:
         """Return the network as it is now, without its head, as a record of its own."""

@@ -102,7 +102,7 @@ class Run:
         if earlier is None:
             self.built = self._build(record, seed)
         else:
-            self.built = earlier[0]
+            self.built = earlier[0].with_source(record)
         self.network = self.built.network
         depth = self.built.depth
         self.n_trained = 0
