@@ -14,7 +14,8 @@ from skltransfer._solvers._mean_regularized import mean_regularized_logistic
 from skltransfer._solvers._multitask import TaskRows
 from skltransfer._solvers._trace_norm import trace_norm_logistic
 from skltransfer.parameter._multitask import MultiTask
-from skltransfer.parameter._tasks import split_wide
+from skltransfer.parameter._task_problems import TaskClasses
+from skltransfer.parameter._tasks import split_wide, union_of_labels, with_own_type
 
 
 def _is_not_wide(estimator) -> bool:
@@ -152,6 +153,20 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         fit_intercept=True,
         tol=1e-6,
         max_iter=10000,
+        backbone=None,
+        weights="default",
+        unfreeze="all",
+        hidden_layer_sizes=(64,),
+        optimizer="auto",
+        lr="auto",
+        weight_decay=0.01,
+        max_epochs="auto",
+        batch_size="auto",
+        image_shape=None,
+        value_range=None,
+        device="auto",
+        precision="auto",
+        random_state=0,
     ):
         self.method = method
         self.task_column = task_column
@@ -162,6 +177,20 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
+        self.backbone = backbone
+        self.weights = weights
+        self.unfreeze = unfreeze
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
 
     @available_if(_is_not_wide)
     def decision_function(self, X):
@@ -274,16 +303,17 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         tasks = []
         for rows in known.T:
             lacks_a_class = len(np.unique(codes[rows])) < len(self.classes_)
-            penalty = float(self.alpha) if lacks_a_class else 0.0
+            strength = 1.0 if self.method == "network" else float(self.alpha)
+            penalty = strength if lacks_a_class else 0.0
             tasks.append(TaskRows(X[rows], codes[rows], weights[rows], None, penalty))
         return tasks
 
     def _wide_tasks(self, X, y, known, weights):
-        columns = [_with_own_type(column[rows]) for column, rows in zip(y.T, known.T, strict=True)]
+        columns = [with_own_type(column[rows]) for column, rows in zip(y.T, known.T, strict=True)]
         for column in columns:
             check_classification_targets(column)
         self.classes_ = [np.unique(column) for column in columns]
-        self._labels = _union(self.classes_)
+        self._labels = union_of_labels(self.classes_)
         self._check_classes(self._labels)
         if all(len(classes) < 2 for classes in self.classes_):
             raise ValueError(
@@ -330,6 +360,24 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
             tasks, k, self.alpha, self.shared_alpha, self.fit_intercept, **limits
         )
 
+    def _problem_of(self, targets, tasks):
+        k = 1 if len(self._labels) == 2 else len(self._labels)
+        # Where a task lacks a class, its intercept would fall for ever.
+        held = [t for t, task in enumerate(tasks) if task is not None and task.intercept_penalty]
+        allowed = None
+        if any(task is not None and task.allowed is not None for task in tasks):
+            every = np.ones(len(self._labels), dtype=bool)
+            allowed = [every if t is None or t.allowed is None else t.allowed for t in tasks]
+        return TaskClasses(
+            targets,
+            k * len(tasks) + len(tasks) * self._is_uncertain,
+            n_tasks=len(tasks),
+            is_long=not self._is_wide,
+            is_uncertain=self._is_uncertain,
+            held=tuple(t * k + i for t in held for i in range(k)),
+            allowed=None if allowed is None else np.stack(allowed),
+        )
+
     def _set_coefficients(self, coef, intercept, shared_coef, shared_intercept):
         self.coef_, self.intercept_ = coef, intercept
         self.shared_coef_, self.shared_intercept_ = shared_coef, shared_intercept
@@ -337,6 +385,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     # --- predict -----------------------------------------------------------------------
 
     def _own_scores(self, X, numbers):
+        if self.method == "network":
+            return self._network_scores(X, numbers)
         return self._scores(
             X, numbers, self.coef_, self.intercept_, self.shared_coef_, self.shared_intercept_
         )
@@ -344,10 +394,12 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     def _wide_logits(self, X):
         """Yield the logits of each task's own classes."""
         number_of = {label: i for i, label in enumerate(self._labels)}
-        for classes, coef, intercept in zip(
-            self.classes_, self.coef_, self.intercept_, strict=True
-        ):
-            scores = X @ coef.T + intercept
+        if self.method == "network":
+            by_task = np.moveaxis(self._network_scores(X, None), 1, 0)
+        else:
+            models = zip(self.coef_, self.intercept_, strict=True)
+            by_task = (X @ coef.T + intercept for coef, intercept in models)
+        for classes, scores in zip(self.classes_, by_task, strict=True):
             if scores.shape[1] == 1:
                 scores = np.column_stack([np.zeros(len(X)), scores])
             yield scores[:, [number_of[label] for label in classes.tolist()]]
@@ -364,17 +416,3 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         if len({column.dtype.kind for column in columns}) > 1:
             columns = [column.astype(object) for column in columns]
         return np.column_stack(columns)
-
-
-def _with_own_type(column):
-    """Return an array of objects without missing entries as one of numbers or strings."""
-    return np.array(column.tolist()) if column.dtype.kind == "O" else column
-
-
-def _union(classes):
-    """Return the labels of all tasks, sorted where they can be."""
-    labels = list(dict.fromkeys(label for own in classes for label in own.tolist()))
-    try:
-        return sorted(labels)
-    except TypeError:  # strings in one column, numbers in another
-        return sorted(labels, key=lambda label: (type(label).__name__, label))

@@ -10,6 +10,7 @@ from skltransfer._solvers._mean_regularized import mean_regularized_ridge
 from skltransfer._solvers._multitask import TaskRows
 from skltransfer._solvers._trace_norm import trace_norm_ridge
 from skltransfer.parameter._multitask import MultiTask
+from skltransfer.parameter._task_problems import TaskNumbers
 from skltransfer.parameter._tasks import split_wide
 
 
@@ -130,6 +131,20 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         fit_intercept=True,
         tol=1e-6,
         max_iter=10000,
+        backbone=None,
+        weights="default",
+        unfreeze="all",
+        hidden_layer_sizes=(64,),
+        optimizer="auto",
+        lr="auto",
+        weight_decay=0.01,
+        max_epochs="auto",
+        batch_size="auto",
+        image_shape=None,
+        value_range=None,
+        device="auto",
+        precision="auto",
+        random_state=0,
     ):
         self.method = method
         self.task_column = task_column
@@ -139,6 +154,20 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
+        self.backbone = backbone
+        self.weights = weights
+        self.unfreeze = unfreeze
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
 
     def score(self, X, y, sample_weight=None):
         """Compute R^2.
@@ -188,11 +217,22 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
             )
         return mean_regularized_ridge(tasks, self.alpha, self.shared_alpha, self.fit_intercept)
 
+    def _problem_of(self, targets, tasks):
+        return TaskNumbers(
+            targets,
+            len(tasks) + len(tasks) * self._is_uncertain,
+            n_tasks=len(tasks),
+            is_long=not self._is_wide,
+            is_uncertain=self._is_uncertain,
+        )
+
     def _set_coefficients(self, coef, intercept, shared_coef, shared_intercept):
         self.coef_, self.intercept_ = coef[:, 0], intercept[:, 0]
         self.shared_coef_, self.shared_intercept_ = shared_coef[0], float(shared_intercept[0])
 
     def _predicted(self, X, numbers):
+        if self.method == "network":
+            return self._network_scores(X, numbers)[..., 0]
         if numbers is None:
             return X @ self.coef_.T + self.intercept_
         return self._scores(
