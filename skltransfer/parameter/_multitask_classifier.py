@@ -449,7 +449,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     # --- predict -----------------------------------------------------------------------
 
     def _own_scores(self, X, numbers):
-        if self.method == "network":
+        if hasattr(self, "_network"):
             return self._network_scores(X, numbers)
         return self._scores(
             X, numbers, self.coef_, self.intercept_, self.shared_coef_, self.shared_intercept_
@@ -458,7 +458,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     def _wide_logits(self, X):
         """Yield the logits of each task's own classes."""
         number_of = {label: i for i, label in enumerate(self._labels)}
-        if self.method == "network":
+        if hasattr(self, "_network"):
             by_task = np.moveaxis(self._network_scores(X, None), 1, 0)
         else:
             models = zip(self.coef_, self.intercept_, strict=True)

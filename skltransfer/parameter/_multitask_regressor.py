@@ -300,7 +300,7 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         self.shared_coef_, self.shared_intercept_ = shared_coef[0], float(shared_intercept[0])
 
     def _predicted(self, X, numbers):
-        if self.method == "network":
+        if hasattr(self, "_network"):
             return self._network_scores(X, numbers)[..., 0]
         if numbers is None:
             return X @ self.coef_.T + self.intercept_
