@@ -33,7 +33,10 @@ class EpochReports:
         )
 
     def end(self, record: dict) -> bool:
-        """Say that an epoch has ended; return whether training is to stop."""
+        """Say that an epoch has ended; return whether training is to stop.
+
+        The record is no metadata: a monitor would pass it on to its scorer.
+        """
         return self._task.call_on_fit_task_end(
             estimator=self._estimator,
             **self._data,
