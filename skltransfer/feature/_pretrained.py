@@ -244,9 +244,8 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
 
     def _rows(self, X, *, reset: bool) -> Rows:
         # Only the network can tell a text from the path of an image.
-        is_text = self._is_text_record() or (
-            self._is_huggingface() and takes_text(self._backbone(None))
-        )
+        may_be = self._is_huggingface() or hasattr(self.backbone, "__skltransfer_backbone__")
+        is_text = self._is_text_record() or (may_be and takes_text(self._backbone(None)))
         if reset:
             self._is_text = is_text
         return read_rows(

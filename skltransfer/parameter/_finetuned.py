@@ -56,7 +56,7 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
         if len(known) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
-                f"{known[0]!r}."
+                f"{known.tolist()[0]!r}."
             )
         codes = np.searchsorted(known, y)
         n_outputs = 1 if len(known) == 2 else len(known)

@@ -110,7 +110,7 @@ def table_record(rows: Rows, hidden_layer_sizes, seed: int, weights) -> Backbone
     module.double()
     module.columns.learn(
         torch.from_numpy(np.asarray(table, np.float64)),
-        None if weights is None else torch.from_numpy(weights),
+        None if weights is None else torch.tensor(weights),
     )
     return Backbone(
         "table network",
@@ -200,8 +200,22 @@ def copy_network(
     network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
     x = rows.batch([0], preprocessing).to(device)
     x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
-    depth = map_depth(module, record.stages, x)
+    try:
+        _check_width(module, x)
+        depth = map_depth(module, record.stages, x, features.trunk.parameters())
+    except RuntimeError as error:  # what torch says when sizes do not fit
+        raise ValueError(
+            f"The backbone {record.name!r} cannot take rows of shape {tuple(x.shape[1:])}: "
+            f"{str(error).strip().splitlines()[0]}. Give X the columns, or images of the size and "
+            "channels, that it was made for, or pass another backbone."
+        ) from error
     return Built(network, record, depth, nodes, pooling)
+
+
+def _check_width(module: nn.Module, x: torch.Tensor) -> None:
+    """Raise a RuntimeError if a table network would broadcast the only column of `x`."""
+    if isinstance(module, TableNetwork) and x.shape[1:] != module.columns.mean.shape:
+        raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")
 
 
 def make_head(head, n_features: int, n_outputs: int, dropout: float, seed: int) -> nn.Module:

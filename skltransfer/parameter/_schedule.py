@@ -39,6 +39,8 @@ def needs_steps(estimator, *, of_head: bool) -> list[str]:
         for name, value in plain.items()
         if getattr(estimator, name, value) != value
     ]
+    if not of_head and estimator.precision in ("bfloat16", "float16"):
+        asked.append(f"precision={estimator.precision!r}")
     if not of_head and estimator.backbone_lr_ratio not in ("auto", 1.0):
         asked.append(f"backbone_lr_ratio={estimator.backbone_lr_ratio!r}")
     for name in ("lr", "batch_size"):
