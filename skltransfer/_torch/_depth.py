@@ -133,6 +133,9 @@ class Freezing:
         Number of stages, from the deepest, that are trained in the end.
     epochs_per_stage : int, default=0
         Unfreeze one more stage every so many epochs, beginning with none; 0: all from the start.
+    kept : tuple of str, default=()
+        Names of the norms whose running statistics stay as they are wherever they lie; their
+        parameters are trained with their stage.
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class Freezing:
         depth: DepthMap,
         n_trained: int,
         epochs_per_stage: int = 0,
+        kept: tuple[str, ...] = (),
     ):
         self._features = features
         self.depth, self.n_trained = depth, n_trained
@@ -153,6 +157,7 @@ class Freezing:
             (part, max(depth.stage_of(name) for name in _owners(name, part)))
             for name, part in backbone.named_modules()
         ]
+        self._kept = [backbone.get_submodule(name) for name in kept]
 
     def first_trained(self, epoch: int) -> int:
         """Return the number of the shallowest stage that is trained in an epoch."""
@@ -176,6 +181,8 @@ class Freezing:
         for part, deepest in self._parts:
             if deepest < first:
                 part.eval()
+        for part in self._kept:
+            part.eval()
         if first == len(self.depth.stages):
             self._features.eval()
         for stage, parameters in enumerate(self._parameters):
@@ -192,3 +199,22 @@ def _owners(name: str, part: nn.Module) -> list[str]:
         or next(piece.buffers(recurse=False), None) is not None
     ]
     return owners or [name]
+
+
+def norms_with_statistics(module: nn.Module, *, learned: bool = False) -> tuple[str, ...]:
+    """Return the names of the batch norms that have running statistics.
+
+    Parameters
+    ----------
+    module : Module
+    learned : bool, default=False
+        Leave out those whose statistics are still the 0 and 1 that they were made with, as in a
+        network with random weights.
+    """
+    return tuple(
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm)
+        and part.running_mean is not None
+        and not (learned and (part.running_mean == 0).all() and (part.running_var == 1).all())
+    )

@@ -13,7 +13,7 @@ from torch import nn
 from skltransfer._torch._augmentation import Augmentation, names_of
 from skltransfer._torch._batches import Batch, IndexStream, Inputs, RowBatches
 from skltransfer._torch._checkpoint import Checkpoint
-from skltransfer._torch._depth import Freezing
+from skltransfer._torch._depth import Freezing, norms_with_statistics
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
 from skltransfer._torch._full_batch import train_full_batch
@@ -475,10 +475,19 @@ class Run:
             self.built.depth,
             0 if self.adapters is not None else self.n_trained,
             e.gradual_unfreezing,
+            self._norms_that_keep(),
         )
         if self.adapters is not None:
             freezing.exempt(self.adapters.parameters)
         return freezing
+
+    def _norms_that_keep(self) -> tuple[str, ...]:
+        """Return the batch norms whose running statistics stay those of the source."""
+        if self.estimator.norm_statistics == "learn":
+            return ()
+        # The record, not the network: `warm_start` and `partial_fit` go on as they began.
+        is_auto = self.estimator.norm_statistics == "auto"
+        return norms_with_statistics(self.built.record.module, learned=is_auto)
 
     def _trained_parts(self) -> list[nn.Module]:
         depth, first = self.built.depth, len(self.built.depth.stages) - self.n_trained
