@@ -536,13 +536,14 @@ def test_the_guide_shows_what_the_benchmark_measured():
         "pooled ridge, own intercepts": "one ridge for all, an intercept for each school",
         "trace_norm": '`"trace_norm"`',
         "mean_regularized": '`"mean_regularized"`',
+        "network": '`"network"`',
     }
     for name, label in labels.items():
         rmse = rows[name]["rmse"]
         mean, low, high = rmse["minus single-task ridge"]["interval"]
         line = f"| {label} | {rmse['mean']:.2f} | {mean:+.2f} ({low:+.2f}, {high:+.2f}) |"
         assert line in guide
-    for method in METHODS:  # multi-task learning beats tasks on their own
+    for method in (*METHODS, "network"):  # multi-task learning beats tasks on their own
         assert rows[method]["rmse"]["minus single-task ridge"]["corrected"][2] < 0
 
 
