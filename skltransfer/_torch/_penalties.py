@@ -38,7 +38,9 @@ class DistancePenalty:
     """
 
     def __init__(self, pulls: list[list[Pull]]):
-        self.pulls = [[pull for pull in group if pull.strength > 0] for group in pulls]
+        self.pulls = [
+            [pull for pull in group if pull.strength > 0 and pull.parameters] for group in pulls
+        ]
 
     def __bool__(self) -> bool:
         return any(self.pulls)
@@ -90,7 +92,8 @@ class DistancePenalty:
             # With momentum, a steady gradient moves the weights by 1 / (1 - momentum) of the rate.
             rate = group["lr"] / (1 - group.get("momentum", 0.0))
             for pull in pulls:
-                self._shrink(pull, rate * pull.strength)
+                if pull.parameters[0].requires_grad:  # a stage that is still frozen stays
+                    self._shrink(pull, rate * pull.strength)
 
     @staticmethod
     def _shrink(pull: Pull, amount: float) -> None:

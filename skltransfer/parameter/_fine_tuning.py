@@ -286,7 +286,7 @@ class FineTuning(
         # Only the network can tell a text from the path of an image.
         if self.backbone is None or callable(self.backbone):
             return False
-        if not reset:  # what the network was made from may be gone
+        if not reset and hasattr(self, "_built"):  # what the network was made from may be gone
             return takes_text(self._built.record)
         return takes_text(self._load(None))
 

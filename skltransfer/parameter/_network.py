@@ -142,33 +142,6 @@ def as_table(rows: Rows) -> np.ndarray:
     return rows.batch(range(len(rows)), None).numpy()
 
 
-def check_columns(record: Backbone, rows: Rows) -> None:
-    """Raise a ValueError if a network for tables was made for another number of columns."""
-    first = next(
-        (part for part in record.module.modules() if isinstance(part, nn.Linear | Standardize)),
-        None,
-    )
-    if not isinstance(rows, TableRows) or first is None:
-        return
-    wanted = first.in_features if isinstance(first, nn.Linear) else len(first.mean)
-    if is_input(record.module, first) and wanted != rows.shape[0]:
-        raise ValueError(
-            f"X has {rows.shape[0]} columns, and backbone={record.name!r} takes {wanted}. Give "
-            "both tasks the same columns, in the same order."
-        )
-
-
-def is_input(module: nn.Module, part: nn.Module) -> bool:
-    """Tell whether a part is the first one with tensors, in the order in which they are listed."""
-    owners = (
-        p
-        for p in module.modules()
-        if next(p.parameters(recurse=False), None) is not None
-        or next(p.buffers(recurse=False), None) is not None
-    )
-    return next(owners, None) is part
-
-
 def distinct_rows(table: np.ndarray, targets: np.ndarray, weights: np.ndarray | None):
     """Sort the rows of a table, and take equal ones with equal targets as one.
 
@@ -200,7 +173,6 @@ def copy_network(
     dtype: torch.dtype,
 ) -> Built:
     """Copy a backbone so that it can be trained; the head is still missing."""
-    check_columns(record, rows)
     nodes = resolve_layers(record, layers)
     pooling = resolve_pooling(record, pooling)
     module = copy.deepcopy(record.module).to(device=device, dtype=dtype)

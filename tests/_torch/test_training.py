@@ -562,7 +562,7 @@ def test_a_penalty_pulls_after_each_step():
 def full(module, rows, **settings):
     batches = RowBatches(*rows, N, IndexStream(N, None))
     parameters = list(module.parameters())
-    settings = {"n_iterations": 500, "tol": 1e-9} | settings
+    settings = {"n_iterations": 500, "tol": 1e-9, "is_convex": True} | settings
     return train_full_batch(module, losses_of, batches, parameters=parameters, **settings)
 
 

