@@ -61,7 +61,7 @@ def test_without_strength_it_is_plain_fine_tuning_bit_for_bit(optimizer):
 def test_a_strong_pull_returns_the_source(optimizer):
     model = RegularizedTransferClassifier(SOURCE, alpha=1e9, optimizer=optimizer).fit(*TASK)
     assert largest_move(model) < 1e-6
-    assert largest_move(FineTunedClassifier(SOURCE, optimizer=optimizer).fit(*TASK)) > 1e-3
+    assert largest_move(FineTunedClassifier(SOURCE, optimizer=optimizer).fit(*TASK)) > 1e-5
     # With the source's features, only the head is left to learn.
     probe = FineTunedClassifier(SOURCE, strategy="linear_probe", tol=1e-8).fit(*TASK)
     if optimizer == "auto":
@@ -304,7 +304,7 @@ def test_a_stage_that_is_still_frozen_is_not_pulled():
     settings = {"penalty": "l2", "alpha": 0.5, "optimizer": "adamw", "max_epochs": 2}
     frozen = RegularizedTransferClassifier(SOURCE, gradual_unfreezing=5, **settings).fit(*TASK)
     assert largest_move(frozen) == 0
-    assert largest_move(RegularizedTransferClassifier(SOURCE, **settings).fit(*TASK)) > 1e-3
+    assert largest_move(RegularizedTransferClassifier(SOURCE, **settings).fit(*TASK)) > 1e-5
 
 
 def test_regressor_goes_from_the_task_to_the_source():
