@@ -11,7 +11,16 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("skltransfer", "numpy", "scipy", "scikit-learn", "torch", "torchvision", "adapt")
+PACKAGES = (
+    "skltransfer",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+    "adapt",
+    "skorch",
+)
 
 
 def one_thread() -> None:

@@ -228,7 +228,7 @@ class RowBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
-        yield from self.epoch(self.n_rows, len(self))
+        return self.epoch(self.n_rows, len(self))
 
     def epoch(self, n_rows: int, n_batches: int) -> Iterator[Batch]:
         """Yield `n_rows` rows in `n_batches` batches of nearly equal size."""
@@ -243,8 +243,8 @@ class RowBatches:
                 self.targets[order],
                 None if self.weights is None else self.weights[order],
             )
-            for batch in _slices(permuted, n_batches):
-                yield batch if self.augment is None else self.augment(batch)
+            batches = _slices(permuted, n_batches)
+            yield from batches if self.augment is None else map(self.augment, batches)
             return
         for indices in order.tensor_split(n_batches):
             yield self._batch(indices)
@@ -257,13 +257,8 @@ class RowBatches:
 
 def _slices(batch: Batch, n_parts: int) -> Iterator[Batch]:
     weights = [None] * n_parts if batch.weights is None else batch.weights.tensor_split(n_parts)
-    parts = zip(
-        batch.inputs.tensor_split(n_parts),
-        batch.targets.tensor_split(n_parts),
-        weights,
-        strict=True,
-    )
-    yield from (Batch(*part) for part in parts)
+    inputs, targets = (t.tensor_split(n_parts) for t in (batch.inputs, batch.targets))
+    return map(Batch, inputs, targets, weights)
 
 
 class TwoDomainBatches:

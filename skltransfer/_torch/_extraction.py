@@ -123,7 +123,8 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features, shape (n, n_features)."""
-        return torch.cat(self.blocks(x), dim=1)
+        blocks = self.blocks(x)
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
 
 class Extractor:

@@ -6,10 +6,12 @@ import torch
 from torch.nn import functional
 
 
-def softmax_loss(outputs, targets, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Return the cross-entropy of each row; `targets` are class numbers, shape (n,)."""
+def softmax_loss(
+    outputs, targets, label_smoothing: float = 0.0, reduction: str = "none"
+) -> torch.Tensor:
+    """Return the cross-entropy of each row, or their mean; `targets` are class numbers, (n,)."""
     return functional.cross_entropy(
-        outputs, targets, reduction="none", label_smoothing=label_smoothing
+        outputs, targets, reduction=reduction, label_smoothing=label_smoothing
     )
 
 

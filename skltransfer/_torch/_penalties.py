@@ -97,7 +97,7 @@ class DistancePenalty:
 
     @staticmethod
     def _shrink(pull: Pull, amount: float) -> None:
-        parameters = [p.detach() for p in pull.parameters]
+        parameters = pull.parameters
         if pull.curvature is not None:
             factor = torch._foreach_mul(pull.curvature, amount)
             torch._foreach_add_(factor, 1.0)

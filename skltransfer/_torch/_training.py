@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
@@ -196,17 +197,17 @@ def train(
                 freezing.apply(module, epoch)
             else:
                 module.train()
-            total, n_rows = 0.0, 0
+            losses, sizes = [], []
             for batch in batches:
                 if schedule is not None:
                     schedule.before_step()
-                total = total + step(batch) * len(batch)
+                losses.append(step(batch))
+                sizes.append(len(batch))
                 if penalty is not None:
                     penalty.pull(optimizer)
                 if average is not None:
                     average.update()
-                n_rows += len(batch)
-            loss = float(total) / n_rows
+            loss = float(np.average(torch.stack(losses).tolist(), weights=sizes))
             record = {"epoch": epoch + 1, "train_loss": loss}
             if average is not None:
                 average.swap()
@@ -278,7 +279,9 @@ class _Step:
     def __init__(self, module, objective, optimizer, clip_norm, n_passes, autocast, device):
         self.module, self.objective, self.optimizer = module, objective, optimizer
         self.clip_norm, self.n_passes, self.device = clip_norm, n_passes, device
-        self.autocast = autocast
+        self._arithmetic = nullcontext()
+        if autocast is not None:
+            self._arithmetic = torch.autocast(device.type, autocast)
         self.scaler = None
         if autocast == torch.float16 and device.type == "cuda":
             self.scaler = torch.amp.GradScaler("cuda")
@@ -329,17 +332,12 @@ class _Step:
         return total
 
     def _pass(self, batch, share: float) -> torch.Tensor:
-        with self._arithmetic():
+        with self._arithmetic:
             loss = mean_loss(self.objective(self.module, batch), batch)
             if share != 1.0:
                 loss = loss * share
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         return loss.detach()
-
-    def _arithmetic(self):
-        if self.autocast is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, self.autocast)
 
 
 def mean_loss(losses, batch) -> torch.Tensor:

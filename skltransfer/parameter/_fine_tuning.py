@@ -185,7 +185,8 @@ class FineTuning(
         """Return what takes the place of the plain objective, or None.
 
         It is called with the network, a batch and a function from outputs and batch to the losses
-        of rows, returns losses (or a pair of losses and a scalar), and has ``close()``.
+        of rows, or to their mean if they count alike; returns losses (or a pair of losses and a
+        scalar), and has ``close()``.
         """
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class TransferNetwork(nn.Module):
     @property
     def head_dtype(self) -> torch.dtype:
         """Return the floating-point type of the head; of the features if it has no tensors."""
-        tensors = [*self.head.parameters(), *self.head.buffers()]
+        tensors = chain(self.head.parameters(), self.head.buffers())
         return next((t.dtype for t in tensors if t.is_floating_point()), self.dtype)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

@@ -382,6 +382,8 @@ class Run:
                 f"and the labels need ({len(batch)}, {self.problem.n_outputs}). Let head= make "
                 "that many outputs."
             )
+        if batch.weights is None and batch.partners is None:
+            return self.problem.mean_loss(outputs, batch.targets)
         losses = self.problem.loss(outputs, batch.targets)
         if batch.partners is None:
             return losses
@@ -444,11 +446,10 @@ class Run:
             penalty = DistancePenalty([group or [] for group in pulls])
             parts = [group | {"weight_decay": 0.0} for group in groups]
             return make_optimizer(name, parts, self.estimator.momentum), penalty or None
-        parts = []
+        parts, strength = [], self.estimator.weight_decay
         for group in groups:  # decay is for matrices, not for biases and norms
-            for is_decayed in (True, False):
-                params = [p for p in group["params"] if (p.ndim > 1) == is_decayed]
-                decay = self.estimator.weight_decay if is_decayed else 0.0
+            for decay in dict.fromkeys((strength, 0.0)):  # one group, if it can: each costs time
+                params = [p for p in group["params"] if decay == (strength if p.ndim > 1 else 0.0)]
                 if params:
                     parts.append(group | {"params": params, "weight_decay": decay})
         return make_optimizer(name, parts, self.estimator.momentum), None
