@@ -131,7 +131,7 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
         Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        passes; at most 500 iterations, as always for the first part of ``"lp_ft"``.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
@@ -413,7 +413,7 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
         Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        passes; at most 500 iterations, as always for the first part of ``"lp_ft"``.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1

@@ -37,7 +37,7 @@ from skltransfer.parameter._network import (
     n_trained_stages,
     table_record,
 )
-from skltransfer.parameter._schedule import epochs_for, rate_of, uses_full_batch
+from skltransfer.parameter._schedule import MAX_ITERATIONS, epochs_for, rate_of, uses_full_batch
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -235,7 +235,7 @@ class Run:
                 self._loss_of_head,
                 batches,
                 parameters=[p for p in head.parameters() if p.requires_grad],
-                n_iterations=epochs_for(e, None),
+                n_iterations=MAX_ITERATIONS if e.strategy == "lp_ft" else epochs_for(e, None),
                 tol=e.tol,
                 is_convex=e.head == "linear",
                 penalty=DistancePenalty([self._pulls(groups[0], full=True)]),

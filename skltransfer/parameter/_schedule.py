@@ -11,7 +11,7 @@ from torchvision.ops import StochasticDepth
 _MAX_ROWS_OF_TABLE, MAX_ROWS_OF_FEATURES = 2000, 20_000
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}
 # Enough steps for a few rows, few passes over many.
-_N_STEPS, _MIN_EPOCHS, _MAX_EPOCHS, _MAX_ITERATIONS = 500, 10, 100, 500
+_N_STEPS, _MIN_EPOCHS, _MAX_EPOCHS, MAX_ITERATIONS = 500, 10, 100, 500
 
 
 def needs_steps(estimator, *, of_head: bool) -> list[str]:
@@ -101,5 +101,5 @@ def epochs_for(estimator, n_batches: int | None) -> int:
     if estimator.max_epochs != "auto":
         return int(estimator.max_epochs)
     if n_batches is None:
-        return _MAX_ITERATIONS
+        return MAX_ITERATIONS
     return min(_MAX_EPOCHS, max(_MIN_EPOCHS, math.ceil(_N_STEPS / n_batches)))
