@@ -54,7 +54,8 @@ ALL = {"low", "middle", "top"}
 def test_frozen_stages_stay_bit_for_bit(digits, unfreeze, stages, strategy):
     X, y = digits
     module = net()
-    settings = QUICK | {"ema_decay": 0.9, "augment": lambda x: x + 0.1, "norm_statistics": "learn"}
+    settings = QUICK | {"ema_decay": 0.9, "augment": lambda x: x + 0.1}
+    settings |= {"norm_statistics": "learn"}
     model = FineTunedClassifier(
         module, unfreeze=unfreeze, strategy=strategy, precision="float32", **settings
     ).fit(X, y)
@@ -75,8 +76,8 @@ def test_frozen_stages_stay_bit_for_bit(digits, unfreeze, stages, strategy):
 )
 def test_frozen_stages_of_networks_for_images(digits, name, unfreeze, stages):
     X, y = digits
-    settings = {"max_epochs": 1, "lr": 0.01, "batch_size": 6, "augment": "flip"} | IMAGES
-    settings["norm_statistics"] = "learn"
+    settings = {"max_epochs": 1, "lr": 0.01, "batch_size": 12, "augment": "flip"} | IMAGES
+    settings |= {"norm_statistics": "learn"}
     if name == "resnet18":
         settings |= {"input_size": 64, "weights": None}
     model = FineTunedClassifier(name, unfreeze=unfreeze, **settings).fit(X[:12], y[:12])
@@ -477,26 +478,14 @@ def test_lp_ft_is_a_probe_and_then_fine_tuning(digits):
     X, y = digits
     module = nn.Sequential(nn.Linear(64, 10), nn.Tanh())
     model = FineTunedClassifier(module, strategy="lp_ft", max_epochs=8).fit(X, y)
+    probe = FineTunedClassifier(module, strategy="linear_probe").fit(X, y)  # to its optimum
+    n = len(probe.history_)
+    assert n > 8
     phases = [record["phase"] for record in model.history_]
-    probe = FineTunedClassifier(module, strategy="linear_probe").fit(X, y)
-    n = probe.n_iter_
     assert phases == ["linear_probe"] * n + ["finetune"] * 8
     losses = [record["train_loss"] for record in model.history_]
     assert losses[:n] == [record["train_loss"] for record in probe.history_]
     assert losses[-1] < losses[n] <= losses[n - 1] + 1e-6
-
-
-@pytest.mark.parametrize("norm_statistics", ["auto", "keep", "learn"])
-def test_running_statistics_of_norms(digits, norm_statistics):
-    X, y = digits
-    for weights in ("default", None):
-        settings = QUICK | IMAGES | {"norm_statistics": norm_statistics, "weights": weights}
-        model = FineTunedClassifier("tiny", **settings | {"max_epochs": 1}).fit(X[:16], y[:16])
-        start = load_backbone("tiny", weights).module.state_dict()
-        found = moved(model, start)
-        learns = norm_statistics == "learn" or (norm_statistics == "auto" and weights is None)
-        assert any("running_mean" in name for name in found) == learns
-        assert {n for n in start if n.endswith("bn1.weight")} <= found
 
 
 def test_full_batches_reach_a_stationary_point(digits):
