@@ -28,6 +28,7 @@ from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.parameter._callbacks import EpochReports
+from skltransfer.parameter._data import Data
 from skltransfer.parameter._fine_tuning_options import check_options
 from skltransfer.parameter._network import (
     Built,
@@ -38,7 +39,7 @@ from skltransfer.parameter._network import (
     make_extractor,
 )
 from skltransfer.parameter._problems import Problem
-from skltransfer.parameter._run import Data, Run
+from skltransfer.parameter._run import Run
 from skltransfer.parameter._schedule import MAX_ROWS_OF_FEATURES, needs_steps
 
 _FITTED = (

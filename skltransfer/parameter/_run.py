@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,15 +17,15 @@ from skltransfer._torch._depth import Freezing, norms_with_statistics
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
 from skltransfer._torch._full_batch import train_full_batch
-from skltransfer._torch._optimizers import Schedule, make_optimizer
-from skltransfer._torch._penalties import DistancePenalty, Pull
-from skltransfer._torch._rows import Rows
+from skltransfer._torch._optimizers import Schedule
 from skltransfer._torch._store import feature_store
 from skltransfer._torch._text import TextRows
-from skltransfer._torch._training import Training, mean_loss, train
+from skltransfer._torch._training import Training, train
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, resolve_device
 from skltransfer.backbones._random import seeded
+from skltransfer.parameter._data import Data, loss_on
+from skltransfer.parameter._groups import ParameterGroups
 from skltransfer.parameter._lora import Adapters
 from skltransfer.parameter._network import (
     Built,
@@ -37,35 +37,9 @@ from skltransfer.parameter._network import (
     n_trained_stages,
     table_record,
 )
-from skltransfer.parameter._schedule import MAX_ITERATIONS, epochs_for, rate_of, uses_full_batch
+from skltransfer.parameter._schedule import MAX_ITERATIONS, epochs_for, uses_full_batch
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass
-class Data:
-    """Rows to train or validate on.
-
-    Parameters
-    ----------
-    rows : Rows
-    targets : ndarray
-    weights : ndarray of shape (n,) or None
-    codes : ndarray of shape (n,) or None
-    """
-
-    rows: Rows
-    targets: np.ndarray
-    weights: np.ndarray | None
-    codes: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def subset(self, indices: np.ndarray) -> Data:
-        """Return some of the rows."""
-        weights, codes = (None if v is None else v[indices] for v in (self.weights, self.codes))
-        return Data(self.rows.subset(indices), self.targets[indices], weights, codes)
 
 
 class Run:
@@ -114,6 +88,7 @@ class Run:
         self.adapters: Adapters | None = None
         self.optimizer: torch.optim.Optimizer | None = None
         self.history: list[dict] = []
+        self.groups = ParameterGroups(self)
         policies = names_of(estimator.augment)
         if policies and isinstance(data.rows, TextRows):
             raise ValueError(
@@ -186,10 +161,11 @@ class Run:
                 learn_scale(self.network.head, self._features(), self._tensor(self.data.weights))
             batches = self._batches(self._inputs(self.data), self.data)
             self.optimizer = optimizer
+            groups = [group for group in self.groups.all() if group["params"]]
             if optimizer is None:
-                self.optimizer, self._penalty = self._optimizer_and_penalty(self._step_optimizer)
+                self.optimizer, penalty = self.groups.optimizer_and_penalty(groups)
             else:
-                self._penalty = self._penalty_for(self._groups(self._step_optimizer))
+                penalty = self.groups.penalty(groups)
             training = train(
                 self.network,
                 self._objective,
@@ -197,7 +173,7 @@ class Run:
                 optimizer=self.optimizer,
                 n_epochs=1,
                 freezing=freezing,
-                penalty=self._penalty,
+                penalty=penalty,
                 clip_norm=self.estimator.clip_norm,
                 n_passes=self.estimator.accumulate,
                 autocast=self.autocast,
@@ -226,8 +202,8 @@ class Run:
             head.double()
             features = features.double()
         targets = self._targets(self.data, features.dtype)
-        weights = self._relative_weights(features.dtype)
-        groups = [self._group_of_head(self._step_optimizer)]
+        weights = self.data.relative_weights(features.dtype, self.device)
+        groups = [self.groups.of_head()]
         if full:
             batches = RowBatches(features, targets, weights, len(targets), self._stream(None))
             training = train_full_batch(
@@ -238,7 +214,7 @@ class Run:
                 n_iterations=max(MAX_ITERATIONS, epochs_for(e, None)),
                 tol=e.tol,
                 is_convex=e.head == "linear",
-                penalty=DistancePenalty([self._pulls(groups[0], full=True)]),
+                penalty=self.groups.penalty(groups, with_decay=True),
                 reports=reports,
             )
         else:
@@ -296,7 +272,7 @@ class Run:
                     self.network,
                     self._objective,
                     self._batches(inputs, self.data),
-                    self._groups(self._step_optimizer),
+                    self.groups.all(),
                     reports,
                     validate,
                     freezing=self._freezing(),
@@ -312,9 +288,9 @@ class Run:
         e = self.estimator
         inputs = self._inputs(self.data)
         targets = self._targets(self.data, self.dtype)
-        weights = self._relative_weights(self.dtype)
+        weights = self.data.relative_weights(self.dtype, self.device)
         batches = RowBatches(inputs, targets, weights, len(targets), self._stream(None))
-        groups = self._groups(self._step_optimizer)
+        groups = self.groups.all()
         parameters = [p for group in groups for p in group["params"]]
         freezing = self._freezing()
         freezing.apply(self.network, 0)
@@ -327,7 +303,7 @@ class Run:
             tol=e.tol,
             is_convex=not any(group["params"] for group in groups[:-1]) and e.head == "linear",
             freezing=freezing,
-            penalty=DistancePenalty([self._pulls(group, full=True) for group in groups]),
+            penalty=self.groups.penalty(groups, with_decay=True),
             n_passes=e.accumulate,
             reports=reports,
         )
@@ -336,7 +312,7 @@ class Run:
         self, module, objective, batches, groups, reports, validate, freezing=None
     ) -> Training:
         e = self.estimator
-        self.optimizer, penalty = self._optimizer_and_penalty(self._step_optimizer, groups)
+        self.optimizer, penalty = self.groups.optimizer_and_penalty(groups)
         n_epochs = epochs_for(e, len(batches))
         schedule = Schedule(self.optimizer, e.schedule, n_epochs * len(batches), e.warmup)
         checkpoint = None
@@ -392,82 +368,6 @@ class Run:
 
     # --- pieces ------------------------------------------------------------------------
 
-    @property
-    def _step_optimizer(self) -> str:
-        name = self.estimator.optimizer
-        return "adamw" if name in ("auto", "lbfgs") else name
-
-    def _groups(self, optimizer: str) -> list[dict]:
-        """Return the parameters that are trained, by stage, with the rate of each."""
-        e, depth = self.estimator, self.built.depth
-        rate = rate_of(e, optimizer) * self.lr_ratio
-        n_stages = len(depth.stages)
-        by_stage = depth.parameters(self.built.backbone)
-        if self.adapters is not None:
-            by_stage = [[] for _ in depth.stages]
-            for parameter, stage in zip(
-                self.adapters.parameters, self.adapters.stage_of, strict=True
-            ):
-                by_stage[stage].append(parameter)
-        groups = [
-            {
-                "name": depth.stages[stage],
-                "params": parameters,
-                "lr": rate * e.layer_decay ** (n_stages - stage),
-                "is_head": False,
-            }
-            for stage, parameters in enumerate(by_stage)
-            if stage >= n_stages - self.n_trained and parameters
-        ]
-        return [*groups, self._group_of_head(optimizer)]
-
-    def _group_of_head(self, optimizer: str) -> dict:
-        return {
-            "name": "head",
-            "params": list(self.network.head.parameters()),
-            "lr": rate_of(self.estimator, optimizer),
-            "is_head": True,
-        }
-
-    @property
-    def lr_ratio(self) -> float:
-        """Return the rate of the deepest stage relative to the head's."""
-        e = self.estimator
-        if e.backbone_lr_ratio != "auto":
-            return float(e.backbone_lr_ratio)
-        is_random = e.backbone is None or e.weights is None or isinstance(e.backbone, type)
-        return 1.0 if is_random or e.strategy == "lora" else 0.1
-
-    def _optimizer_and_penalty(self, name: str, groups: list[dict] | None = None):
-        groups = self._groups(name) if groups is None else groups
-        groups = [group for group in groups if group["params"]]
-        pulls = [self._pulls(group, full=False) for group in groups]
-        if any(group is not None for group in pulls):
-            penalty = DistancePenalty([group or [] for group in pulls])
-            parts = [group | {"weight_decay": 0.0} for group in groups]
-            return make_optimizer(name, parts, self.estimator.momentum), penalty or None
-        parts, strength = [], self.estimator.weight_decay
-        for group in groups:  # decay is for matrices, not for biases and norms
-            for decay in dict.fromkeys((strength, 0.0)):  # one group, if it can: each costs time
-                params = [p for p in group["params"] if decay == (strength if p.ndim > 1 else 0.0)]
-                if params:
-                    parts.append(group | {"params": params, "weight_decay": decay})
-        return make_optimizer(name, parts, self.estimator.momentum), None
-
-    def _penalty_for(self, groups: list[dict]) -> DistancePenalty | None:
-        pulls = [self._pulls(group, full=False) for group in groups if group["params"]]
-        if all(group is None for group in pulls):
-            return None
-        return DistancePenalty([group or [] for group in pulls]) or None
-
-    def _pulls(self, group: dict, *, full: bool) -> list[Pull] | None:
-        """Return what pulls the parameters of a group; None if the optimiser decays them."""
-        pulls = self.estimator._pulls(self, group)
-        if pulls is None and full:
-            matrices = [p for p in group["params"] if p.ndim > 1]
-            return [Pull(matrices, None, self.estimator.weight_decay)]
-        return pulls
-
     def _freezing(self) -> Freezing:
         e = self.estimator
         freezing = Freezing(
@@ -506,7 +406,7 @@ class Run:
 
     def _batches(self, inputs, data: Data) -> RowBatches:
         targets = self._targets(data, self.dtype)
-        weights = self._relative_weights(self.dtype)
+        weights = self.data.relative_weights(self.dtype, self.device)
         return RowBatches(
             inputs,
             targets,
@@ -531,33 +431,13 @@ class Run:
             return int(self.estimator.batch_size)
         return 64 if self.is_table else 32
 
-    def _relative_weights(self, dtype: torch.dtype) -> torch.Tensor | None:
-        weights = self.data.weights
-        if weights is None:
-            return None
-        return torch.tensor(weights / weights.mean(), dtype=dtype, device=self.device)
-
     def _tensor(self, values: np.ndarray | None) -> torch.Tensor | None:
         return None if values is None else torch.tensor(values, device=self.device)
 
     def _validation(self, module: nn.Module, inputs, objective):
-        """Return a function that computes the mean loss of the held-out rows."""
-        data = self.validation
-        targets = self._targets(data, self.network.head_dtype)
-        weights = None
-        if data.weights is not None:
-            relative = data.weights / data.weights.mean()
-            weights = torch.tensor(relative, dtype=targets.dtype, device=self.device)
-        batches = RowBatches(inputs, targets, weights, 256, IndexStream(len(data), None))
-
-        def validate() -> float:
-            total = 0.0
-            with torch.inference_mode():
-                for batch in batches:
-                    total += float(mean_loss(objective(module, batch), batch)) * len(batch)
-            return total / len(data)
-
-        return validate
+        dtype = self.network.head_dtype
+        weights = self.validation.relative_weights(dtype, self.device)
+        return loss_on(module, objective, inputs, self._targets(self.validation, dtype), weights)
 
     def _key_of_training(self, module: nn.Module) -> str:
         """Return what stands for this training: parameters, rows, labels, weights to start from."""

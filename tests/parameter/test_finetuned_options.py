@@ -76,7 +76,7 @@ def test_frozen_stages_stay_bit_for_bit(digits, unfreeze, stages, strategy):
 )
 def test_frozen_stages_of_networks_for_images(digits, name, unfreeze, stages):
     X, y = digits
-    settings = {"max_epochs": 1, "lr": 0.01, "batch_size": 12, "augment": "flip"} | IMAGES
+    settings = {"max_epochs": 2, "lr": 0.01, "batch_size": 6, "augment": "flip"} | IMAGES
     settings |= {"norm_statistics": "learn"}
     if name == "resnet18":
         settings |= {"input_size": 64, "weights": None}
@@ -128,7 +128,7 @@ def test_gradual_unfreezing_epoch_by_epoch(digits):
 
 @pytest.mark.parametrize("decay, ratio", [(1.0, 0.1), (0.5, 1.0), (0.3, 0.2), (1.0, "auto")])
 def test_rates_in_force_of_each_stage(digits, decay, ratio, monkeypatch):
-    from skltransfer.parameter import _run
+    from skltransfer.parameter import _groups
 
     X, y = digits
     seen = []
@@ -143,7 +143,7 @@ def test_rates_in_force_of_each_stage(digits, decay, ratio, monkeypatch):
         )
         return optimizer
 
-    monkeypatch.setattr(_run, "make_optimizer", watched)
+    monkeypatch.setattr(_groups, "make_optimizer", watched)
     model = FineTunedClassifier(
         net(), layer_decay=decay, backbone_lr_ratio=ratio, warmup=0.0, **QUICK
     ).fit(X, y)
