@@ -18,7 +18,7 @@ def make_optimizer(name: str, groups: list[dict], momentum: float) -> torch.opti
     ----------
     name : {"adamw", "sgd"}
     groups : list of dict
-        With ``params``, ``lr``, ``weight_decay`` and a ``name``.
+        With ``params``, ``lr`` and ``weight_decay``.
     momentum : float
         Of SGD (Nesterov's form); AdamW keeps its own constants.
     """

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -132,7 +133,8 @@ def train(
         Yields the batches of one epoch each time it is iterated, and has a length and a ``device``.
         A batch has a length and ``split(n_parts)``.
     optimizer : torch.optim.Optimizer
-        Its groups may have a ``name``, for the history.
+        Its groups may have ``names`` for the history: pairs of a name and how many of the group's
+        parameters, in their order, it stands for.
     n_epochs : int
         Largest number of passes.
     schedule : Schedule, optional
@@ -231,9 +233,7 @@ def train(
                 last.keep()
             if schedule is not None:
                 schedule.after_epoch(loss)
-            for number, group in enumerate(optimizer.param_groups):
-                is_trained = any(parameter.requires_grad for parameter in group["params"])
-                record[f"lr_{group.get('name', number)}"] = group["lr"] if is_trained else 0.0
+            record |= _rates_in_force(optimizer)
             record["seconds"] = time.perf_counter() - started
             training.history.append(record)
             is_last = epoch + 1 == n_epochs or _is_over(since_best, patience)
@@ -257,6 +257,18 @@ def train(
     if checkpoint is not None:
         checkpoint.remove()
     return training
+
+
+def _rates_in_force(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Return the learning rate of each name in the groups; 0 where it is frozen."""
+    rates = {}
+    for group in optimizer.param_groups:
+        parameters = iter(group["params"])
+        for name, n in group.get("names", ()):
+            named = list(islice(parameters, n))
+            is_trained = any(parameter.requires_grad for parameter in named)
+            rates[f"lr_{name}"] = group["lr"] if is_trained else 0.0
+    return rates
 
 
 def _is_over(since_best: int, patience: int | None) -> bool:

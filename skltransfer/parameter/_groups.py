@@ -74,15 +74,18 @@ class ParameterGroups:
         momentum, strength = self._estimator.momentum, getattr(self._estimator, "weight_decay", 0.0)
         pulls = [self._estimator._pulls(self._run, group) for group in groups]
         if any(group is not None for group in pulls):
-            parts = [group | {"weight_decay": 0.0} for group in groups]
+            parts = [_part(group, group["params"], 0.0) for group in groups]
             penalty = DistancePenalty([group or [] for group in pulls])
             return make_optimizer(self.optimizer_name, parts, momentum), penalty or None
-        parts = []
-        for group in groups:  # decay is for matrices, not for biases and norms
-            for decay in dict.fromkeys((strength, 0.0)):  # one group, if it can: each costs time
+        parts = {}  # by rate and decay, as each group of an optimiser costs time in every step
+        for group in groups:
+            for decay in dict.fromkeys((strength, 0.0)):
+                # Decay is for matrices, not for biases and norms.
                 params = [p for p in group["params"] if decay == (strength if p.ndim > 1 else 0.0)]
-                if params:
-                    parts.append(group | {"params": params, "weight_decay": decay})
+                part = parts.setdefault((group["lr"], decay), _part(group, [], decay))
+                part["params"] += params
+                part["names"] += [(group["name"], len(params))]
+        parts = [part for part in parts.values() if part["params"]]
         return make_optimizer(self.optimizer_name, parts, momentum), None
 
     def penalty(self, groups: list[dict], *, with_decay: bool = False) -> DistancePenalty | None:
@@ -102,3 +105,9 @@ class ParameterGroups:
                 own = [Pull(matrices, None, self._estimator.weight_decay)]
             pulls.append(own or [])
         return DistancePenalty(pulls) or None
+
+
+def _part(group: dict, params: list, decay: float) -> dict:
+    """Return a group of an optimiser, which says whose parameters it holds, in order."""
+    names = [(group["name"], len(params))] if params else []
+    return {"params": list(params), "lr": group["lr"], "weight_decay": decay, "names": names}

@@ -49,7 +49,7 @@ def make_batches(rows, batch_size=8, seed=3):
 
 def group(module, lr=0.1, weight_decay=0.01, name="all"):
     return {
-        "name": name,
+        "names": [(name, len(list(module.parameters())))],
         "params": list(module.parameters()),
         "lr": lr,
         "weight_decay": weight_decay,

@@ -132,7 +132,7 @@ def test_rates_in_force_of_each_stage(digits, decay, ratio, monkeypatch):
 
     X, y = digits
     seen = []
-    make = _run.make_optimizer
+    make = _groups.make_optimizer
 
     def watched(*arguments):
         optimizer = make(*arguments)
