@@ -20,14 +20,14 @@ class DepthMap:
         Their names.
     parts : dict of str to int
         The stage of each submodule that was run, by its name.
-    unused : frozenset of str
+    unused : tuple of str
         Parameters that features do not depend on, such as those of the old output layer. They
         belong to no stage.
     """
 
     stages: tuple[str, ...]
     parts: dict[str, int]
-    unused: frozenset[str] = frozenset()
+    unused: tuple[str, ...] = ()
 
     def stage_of(self, part: str) -> int:
         """Return the stage of a submodule; of one that is never called, that of its parent."""
@@ -63,7 +63,7 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor, used=
         Those that features depend on; ``None``: all of them.
     """
     used = None if used is None else {id(parameter) for parameter in used}
-    unused = frozenset(
+    unused = tuple(
         name for name, p in module.named_parameters() if used is not None and id(p) not in used
     )
     parts = dict(module.named_modules())

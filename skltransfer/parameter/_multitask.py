@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
 from skltransfer._spelling import near_names
 from skltransfer._torch._input import n_dimensions
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import as_items
 from skltransfer.backbones import Backbone
 from skltransfer.domains._by_reference import HoldsByReference
@@ -63,7 +64,9 @@ def _has_network(estimator) -> bool:
     return estimator.method == "network"
 
 
-class MultiTask(HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class MultiTask(
+    HoldsNetworks, HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+):
     """Fit one model for each task, all at once.
 
     A subclass says how labels are coded and which loss is minimised; `method` says what the tasks

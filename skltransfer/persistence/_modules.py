@@ -20,6 +20,7 @@ from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._layers import CosineHead, LinearHead, MLPHead, Standardize, TableNetwork
 from skltransfer._torch._persisted import AsData
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._task_heads import TaskHeads
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._huggingface import ImageEncoder
 from skltransfer.backbones._tiny import ResidualBlock, TinyResNet
@@ -42,6 +43,7 @@ _OWN = {
         ResidualBlock,
         Standardize,
         TableNetwork,
+        TaskHeads,
         TinyResNet,
         TokenEncoder,
         TransferNetwork,

@@ -11,8 +11,11 @@ from skltransfer import (
     Backbone,
     FineTunedClassifier,
     FineTunedRegressor,
+    MultiTaskClassifier,
+    MultiTaskRegressor,
     Preprocessing,
     PretrainedFeatureTransformer,
+    RegularizedTransferClassifier,
     TransferLogisticRegressionCV,
     TransferRidge,
 )
@@ -22,6 +25,7 @@ TEXTS = ["good film", "bad plot", "a dull film", "the very great film was good"]
 _X, _y = load_digits(return_X_y=True)
 DIGITS, LABELS = _X[:40], np.array(["even", "odd", "third"], dtype=object)[_y[:40] % 3]
 COLUMNS, NUMBERS = (v[:60] for v in load_diabetes(return_X_y=True))
+LONG = np.column_stack([np.arange(60) % 3, COLUMNS])
 IMAGES = {"image_shape": (8, 8), "value_range": (0, 16)}
 SHORT = {"max_epochs": 2, "optimizer": "adamw"}
 
@@ -102,6 +106,27 @@ MODELS = {
     ),
     "ridge": (
         lambda _: TransferRidge(source=np.ones(COLUMNS.shape[1])).fit(COLUMNS, NUMBERS),
+        COLUMNS,
+    ),
+    "regularized": (
+        lambda _: RegularizedTransferClassifier(_classifier(), penalty="delta", **SHORT).fit(
+            DIGITS, LABELS
+        ),
+        DIGITS,
+    ),
+    "tasks": (lambda _: MultiTaskRegressor(task_column=0).fit(LONG, NUMBERS), LONG),
+    "tasks, trace norm": (
+        lambda _: MultiTaskClassifier("trace_norm", task_column=0).fit(LONG, NUMBERS > 150),
+        LONG,
+    ),
+    "tasks, network": (
+        lambda _: MultiTaskClassifier("network", task_column=0, **SHORT).fit(LONG, NUMBERS > 150),
+        LONG,
+    ),
+    "tasks, wide network": (
+        lambda _: MultiTaskRegressor("network", task_weight="uncertainty", **SHORT).fit(
+            COLUMNS, np.column_stack([NUMBERS, -NUMBERS])
+        ),
         COLUMNS,
     ),
     "class": (lambda _: _classifier(Columns), DIGITS),
