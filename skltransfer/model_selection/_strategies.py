@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 import skltransfer
 from skltransfer.model_selection._pretraining import PretrainedOnSource
 
-# Passes over the rows in trained strategies: on a few labels more of them hardly change the scores.
+# Passes over the rows where a network is trained: it has to be over in seconds.
 N_EPOCHS = 30
-# AdamW lets a weight go about 1 / alpha far; free, these few epochs would move it a few thousandths.
+# AdamW lets a weight go about 1 / alpha far; left free it moves a few thousandths in that time.
 _ALPHA = 1000.0
 
 
