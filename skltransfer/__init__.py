@@ -31,6 +31,7 @@ _MODULES = {
         "TransferRidge",
         "TransferRidgeCV",
     ),
+    "skltransfer.persistence": ("load", "save"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

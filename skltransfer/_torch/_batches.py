@@ -47,12 +47,12 @@ class Batch:
 
     def split(self, n_parts: int) -> list[Batch]:
         """Return the batch in at most `n_parts` parts, in order."""
+        n_parts = min(n_parts, len(self))
         if n_parts == 1:
             return [self]
-        size = -(-len(self.inputs) // n_parts)
         tensors = [getattr(self, field.name) for field in fields(self)]
-        pieces = [[None] * n_parts if tensor is None else tensor.split(size) for tensor in tensors]
-        return [Batch(*parts) for parts in zip(*pieces, strict=False)]
+        pieces = [[None] * n_parts if t is None else t.tensor_split(n_parts) for t in tensors]
+        return [Batch(*parts) for parts in zip(*pieces, strict=True)]
 
 
 @dataclass(slots=True)
@@ -67,8 +67,20 @@ class TwoDomainBatch:
 
     def split(self, n_parts: int) -> list[TwoDomainBatch]:
         """Return the batch in at most `n_parts` parts, each with rows of both domains."""
-        pairs = zip(self.source.split(n_parts), self.target.split(n_parts), strict=False)
+        n_parts = min(n_parts, len(self.source), len(self.target))
+        pairs = zip(self.source.split(n_parts), self.target.split(n_parts), strict=True)
         return [TwoDomainBatch(*pair) for pair in pairs]
+
+    @property
+    def weights(self) -> torch.Tensor | None:
+        """Return the weights of the rows of both domains, source first; None if all are 1."""
+        domains = (self.source, self.target)
+        if all(batch.weights is None for batch in domains):
+            return None
+        known = next(batch.weights for batch in domains if batch.weights is not None)
+        return torch.cat(
+            [known.new_ones(len(b)) if b.weights is None else b.weights for b in domains]
+        )
 
 
 class IndexStream:
@@ -116,7 +128,7 @@ class IndexStream:
                 pool[torch.randperm(len(pool), generator=self.generator)] for _ in range(n_rounds)
             ]
             columns.append(torch.cat(order)[:n_turns])
-        return torch.stack(columns, dim=1).flatten()[: self.n_rows]
+        return torch.stack(columns, dim=1).flatten()
 
 
 class Inputs:

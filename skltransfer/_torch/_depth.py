@@ -20,10 +20,14 @@ class DepthMap:
         Their names.
     parts : dict of str to int
         The stage of each submodule that was run, by its name.
+    unused : frozenset of str
+        Parameters that features do not depend on, such as those of the old output layer. They
+        belong to no stage.
     """
 
     stages: tuple[str, ...]
     parts: dict[str, int]
+    unused: frozenset[str] = frozenset()
 
     def stage_of(self, part: str) -> int:
         """Return the stage of a submodule; of one that is never called, that of its parent."""
@@ -32,16 +36,16 @@ class DepthMap:
         return self.parts.get(part, 0)
 
     def parameters(self, module: nn.Module) -> list[list[nn.Parameter]]:
-        """Return the parameters of each stage, shallow to deep, each once."""
+        """Return the parameters of each stage that are used, shallow to deep, each once."""
         by_stage, seen = [[] for _ in self.stages], set()
         for name, parameter in module.named_parameters():
-            if id(parameter) not in seen:
+            if id(parameter) not in seen and name not in self.unused:
                 seen.add(id(parameter))
                 by_stage[self.stage_of(name.rpartition(".")[0])].append(parameter)
         return by_stage
 
 
-def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor) -> DepthMap:
+def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor, used=None) -> DepthMap:
     """Run a network once and note which parts come before the end of which stage.
 
     A part belongs to the first stage that has not ended when the part is first called: that holds
@@ -55,7 +59,13 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor) -> De
         Names of submodules, shallow to deep; other names are taken to come last.
     x : Tensor
         A row or more that it can take.
+    used : iterable of Parameter, optional
+        Those that features depend on; ``None``: all of them.
     """
+    used = None if used is None else {id(parameter) for parameter in used}
+    unused = frozenset(
+        name for name, p in module.named_parameters() if used is not None and id(p) not in used
+    )
     parts = dict(module.named_modules())
     named = [name for name in stages if name in parts]
     first_call: dict[str, int] = {}
@@ -86,7 +96,7 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor) -> De
             handle.remove()
     names = [*named, *(name for name in stages if name not in parts)] or ["network"]
     last = len(names) - 1
-    depth = DepthMap(tuple(names), {name: min(i, last) for name, i in first_call.items()})
+    depth = DepthMap(tuple(names), {name: min(i, last) for name, i in first_call.items()}, unused)
     return _without_empty_stages(depth, module)
 
 
@@ -105,6 +115,7 @@ def _without_empty_stages(depth: DepthMap, module: nn.Module) -> DepthMap:
     return DepthMap(
         tuple(stages) or depth.stages[-1:],
         {name: number_of[i] for name, i in depth.parts.items()},
+        depth.unused,
     )
 
 
@@ -122,6 +133,9 @@ class Freezing:
         Number of stages, from the deepest, that are trained in the end.
     epochs_per_stage : int, default=0
         Unfreeze one more stage every so many epochs, beginning with none; 0: all from the start.
+    kept : tuple of str, default=()
+        Names of the norms whose running statistics stay as they are wherever they lie; their
+        parameters are trained with their stage.
     """
 
     def __init__(
@@ -131,23 +145,34 @@ class Freezing:
         depth: DepthMap,
         n_trained: int,
         epochs_per_stage: int = 0,
+        kept: tuple[str, ...] = (),
     ):
         self._features = features
         self.depth, self.n_trained = depth, n_trained
         self.epochs_per_stage = epochs_per_stage
+        self.n_done = 0  # epochs before the first
         self._parameters = depth.parameters(backbone)
         # A part is frozen as a whole only if its deepest piece is.
         self._parts = [
             (part, max(depth.stage_of(name) for name in _owners(name, part)))
             for name, part in backbone.named_modules()
         ]
+        self._kept = [backbone.get_submodule(name) for name in kept]
 
     def first_trained(self, epoch: int) -> int:
         """Return the number of the shallowest stage that is trained in an epoch."""
         n_trained = self.n_trained
         if self.epochs_per_stage:
-            n_trained = min(n_trained, epoch // self.epochs_per_stage)
+            n_trained = min(n_trained, (self.n_done + epoch) // self.epochs_per_stage)
         return len(self.depth.stages) - n_trained
+
+    def exempt(self, parameters: list[nn.Parameter]) -> None:
+        """Leave parameters alone that are trained in stages that are frozen: adapters."""
+        exempted = {id(parameter) for parameter in parameters}
+        self._parameters = [
+            [parameter for parameter in stage if id(parameter) not in exempted]
+            for stage in self._parameters
+        ]
 
     def apply(self, module: nn.Module, epoch: int) -> None:
         """Put `module` into training mode and its frozen parts back into evaluation mode."""
@@ -156,6 +181,8 @@ class Freezing:
         for part, deepest in self._parts:
             if deepest < first:
                 part.eval()
+        for part in self._kept:
+            part.eval()
         if first == len(self.depth.stages):
             self._features.eval()
         for stage, parameters in enumerate(self._parameters):
@@ -172,3 +199,22 @@ def _owners(name: str, part: nn.Module) -> list[str]:
         or next(piece.buffers(recurse=False), None) is not None
     ]
     return owners or [name]
+
+
+def norms_with_statistics(module: nn.Module, *, learned: bool = False) -> tuple[str, ...]:
+    """Return the names of the batch norms that have running statistics.
+
+    Parameters
+    ----------
+    module : Module
+    learned : bool, default=False
+        Leave out those whose statistics are still the 0 and 1 that they were made with, as in a
+        network with random weights.
+    """
+    return tuple(
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm)
+        and part.running_mean is not None
+        and not (learned and (part.running_mean == 0).all() and (part.running_var == 1).all())
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 # Features that hardly vary are not blown up beyond this multiple of the typical one.
-_LARGEST_FACTOR = 10.0
+_LARGEST_FACTOR = 100.0
 
 
 class Standardize(nn.Module):

@@ -48,8 +48,9 @@ class Weights:
     """
 
     def __init__(self, module: nn.Module):
-        self.live = [*module.parameters(), *module.buffers()]
-        self.live = [tensor.detach() for tensor in self.live]
+        parameters = [parameter.detach() for parameter in module.parameters()]
+        self.n_parameters = len(parameters)
+        self.live = [*parameters, *(buffer.detach() for buffer in module.buffers())]
         self.kept = [tensor.clone() for tensor in self.live]
 
     def keep(self) -> None:
@@ -59,6 +60,10 @@ class Weights:
     def restore(self) -> None:
         """Put the copies back."""
         _copy(self.live, self.kept)
+
+    def is_finite(self) -> bool:
+        """Tell whether all parameters are finite as they are now."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.live[: self.n_parameters])
 
 
 @torch.no_grad()
@@ -84,6 +89,12 @@ class MovingAverage:
         current = [tensor.clone() for tensor in self.live]
         _copy(self.live, self.average)
         _copy(self.average, current)
+
+    def shown(self, action: Callable[[], None]) -> None:
+        """Do something while the weights are the average."""
+        self.swap()
+        action()
+        self.swap()
 
 
 def train(
@@ -114,7 +125,8 @@ def train(
     objective : callable
         ``objective(module, batch)`` returns the loss of each row, shape (n,), which the loop
         weights by ``batch.weights`` and divides by the number of rows; or a scalar, taken as it is;
-        or a pair of the two, which are added.
+        or a pair of the two, which are added. Of two domains the rows are those of the source, then
+        those of the target; or those of the source alone.
     batches : iterable
         Yields the batches of one epoch each time it is iterated, and has a length and a ``device``.
         A batch has a length and ``split(n_parts)``.
@@ -154,20 +166,24 @@ def train(
     -----
     ConvergenceWarning
         If the loss is not finite, or a million times the first: training stops, and the weights of
-        the best epoch are restored.
+        the best epoch are restored; without `validate` those with which the epoch of the lowest
+        training loss began.
     """
     training = Training()
     best = Weights(module)
+    last = Weights(module) if validate is None else None
     best_loss, since_best, first_loss = math.inf, 0, None
     average = None if ema_decay is None else MovingAverage(module, ema_decay)
     step = _Step(module, objective, optimizer, clip_norm, n_passes, autocast, batches.device)
-    first_epoch = 0
+    first_epoch, is_diverged = 0, False
     if checkpoint is not None:
         checkpoint.attach(module, optimizer, schedule, batches, best, average, step.scaler)
         resumed = checkpoint.load()
         if resumed is not None:
             training.history, best_loss, since_best, training.best_epoch = resumed
             first_epoch = len(training.history)
+            if last is not None:
+                last.keep() if average is None else average.shown(last.keep)
             if _is_over(since_best, patience):
                 first_epoch = n_epochs
     # Threads take turns: torch.fx, or another thread's random numbers, would get in between.
@@ -199,13 +215,19 @@ def train(
             if validate is not None and math.isfinite(loss):
                 loss = record["valid_loss"] = validate()
             if not (math.isfinite(loss) and loss <= _LARGEST_GROWTH * max(1.0, first_loss)):
-                best.restore()
-                _warn_of_divergence(epoch, training.best_epoch)
+                is_diverged = True
                 break
             since_best += 1
             if loss < best_loss:
-                best_loss, since_best, training.best_epoch = loss, 0, epoch + 1
-                best.keep()
+                best_loss, since_best = loss, 0
+                if last is None:
+                    best.keep()
+                    training.best_epoch = epoch + 1
+                else:  # a training loss is that of the weights before the epoch's steps
+                    best.kept, last.kept = last.kept, best.kept
+                    training.best_epoch = epoch or None
+            if last is not None:
+                last.keep()
             if schedule is not None:
                 schedule.after_epoch(loss)
             for number, group in enumerate(optimizer.param_groups):
@@ -221,9 +243,13 @@ def train(
                 average.swap()
             if checkpoint is not None:
                 checkpoint.save(training.history, best_loss, since_best, training.best_epoch)
-    if validate is not None and training.best_epoch is not None:
+    # The last step is in no loss that was computed.
+    if is_diverged or not best.is_finite():
         best.restore()
-    elif training.history and validate is None and math.isfinite(loss):
+        _warn_of_divergence(len(training.history) + is_diverged, training.best_epoch)
+    elif validate is not None and training.best_epoch is not None:
+        best.restore()
+    elif training.history:
         training.best_epoch = len(training.history)
     module.eval()
     optimizer.zero_grad()
@@ -239,7 +265,7 @@ def _is_over(since_best: int, patience: int | None) -> bool:
 def _warn_of_divergence(epoch: int, best_epoch: int | None) -> None:
     kept = "those it started from" if best_epoch is None else f"those of epoch {best_epoch}"
     warnings.warn(
-        f"The loss diverges in epoch {epoch + 1}: training stops, and the weights are {kept}. "
+        f"The loss diverges in epoch {epoch}: training stops, and the weights are {kept}. "
         "Lower lr, set clip_norm (for example to 1.0), or use precision='float32'.",
         ConvergenceWarning,
         stacklevel=2,
@@ -326,6 +352,8 @@ def mean_loss(losses, batch) -> torch.Tensor:
         return mean_loss(losses[0], batch) + losses[1]
     if losses.ndim == 0:
         return losses
-    if batch.weights is None:
+    weights = batch.weights
+    if weights is None:
         return losses.mean()
-    return (losses * batch.weights).sum() / len(losses)
+    # Of two domains, an objective may give the losses of the rows of the source alone.
+    return (losses * weights[: len(losses)]).sum() / len(losses)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
+
+_random_lock = RLock()
 
 
 @contextmanager
@@ -19,7 +22,8 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
         A GPU whose generator is seeded, and put back, as well.
     """
     is_cuda = device is not None and device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+    # torch has one generator for all threads: they draw one after the other.
+    with _random_lock, torch.random.fork_rng(devices=[device] if is_cuda else []):
         torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
         if is_cuda:
             torch.cuda.set_rng_state(torch.Generator(device).manual_seed(seed).get_state(), device)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from skltransfer._torch._fingerprint import fingerprint
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing
 
 
 @dataclass(frozen=True)
-class Backbone:
+class Backbone(HoldsNetworks):
     """A network with pretrained (or random) weights, and what one must know to use it.
 
     Returned by :func:`load_backbone`, and accepted wherever a ``backbone`` is: build one by hand
@@ -73,6 +74,12 @@ class Backbone:
             )
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", fingerprint(self.module))
+
+    def _without_module(self) -> Backbone:
+        """Return the same without its network, for what can load that again."""
+        described = object.__new__(Backbone)
+        described.__dict__.update(vars(self), module=None)
+        return described
 
     def __sklearn_clone__(self):
         return self

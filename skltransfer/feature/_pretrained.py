@@ -14,13 +14,14 @@ from skltransfer._torch._input import (
     n_dimensions_of_images,
     read_rows,
 )
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 
 
-class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
+class PretrainedFeatureTransformer(HoldsNetworks, TransformerMixin, BaseEstimator):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A row passes the network once per process, whatever the number of folds and candidates: its
@@ -244,9 +245,8 @@ class PretrainedFeatureTransformer(TransformerMixin, BaseEstimator):
 
     def _rows(self, X, *, reset: bool) -> Rows:
         # Only the network can tell a text from the path of an image.
-        is_text = self._is_text_record() or (
-            self._is_huggingface() and takes_text(self._backbone(None))
-        )
+        may_be = self._is_huggingface() or hasattr(self.backbone, "__skltransfer_backbone__")
+        is_text = self._is_text_record() or (may_be and takes_text(self._backbone(None)))
         if reset:
             self._is_text = is_text
         return read_rows(

@@ -33,10 +33,13 @@ class EpochReports:
         )
 
     def end(self, record: dict) -> bool:
-        """Say that an epoch has ended; return whether training is to stop."""
+        """Say that an epoch has ended; return whether training is to stop.
+
+        The record is no metadata: a monitor would pass it on to its scorer.
+        """
         return self._task.call_on_fit_task_end(
             estimator=self._estimator,
             **self._data,
-            metadata=self._metadata | record,
+            metadata=self._metadata,
             reconstruction_attributes=self._snapshot,
         )

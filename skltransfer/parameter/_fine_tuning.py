@@ -21,6 +21,7 @@ from skltransfer._torch._input import (
     read_rows,
 )
 from skltransfer._torch._penalties import Pull
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
@@ -58,6 +59,7 @@ _FITTED = (
 
 
 class FineTuning(
+    HoldsNetworks,
     HoldsByReference,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -137,13 +139,19 @@ class FineTuning(
         self : estimator
         """
         check_options(self)
+        if self.strategy == "lora":
+            raise ValueError(
+                "partial_fit cannot go on with strategy='lora', whose changes are added to the "
+                "weights at the end. Use fit, or strategy='finetune' or 'linear_probe'."
+            )
         earlier = self._earlier_fit()
         data, problem = self._checked(X, y, sample_weight, earlier, classes, is_partial=True)
-        run = Run(self, self._load(data.rows), data, problem, None, earlier)
-        run.train_one_epoch(getattr(self, "_optimizer", None))
         history = getattr(self, "history_", [])
+        run = Run(self, self._load(data.rows), data, problem, None, earlier)
+        run.train_one_epoch(getattr(self, "_optimizer", None), len(history))
         vars(self).update(self._attributes(run))
-        self.history_ = history + self.history_
+        vars(self).pop("_record", None)  # the network has moved on
+        self.history_ = history + [r | {"epoch": len(history) + 1} for r in self.history_]
         self.n_iter_ = len(self.history_)
         self._optimizer = run.optimizer
         return self
@@ -187,7 +195,7 @@ class FineTuning(
         self, X, y, sample_weight, earlier, classes=None, is_partial=False
     ) -> tuple[Data, Problem]:
         """Validate rows, labels and weights; drop the rows that weigh nothing."""
-        rows = self._rows(X, reset=not (is_partial and earlier))
+        rows = self._rows(X, reset=earlier is None)
         if len(rows) == 0:
             raise ValueError("X has 0 sample(s). At least one row is needed to train on.")
         if y is None:
@@ -202,8 +210,6 @@ class FineTuning(
                 sample_weight, problem.targets, dtype=np.float64, ensure_non_negative=True
             )
         if weights is not None and not (used := weights > 0).all():
-            if not used.any():
-                raise ValueError("All entries of sample_weight are zero: no row is left.")
             kept = np.flatnonzero(used)
             rows, problem, weights = rows.subset(kept), problem.subset(kept), weights[kept]
         at_once = not is_partial and not needs_steps(self, of_head=self.strategy == "linear_probe")
@@ -226,6 +232,11 @@ class FineTuning(
         is_stratified = counts is not None and counts[counts > 0].min() > 1
         is_stratified = is_stratified and min(n_valid, n - n_valid) >= (counts > 0).sum()
         splitter = StratifiedShuffleSplit if is_stratified else ShuffleSplit
+        if n_valid == 0:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={self.validation_fraction!r} sets "
+                "no row aside. Raise validation_fraction, or set early_stopping=False."
+            )
         if n_valid >= n:
             raise ValueError(
                 f"early_stopping=True leaves no row of {n} to train on. Lower "
@@ -265,16 +276,18 @@ class FineTuning(
             reset=reset,
             image_shape=self.image_shape,
             value_range=self.value_range,
-            is_text=self._takes_text(),
+            is_text=self._takes_text(reset),
         )
         if reset:
             self._n_dimensions = n_dimensions_of_images(X)
         return flatten_images(rows) if self.backbone is None else rows
 
-    def _takes_text(self) -> bool:
+    def _takes_text(self, reset: bool) -> bool:
         # Only the network can tell a text from the path of an image.
         if self.backbone is None or callable(self.backbone):
             return False
+        if not reset:  # what the network was made from may be gone
+            return takes_text(self._built.record)
         return takes_text(self._load(None))
 
     def _earlier_fit(self) -> tuple[Built, Problem] | None:
@@ -341,6 +354,9 @@ class FineTuning(
         state = super().__getstate__()
         for name in ("_record", "_optimizer", "_callback_fit_ctx"):
             state.pop(name, None)
+        if self.backbone is not None and "_built" in state:
+            # The weights at the start are those of `backbone`, and read from it when needed.
+            state["_built"] = state["_built"].without_source()
         return state
 
     def __sklearn_tags__(self):

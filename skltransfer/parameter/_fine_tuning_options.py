@@ -19,6 +19,7 @@ def check_options(estimator) -> None:
     check_choice(e, "strategy", STRATEGIES if hasattr(e, "lora_rank") else STRATEGIES[:-1])
     check_choice(e, "optimizer", ("auto", *OPTIMIZERS))
     check_choice(e, "schedule", SCHEDULES)
+    check_choice(e, "norm_statistics", ("auto", "keep", "learn"))
     check_choice(e, "precision", ("auto", *PRECISIONS))
     check_number(e, "lr", low=0, unset=("auto",), is_open=True)
     check_number(e, "backbone_lr_ratio", low=0, unset=("auto",))

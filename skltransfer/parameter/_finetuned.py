@@ -56,7 +56,7 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
         if len(known) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
-                f"{known[0]!r}."
+                f"{known.tolist()[0]!r}."
             )
         codes = np.searchsorted(known, y)
         n_outputs = 1 if len(known) == 2 else len(known)
@@ -244,6 +244,11 @@ class FineTunedClassifier(NetworkClassifier):
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
         weights and for low-rank changes.
+    norm_statistics : {"auto", "keep", "learn"}, default="auto"
+        Running statistics of batch normalisation in the stages that are trained: those of the
+        source throughout, so that only scale and shift are trained; or those of the batches.
+        ``"auto"`` keeps what has been learned, and learns where weights are random. Small batches
+        say too little about them.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
         Output layer: on features standardised as they were before training, or, if it is a
         function of (n_features, n_outputs), what it returns, on the features themselves.
@@ -275,8 +280,8 @@ class FineTunedClassifier(NetworkClassifier):
     warmup : float, default=0.05
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
+        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
@@ -402,6 +407,7 @@ class FineTunedClassifier(NetworkClassifier):
         gradual_unfreezing=0,
         layer_decay=1.0,
         backbone_lr_ratio="auto",
+        norm_statistics="auto",
         head="linear",
         dropout=0.0,
         label_smoothing=0.0,
@@ -444,6 +450,7 @@ class FineTunedClassifier(NetworkClassifier):
         self.gradual_unfreezing = gradual_unfreezing
         self.layer_decay = layer_decay
         self.backbone_lr_ratio = backbone_lr_ratio
+        self.norm_statistics = norm_statistics
         self.head = head
         self.dropout = dropout
         self.label_smoothing = label_smoothing
@@ -511,6 +518,11 @@ class FineTunedRegressor(NetworkRegressor):
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
         weights and for low-rank changes.
+    norm_statistics : {"auto", "keep", "learn"}, default="auto"
+        Running statistics of batch normalisation in the stages that are trained: those of the
+        source throughout, so that only scale and shift are trained; or those of the batches.
+        ``"auto"`` keeps what has been learned, and learns where weights are random. Small batches
+        say too little about them.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
         Output layer: on features standardised as they were before training, or, if it is a
         function of (n_features, n_outputs), what it returns, on the features themselves.
@@ -536,8 +548,8 @@ class FineTunedRegressor(NetworkRegressor):
     warmup : float, default=0.05
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
+        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
@@ -654,6 +666,7 @@ class FineTunedRegressor(NetworkRegressor):
         gradual_unfreezing=0,
         layer_decay=1.0,
         backbone_lr_ratio="auto",
+        norm_statistics="auto",
         head="linear",
         dropout=0.0,
         augment=None,
@@ -693,6 +706,7 @@ class FineTunedRegressor(NetworkRegressor):
         self.gradual_unfreezing = gradual_unfreezing
         self.layer_decay = layer_decay
         self.backbone_lr_ratio = backbone_lr_ratio
+        self.norm_statistics = norm_statistics
         self.head = head
         self.dropout = dropout
         self.augment = augment

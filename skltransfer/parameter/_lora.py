@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from skltransfer._torch._depth import DepthMap
@@ -59,17 +60,24 @@ class Adapters:
 
     def add(self) -> None:
         """Add the changes to the weights of the plain layers."""
-        for name in self.names:
-            self._trunk.get_submodule(name).merge()
+        layers = [self._trunk.get_submodule(name) for name in self.names]
+        self._plain = [layer.get_base_layer().weight.detach().clone() for layer in layers]
+        for layer in layers:
+            layer.merge()
 
+    @torch.no_grad()
     def subtract(self) -> None:
-        """Take the changes out of the weights again."""
-        for name in self.names:
-            self._trunk.get_submodule(name).unmerge()
+        """Take the changes out of the weights again, bit for bit."""
+        for name, plain in zip(self.names, self._plain, strict=True):
+            layer = self._trunk.get_submodule(name)
+            layer.unmerge()
+            layer.get_base_layer().weight.copy_(plain)
+        self._plain = None
 
     def merge(self) -> None:
         """Add the changes to the weights, and put the plain layers back."""
         self.add()
+        self._plain = None
         for name in self.names:
             parent = self._trunk.get_submodule(name.rpartition(".")[0])
             base = self._trunk.get_submodule(name).get_base_layer()

@@ -9,14 +9,23 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_X_y
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
 from skltransfer._spelling import near_names
+from skltransfer._torch._input import n_dimensions
+from skltransfer._torch._rows import as_items
+from skltransfer.backbones import Backbone
+from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._data import as_labels
+from skltransfer.parameter._callbacks import EpochReports
 from skltransfer.parameter._linear import check_penalty
+from skltransfer.parameter._multitask_network import MultiTaskNetwork
+from skltransfer.parameter._task_problems import Tasks
 from skltransfer.parameter._tasks import (
     check_known_values,
     look_up_tasks,
@@ -27,29 +36,58 @@ from skltransfer.parameter._tasks import (
     weights_of_tasks,
 )
 
-METHODS = ("mean_regularized", "trace_norm")
+METHODS = ("mean_regularized", "trace_norm", "network")
+_FITTED = (
+    "classes_",
+    "tasks_",
+    "coef_",
+    "intercept_",
+    "shared_coef_",
+    "shared_intercept_",
+    "optimality_gap_",
+    "n_iter_",
+    "network_",
+    "stages_",
+    "history_",
+    "task_variance_",
+    "n_features_in_",
+    "feature_names_in_",
+    "_is_wide",
+    "_labels",
+    "_network",
+    "_task_position",
+)
 
 
-class MultiTask(BaseEstimator, metaclass=ABCMeta):
+def _has_network(estimator) -> bool:
+    return estimator.method == "network"
+
+
+class MultiTask(HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Fit one model for each task, all at once.
 
     A subclass says how labels are coded and which loss is minimised; `method` says what the tasks
     share.
     """
 
+    _held = ("backbone",)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
+        tags.input_tags.three_d_array = self.method == "network"
         return tags
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit all tasks.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; in the long form with the column of tasks.
+            Rows; in the long form with the column of tasks. For ``"network"`` also images or texts,
+            in the long form as a frame with one column beside that of the tasks.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
             Labels: of each row's task (long), or of every task, ``NaN`` (or ``None`` or
             ``pandas.NA`` in arrays of objects) where one is missing (wide).
@@ -60,19 +98,32 @@ class MultiTask(BaseEstimator, metaclass=ABCMeta):
         -------
         self : estimator
         """
+        given = {
+            "X": X,
+            "y": y,
+            "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
+        }
+        context = self._init_callback_context(max_subtasks=None if _has_network(self) else 0)
+        context.call_on_fit_task_begin(estimator=self, **given)
         self._check_parameters()
+        for name in _FITTED:
+            self.__dict__.pop(name, None)
+        network = MultiTaskNetwork.of(self) if _has_network(self) else None
         y_array = None if y is None or sparse.issparse(y) else as_labels(y)
         self._is_wide = y_array is not None and y_array.ndim == 2 and self.task_column is None
         if self._is_wide:
-            X = validate_data(self, X, dtype=np.float64)
+            X = self._read(X, network, reset=True)
             y, known, names = split_wide(y, len(X))
         else:
-            X, y, row_tasks = self._read_long(X, y, y_array)
+            X, y, row_tasks = self._read_long(X, y, y_array, network)
         used = np.ones(len(X), dtype=bool)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            sample_weight = _check_sample_weight(
+                sample_weight, np.zeros((len(X), 1)), ensure_non_negative=True
+            )
             used = sample_weight > 0  # a row without weight is as good as absent
-            X, y, sample_weight = X[used], y[used], sample_weight[used]
+            X = X[used] if network is None else X.subset(np.flatnonzero(used))
+            y, sample_weight = y[used], sample_weight[used]
         weights = np.ones(len(X)) if sample_weight is None else sample_weight
         if self._is_wide:
             known = known[used]
@@ -81,7 +132,16 @@ class MultiTask(BaseEstimator, metaclass=ABCMeta):
         else:
             self.tasks_, numbers = number_tasks(row_tasks[used])
             known = numbers[:, None] == np.arange(len(self.tasks_))
-        self._set_models(self._tasks_of(X, y, known, weights))
+        if network is None:
+            self._set_models(self._tasks_of(X, y, known, weights))
+        else:
+            tasks = self._tasks_of(np.empty((len(X), 0)), y, known, weights)
+            problem = self._problem_of(self._targets_of(tasks, known, weights), tasks)
+            network.train(
+                X, problem, sample_weight, lambda snapshot: self._reports(context, given, snapshot)
+            )
+            vars(self).update(self._attributes_of(network))
+        context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes={})
         return self
 
     def predict(self, X):
@@ -127,12 +187,32 @@ class MultiTask(BaseEstimator, metaclass=ABCMeta):
     def _predicted(self, X, numbers):
         """Return what `predict` does; `numbers` are the tasks of rows, None in the wide form."""
 
+    @abstractmethod
+    def _problem_of(self, targets, tasks) -> Tasks:
+        """Return what a network learns."""
+
     # --- rows and tasks ----------------------------------------------------------------
 
-    def _read_long(self, X, y, y_array):
+    def _read(self, X, network, *, reset: bool):
+        """Return rows without a column of tasks: numbers (n, d), or what the network takes."""
+        is_table = network is None or (
+            self.backbone is None and as_items(X) is None and n_dimensions(X) <= 2
+        )
+        if is_table:
+            X = validate_data(self, X, dtype=np.float64, reset=reset)
+            return X if network is None else network.read(X, reset=reset)
+        rows = network.read(X, reset=reset)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if reset and hasattr(network, name):
+                setattr(self, name, getattr(network, name))
+        return rows
+
+    def _read_long(self, X, y, y_array, network):
         """Return features, labels and the task of each row."""
+        settings = {"y_numeric": self._y_is_numeric, "estimator": self}
         if self.task_column is None:
-            X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=self._y_is_numeric)
+            X = self._read(X, network, reset=True)
+            _, y = check_X_y(np.zeros((len(X), 1)), y, **settings)
             return X, y, np.zeros(len(X), dtype=int)
         validate_data(self, X, y=y, skip_check_array=True)
         if y_array is not None and y_array.ndim == 2 and y_array.shape[1] > 1:
@@ -142,28 +222,35 @@ class MultiTask(BaseEstimator, metaclass=ABCMeta):
                 "each task."
             )
         self._task_position = task_position(self.task_column, X)
-        features, row_tasks = split_task_column(X, self._task_position)
-        features, y = check_X_y(
-            features, y, dtype=np.float64, y_numeric=self._y_is_numeric, estimator=self
+        features, row_tasks = split_task_column(
+            X, self._task_position, takes_items=network is not None
         )
-        return features, y, row_tasks
+        _, y = check_X_y(np.zeros((len(features), 1)), y, **settings)
+        return features if network is None else network.read(features, reset=True), y, row_tasks
 
     def _read_rows(self, X):
         """Return features and the number of each row's task, -1 for an unknown one."""
         check_is_fitted(self)
+        network = getattr(self, "_network", None)
         if self.task_column is None:
-            X = validate_data(self, X, dtype=np.float64, reset=False)
+            X = self._read(X, network, reset=False)
             return X, None if self._is_wide else np.zeros(len(X), dtype=int)
         if isinstance(X, list | tuple):
             X = np.asarray(X, dtype=object)
         validate_data(self, X, reset=False, skip_check_array=True)
-        X, row_tasks = split_task_column(X, self._task_position)
+        X, row_tasks = split_task_column(X, self._task_position, takes_items=network is not None)
+        X = X if network is None else network.read(X, reset=False)
         return X, look_up_tasks(row_tasks, self.tasks_)
+
+    def _factors(self, tasks):
+        """Return the weight of each task by `task_weight`."""
+        totals = np.array([0.0 if task is None else task.weights.sum() for task in tasks])
+        given = None if self._is_uncertain else self.task_weight
+        return weights_of_tasks(given, self.tasks_, totals)
 
     def _weighted(self, tasks):
         """Return the tasks that have rows, with `task_weight` in the weights of these."""
-        totals = np.array([0.0 if task is None else task.weights.sum() for task in tasks])
-        factors = weights_of_tasks(self.task_weight, self.tasks_, totals)
+        factors = self._factors(tasks)
         return [
             TaskRows(t.X, t.y, factor * t.weights, t.allowed, t.intercept_penalty)
             for t, factor in zip(tasks, factors, strict=True)
@@ -206,6 +293,75 @@ class MultiTask(BaseEstimator, metaclass=ABCMeta):
             scores[rows] = X[rows] @ weights.T + offset
         return scores
 
+    # --- the network -------------------------------------------------------------------
+
+    def _targets_of(self, tasks, known, weights) -> np.ndarray:
+        """Return labels and their weights, relative to the row's, as `Tasks` describes them."""
+        n, n_tasks = known.shape
+        targets = np.zeros((n, 2 * n_tasks if self._is_wide else 3))
+        for t, (task, factor) in enumerate(zip(tasks, self._factors(tasks), strict=True)):
+            if task is None:
+                continue
+            rows = np.flatnonzero(known[:, t])
+            shares = factor * task.weights / weights[rows]
+            if self._is_wide:
+                if task.allowed is not None:
+                    targets[:, t] = np.argmax(task.allowed)  # any class, where none is known
+                targets[rows, t], targets[rows, n_tasks + t] = task.y, shares
+            else:
+                targets[rows] = np.column_stack([np.full(len(rows), t), task.y, shares])
+        return targets
+
+    @property
+    def _is_uncertain(self) -> bool:
+        return isinstance(self.task_weight, str) and self.task_weight == "uncertainty"
+
+    def _attributes_of(self, network) -> dict:
+        """Return the fitted attributes that come from the network."""
+        names = ("network_", "stages_", "history_", "n_iter_")
+        attributes = {name: getattr(network, name) for name in names} | {"_network": network}
+        if self._is_uncertain:
+            attributes["task_variance_"] = network.variances()
+        return attributes
+
+    def _reports(self, context, given, snapshot):
+        """Return what tells callbacks of the epochs, with this estimator as the one that is fitted.
+
+        ``snapshot()`` returns the fitted attributes of the network inside.
+        """
+
+        def attributes() -> dict:
+            network = MultiTaskNetwork.of(self)
+            vars(network).update(snapshot())
+            own = {name: vars(self)[name] for name in _FITTED if name in vars(self)}
+            return own | self._attributes_of(network)
+
+        weights = given["metadata"].get("sample_weight")
+        return EpochReports(self, context, given["X"], given["y"], weights, attributes)
+
+    def _network_scores(self, X, numbers):
+        """Return each row's outputs for its task (n, k); for all tasks (n, T, k) if it has none.
+
+        A task that was not fitted is given the mean of all.
+        """
+        scores = self._network.scores(X)
+        if numbers is None:
+            return scores
+        own = scores[np.arange(len(scores)), np.maximum(numbers, 0)]
+        own[numbers < 0] = scores[numbers < 0].mean(axis=1)
+        return own
+
+    @available_if(_has_network)
+    def __skltransfer_backbone__(self) -> Backbone:
+        """Return the trained trunk, without the heads, as a start for another estimator."""
+        check_is_fitted(self)
+        return self._network.__skltransfer_backbone__()
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_callback_fit_ctx", None)
+        return state
+
     # --- parameters --------------------------------------------------------------------
 
     def _check_parameters(self):
@@ -219,6 +375,11 @@ class MultiTask(BaseEstimator, metaclass=ABCMeta):
         if self.method == "trace_norm" and self.alpha == 0:
             raise ValueError(
                 "alpha=0 leaves nothing to share. method='trace_norm' needs a positive alpha."
+            )
+        if self._is_uncertain and self.method != "network":
+            raise ValueError(
+                f"task_weight='uncertainty' is learned with a network, and method={self.method!r} "
+                "is none. Pass method='network', or task_weight='balanced'."
             )
         if not (isinstance(self.tol, Real) and self.tol > 0):
             raise ValueError(f"tol={self.tol!r} is not a positive number.")

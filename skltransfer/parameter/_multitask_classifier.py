@@ -1,4 +1,4 @@
-"""Logistic regression for several tasks at once."""
+"""Classification for several tasks at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from skltransfer._solvers._mean_regularized import mean_regularized_logistic
 from skltransfer._solvers._multitask import TaskRows
 from skltransfer._solvers._trace_norm import trace_norm_logistic
 from skltransfer.parameter._multitask import MultiTask
-from skltransfer.parameter._tasks import split_wide
+from skltransfer.parameter._task_problems import TaskClasses
+from skltransfer.parameter._tasks import split_wide, union_of_labels, with_own_type
 
 
 def _is_not_wide(estimator) -> bool:
@@ -22,7 +23,7 @@ def _is_not_wide(estimator) -> bool:
 
 
 class MultiTaskClassifier(ClassifierMixin, MultiTask):
-    r"""Logistic regression for several related tasks, each with its own model.
+    r"""Logistic regression, or a network, for several related tasks, each with its own model.
 
     With ``method="mean_regularized"`` the models stay near a common one [1]_:
 
@@ -34,11 +35,20 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     with the logistic loss for two classes and the softmax's for more. With
     ``method="trace_norm"`` they share few directions [2]_, [3]_: the penalty is
     :math:`\alpha \lVert W \rVert_*`, where ``W`` holds the coefficients of all tasks and classes
-    as rows.
+    as rows. With ``method="network"`` each has a linear head on the features of one network
+    (`backbone`), trained together by the weighted mean of their losses. With
+    ``task_weight="uncertainty"`` it learns what to divide the loss of each task by [4]_:
+
+    .. math::
+
+        \min \; \frac{1}{\sum_i s_i} \sum_t \sum_{i \in t} s_i \Bigl(
+        \frac{\ell(f_t(x_i), y_i)}{\sigma_t^2} + \log \sigma_t \Bigr),
+
+    so that :math:`\sigma_t^2` is twice the task's mean loss, but at least 0.01.
 
     Parameters
     ----------
-    method : {"mean_regularized", "trace_norm"}, default="mean_regularized"
+    method : {"mean_regularized", "trace_norm", "network"}, default="mean_regularized"
         What the tasks share.
     task_column : int or str, default=None
         Position or name of the column of ``X`` that holds the task of each row (long form, with a
@@ -50,22 +60,59 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         least 0, or the weight of the trace norm, positive.
     shared_alpha : float, default=1.0
         Ridge penalty of the common model, at least 0; as it grows, the tasks become separate
-        logistic regressions with ``C = 1 / alpha``. Only for ``"mean_regularized"``.
+        logistic regressions with ``C = 1 / alpha``. Only for ``"mean_regularized"``; `alpha` is for
+        both linear forms.
     class_weight : dict or "balanced", default=None
         Weights of the classes, as in scikit-learn; for ``"balanced"`` by their frequency over all
         tasks (long) or in each task (wide).
-    task_weight : "balanced", dict or array-like of shape (n_tasks,), default=None
+    task_weight : {"balanced", "uncertainty"}, dict or array-like of shape (n_tasks,), default=None
         By what the weights of a task's rows are multiplied. ``None`` counts each row alike,
         ``"balanced"`` each task. A dictionary maps tasks to numbers, 1 where it names none; an
-        array is in the order of `tasks_`.
+        array is in the order of `tasks_`. ``"uncertainty"`` is for ``"network"``.
     fit_intercept : bool, default=True
         Whether each task has an intercept for each class. It is not penalised, except, by `alpha`
-        at the mean of the task's rows, where a task of the long form lacks a class.
+        at the mean of the task's rows, where a task of the long form lacks a class. Heads of a
+        network always have one, then penalised by `weight_decay`.
     tol : float, default=1e-6
         Relative distance of the objective from the optimum, at most; relative to no less than a
         loss of 1e-6 per row. ``"mean_regularized"`` takes one more Newton step, which squares it.
+        For ``"network"`` the largest entry of the gradient at which L-BFGS ends.
     max_iter : int, default=10000
-        Largest number of steps.
+        Largest number of steps of a linear form.
+    backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
+        The trunk, see :func:`~skltransfer.load_backbone`; held by reference and never changed.
+        ``None``: a table network with `hidden_layer_sizes`. This and all that follows is for
+        ``"network"`` only, and is explained at :class:`FineTunedClassifier`.
+    weights : str, Path, torchvision weights or None, default="default"
+        The published weights, those of a file, or ``None`` for random ones.
+    unfreeze : {"all", "head"}, str or int, default="all"
+        How deep to train the trunk: not at all (``"head"``), from a stage upwards, or that many
+        stages from the top.
+    hidden_layer_sizes : tuple of int, default=(64,)
+        Widths of the table network; empty: the heads see the columns themselves, and the tasks
+        share nothing.
+    optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
+        ``"auto"`` takes all rows at once (L-BFGS) on tables of at most 2000 rows, and for heads
+        alone, and mini-batches (AdamW) otherwise.
+    lr : float or "auto", default="auto"
+        Learning rate of the heads.
+    weight_decay : float, default=0.01
+        Pull of matrices to zero: with L-BFGS the factor of half the squared norm beside the mean
+        loss. Weights of rows, classes and tasks are relative to their mean.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows; iterations of L-BFGS, at most 500 for ``"auto"``.
+    batch_size : int or "auto", default="auto"
+        Rows per step.
+    image_shape : tuple of int, default=None
+        Shape of one image where ``X`` holds flattened images in its rows.
+    value_range : (float, float), default=None
+        Values of black and of white in arrays of images.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is a GPU when there is one.
+    precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
+        Arithmetic.
+    random_state : int, RandomState instance or None, default=0
+        Seed of random weights and of the order of rows. Global generators are not touched.
 
     Attributes
     ----------
@@ -75,7 +122,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         Tasks in sorted order (long), or names or positions of the columns of ``y`` (wide).
     coef_ : ndarray of shape (n_tasks, n_outputs, n_coefficients)
         Coefficients of each task, in the columns of ``X`` without that of the tasks: one output
-        for two classes, else one for each class; in the wide form for each label of any task.
+        for two classes, else one for each class; in the wide form for each label of any task. For
+        a linear form only, as all that follow up to `optimality_gap_`.
     intercept_ : ndarray of shape (n_tasks, n_outputs)
         Intercepts.
     shared_coef_ : ndarray of shape (n_outputs, n_coefficients)
@@ -86,8 +134,17 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     optimality_gap_ : float
         Relative distance of the objective from the optimum: a certified bound for
         ``"trace_norm"``, Newton's estimate before its last step for ``"mean_regularized"``.
+    network_ : torch.nn.Module
+        The trained network, in evaluation mode, for ``"network"``, as all that follow.
+    stages_ : tuple of str
+        Stages of the trunk, shallow to deep.
+    history_ : list of dict
+        One record an epoch.
+    task_variance_ : ndarray of shape (n_tasks,)
+        Learned variance of each task, with ``task_weight="uncertainty"``; NaN where there is
+        nothing to learn.
     n_iter_ : int
-        Steps of the solver.
+        Steps of the solver; records of `history_`.
     n_features_in_ : int
         Number of columns of ``X``, with that of the tasks.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -96,23 +153,29 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` steps do not reach `tol`.
+        If `max_iter` steps, or `max_epochs` iterations of L-BFGS, do not reach `tol`.
 
     See Also
     --------
     MultiTaskRegressor : The same for numbers.
     TransferLogisticRegression : One task, near a model learned before.
+    FineTunedClassifier : One task, by a network.
 
     Notes
     -----
-    Columns are not scaled: the penalties weigh all alike, so scale them first. A scaler must leave
-    the column of tasks alone: ``make_column_transformer((StandardScaler(), columns),
-    remainder="passthrough")`` moves it to the end, ``task_column=-1``.
+    The linear forms do not scale columns: the penalties weigh all alike, so scale them first. A
+    scaler must leave the column of tasks alone: ``make_column_transformer((StandardScaler(),
+    columns), remainder="passthrough")`` moves it to the end, ``task_column=-1``.
 
     In the wide form classes are matched between tasks by their label; tasks without a label in
     common share nothing under ``"mean_regularized"``. A column with a single class predicts it. To
     cross-validate a wide ``y`` with missing values pass a splitter, ``cv=KFold(5)``: scikit-learn
     would look for classes to stratify by.
+
+    For ``"network"`` columns are standardised, and rows may be images or texts: in the wide form as
+    :class:`FineTunedClassifier` takes them, in the long form as flattened images beside the column
+    of tasks, or as a frame of two columns, tasks and paths or texts. A task that was not fitted is
+    given the mean of all heads. A fitted estimator is itself a backbone.
 
     References
     ----------
@@ -121,6 +184,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     .. [2] S. Ji, J. Ye, "An Accelerated Gradient Method for Trace Norm Minimization", ICML 2009.
     .. [3] T. K. Pong, P. Tseng, S. Ji, J. Ye, "Trace Norm Regularization: Reformulations,
        Algorithms, and Multi-Task Learning", SIAM Journal on Optimization 20, 2010.
+    .. [4] A. Kendall, Y. Gal, R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses
+       for Scene Geometry and Semantics", CVPR 2018, equation (10).
 
     Examples
     --------
@@ -152,6 +217,20 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         fit_intercept=True,
         tol=1e-6,
         max_iter=10000,
+        backbone=None,
+        weights="default",
+        unfreeze="all",
+        hidden_layer_sizes=(64,),
+        optimizer="auto",
+        lr="auto",
+        weight_decay=0.01,
+        max_epochs="auto",
+        batch_size="auto",
+        image_shape=None,
+        value_range=None,
+        device="auto",
+        precision="auto",
+        random_state=0,
     ):
         self.method = method
         self.task_column = task_column
@@ -162,6 +241,20 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
+        self.backbone = backbone
+        self.weights = weights
+        self.unfreeze = unfreeze
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
 
     @available_if(_is_not_wide)
     def decision_function(self, X):
@@ -274,16 +367,17 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         tasks = []
         for rows in known.T:
             lacks_a_class = len(np.unique(codes[rows])) < len(self.classes_)
-            penalty = float(self.alpha) if lacks_a_class else 0.0
+            strength = 1.0 if self.method == "network" else float(self.alpha)
+            penalty = strength if lacks_a_class else 0.0
             tasks.append(TaskRows(X[rows], codes[rows], weights[rows], None, penalty))
         return tasks
 
     def _wide_tasks(self, X, y, known, weights):
-        columns = [_with_own_type(column[rows]) for column, rows in zip(y.T, known.T, strict=True)]
+        columns = [with_own_type(column[rows]) for column, rows in zip(y.T, known.T, strict=True)]
         for column in columns:
             check_classification_targets(column)
         self.classes_ = [np.unique(column) for column in columns]
-        self._labels = _union(self.classes_)
+        self._labels = union_of_labels(self.classes_)
         self._check_classes(self._labels)
         if all(len(classes) < 2 for classes in self.classes_):
             raise ValueError(
@@ -330,6 +424,24 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
             tasks, k, self.alpha, self.shared_alpha, self.fit_intercept, **limits
         )
 
+    def _problem_of(self, targets, tasks):
+        k = 1 if len(self._labels) == 2 else len(self._labels)
+        # Where a task lacks a class, its intercept would fall for ever.
+        held = [t for t, task in enumerate(tasks) if task is not None and task.intercept_penalty]
+        allowed = None
+        if any(task is not None and task.allowed is not None for task in tasks):
+            every = np.ones(len(self._labels), dtype=bool)
+            allowed = [every if t is None or t.allowed is None else t.allowed for t in tasks]
+        return TaskClasses(
+            targets,
+            k * len(tasks) + len(tasks) * self._is_uncertain,
+            n_tasks=len(tasks),
+            is_long=not self._is_wide,
+            is_uncertain=self._is_uncertain,
+            held=tuple(t * k + i for t in held for i in range(k)),
+            allowed=None if allowed is None else np.stack(allowed),
+        )
+
     def _set_coefficients(self, coef, intercept, shared_coef, shared_intercept):
         self.coef_, self.intercept_ = coef, intercept
         self.shared_coef_, self.shared_intercept_ = shared_coef, shared_intercept
@@ -337,6 +449,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     # --- predict -----------------------------------------------------------------------
 
     def _own_scores(self, X, numbers):
+        if hasattr(self, "_network"):
+            return self._network_scores(X, numbers)
         return self._scores(
             X, numbers, self.coef_, self.intercept_, self.shared_coef_, self.shared_intercept_
         )
@@ -344,10 +458,12 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     def _wide_logits(self, X):
         """Yield the logits of each task's own classes."""
         number_of = {label: i for i, label in enumerate(self._labels)}
-        for classes, coef, intercept in zip(
-            self.classes_, self.coef_, self.intercept_, strict=True
-        ):
-            scores = X @ coef.T + intercept
+        if hasattr(self, "_network"):
+            by_task = np.moveaxis(self._network_scores(X, None), 1, 0)
+        else:
+            models = zip(self.coef_, self.intercept_, strict=True)
+            by_task = (X @ coef.T + intercept for coef, intercept in models)
+        for classes, scores in zip(self.classes_, by_task, strict=True):
             if scores.shape[1] == 1:
                 scores = np.column_stack([np.zeros(len(X)), scores])
             yield scores[:, [number_of[label] for label in classes.tolist()]]
@@ -364,17 +480,3 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         if len({column.dtype.kind for column in columns}) > 1:
             columns = [column.astype(object) for column in columns]
         return np.column_stack(columns)
-
-
-def _with_own_type(column):
-    """Return an array of objects without missing entries as one of numbers or strings."""
-    return np.array(column.tolist()) if column.dtype.kind == "O" else column
-
-
-def _union(classes):
-    """Return the labels of all tasks, sorted where they can be."""
-    labels = list(dict.fromkeys(label for own in classes for label in own.tolist()))
-    try:
-        return sorted(labels)
-    except TypeError:  # strings in one column, numbers in another
-        return sorted(labels, key=lambda label: (type(label).__name__, label))

@@ -1,4 +1,4 @@
-"""Linear regression for several tasks at once."""
+"""Regression for several tasks at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from skltransfer._solvers._mean_regularized import mean_regularized_ridge
 from skltransfer._solvers._multitask import TaskRows
 from skltransfer._solvers._trace_norm import trace_norm_ridge
 from skltransfer.parameter._multitask import MultiTask
+from skltransfer.parameter._task_problems import TaskNumbers
 from skltransfer.parameter._tasks import split_wide
 
 
 class MultiTaskRegressor(RegressorMixin, MultiTask):
-    r"""Linear regression for several related tasks, each with its own model.
+    r"""Linear regression, or a network, for several related tasks, each with its own model.
 
     With ``method="mean_regularized"`` the models stay near a common one [1]_:
 
@@ -26,9 +27,21 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
     With ``method="trace_norm"`` they share few directions [2]_, [3]_: the penalty is
     :math:`\alpha \lVert W \rVert_*`, the sum of the singular values of all tasks' coefficients.
 
+    With ``method="network"`` each has a linear head on the features of one network (`backbone`),
+    trained together by the weighted mean of half the squared errors. With
+    ``task_weight="uncertainty"`` it learns the noise of each task as well [4]_:
+
+    .. math::
+
+        \min \; \frac{1}{\sum_i s_i} \sum_t \sum_{i \in t} s_i \Bigl(
+        \frac{(y_i - f_t(x_i))^2}{2 \sigma_t^2} + \log \sigma_t \Bigr),
+
+    so that :math:`\sigma_t^2` is the task's mean squared error, but at least 0.0001 of the variance
+    of the labels.
+
     Parameters
     ----------
-    method : {"mean_regularized", "trace_norm"}, default="mean_regularized"
+    method : {"mean_regularized", "trace_norm", "network"}, default="mean_regularized"
         What the tasks share.
     task_column : int or str, default=None
         Position or name of the column of ``X`` that holds the task of each row (long form, with a
@@ -41,25 +54,61 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         one ridge regression for each task to a single one with an intercept for each.
     shared_alpha : float, default=1.0
         Ridge penalty of the common model, at least 0; as it grows, the tasks become separate ridge
-        regressions with `alpha`. Only for ``"mean_regularized"``.
-    task_weight : "balanced", dict or array-like of shape (n_tasks,), default=None
+        regressions with `alpha`. Only for ``"mean_regularized"``; `alpha` is for both linear forms.
+    task_weight : {"balanced", "uncertainty"}, dict or array-like of shape (n_tasks,), default=None
         By what the weights of a task's rows are multiplied. ``None`` counts each row alike,
         ``"balanced"`` each task. A dictionary maps tasks to numbers, 1 where it names none; an
-        array is in the order of `tasks_`.
+        array is in the order of `tasks_`. ``"uncertainty"`` is for ``"network"``.
     fit_intercept : bool, default=True
-        Whether each task has an intercept, which is not penalised.
+        Whether each task has an intercept, which is not penalised. Heads of a network always have.
     tol : float, default=1e-6
-        Relative distance of the objective from the optimum, at most. Only for ``"trace_norm"``; the
-        other form is solved directly.
+        Relative distance of the objective from the optimum, at most, for ``"trace_norm"``; the
+        other linear form is solved directly. For ``"network"`` the largest entry of the gradient at
+        which L-BFGS ends.
     max_iter : int, default=10000
         Largest number of steps. Only for ``"trace_norm"``.
+    backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
+        The trunk, see :func:`~skltransfer.load_backbone`; held by reference and never changed.
+        ``None``: a table network with `hidden_layer_sizes`. This and all that follows is for
+        ``"network"`` only, and is explained at :class:`FineTunedRegressor`.
+    weights : str, Path, torchvision weights or None, default="default"
+        The published weights, those of a file, or ``None`` for random ones.
+    unfreeze : {"all", "head"}, str or int, default="all"
+        How deep to train the trunk: not at all (``"head"``), from a stage upwards, or that many
+        stages from the top.
+    hidden_layer_sizes : tuple of int, default=(64,)
+        Widths of the table network; empty: the heads see the columns themselves, and the tasks
+        share nothing.
+    optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
+        ``"auto"`` takes all rows at once (L-BFGS) on tables of at most 2000 rows, and for heads
+        alone, and mini-batches (AdamW) otherwise.
+    lr : float or "auto", default="auto"
+        Learning rate of the heads.
+    weight_decay : float, default=0.01
+        Pull of matrices to zero: with L-BFGS the factor of half the squared norm beside the mean
+        loss. Weights of rows, classes and tasks are relative to their mean.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows; iterations of L-BFGS, at most 500 for ``"auto"``.
+    batch_size : int or "auto", default="auto"
+        Rows per step.
+    image_shape : tuple of int, default=None
+        Shape of one image where ``X`` holds flattened images in its rows.
+    value_range : (float, float), default=None
+        Values of black and of white in arrays of images.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is a GPU when there is one.
+    precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
+        Arithmetic.
+    random_state : int, RandomState instance or None, default=0
+        Seed of random weights and of the order of rows. Global generators are not touched.
 
     Attributes
     ----------
     tasks_ : ndarray of shape (n_tasks,)
         Tasks in sorted order (long), or names or positions of the columns of ``y`` (wide).
     coef_ : ndarray of shape (n_tasks, n_coefficients)
-        Coefficients of each task, in the columns of ``X`` without that of the tasks.
+        Coefficients of each task, in the columns of ``X`` without that of the tasks. For a linear
+        form only, as all that follow up to `optimality_gap_`.
     intercept_ : ndarray of shape (n_tasks,)
         Intercepts.
     shared_coef_ : ndarray of shape (n_coefficients,)
@@ -70,8 +119,17 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
     optimality_gap_ : float
         Certified bound on the relative distance of the objective from the optimum; 0 where solved
         directly.
+    network_ : torch.nn.Module
+        The trained network, in evaluation mode, for ``"network"``, as all that follow.
+    stages_ : tuple of str
+        Stages of the trunk, shallow to deep.
+    history_ : list of dict
+        One record an epoch.
+    task_variance_ : ndarray of shape (n_tasks,)
+        Learned variance of each task, with ``task_weight="uncertainty"``, in the
+        squared units of ``y``.
     n_iter_ : int
-        Steps of the solver.
+        Steps of the solver; records of `history_`.
     n_features_in_ : int
         Number of columns of ``X``, with that of the tasks.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -80,18 +138,28 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` steps do not reach `tol`.
+        If `max_iter` steps, or `max_epochs` iterations of L-BFGS, do not reach `tol`.
 
     See Also
     --------
     MultiTaskClassifier : The same for classes.
     TransferRidge : One task, near a model learned before.
+    FineTunedRegressor : One task, by a network.
 
     Notes
     -----
-    Columns are not scaled: the penalties weigh all alike, so scale them first. A scaler must leave
-    the column of tasks alone: ``make_column_transformer((StandardScaler(), columns),
-    remainder="passthrough")`` moves it to the end, ``task_column=-1``.
+    The linear forms do not scale columns: the penalties weigh all alike, so scale them first. A
+    scaler must leave the column of tasks alone: ``make_column_transformer((StandardScaler(),
+    columns), remainder="passthrough")`` moves it to the end, ``task_column=-1``.
+
+    A network learns each task's distance to its mean in units of a standard deviation: the task's
+    own in the wide form, whose columns may measure different things, and the one within all tasks
+    in the long form, whose tasks measure the same.
+
+    For ``"network"`` columns are standardised, and rows may be images or texts: in the wide form as
+    :class:`FineTunedRegressor` takes them, in the long form as flattened images beside the column
+    of tasks, or as a frame of two columns, tasks and paths or texts. A task that was not fitted is
+    given the mean of all heads. A fitted estimator is itself a backbone.
 
     References
     ----------
@@ -100,6 +168,8 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
     .. [2] S. Ji, J. Ye, "An Accelerated Gradient Method for Trace Norm Minimization", ICML 2009.
     .. [3] T. K. Pong, P. Tseng, S. Ji, J. Ye, "Trace Norm Regularization: Reformulations,
        Algorithms, and Multi-Task Learning", SIAM Journal on Optimization 20, 2010.
+    .. [4] A. Kendall, Y. Gal, R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses
+       for Scene Geometry and Semantics", CVPR 2018, equation (7).
 
     Examples
     --------
@@ -130,6 +200,20 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         fit_intercept=True,
         tol=1e-6,
         max_iter=10000,
+        backbone=None,
+        weights="default",
+        unfreeze="all",
+        hidden_layer_sizes=(64,),
+        optimizer="auto",
+        lr="auto",
+        weight_decay=0.01,
+        max_epochs="auto",
+        batch_size="auto",
+        image_shape=None,
+        value_range=None,
+        device="auto",
+        precision="auto",
+        random_state=0,
     ):
         self.method = method
         self.task_column = task_column
@@ -139,6 +223,20 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
+        self.backbone = backbone
+        self.weights = weights
+        self.unfreeze = unfreeze
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
 
     def score(self, X, y, sample_weight=None):
         """Compute R^2.
@@ -188,11 +286,22 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
             )
         return mean_regularized_ridge(tasks, self.alpha, self.shared_alpha, self.fit_intercept)
 
+    def _problem_of(self, targets, tasks):
+        return TaskNumbers(
+            targets,
+            len(tasks) + len(tasks) * self._is_uncertain,
+            n_tasks=len(tasks),
+            is_long=not self._is_wide,
+            is_uncertain=self._is_uncertain,
+        )
+
     def _set_coefficients(self, coef, intercept, shared_coef, shared_intercept):
         self.coef_, self.intercept_ = coef[:, 0], intercept[:, 0]
         self.shared_coef_, self.shared_intercept_ = shared_coef[0], float(shared_intercept[0])
 
     def _predicted(self, X, numbers):
+        if hasattr(self, "_network"):
+            return self._network_scores(X, numbers)[..., 0]
         if numbers is None:
             return X @ self.coef_.T + self.intercept_
         return self._scores(

@@ -13,6 +13,7 @@ from skltransfer._spelling import near_names
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._layers import HEADS, Standardize, TableNetwork
+from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import ImageArrayRows, Rows, TableRows
 from skltransfer.backbones import Backbone
@@ -61,7 +62,7 @@ class TransferNetwork(nn.Module):
 
 
 @dataclass
-class Built:
+class Built(HoldsNetworks):
     """A network that is ready to be trained, and what it was made of.
 
     Parameters
@@ -81,6 +82,22 @@ class Built:
     nodes: dict[str, str]
     pooling: str
     n_features: int = 0
+
+    def without_source(self) -> Built:
+        """Return the same with a record that describes its network and does not hold it."""
+        return replace(self, record=self.record._without_module())
+
+    def with_source(self, record: Backbone | None) -> Built:
+        """Return the same with the network that it started from, taken from `record` if needed."""
+        if self.record.module is not None:
+            return self
+        if record.fingerprint != self.record.fingerprint:
+            raise ValueError(
+                f"backbone={record.name!r} is no longer the network that this estimator started "
+                "from: its weights or its code have changed. Give back the file or module it had, "
+                "or fit a new estimator."
+            )
+        return replace(self, record=record)
 
     def trained_record(self) -> Backbone:
         """Return the network as it is now, without its head, as a record of its own."""
@@ -110,7 +127,7 @@ def table_record(rows: Rows, hidden_layer_sizes, seed: int, weights) -> Backbone
     module.double()
     module.columns.learn(
         torch.from_numpy(np.asarray(table, np.float64)),
-        None if weights is None else torch.from_numpy(weights),
+        None if weights is None else torch.tensor(weights),
     )
     return Backbone(
         "table network",
@@ -200,8 +217,22 @@ def copy_network(
     network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
     x = rows.batch([0], preprocessing).to(device)
     x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
-    depth = map_depth(module, record.stages, x)
+    try:
+        _check_width(module, x)
+        depth = map_depth(module, record.stages, x, features.trunk.parameters())
+    except RuntimeError as error:  # what torch says when sizes do not fit
+        raise ValueError(
+            f"The backbone {record.name!r} cannot take rows of shape {tuple(x.shape[1:])}: "
+            f"{str(error).strip().splitlines()[0]}. Give X the columns, or images of the size and "
+            "channels, that it was made for, or pass another backbone."
+        ) from error
     return Built(network, record, depth, nodes, pooling)
+
+
+def _check_width(module: nn.Module, x: torch.Tensor) -> None:
+    """Raise a RuntimeError if a table network would broadcast the only column of `x`."""
+    if isinstance(module, TableNetwork) and x.shape[1:] != module.columns.mean.shape:
+        raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")
 
 
 def make_head(head, n_features: int, n_outputs: int, dropout: float, seed: int) -> nn.Module:

@@ -94,6 +94,11 @@ class Classes(Problem):
                     f"{classes.tolist()}."
                 )
             by_class = np.array([self.class_weight.get(c, 1.0) for c in classes[present].tolist()])
+            if not (np.isfinite(by_class).all() and (by_class >= 0).all() and by_class.any()):
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} has to hold finite numbers of at least 0, "
+                    "not all of them 0."
+                )
         else:
             by_class = compute_class_weight(
                 self.class_weight,
@@ -134,8 +139,11 @@ class Numbers(Problem):
         """Learn mean and standard deviation of each output, unless they are known."""
         if self.mean is None:
             self.mean = np.average(self.targets, axis=0, weights=weights)
-            variance = np.average((self.targets - self.mean) ** 2, axis=0, weights=weights)
-            self.scale = np.where(variance > 0, np.sqrt(variance), 1.0)
+            away = self.targets - self.mean
+            largest = np.abs(away).max(axis=0)
+            largest[largest == 0] = 1.0  # squares of what is left neither overflow nor vanish
+            variance = np.average((away / largest) ** 2, axis=0, weights=weights)
+            self.scale = np.where(variance > 0, largest * np.sqrt(variance), 1.0)
             smallest = np.finfo(np.float64).tiny
             self.scale = np.where(self.scale > smallest, self.scale, 1.0)
 

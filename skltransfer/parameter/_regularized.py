@@ -97,6 +97,11 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
         weights.
+    norm_statistics : {"auto", "keep", "learn"}, default="auto"
+        Running statistics of batch normalisation in the stages that are trained: those of the
+        source throughout, so that only scale and shift are trained; or those of the batches.
+        ``"auto"`` keeps what has been learned, and learns where weights are random. Small batches
+        say too little about them.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
         Output layer: on features standardised as they were before training, or, if it is a
         function of (n_features, n_outputs), what it returns, on the features themselves.
@@ -125,8 +130,8 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
     warmup : float, default=0.05
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
+        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
@@ -257,6 +262,7 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
         gradual_unfreezing=0,
         layer_decay=1.0,
         backbone_lr_ratio="auto",
+        norm_statistics="auto",
         head="linear",
         dropout=0.0,
         label_smoothing=0.0,
@@ -301,6 +307,7 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
         self.gradual_unfreezing = gradual_unfreezing
         self.layer_decay = layer_decay
         self.backbone_lr_ratio = backbone_lr_ratio
+        self.norm_statistics = norm_statistics
         self.head = head
         self.dropout = dropout
         self.label_smoothing = label_smoothing
@@ -378,6 +385,11 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
         weights.
+    norm_statistics : {"auto", "keep", "learn"}, default="auto"
+        Running statistics of batch normalisation in the stages that are trained: those of the
+        source throughout, so that only scale and shift are trained; or those of the batches.
+        ``"auto"`` keeps what has been learned, and learns where weights are random. Small batches
+        say too little about them.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
         Output layer: on features standardised as they were before training, or, if it is a
         function of (n_features, n_outputs), what it returns, on the features themselves.
@@ -400,8 +412,8 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
     warmup : float, default=0.05
         Part of the training in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS. ``"auto"``: about 500 steps, in 10 to 100
-        passes; at most 500 iterations.
+        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
+        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
         Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
@@ -529,6 +541,7 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
         gradual_unfreezing=0,
         layer_decay=1.0,
         backbone_lr_ratio="auto",
+        norm_statistics="auto",
         head="linear",
         dropout=0.0,
         augment=None,
@@ -570,6 +583,7 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
         self.gradual_unfreezing = gradual_unfreezing
         self.layer_decay = layer_decay
         self.backbone_lr_ratio = backbone_lr_ratio
+        self.norm_statistics = norm_statistics
         self.head = head
         self.dropout = dropout
         self.augment = augment

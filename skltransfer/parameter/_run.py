@@ -13,7 +13,7 @@ from torch import nn
 from skltransfer._torch._augmentation import Augmentation, names_of
 from skltransfer._torch._batches import Batch, IndexStream, Inputs, RowBatches
 from skltransfer._torch._checkpoint import Checkpoint
-from skltransfer._torch._depth import Freezing
+from skltransfer._torch._depth import Freezing, norms_with_statistics
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
 from skltransfer._torch._full_batch import train_full_batch
@@ -21,6 +21,7 @@ from skltransfer._torch._optimizers import Schedule, make_optimizer
 from skltransfer._torch._penalties import DistancePenalty, Pull
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store
+from skltransfer._torch._text import TextRows
 from skltransfer._torch._training import Training, mean_loss, train
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, resolve_device
@@ -36,7 +37,7 @@ from skltransfer.parameter._network import (
     n_trained_stages,
     table_record,
 )
-from skltransfer.parameter._schedule import epochs_for, rate_of, uses_full_batch
+from skltransfer.parameter._schedule import MAX_ITERATIONS, epochs_for, rate_of, uses_full_batch
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -101,7 +102,7 @@ class Run:
         if earlier is None:
             self.built = self._build(record, seed)
         else:
-            self.built = earlier[0]
+            self.built = earlier[0].with_source(record)
         self.network = self.built.network
         depth = self.built.depth
         self.n_trained = 0
@@ -114,6 +115,11 @@ class Run:
         self.optimizer: torch.optim.Optimizer | None = None
         self.history: list[dict] = []
         policies = names_of(estimator.augment)
+        if policies and isinstance(data.rows, TextRows):
+            raise ValueError(
+                f"augment={estimator.augment!r} changes numbers, and the rows of X are texts. Set "
+                "augment=None."
+            )
         self._augment = Augmentation(policies, not self.is_table) if policies else None
 
     def _build(self, record: Backbone | None, seed: int) -> Built:
@@ -166,8 +172,15 @@ class Run:
                 self._fine_tune(reports)
         self.network.requires_grad_(True).eval()
 
-    def train_one_epoch(self, optimizer) -> None:
-        """Take one pass over the rows, at constant rates, on from `optimizer` if there is one."""
+    def train_one_epoch(self, optimizer, n_done: int) -> None:
+        """Take one pass over the rows, at constant rates, on from `optimizer` if there is one.
+
+        `n_done` epochs have been before: this one has an order and chance of its own.
+        """
+        self._seed_of_order += n_done
+        self._seed_of_chance += n_done
+        freezing = self._freezing()
+        freezing.n_done = n_done
         with seeded(self._seed_of_chance, self.device):
             if self.is_first:
                 learn_scale(self.network.head, self._features(), self._tensor(self.data.weights))
@@ -183,7 +196,7 @@ class Run:
                 batches,
                 optimizer=self.optimizer,
                 n_epochs=1,
-                freezing=self._freezing(),
+                freezing=freezing,
                 penalty=self._penalty,
                 clip_norm=self.estimator.clip_norm,
                 n_passes=self.estimator.accumulate,
@@ -222,7 +235,7 @@ class Run:
                 self._loss_of_head,
                 batches,
                 parameters=[p for p in head.parameters() if p.requires_grad],
-                n_iterations=epochs_for(e, None),
+                n_iterations=max(MAX_ITERATIONS, epochs_for(e, None)),
                 tol=e.tol,
                 is_convex=e.head == "linear",
                 penalty=DistancePenalty([self._pulls(groups[0], full=True)]),
@@ -456,13 +469,25 @@ class Run:
 
     def _freezing(self) -> Freezing:
         e = self.estimator
-        return Freezing(
+        freezing = Freezing(
             self.network.features,
             self.built.backbone,
             self.built.depth,
             0 if self.adapters is not None else self.n_trained,
             e.gradual_unfreezing,
+            self._norms_that_keep(),
         )
+        if self.adapters is not None:
+            freezing.exempt(self.adapters.parameters)
+        return freezing
+
+    def _norms_that_keep(self) -> tuple[str, ...]:
+        """Return the batch norms whose running statistics stay those of the source."""
+        if self.estimator.norm_statistics == "learn":
+            return ()
+        # The record, not the network: `warm_start` and `partial_fit` go on as they began.
+        is_auto = self.estimator.norm_statistics == "auto"
+        return norms_with_statistics(self.built.record.module, learned=is_auto)
 
     def _trained_parts(self) -> list[nn.Module]:
         depth, first = self.built.depth, len(self.built.depth.stages) - self.n_trained
@@ -541,15 +566,16 @@ class Run:
             for name, value in e.get_params(deep=False).items()
             if name not in ("backbone", "checkpoint")
         }
-        weights = None if self.data.weights is None else self.data.weights
+        start = None if self.is_first else list(module.state_dict().values())
         return digest_of(
             (
                 type(e).__name__,
-                repr(parameters),
+                parameters,
                 self.built.record.fingerprint,
+                start,
                 b"".join(self.data.rows.digests()),
                 self.data.targets,
-                weights,
+                self.data.weights,
                 type(module).__name__,
             )
         )

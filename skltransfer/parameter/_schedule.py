@@ -11,7 +11,7 @@ from torchvision.ops import StochasticDepth
 _MAX_ROWS_OF_TABLE, MAX_ROWS_OF_FEATURES = 2000, 20_000
 _RATES = {"adamw": 1e-3, "sgd": 1e-2}
 # Enough steps for a few rows, few passes over many.
-_N_STEPS, _MIN_EPOCHS, _MAX_EPOCHS, _MAX_ITERATIONS = 500, 10, 100, 500
+_N_STEPS, _MIN_EPOCHS, _MAX_EPOCHS, MAX_ITERATIONS = 500, 10, 100, 500
 
 
 def needs_steps(estimator, *, of_head: bool) -> list[str]:
@@ -39,6 +39,8 @@ def needs_steps(estimator, *, of_head: bool) -> list[str]:
         for name, value in plain.items()
         if getattr(estimator, name, value) != value
     ]
+    if not of_head and estimator.precision in ("bfloat16", "float16"):
+        asked.append(f"precision={estimator.precision!r}")
     if not of_head and estimator.backbone_lr_ratio not in ("auto", 1.0):
         asked.append(f"backbone_lr_ratio={estimator.backbone_lr_ratio!r}")
     for name in ("lr", "batch_size"):
@@ -99,5 +101,5 @@ def epochs_for(estimator, n_batches: int | None) -> int:
     if estimator.max_epochs != "auto":
         return int(estimator.max_epochs)
     if n_batches is None:
-        return _MAX_ITERATIONS
+        return MAX_ITERATIONS
     return min(_MAX_EPOCHS, max(_MIN_EPOCHS, math.ceil(_N_STEPS / n_batches)))

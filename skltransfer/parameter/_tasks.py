@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _num_features
 
 from skltransfer._spelling import near_names
+from skltransfer._torch._rows import as_items
 from skltransfer.domains._data import as_labels, column_names, missing_labels
 
 
@@ -47,8 +48,17 @@ def task_position(task_column, X) -> int:
     return names.index(task_column)
 
 
-def split_task_column(X, position: int):
-    """Return the other columns as numbers (n, d), and the task of each row (n,).
+def split_task_column(X, position: int, *, takes_items: bool = False):
+    """Return the other columns, and the task of each row (n,).
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d + 1)
+    position : int
+        Of the column of tasks.
+    takes_items : bool, default=False
+        Whether a single other column may hold paths, images or texts; it is returned as a list.
+        All else is returned as numbers, shape (n, d).
 
     Raises
     ------
@@ -69,12 +79,15 @@ def split_task_column(X, position: int):
             "rows, or give them a task of their own."
         )
     features = _safe_indexing(X, others, axis=1)
+    if takes_items and (items := as_items(features)) is not None:
+        return items, tasks
     try:
         features = np.asarray(features, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The columns of X beside task_column must hold numbers ({error}). Encode the others, "
-            "for example by a OneHotEncoder in a ColumnTransformer."
+            "for example by a OneHotEncoder in a ColumnTransformer"
+            + ("; a single column may hold paths or texts." if takes_items else ".")
         ) from error
     return check_array(features, dtype=np.float64, input_name="X"), tasks
 
@@ -170,3 +183,17 @@ def weights_of_tasks(task_weight, tasks: np.ndarray, totals: np.ndarray) -> np.n
             "number for each in the order of tasks_, or a dictionary."
         )
     return weights
+
+
+def with_own_type(column: np.ndarray) -> np.ndarray:
+    """Return an array of objects without missing entries as one of numbers or strings."""
+    return np.array(column.tolist()) if column.dtype.kind == "O" else column
+
+
+def union_of_labels(classes: list[np.ndarray]) -> list:
+    """Return the labels of all tasks, sorted where they can be."""
+    labels = list(dict.fromkeys(label for own in classes for label in own.tolist()))
+    try:
+        return sorted(labels)
+    except TypeError:  # strings in one column, numbers in another
+        return sorted(labels, key=lambda label: (type(label).__name__, label))

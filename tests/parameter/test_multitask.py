@@ -499,13 +499,22 @@ def test_documented_attributes_are_those_that_fit_sets(estimator, form):
     X, y = make_wide()
     frame = pd.DataFrame(X, columns=list("abcde"))
     y = (y > 1).astype(int)
-    if form == "long":
-        model = estimator(task_column="a").fit(frame.assign(a=np.arange(60) % 3), y[:, 0])
-    else:
-        model = estimator().fit(frame, y)
-    documented = {parameter.name for parameter in FunctionDoc(estimator)["Attributes"]}
-    fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
-    assert documented == fitted
+    linear = estimator()
+    network = estimator("network", hidden_layer_sizes=(), task_weight="uncertainty")
+    documented, fitted = {p.name for p in FunctionDoc(estimator)["Attributes"]}, []
+    for model in (linear, network):
+        if form == "long":
+            model.set_params(task_column="a").fit(frame.assign(a=np.arange(60) % 3), y[:, 0])
+        else:
+            model.fit(frame, y)
+        fitted.append({name for name in vars(model) if name.endswith("_") and name[0] != "_"})
+    assert documented == fitted[0] | fitted[1]
+    of_network = {"network_", "stages_", "history_", "task_variance_"}
+    assert fitted[1] - fitted[0] == of_network
+    assert all(
+        name in ("optimality_gap_",) or "coef" in name or "intercept" in name
+        for name in fitted[0] - fitted[1]
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,0 +1,188 @@
+"""What a network learns for several tasks at once: the labels of all, and the sum of their losses.
+
+The outputs of all tasks stand side by side, `k` for each. Targets say of each row which of them
+count: in the long form by (task, label, weight), in the wide form by the labels of all tasks and
+then their weights, 0 where a label is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from skltransfer._torch._task_heads import TaskHeads
+from skltransfer.parameter._problems import Problem
+
+# Where a network fits a task exactly, the logarithm of its variance would fall for ever.
+_SMALLEST_VARIANCE = {"numbers": 1e-4, "classes": 1e-2}
+
+
+@dataclass
+class Tasks(Problem):
+    """Labels of several tasks.
+
+    Parameters
+    ----------
+    n_tasks : int
+    is_long : bool
+        Whether a row belongs to one task.
+    is_uncertain : bool
+        Whether a variance of each task is learned, by which its loss is divided.
+    held : tuple of int
+        Outputs whose intercept is penalised.
+    is_learned : ndarray of shape (n_tasks,), bool, or None
+        Tasks with labels. ``None``, as the next: learned from the rows.
+    mean_weight : float
+        Mean weight of a row's labels, all taken together: weights are relative, as those of rows.
+    """
+
+    n_tasks: int = 1
+    is_long: bool = False
+    is_uncertain: bool = False
+    held: tuple[int, ...] = ()
+    is_learned: np.ndarray | None = None
+    mean_weight: float = 1.0
+
+    @property
+    def heads(self):
+        """Return the function that makes the output layer."""
+        return partial(
+            TaskHeads, n_uncertain=self.n_tasks if self.is_uncertain else 0, held=self.held
+        )
+
+    def learn(self, weights: np.ndarray | None) -> None:
+        """Learn which tasks have labels, and the mean weight of a row's."""
+        self.is_learned = np.bincount(self.labels()[1], minlength=self.n_tasks) > 0
+        shares = self.targets[:, 2 if self.is_long else self.n_tasks :].sum(axis=1)
+        self.mean_weight = float(np.average(shares, weights=weights))
+
+    def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return row, task, value and weight of each known label."""
+        if self.is_long:
+            tasks, values, weights = self.targets.T
+            return np.arange(len(tasks)), tasks.astype(int), values, weights
+        values, weights = np.hsplit(self.targets, 2)
+        rows, tasks = np.nonzero(weights)
+        return rows, tasks, values[rows, tasks], weights[rows, tasks]
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the weighted sum of the losses of each row's labels, shape (n,)."""
+        n, log_variance = len(outputs), None
+        if self.is_uncertain:
+            outputs, log_variance = outputs[:, : -self.n_tasks], outputs[:, -self.n_tasks :]
+        outputs = outputs.reshape(n, self.n_tasks, -1)
+        tasks = None
+        if self.is_long:
+            tasks = targets[:, 0].long()
+            values, weights = targets[:, 1:2], targets[:, 2:]
+            outputs = outputs[torch.arange(n, device=outputs.device), tasks].unsqueeze(1)
+            if log_variance is not None:
+                log_variance = log_variance.gather(1, tasks.unsqueeze(1))
+        else:
+            values, weights = targets.chunk(2, dim=1)
+        losses = self.label_losses(outputs, values)
+        if log_variance is not None:
+            variance = self.smallest_variance + log_variance.exp()
+            losses = losses / variance + variance.log() / 2
+        return (weights * losses).sum(1) / self.mean_weight
+
+    def label_losses(self, outputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each label: (n, m, k) and (n, m) to (n, m)."""
+        raise NotImplementedError
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs (n, n_tasks, k) as they are used to predict."""
+        return outputs
+
+    def variances(self, log_variance: np.ndarray) -> np.ndarray:
+        """Return what each task's loss is divided by, in the units of its labels; NaN for none."""
+        variances = self.smallest_variance + np.exp(log_variance)
+        return np.where(self.is_learned, variances, np.nan)
+
+
+@dataclass
+class TaskClasses(Tasks):
+    """Classes of each task; values are their numbers.
+
+    Parameters
+    ----------
+    allowed : ndarray of shape (n_tasks, k), bool, or None
+        Classes that a task knows.
+    """
+
+    allowed: np.ndarray | None = None
+
+    smallest_variance = _SMALLEST_VARIANCE["classes"]
+
+    def label_losses(self, outputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy of each label."""
+        if outputs.shape[2] == 1:
+            return functional.binary_cross_entropy_with_logits(
+                outputs[:, :, 0], values.to(outputs.dtype), reduction="none"
+            )
+        if self.allowed is not None:
+            allowed = torch.from_numpy(self.allowed).to(outputs.device)
+            outputs = outputs.masked_fill(~allowed, -torch.inf)
+        return functional.cross_entropy(outputs.mT, values.long(), reduction="none")
+
+
+@dataclass
+class TaskNumbers(Tasks):
+    """A number of each task, learned as the distance to the task's mean.
+
+    The unit is the standard deviation: of each task in the wide form, whose columns measure
+    different things, and within the tasks, one for all, in the long form, where they measure the
+    same.
+
+    Parameters
+    ----------
+    mean, scale : ndarray of shape (n_tasks,) or None
+        ``None``: learned from the rows.
+    """
+
+    mean: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    smallest_variance = _SMALLEST_VARIANCE["numbers"]
+
+    def learn(self, weights: np.ndarray | None) -> None:
+        """Learn mean and standard deviation of each task."""
+        super().learn(weights)
+        rows, tasks, values, shares = self.labels()
+        shares = shares if weights is None else shares * weights[rows]
+        totals = np.bincount(tasks, shares, self.n_tasks)
+        self.mean = np.bincount(tasks, shares * values, self.n_tasks) / totals
+        spread = np.bincount(tasks, shares * (values - self.mean[tasks]) ** 2, self.n_tasks)
+        if self.is_long:
+            spread, totals = np.full(self.n_tasks, spread.sum()), totals.sum()
+        scale = np.sqrt(spread / totals)
+        # A constant differs from its mean by rounding only.
+        self.scale = np.where(scale > 1e-14 * np.abs(values).max(), scale, 1.0)
+
+    def label_losses(self, outputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return half the squared error of each label."""
+        return (outputs[:, :, 0] - values) ** 2 / 2
+
+    def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+        """Return targets with standardised values."""
+        targets = self.targets.copy()
+        if self.is_long:
+            tasks = targets[:, 0].astype(int)
+            targets[:, 1] = (targets[:, 1] - self.mean[tasks]) / self.scale[tasks]
+        else:
+            values = targets[:, : self.n_tasks]
+            is_known = targets[:, self.n_tasks :] > 0
+            targets[:, : self.n_tasks] = np.where(is_known, (values - self.mean) / self.scale, 0.0)
+        return torch.tensor(targets, dtype=dtype, device=device)
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs in the units of the labels."""
+        return outputs * self.scale[:, None] + self.mean[:, None]
+
+    def variances(self, log_variance: np.ndarray) -> np.ndarray:
+        """Return the variance of each task in the units of its labels."""
+        return super().variances(log_variance) * self.scale**2

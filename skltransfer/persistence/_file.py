@@ -1,0 +1,234 @@
+"""One file for one object: written by skops, read only if all its types are trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import sklearn
+import torch
+
+import skltransfer
+from skltransfer._torch._persisted import states_as_data
+from skltransfer.persistence._modules import UntrustedClass, trusted_classes
+from skltransfer.persistence._state import known_types, to_data_once
+
+_FORMAT = 1
+_HEADER = "skltransfer.json"
+
+
+def save(estimator, path) -> Path:
+    """Save an estimator, or anything of scikit-learn with estimators in it, in one file.
+
+    Unlike a pickle, the file holds data only: settings and arrays as skops_ writes them, networks
+    by their structure and their tensors. It is written beside `path` and then renamed, so that it
+    is never half-written.
+
+    .. _skops: https://skops.readthedocs.io/en/stable/persistence.html
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not: one of this package, a Pipeline, a search.
+    path : str or Path
+        The file, replaced if it is there.
+
+    Returns
+    -------
+    path : Path
+        Of the file.
+
+    Raises
+    ------
+    TypeError
+        If something in it cannot be written as data: a network with hooks or with attributes that
+        are neither settings nor tensors, a class that cannot be imported by name, an open file.
+    FileNotFoundError
+        If the folder is not there.
+    ImportError
+        If skops is not installed.
+
+    See Also
+    --------
+    load : The way back.
+
+    Notes
+    -----
+    A network of torch's, torchvision's and this package's own layers is rebuilt from settings,
+    without its constructor. One of transformers is rebuilt from its configuration, its tokenizer
+    from its files. A class of your own is named in the file, and :func:`load` wants its name in
+    `trusted`. A :class:`~skltransfer.PretrainedFeatureTransformer` that names its network keeps the
+    name, not the weights.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import skltransfer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), skltransfer.FineTunedClassifier(optimizer="adamw"))
+    >>> model = model.fit(X, y)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = skltransfer.save(model, f"{folder}/iris.skops")
+    ...     again = skltransfer.load(path)
+    >>> bool((again.predict_proba(X) == model.predict_proba(X)).all())
+    True
+    """
+    skops_io = _skops("save")
+    path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}.")
+    header = {
+        "format": _FORMAT,
+        "skltransfer": skltransfer.__version__,
+        "scikit-learn": sklearn.__version__,
+        "torch": torch.__version__,
+    }
+
+    def write(temporary: Path) -> None:
+        try:
+            with states_as_data(to_data_once()):
+                skops_io.dump(estimator, temporary)
+        except TypeError as error:  # also skops' own, for what it does not know
+            raise TypeError(
+                f"{type(estimator).__name__} cannot be saved as data: {error} "
+                "Where the file stays with you, pickle or joblib keep everything."
+            ) from error
+        with ZipFile(temporary, "a") as archive:
+            archive.writestr(_HEADER, json.dumps(header))
+
+    write_whole(path, write)
+    return path
+
+
+def load(path, *, trusted=()):
+    """Load what :func:`save` has written, and run no code that the file names.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    trusted : list of str or type, default=()
+        Classes and functions beyond those of this package and of scikit-learn, numpy and scipy
+        that the file may hold, such as ``"my_package.MyNetwork"``. Their code runs.
+
+    Returns
+    -------
+    estimator : estimator
+        With the predictions of the one that was saved, bit for bit on the same machine.
+
+    Raises
+    ------
+    TypeError
+        If the file holds other types than the trusted ones; the message names them.
+    ValueError
+        If the file is damaged, or written by another program or a later version.
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If skops is not installed.
+
+    See Also
+    --------
+    save : What is in the file.
+
+    Notes
+    -----
+    Networks that were on a GPU go back to it where there is one, and to the CPU otherwise.
+
+    Examples
+    --------
+    See :func:`save`. A file with anything else in it is refused:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> import skltransfer
+    >>> with TemporaryDirectory() as folder:
+    ...     path = skltransfer.save(FunctionTransformer(print), f"{folder}/model.skops")
+    ...     skltransfer.load(path)
+    Traceback (most recent call last):
+    TypeError: ... holds types that are not trusted: builtins.print. ...
+    """
+    skops_io = _skops("load")
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"path={str(path)!r}: there is no such file.")
+    if isinstance(trusted, str):
+        trusted = [trusted]
+    names = [name if isinstance(name, str) else _name_of(name) for name in trusted]
+    _check_header(path)
+    allowed = known_types() + names
+    try:
+        foreign = sorted(set(skops_io.get_untrusted_types(file=path)) - set(allowed))
+        if not foreign:
+            token = trusted_classes.set(frozenset(names))
+            try:
+                return skops_io.load(path, trusted=allowed)
+            finally:
+                trusted_classes.reset(token)
+    except (UntrustedClass, ImportError):
+        raise
+    except Exception as error:  # damaged and hostile files raise many kinds
+        raise _damaged(path, error) from error
+    raise TypeError(
+        f"{path} holds types that are not trusted: {', '.join(foreign)}. Loading them may run any "
+        f"code. If you know who wrote the file, pass trusted={foreign!r}."
+    )
+
+
+def _check_header(path: Path) -> None:
+    try:
+        with ZipFile(path) as archive:
+            is_whole = archive.testzip() is None
+            header = json.loads(archive.read(_HEADER)) if _HEADER in archive.namelist() else None
+    except (BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise _damaged(path, error) from error
+    if not is_whole:
+        raise _damaged(path, "a check sum is wrong")
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise ValueError(
+            f"{path} was not written by skltransfer.save. A file of skops itself is read by "
+            "skops.io.load."
+        )
+    if header["format"] != _FORMAT:
+        raise ValueError(
+            f"{path} was written by skltransfer {header.get('skltransfer')} in format "
+            f"{header['format']}, and this version, {skltransfer.__version__}, reads format "
+            f"{_FORMAT}. Install the version that wrote it."
+        )
+
+
+def _damaged(path: Path, reason) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read: it is damaged, or was written with other versions of its "
+        f"packages ({type(reason).__name__ if isinstance(reason, Exception) else 'zip'}: "
+        f"{reason}). Save the estimator again."
+    )
+
+
+def _name_of(kind) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file beside `path`, and give it that name once it is whole."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
+        write(temporary)
+        os.replace(temporary, path)
+
+
+def _skops(action: str):
+    try:
+        import skops.io
+    except ImportError as error:
+        raise ImportError(
+            f"skltransfer.{action} needs skops. Install it by pip install skltransfer[export]."
+        ) from error
+    return skops.io

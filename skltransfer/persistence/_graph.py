@@ -1,0 +1,230 @@
+"""A fitted estimator as one module: rows as tensors in, what it predicts out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skltransfer._torch._extraction import network_lock
+from skltransfer._torch._preprocessing import Preprocessing, unit_range
+from skltransfer._torch._rows import Rows, TableRows
+from skltransfer._torch._text import TextPreprocessing, TextRows
+from skltransfer.feature import PretrainedFeatureTransformer
+from skltransfer.parameter._finetuned import NetworkClassifier, NetworkRegressor
+
+
+class Features(nn.Module):
+    """Rows as tensors to features, normalisation included.
+
+    Parameters
+    ----------
+    network : FeatureNetwork
+    preprocessing : Preprocessing, TextPreprocessing or None
+    dtype : torch.dtype
+        Of the network.
+    white : float
+        The value of white in pixels: 255 or 1.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing, dtype: torch.dtype, white: float):
+        super().__init__()
+        self.network, self.dtype = network, dtype
+        self.is_text = isinstance(preprocessing, TextPreprocessing)
+        self.is_image = isinstance(preprocessing, Preprocessing)
+        if self.is_image:
+            mean, std = (
+                np.array(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std)
+            )
+            self.register_buffer("shift", torch.tensor(-mean / std).to(dtype))
+            self.register_buffer("scale", torch.tensor(1 / (white * std)).to(dtype))
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Return the features, shape (n, n_features)."""
+        if self.is_text:
+            x = torch.stack(inputs, dim=1)
+        elif self.is_image:
+            x = torch.addcmul(self.shift, inputs[0].to(self.dtype), self.scale)
+        else:
+            x = unit_range(inputs[0], self.dtype)
+        return self.network(x)
+
+
+class Classified(nn.Module):
+    """Features to the number of the class, and the probabilities; labels one by one."""
+
+    def __init__(self, head: nn.Module, dtype: torch.dtype, is_binary: bool, is_multilabel: bool):
+        super().__init__()
+        self.head, self.dtype = head, dtype
+        self.is_binary, self.is_multilabel = is_binary, is_multilabel
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return numbers, shape (n,) or (n, n_labels), and probabilities."""
+        outputs = self.head(features.to(self.dtype)).double()
+        if self.is_multilabel:
+            return (outputs > 0).long(), outputs.sigmoid()
+        if self.is_binary:
+            probabilities = torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], dim=1)
+            return (outputs[:, 0] > 0).long(), probabilities
+        return outputs.argmax(1), outputs.softmax(1)
+
+
+class Predicted(nn.Module):
+    """Features to numbers in the units of ``y``."""
+
+    def __init__(self, head: nn.Module, dtype: torch.dtype, mean, scale, is_flat: bool):
+        super().__init__()
+        self.head, self.dtype, self.is_flat = head, dtype, is_flat
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the numbers, shape (n,) or (n, n_outputs)."""
+        outputs = self.head(features.to(self.dtype)).double() * self.scale + self.mean
+        return outputs[:, 0] if self.is_flat else outputs
+
+
+class Chain(nn.Module):
+    """Features and what follows."""
+
+    def __init__(self, features: Features, last: nn.Module):
+        super().__init__()
+        self.features, self.last = features, last
+
+
+class OfRows(Chain):
+    """Takes one tensor."""
+
+    def forward(self, x: torch.Tensor):
+        """Return what the estimator predicts."""
+        return self.last(self.features(x))
+
+
+class OfTexts(Chain):
+    """Takes token ids and their mask."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor):
+        """Return what the estimator predicts."""
+        return self.last(self.features(input_ids, attention_mask))
+
+
+@dataclass
+class Graph:
+    """What is to be exported.
+
+    Parameters
+    ----------
+    module : Module
+        On the CPU.
+    inputs : dict of str to Tensor
+        Two rows or more, in the order of the arguments.
+    outputs : list of str
+    classes : ndarray or None
+        What the numbers in ``label`` stand for.
+    is_table : bool
+    max_length : int or None
+        Of a text, in tokens.
+    """
+
+    module: nn.Module
+    inputs: dict[str, torch.Tensor]
+    outputs: list[str]
+    classes: np.ndarray | None
+    is_table: bool
+    max_length: int | None
+
+    @property
+    def dynamic_shapes(self) -> tuple[dict, ...]:
+        """Return which axes have any length: that of rows, and of tokens."""
+        axes = {0: torch.export.Dim("n")}
+        if len(self.inputs) == 2:
+            axes[1] = torch.export.Dim("length", max=self.max_length)
+        return tuple(axes for _ in self.inputs)
+
+    def exported(self) -> torch.export.ExportedProgram:
+        """Trace the module for any number of rows, and of tokens."""
+        with network_lock, torch.no_grad():
+            return torch.export.export(
+                self.module, tuple(self.inputs.values()), dynamic_shapes=self.dynamic_shapes
+            )
+
+
+def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
+    """Describe a fitted estimator with a network as a graph; `X` says in which form rows come."""
+    check_is_fitted(estimator)
+    rows, preprocessing = rows_of(estimator, X)
+    if len(rows) == 0:
+        raise ValueError("X has 0 sample(s). At least one row is needed to trace the network.")
+    rows = rows.subset(np.arange(2) % len(rows))  # a single row would be taken for a constant
+    inputs = tensors_of(rows, preprocessing)
+    first = next(iter(inputs.values()))
+    white = 255.0 if first.dtype == torch.uint8 else 1.0
+    classes = None
+    if isinstance(estimator, PretrainedFeatureTransformer):
+        _, extractor = estimator._backbone_and_extractor(rows)
+        if extractor.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"precision={estimator.precision!r} cannot be exported. Set 'float32' or 'float64'."
+            )
+        network, dtype, last, outputs = extractor.network, extractor.dtype, None, ["features"]
+    else:
+        network, dtype = estimator.network_.features, estimator.network_.dtype
+        last, outputs = None, ["features"]
+        if not features_only:
+            last, outputs, classes = _last_of(estimator)
+    with network_lock:
+        features = Features(copy.deepcopy(network).cpu(), preprocessing, dtype, white)
+        last = copy.deepcopy(last).cpu() if last is not None else nn.Identity()
+    kind = OfTexts if len(inputs) == 2 else OfRows
+    module = kind(features, last).eval().requires_grad_(False)
+    max_length = getattr(preprocessing, "max_length", None)
+    return Graph(module, inputs, outputs, classes, isinstance(rows, TableRows), max_length)
+
+
+def _last_of(estimator):
+    """Return what follows the features, the names of its outputs, and the classes."""
+    head, dtype, problem = (
+        estimator.network_.head,
+        estimator.network_.head_dtype,
+        estimator._problem,
+    )
+    if isinstance(estimator, NetworkClassifier):
+        last = Classified(head, dtype, estimator._is_binary, problem.is_multilabel)
+        classes = None if problem.is_multilabel else estimator.classes_
+        return last, ["label", "probabilities"], classes
+    last = Predicted(head, dtype, problem.mean, problem.scale, estimator._is_flat)
+    return last, ["prediction"], None
+
+
+def has_network(estimator) -> bool:
+    """Tell whether an estimator is exported by its network."""
+    if isinstance(estimator, PretrainedFeatureTransformer):
+        return estimator.backbone is not None
+    return any(
+        isinstance(estimator, kind) and type(estimator).predict is kind.predict
+        for kind in (NetworkClassifier, NetworkRegressor)
+    )
+
+
+def rows_of(estimator, X) -> tuple[Rows, Preprocessing | TextPreprocessing | None]:
+    """Read `X` as the estimator does; return what its rows go through as well."""
+    rows = estimator._rows(X, reset=False)
+    if isinstance(estimator, PretrainedFeatureTransformer):
+        _, extractor = estimator._backbone_and_extractor(rows)
+        return rows, extractor.preprocessing
+    return rows, estimator.network_.preprocessing
+
+
+def tensors_of(rows: Rows, preprocessing) -> dict[str, torch.Tensor]:
+    """Return rows as the tensors that a graph takes, by name."""
+    batch = rows.batch(list(range(len(rows))), preprocessing).contiguous()
+    if isinstance(rows, TextRows):
+        return {
+            "input_ids": batch[:, 0].contiguous(),
+            "attention_mask": batch[:, 1].contiguous(),
+        }
+    return {"X" if isinstance(rows, TableRows) else "pixels": batch}

@@ -1,0 +1,126 @@
+"""Fitted estimators as programs of torch.export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from skltransfer.persistence._file import write_whole
+from skltransfer.persistence._graph import graph_of, has_network, rows_of, tensors_of
+from skltransfer.persistence._steps import innermost, split_steps
+
+
+def export_torch(estimator, path, X) -> Path:
+    """Write the network of a fitted estimator as a program that runs without this package.
+
+    ``torch.export.load(path).module()`` takes what :func:`export_inputs` returns and gives, for any
+    number of rows, ``(label, probabilities)`` of a classifier, the numbers of a regressor in the
+    units of ``y``, or the features of a transformer. Labels are numbers: positions in ``classes_``,
+    which lie in the file as ``extra/classes.json``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted: :class:`~skltransfer.FineTunedClassifier`,
+        :class:`~skltransfer.FineTunedRegressor` and their kin, or a
+        :class:`~skltransfer.PretrainedFeatureTransformer`.
+    path : str or Path
+        The file, by custom with the suffix ``.pt2``.
+    X : array-like
+        One row or more, in the form in which rows will come: pixels as uint8 or as floats.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no network, or other steps beside it.
+    ValueError
+        If the network cannot be traced by torch.export.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import torch
+    >>> from sklearn.datasets import load_iris
+    >>> from skltransfer import FineTunedClassifier
+    >>> from skltransfer.persistence import export_inputs, export_torch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = FineTunedClassifier(optimizer="adamw").fit(X, y)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = export_torch(model, f"{folder}/iris.pt2", X)
+    ...     program = torch.export.load(path).module()
+    >>> label, probabilities = program(torch.tensor(export_inputs(model, X[:3])["X"]))
+    >>> bool(abs(probabilities.numpy() - model.predict_proba(X[:3])).max() < 1e-4)
+    True
+    """
+    estimator = innermost(estimator)
+    if not has_network(estimator):
+        raise TypeError(
+            f"A {type(estimator).__name__} is no single network. Pass the step that has one, or "
+            "use export_onnx, which takes pipelines."
+        )
+    graph = graph_of(estimator, X)
+    program = trace(graph)
+    classes = None if graph.classes is None else np.asarray(graph.classes).tolist()
+    files = {"classes.json": json.dumps(classes, default=str)}
+
+    def write(temporary: Path) -> None:
+        torch.export.save(program, temporary, extra_files=files)
+
+    path = Path(path).expanduser()
+    write_whole(path, write)
+    return path
+
+
+def trace(graph) -> torch.export.ExportedProgram:
+    """Trace a graph; raise a ValueError that says what is in the way."""
+    try:
+        return graph.exported()
+    except Exception as error:  # torch.export raises many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"The network cannot be traced by torch.export ({reason}). Networks whose forward "
+            "depends on values, not on shapes alone, cannot be exported."
+        ) from error
+
+
+def export_inputs(estimator, X) -> dict[str, np.ndarray]:
+    """Return the arrays that an exported estimator takes for the rows of `X`, by name.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The fitted estimator, or Pipeline, that was exported.
+    X : array-like
+        Rows in any form that the estimator takes.
+
+    Returns
+    -------
+    inputs : dict of str to ndarray
+        ``X`` (n, n_columns) for tables; ``pixels`` (n, channels, height, width), resized and not
+        normalised, for images; ``input_ids`` and ``attention_mask`` (n, length) for texts. For a
+        Pipeline with steps before the network, one array, or one for each column of a frame.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skltransfer import PretrainedFeatureTransformer
+    >>> from skltransfer.persistence import export_inputs
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> features = PretrainedFeatureTransformer("tiny", image_shape=(8, 8), value_range=(0, 16))
+    >>> export_inputs(features.fit(X), X[:5])["pixels"].shape
+    (5, 1, 32, 32)
+    """
+    before, network, _ = split_steps(estimator)
+    if before is None:
+        rows, preprocessing = rows_of(network, X)
+        return {name: t.numpy() for name, t in tensors_of(rows, preprocessing).items()}
+    if hasattr(X, "columns"):
+        return {str(name): np.asarray(X[name]).reshape(-1, 1) for name in X.columns}
+    return {"X": np.asarray(X)}

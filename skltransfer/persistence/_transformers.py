@@ -1,0 +1,110 @@
+"""Networks and tokenizers of transformers as data: their settings and files."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from skltransfer._torch._persisted import AsData
+from skltransfer._torch._text import TextPreprocessing
+from skltransfer.backbones._huggingface import _quiet, _transformers
+from skltransfer.backbones._random import seeded
+
+# How a network was loaded, which decides nothing but how transformers would save it.
+_NOTES = ("_weight_conversions", "_use_kernels")
+
+
+def is_transformer(module: nn.Module) -> bool:
+    """Tell whether a network is one of transformers', described by its configuration."""
+    return type(module).__module__.startswith("transformers.") and hasattr(module, "config")
+
+
+def describe_transformer(module: nn.Module) -> dict:
+    """Return the configuration, and which children of the network have been dropped."""
+    config = json.loads(module.config.to_json_string(use_diff=False))
+    return {
+        "class": type(module).__name__,
+        "config": config,
+        "has_type": "model_type" in vars(module.config),
+        "dropped": [n for n, child in module.named_children() if type(child) is nn.Identity],
+    }
+
+
+def copy_notes(source: nn.Module, target: nn.Module) -> None:
+    """Let the networks of transformers inside `target` have been loaded as those of `source`."""
+    for given, built in zip(source.modules(), target.modules(), strict=False):
+        if is_transformer(given):
+            vars(built).update({n: vars(given)[n] for n in _NOTES if n in vars(given)})
+
+
+def build_transformer(description: dict) -> nn.Module:
+    """Build the network with random weights; code beside its settings is never run."""
+    name, settings = description["class"], description["config"]
+    transformers = _transformers(f"hf:{name}")
+    with _quiet(transformers), seeded(0):
+        kind = type(transformers.AutoConfig.for_model(settings["model_type"]))
+        config = kind.from_dict(settings)
+        if not description["has_type"]:  # of the class, not of the object
+            vars(config).pop("model_type", None)
+        module = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    if type(module).__name__ != name:
+        raise TypeError(
+            f"A {name} of transformers cannot be written as data, only bare encoders. Use pickle "
+            "or joblib."
+        )
+    module.name_or_path = module.config._name_or_path = ""
+    for child in description["dropped"]:
+        if not isinstance(getattr(module, child, None), nn.Module):
+            raise ValueError(f"{name} has no part {child!r}")
+        setattr(module, child, nn.Identity())
+    return module.eval()
+
+
+@dataclass
+class TokenizerData(AsData):
+    """A tokenizer with the length of its texts, as the files that it is read from.
+
+    Parameters
+    ----------
+    files : dict of str to str
+        Their names and contents (base64).
+    max_length : int
+    digest : str
+    """
+
+    files: dict[str, str]
+    max_length: int
+    digest: str
+
+    @classmethod
+    def of(cls, preprocessing: TextPreprocessing) -> TokenizerData:
+        """Describe what a text encoder's texts go through."""
+        with tempfile.TemporaryDirectory() as folder:
+            preprocessing.tokenizer.save_pretrained(folder)
+            files = {
+                path.name: base64.b64encode(path.read_bytes()).decode()
+                for path in sorted(Path(folder).iterdir())
+                if path.is_file()
+            }
+        return cls(files, preprocessing.max_length, preprocessing.digest)
+
+    def restore(self) -> TextPreprocessing:
+        """Return the preprocessing with a new tokenizer."""
+        transformers = _transformers("hf:")
+        with tempfile.TemporaryDirectory() as folder, _quiet(transformers):
+            for name, content in self.files.items():
+                if Path(name).name != name:
+                    raise ValueError(f"{name!r} is no name of a tokenizer's file")
+                (Path(folder) / name).write_bytes(base64.b64decode(content))
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
+            )
+        preprocessing = TextPreprocessing(tokenizer, self.max_length)
+        if preprocessing.digest != self.digest:
+            raise ValueError("The tokenizer in the file is not the one that was saved.")
+        return preprocessing

@@ -1,0 +1,129 @@
+"""Fitted estimators with every kind of backbone, and networks of a user's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_diabetes, load_digits
+from torch import nn
+
+from skltransfer import (
+    Backbone,
+    FineTunedClassifier,
+    FineTunedRegressor,
+    Preprocessing,
+    PretrainedFeatureTransformer,
+    TransferLogisticRegressionCV,
+    TransferRidge,
+)
+from tests.tiny_bert import save_tiny_bert
+
+TEXTS = ["good film", "bad plot", "a dull film", "the very great film was good"] * 4
+_X, _y = load_digits(return_X_y=True)
+DIGITS, LABELS = _X[:40], np.array(["even", "odd", "third"], dtype=object)[_y[:40] % 3]
+COLUMNS, NUMBERS = (v[:60] for v in load_diabetes(return_X_y=True))
+IMAGES = {"image_shape": (8, 8), "value_range": (0, 16)}
+SHORT = {"max_epochs": 2, "optimizer": "adamw"}
+
+
+class Columns(nn.Module):
+    """A network of the user's own, with a setting and an argument."""
+
+    def __init__(self, n_columns=64, width=8):
+        super().__init__()
+        self.power = 2
+        self.layers = nn.Sequential(nn.Linear(n_columns, width), nn.Tanh())
+
+    def forward(self, x):
+        return self.layers(x) ** self.power
+
+
+def build_columns():
+    return nn.Sequential(nn.Linear(64, 8), nn.ReLU())
+
+
+def seeded(build):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build()
+
+
+def _classifier(backbone=None, **parameters):
+    return FineTunedClassifier(backbone, **SHORT | parameters).fit(DIGITS, LABELS)
+
+
+def _record():
+    module = seeded(lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))).eval()
+    return Backbone("own", module, Preprocessing(10, 8, (0.5,), (0.25,)), stages=("0",))
+
+
+def _text(folder, **parameters):
+    return FineTunedClassifier(save_tiny_bert(folder), **SHORT | parameters).fit(
+        TEXTS, [1, 0, 0, 1] * 4
+    )
+
+
+# How each is made (in a folder of its own), and the rows that it predicts. Those in TRUSTED need
+# names at load.
+MODELS = {
+    "table": (lambda _: _classifier(), DIGITS),
+    "table, mlp head": (lambda _: _classifier(head="mlp", dropout=0.1), DIGITS),
+    "table, cosine head": (lambda _: _classifier(head="cosine"), DIGITS),
+    "table, regressor": (lambda _: FineTunedRegressor(**SHORT).fit(COLUMNS, NUMBERS), COLUMNS),
+    "tiny": (lambda _: _classifier("tiny", **IMAGES), DIGITS),
+    "tiny, head alone": (lambda _: _classifier("tiny", unfreeze="head", **IMAGES), DIGITS),
+    "tiny, probe": (
+        lambda _: _classifier("tiny", strategy="linear_probe", **IMAGES, lr=0.01),
+        DIGITS,
+    ),
+    "torchvision": (
+        lambda _: _classifier("resnet18", weights=None, input_size=32, **IMAGES),
+        DIGITS,
+    ),
+    "sequence": (lambda _: _classifier(seeded(build_columns)), DIGITS),
+    "record": (lambda _: _classifier(_record(), **IMAGES), DIGITS),
+    "estimator": (lambda _: _classifier(_classifier("tiny", **IMAGES), **IMAGES), DIGITS),
+    "text": (_text, TEXTS),
+    "text, head alone": (lambda folder: _text(folder, unfreeze="head"), TEXTS),
+    "features": (lambda _: PretrainedFeatureTransformer("tiny", **IMAGES).fit(DIGITS), DIGITS),
+    "features, module": (
+        lambda _: PretrainedFeatureTransformer(seeded(build_columns)).fit(DIGITS),
+        DIGITS,
+    ),
+    "features, text": (
+        lambda folder: PretrainedFeatureTransformer(save_tiny_bert(folder)).fit(TEXTS),
+        TEXTS,
+    ),
+    "logistic": (
+        lambda _: TransferLogisticRegressionCV(
+            source=_classifier_of_scikit_learn(), alphas=[0.1, 1.0], cv=2
+        ).fit(DIGITS / 16, LABELS),
+        DIGITS / 16,
+    ),
+    "ridge": (
+        lambda _: TransferRidge(source=np.ones(COLUMNS.shape[1])).fit(COLUMNS, NUMBERS),
+        COLUMNS,
+    ),
+    "class": (lambda _: _classifier(Columns), DIGITS),
+    "instance": (lambda _: _classifier(seeded(lambda: Columns(64, 5))), DIGITS),
+    "function": (lambda _: _classifier(build_columns), DIGITS),
+}
+_HERE = "tests.persistence.models"
+TRUSTED = {
+    "class": [f"{_HERE}.Columns"],
+    "instance": [f"{_HERE}.Columns"],
+    "function": [f"{_HERE}.build_columns"],
+}
+
+
+def _classifier_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=1000).fit(DIGITS / 16, LABELS)
+
+
+def outputs(model, X):
+    """Return all that a model says about rows, in one array."""
+    if hasattr(model, "predict_proba"):
+        return np.hstack([model.predict_proba(X), model.predict(X)[:, None]])
+    return model.predict(X) if hasattr(model, "predict") else model.transform(X)
