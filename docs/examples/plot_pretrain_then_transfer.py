@@ -3,7 +3,7 @@ Pretrain on one table, transfer to another
 ==========================================
 
 A network is trained on one task that has many labels, and then on a related one that has few. Is
-that better than to start from random weights? Twice the same lines, with two answers.
+that better than to start from random weights? Two pairs of tasks, and a sober answer.
 """
 
 # %%
@@ -104,4 +104,8 @@ axes[0].legend(frameon=False)
 plt.show()
 
 # %%
-# RESULT
+# On tables as small and clean as these a pretrained start is worth little. With one label a class
+# fine-tuning gains some points on the even digits; from two labels on nothing is beyond chance,
+# and with twenty it loses one or two points. The frozen features (the probe) are as good as
+# training anew for another question about the same digits, and far worse for digits that the
+# source has never seen. Measure before you trust: the control is one line.
