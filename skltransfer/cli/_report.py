@@ -17,6 +17,8 @@ from skltransfer.model_selection import mean_interval
 
 _COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#8a6d5a")
 _MARKERS = "osD^vPX"
+# Ends the names of strategies that start from random weights: drawn like their pretrained twin.
+_RANDOM = ", random"
 
 
 def prepare_folder(folder: str) -> Path:
@@ -43,14 +45,16 @@ def summarize(task) -> list[dict]:
         part = scores[scores["setting"] == setting].pivot(index="draw", columns="strategy")
         baseline = part["score"][task.strategies[0]]
         for strategy in task.strategies:
-            values = part["score"][strategy]
+            if strategy not in part["score"]:
+                continue
+            values = part["score"][strategy].dropna()  # some have fewer draws than the baseline
             spread = {"test_to_train": task.test_to_train}
             rows.append(
                 {
                     "setting": setting,
                     "strategy": strategy,
                     "score": mean_interval(values, **spread),
-                    "difference": mean_interval(values - baseline, **spread),
+                    "difference": mean_interval(values - baseline[values.index], **spread),
                     "seconds": float(part["seconds"][strategy].sum()),
                 }
             )
@@ -129,15 +133,23 @@ def draw(tasks, path: Path) -> None:
 def _draw_curves(task, rows, axes) -> None:
     """Draw the score over the setting, a line per strategy with its interval."""
     settings = list(dict.fromkeys(row["setting"] for row in rows))
-    for number, strategy in enumerate(task.strategies):
-        scores = (
-            np.array([row["score"] for row in rows if row["strategy"] == strategy]) * task.scale
+    kinds = list(dict.fromkeys(strategy.removesuffix(_RANDOM) for strategy in task.strategies))
+    for strategy in task.strategies:
+        own = [row for row in rows if row["strategy"] == strategy]
+        places = [row["setting"] for row in own]
+        scores = np.array([row["score"] for row in own]) * task.scale
+        number = kinds.index(strategy.removesuffix(_RANDOM))
+        colour, is_random = _COLOURS[number % len(_COLOURS)], strategy.endswith(_RANDOM)
+        axes.fill_between(places, scores[:, 1], scores[:, 2], color=colour, alpha=0.15, linewidth=0)
+        axes.plot(
+            places,
+            scores[:, 0],
+            color=colour,
+            marker=_MARKERS[number % len(_MARKERS)],
+            markerfacecolor="white" if is_random else colour,
+            linestyle="--" if is_random else "-",
+            label=strategy,
         )
-        colour = _COLOURS[number % len(_COLOURS)]
-        axes.fill_between(
-            settings, scores[:, 1], scores[:, 2], color=colour, alpha=0.2, linewidth=0
-        )
-        axes.plot(settings, scores[:, 0], color=colour, marker=_MARKERS[number % 7], label=strategy)
     axes.set_xscale("log")
     axes.set_xticks(settings, [str(setting) for setting in settings])
     axes.minorticks_off()

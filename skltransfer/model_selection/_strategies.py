@@ -11,6 +11,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skltransfer
+from skltransfer.model_selection._pretraining import PretrainedOnSource
+
+# Passes over the rows where a network is trained: it has to be over in seconds.
+N_EPOCHS = 30
+# AdamW lets a weight go about 1 / alpha far; left free it moves a few thousandths in that time.
+_ALPHA = 1000.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Strategy:
         Makes the estimator, which is fitted on rows of the target task.
     needs_source : bool, default=False
         Whether it makes sense only with rows of another domain.
+    trains_network : bool, default=False
+        Whether each fit trains a network on images: seconds rather than milliseconds.
 
     Examples
     --------
@@ -37,6 +45,7 @@ class Strategy:
     name: str
     build: Callable[..., Any]
     needs_source: bool = False
+    trains_network: bool = False
 
 
 def table_strategies() -> list[Strategy]:
@@ -51,8 +60,10 @@ def table_strategies() -> list[Strategy]:
     Examples
     --------
     >>> from skltransfer.model_selection import table_strategies
-    >>> [strategy.name for strategy in table_strategies()]
-    ['no transfer', 'source only', 'pooled', 'KMM', 'KMM without target labels', 'linear transfer']
+    >>> [strategy.name for strategy in table_strategies()][:5]
+    ['no transfer', 'source only', 'pooled', 'KMM', 'KMM without target labels']
+    >>> [strategy.name for strategy in table_strategies()][5:]
+    ['linear transfer', 'network, no transfer', 'fine-tuned network', 'L2-SP network']
     """
     pooled, kmm = skltransfer.PooledEstimator, skltransfer.KMMReweighter
 
@@ -68,6 +79,22 @@ def table_strategies() -> list[Strategy]:
             return skltransfer.TransferLogisticRegressionCV()
         return skltransfer.TransferRidgeCV()
 
+    def network(model):
+        if is_classifier(model):
+            return skltransfer.FineTunedClassifier()
+        return skltransfer.FineTunedRegressor()
+
+    def fine_tuned(model):
+        return PretrainedOnSource(network(model), network(model))
+
+    def l2_sp(model):
+        if is_classifier(model):
+            return PretrainedOnSource(skltransfer.RegularizedTransferClassifier(), network(model))
+        return PretrainedOnSource(skltransfer.RegularizedTransferRegressor(), network(model))
+
+    def network_alone(steps, model, *source):
+        return make_pipeline(steps, network(model))
+
     return [
         Strategy("no transfer", lambda steps, model, *source: make_pipeline(steps, model)),
         Strategy("source only", with_source(lambda model: model), needs_source=True),
@@ -75,24 +102,32 @@ def table_strategies() -> list[Strategy]:
         Strategy("KMM", with_source(kmm), needs_source=True),
         Strategy("KMM without target labels", with_source(kmm, use_y=False), needs_source=True),
         Strategy("linear transfer", with_source(linear_transfer), needs_source=True),
+        Strategy("network, no transfer", network_alone),
+        Strategy("fine-tuned network", with_source(fine_tuned), needs_source=True),
+        Strategy("L2-SP network", with_source(l2_sp), needs_source=True),
     ]
 
 
 def image_strategies() -> list[Strategy]:
-    """Return the representations of images that are compared; the first is the baseline.
+    """Return what can be done with a pretrained network; the first is the baseline without one.
 
     Returns
     -------
     strategies : list of Strategy
-        ``build(model, **images)`` makes an estimator for images; `images` are parameters of
-        :class:`~skltransfer.PretrainedFeatureTransformer` that say how they are given.
+        ``build(model, **images)`` makes an estimator for images; `images` are the parameters
+        `image_shape` and `value_range` that say how they are given. The model is fitted on pixels
+        and on frozen features (a linear probe, if it is linear); trained networks have an output
+        layer of their own.
 
     Examples
     --------
     >>> from skltransfer.model_selection import image_strategies
-    >>> [strategy.name for strategy in image_strategies()]
-    ['pixels', 'tiny', 'tiny, random']
+    >>> [strategy.name for strategy in image_strategies()][:4]
+    ['pixels', 'linear probe', 'fine-tuned', 'L2-SP']
+    >>> [strategy.name for strategy in image_strategies()][4:]
+    ['linear probe, random', 'fine-tuned, random', 'L2-SP, random']
     """
+    tuned, l2_sp = skltransfer.FineTunedClassifier, skltransfer.RegularizedTransferClassifier
 
     def features(backbone, **settings):
         def build(model, **images):
@@ -103,8 +138,18 @@ def image_strategies() -> list[Strategy]:
 
         return build
 
+    def trained(estimator, **settings):
+        def build(model, **images):
+            return estimator("tiny", max_epochs=N_EPOCHS, **settings, **images)
+
+        return build
+
     return [
         Strategy("pixels", features(None)),
-        Strategy("tiny", features("tiny")),
-        Strategy("tiny, random", features("tiny", weights=None)),
+        Strategy("linear probe", features("tiny")),
+        Strategy("fine-tuned", trained(tuned), trains_network=True),
+        Strategy("L2-SP", trained(l2_sp, alpha=_ALPHA), trains_network=True),
+        Strategy("linear probe, random", features("tiny", weights=None)),
+        Strategy("fine-tuned, random", trained(tuned, weights=None), trains_network=True),
+        Strategy("L2-SP, random", trained(l2_sp, weights=None, alpha=_ALPHA), trains_network=True),
     ]

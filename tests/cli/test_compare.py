@@ -53,13 +53,27 @@ def test_without_arguments_it_compares_on_bundled_data(folder, monkeypatch, caps
     monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 2)
     monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 3)
     monkeypatch.setattr(_compare, "LABELS_PER_CLASS", (1, 5))
+    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", (1,))
     assert run() == 0
     output = capsys.readouterr().out
     scores = pd.read_csv("skltransfer-report/scores.csv")
     digits, tumours = (scores[scores.task == name] for name in ("digits", "tumours"))
-    assert len(digits) == 3 * 2 * 2
-    assert len(tumours) == 6 * 3
-    assert set(digits.strategy) == {"pixels", "tiny", "tiny, random"}
+    assert len(digits) == 3 * 2 * 2 + 4 * 2
+    assert len(tumours) == 9 * 3
+    assert set(digits[digits.setting == 5].strategy) == {
+        "pixels",
+        "linear probe",
+        "linear probe, random",
+    }
+    assert set(digits[digits.setting == 1].strategy) == {
+        "pixels",
+        "linear probe",
+        "fine-tuned",
+        "L2-SP",
+        "linear probe, random",
+        "fine-tuned, random",
+        "L2-SP, random",
+    }
     assert set(tumours.strategy) == {
         "no transfer",
         "source only",
@@ -67,6 +81,9 @@ def test_without_arguments_it_compares_on_bundled_data(folder, monkeypatch, caps
         "KMM",
         "KMM without target labels",
         "linear transfer",
+        "network, no transfer",
+        "fine-tuned network",
+        "L2-SP network",
     }
     assert scores.score.between(0, 1).all()
     assert (scores.seconds >= 0).all()
@@ -94,10 +111,31 @@ def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
     assert not results[0].equals(results[2])
 
 
+def test_networks_are_trained_on_fewer_draws_and_paired_on_these(folder, monkeypatch, capsys):
+    monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 3)
+    monkeypatch.setattr(_compare, "N_TRAINED_DRAWS", 2)
+    monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 2)
+    monkeypatch.setattr(_compare, "LABELS_PER_CLASS", (1,))
+    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", (1,))
+    assert run() == 0
+    scores = pd.read_csv("skltransfer-report/scores.csv")
+    by_draw = scores[scores.task == "digits"].pivot(
+        index="draw", columns="strategy", values="score"
+    )
+    assert by_draw["pixels"].count() == 3
+    assert by_draw["fine-tuned"].dropna().index.tolist() == [0, 1]
+    gain = (by_draw["fine-tuned"] - by_draw["pixels"]).dropna().mean()
+    mean = by_draw["fine-tuned"].mean()
+    row = next(r for r in capsys.readouterr().out.splitlines() if "fine-tuned" in r)
+    assert f"{100 * mean:.1f} ±" in row
+    assert f"{100 * gain:+.1f} ±" in row
+
+
 def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
     """Test rows are apart from all that may be trained on, and unknown labels stay unknown."""
     monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 1)
     monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 1)
+    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", ())
     assert run("--seed", "3") == 0
     scores = pd.read_csv("skltransfer-report/scores.csv").set_index(["strategy", "setting"]).score
     rng = np.random.default_rng([3, 0])
@@ -127,7 +165,7 @@ def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
 def test_a_users_table_is_scored_on_folds_of_the_target(files, capsys):
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
-    assert len(scores) == 6 * 10
+    assert len(scores) == 9 * 10
     task = read_task("target.csv", "sick", None, None)
     expected = cross_val_score(
         make_pipeline(task.steps, LogisticRegression(max_iter=2000)),
@@ -157,7 +195,10 @@ def test_source_only_is_the_model_of_the_source(files):
 
 def test_without_a_source_only_the_baseline_is_scored(files, capsys):
     assert run("target.csv", "--label", "sick") == 0
-    assert set(pd.read_csv("skltransfer-report/scores.csv").strategy) == {"no transfer"}
+    assert set(pd.read_csv("skltransfer-report/scores.csv").strategy) == {
+        "no transfer",
+        "network, no transfer",
+    }
     assert "Add --source SOURCE.csv" in capsys.readouterr().out
 
 

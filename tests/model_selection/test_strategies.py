@@ -5,9 +5,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import (
+    FineTunedClassifier,
+    FineTunedRegressor,
     KMMReweighter,
     PooledEstimator,
     PretrainedFeatureTransformer,
+    RegularizedTransferClassifier,
+    RegularizedTransferRegressor,
     TransferLogisticRegressionCV,
     TransferRidgeCV,
     WithSource,
@@ -23,7 +27,8 @@ def test_table_strategies():
         strategy.name: strategy.build(StandardScaler(), LogisticRegression(), X_source, y_source)
         for strategy in table_strategies()
     }
-    assert [s.needs_source for s in table_strategies()] == [False, True, True, True, True, True]
+    alone = [s.name for s in table_strategies() if not s.needs_source]
+    assert alone == ["no transfer", "network, no transfer"]
     fitted = {name: model.fit(X, y) for name, model in models.items()}
     assert not isinstance(models["no transfer"], WithSource)
     np.testing.assert_allclose(fitted["no transfer"][0].mean_, X.mean(axis=0))
@@ -39,20 +44,68 @@ def test_table_strategies():
 
 
 def test_linear_transfer_of_numbers_is_a_regression():
-    strategy = table_strategies()[-1]
+    strategy = next(s for s in table_strategies() if s.name == "linear transfer")
     model = strategy.build(StandardScaler(), Ridge(), np.eye(3), np.arange(3.0))
     assert isinstance(model.estimator[-1], TransferRidgeCV)
 
 
+def test_fine_tuned_networks_start_from_the_source():
+    """The same as by hand: pretrain on the scaled source, train on the rows that have a label."""
+    rng = np.random.default_rng(0)
+    X_source, X = rng.normal(size=(80, 3)), rng.normal(1, 1, size=(30, 3))
+    y_source, y = np.where(X_source[:, 0] > 0, "a", "b"), np.where(X[:, 0] > 1, "a", "b")
+    labels = np.where(np.arange(30) < 12, y, None)
+    scaler = StandardScaler().fit(X_source)
+    pretrained = FineTunedClassifier().fit(scaler.transform(X_source), y_source)
+    tuned = {
+        "fine-tuned network": FineTunedClassifier(pretrained),
+        "L2-SP network": RegularizedTransferClassifier(pretrained),
+    }
+    for strategy in table_strategies():
+        if strategy.name in tuned:
+            model = strategy.build(StandardScaler(), LogisticRegression(), X_source, y_source)
+            by_hand = tuned[strategy.name].fit(scaler.transform(X[:12]), y[:12])
+            expected = by_hand.predict_proba(scaler.transform(X))
+            np.testing.assert_array_equal(model.fit(X, labels).predict_proba(X), expected)
+            assert model.classes_.tolist() == ["a", "b"]
+            alone = model.fit(X, np.full(30, None, dtype=object)).predict_proba(X)
+            np.testing.assert_array_equal(alone, pretrained.predict_proba(scaler.transform(X)))
+
+
+def test_networks_for_numbers_are_regressors():
+    X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30.0)
+    kinds = {
+        "network, no transfer": FineTunedRegressor,
+        "fine-tuned network": FineTunedRegressor,
+        "L2-SP network": RegularizedTransferRegressor,
+    }
+    for strategy in table_strategies():
+        if strategy.name in kinds:
+            model = strategy.build(StandardScaler(), Ridge(), X, y).fit(X[:10], y[:10])
+            last = model.estimator_[-1].estimator_ if strategy.needs_source else model[-1]
+            assert type(last) is kinds[strategy.name]
+            assert model.predict(X).shape == (30,)
+
+
 def test_image_strategies():
-    built = [
-        strategy.build(LogisticRegression(), image_shape=(8, 8)) for strategy in image_strategies()
-    ]
-    features = [model[0] for model in built]
-    assert all(isinstance(step, PretrainedFeatureTransformer) for step in features)
-    assert [(step.backbone, step.weights) for step in features] == [
-        (None, "default"),
-        ("tiny", "default"),
-        ("tiny", None),
-    ]
-    assert {step.image_shape for step in features} == {(8, 8)}
+    built = {
+        strategy.name: strategy.build(LogisticRegression(), image_shape=(8, 8))
+        for strategy in image_strategies()
+    }
+    trained = {strategy.name for strategy in image_strategies() if strategy.trains_network}
+    features = {name: model[0] for name, model in built.items() if name not in trained}
+    assert all(isinstance(step, PretrainedFeatureTransformer) for step in features.values())
+    assert {name: (step.backbone, step.weights) for name, step in features.items()} == {
+        "pixels": (None, "default"),
+        "linear probe": ("tiny", "default"),
+        "linear probe, random": ("tiny", None),
+    }
+    models = {name: built[name] for name in trained}
+    assert {name: (type(m), m.backbone, m.weights) for name, m in models.items()} == {
+        "fine-tuned": (FineTunedClassifier, "tiny", "default"),
+        "fine-tuned, random": (FineTunedClassifier, "tiny", None),
+        "L2-SP": (RegularizedTransferClassifier, "tiny", "default"),
+        "L2-SP, random": (RegularizedTransferClassifier, "tiny", None),
+    }
+    steps = [*features.values(), *models.values()]
+    assert {step.image_shape for step in steps} == {(8, 8)}
