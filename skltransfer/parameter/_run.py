@@ -433,8 +433,9 @@ class Run:
         e = self.estimator
         if e.backbone_lr_ratio != "auto":
             return float(e.backbone_lr_ratio)
-        is_random = e.backbone is None or e.weights is None or isinstance(e.backbone, type)
-        return 1.0 if is_random or e.strategy == "lora" else 0.1
+        if e.backbone is None or e.weights is None or isinstance(e.backbone, type):
+            return 1.0
+        return 0.3 if e.strategy == "lora" else 0.1
 
     def _optimizer_and_penalty(self, name: str, groups: list[dict] | None = None):
         groups = self._groups(name) if groups is None else groups
