@@ -48,7 +48,7 @@ SIZE_OF_PHOTOGRAPHS = 96
 ALPHAS = (0.01, 0.1, 1.0)
 # Epochs by labels a class; the default is 100, 72 and 16, and for two classes 100, 100 and 72.
 EPOCHS = {5: 25, 20: 15, 100: 4}
-EPOCHS_FROM_SCRATCH = {5: 100, 20: 40, 100: 8}
+EPOCHS_OF_RANDOM_TINY = {5: 100, 20: 40, 100: 8}
 EPOCHS_OF_PHOTOGRAPHS = {5: 20, 20: 10, 100: 3}
 SEARCHED = {"tiny > digits": (5,)}
 METHODS = ("linear probe", "scratch", "fine-tuning", "LP-FT", "L2-SP", "L2-SP, searched")
@@ -148,7 +148,8 @@ def epochs_of(name: str, method: str, n_labels: int) -> int:
     """Return the passes over the rows of a method that trains the network."""
     if name.startswith("MobileNetV2"):
         return EPOCHS_OF_PHOTOGRAPHS[n_labels]
-    return (EPOCHS_FROM_SCRATCH if method == "scratch" else EPOCHS)[n_labels]
+    is_random_tiny = name.startswith("tiny") and method == "scratch"
+    return (EPOCHS_OF_RANDOM_TINY if is_random_tiny else EPOCHS)[n_labels]
 
 
 def make_model(method: str, task: Task, seed: int, epochs: int):

@@ -243,7 +243,7 @@ class FineTunedClassifier(NetworkClassifier):
         Factor on the learning rate from each stage to the next shallower one [3]_.
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
-        weights and for low-rank changes.
+        weights; 0.3 for low-rank changes.
     norm_statistics : {"auto", "keep", "learn"}, default="auto"
         Running statistics of batch normalisation in the stages that are trained: those of the
         source throughout, so that only scale and shift are trained; or those of the batches.
@@ -517,7 +517,7 @@ class FineTunedRegressor(NetworkRegressor):
         Factor on the learning rate from each stage to the next shallower one [3]_.
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
-        weights and for low-rank changes.
+        weights; 0.3 for low-rank changes.
     norm_statistics : {"auto", "keep", "learn"}, default="auto"
         Running statistics of batch normalisation in the stages that are trained: those of the
         source throughout, so that only scale and shift are trained; or those of the batches.

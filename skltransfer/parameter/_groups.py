@@ -63,8 +63,9 @@ class ParameterGroups:
         e = self._estimator
         if e.backbone_lr_ratio != "auto":
             return float(e.backbone_lr_ratio)
-        is_random = e.backbone is None or e.weights is None or isinstance(e.backbone, type)
-        return 1.0 if is_random or e.strategy == "lora" else 0.1
+        if e.backbone is None or e.weights is None or isinstance(e.backbone, type):
+            return 1.0
+        return 0.3 if e.strategy == "lora" else 0.1
 
     def optimizer_and_penalty(
         self, groups: list[dict]

@@ -179,6 +179,7 @@ def test_a_small_rate_moves_a_stage_less(digits):
         ({"backbone": lambda: net()}, 0.1),
         ({"backbone": "tiny", "weights": None} | IMAGES, 1.0),
         ({"backbone": "tiny"} | IMAGES, 0.1),
+        ({"backbone": "tiny", "strategy": "lora"} | IMAGES, 0.3),
     ],
 )
 def test_the_automatic_ratio(digits, settings, ratio):

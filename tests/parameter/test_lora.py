@@ -120,8 +120,8 @@ def test_layer_decay_reaches_adapters(digits):
     ).fit(X, y)
     record = model.history_[0]
     assert record["lr_head"] == 0.02
-    assert record["lr_top"] == pytest.approx(0.01)
-    assert record["lr_low"] == pytest.approx(0.005)
+    assert record["lr_top"] == pytest.approx(0.003)
+    assert record["lr_low"] == pytest.approx(0.0015)
 
 
 class Watch:
