@@ -120,6 +120,6 @@ plt.show()
 
 # %%
 # What the weights are worth is plain: features learned on ImageNet beat the same network with
-# random weights by far. What fine-tuning adds to a linear probe is not: 153 photographs leave intervals of
-# some four points to each side, and methods closer than that cannot be told apart here. For random
-# weights of committed numbers the dot is the mean of five seeds.
+# random weights by far. What fine-tuning adds to a linear probe is not: 153 photographs leave
+# intervals of some four points to each side, and methods closer than that cannot be told apart
+# here. For random weights of committed numbers the dot is the mean of five seeds.

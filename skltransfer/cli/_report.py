@@ -68,8 +68,8 @@ def print_task(console: Console, task) -> None:
     if task.setting_name:
         table.add_column(task.setting_name, justify="right")
     table.add_column("strategy")
-    table.add_column(task.axis_label, justify="right")
-    table.add_column(f"against {baseline}", justify="right")
+    table.add_column(task.axis_label, justify="right", no_wrap=True)
+    table.add_column(f"against {baseline}", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right")
     previous = None
     for row in rows:
