@@ -210,8 +210,10 @@ def read(lines: Path) -> list[dict]:
 
 
 def interval(values: np.ndarray) -> dict[str, float]:
-    """Return the mean and its interval."""
+    """Return the mean and its interval; the mean alone of a single draw."""
     mean, low, high = mean_interval(values)
+    if len(values) == 1:
+        return {"mean": round(mean, 2)}
     return {"mean": round(mean, 2), "low": round(low, 2), "high": round(high, 2)}
 
 
