@@ -74,7 +74,8 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
         of the feature maps of all stages from the source's [5]_; the smallest singular values of
         a batch's features, squared (batch spectral shrinkage [6]_); or the squared weights.
     alpha : float, default=0.01
-        Strength of the penalty, at least 0.
+        Strength of the penalty, at least 0. With AdamW, whose steps of the penalty are as small as
+        its learning rate, a few hundred steps feel strengths of 10 to 1000.
     head_alpha : float, default=0.01
         Strength of the pull of the head's matrices to zero.
     fisher_rows : array-like, default=None
@@ -362,7 +363,8 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
         of the feature maps of all stages from the source's [5]_; the smallest singular values of
         a batch's features, squared (batch spectral shrinkage [6]_); or the squared weights.
     alpha : float, default=0.01
-        Strength of the penalty, at least 0.
+        Strength of the penalty, at least 0. With AdamW, whose steps of the penalty are as small as
+        its learning rate, a few hundred steps feel strengths of 10 to 1000.
     head_alpha : float, default=0.01
         Strength of the pull of the head's matrices to zero.
     fisher_rows : array-like, default=None
