@@ -85,15 +85,20 @@ class DistancePenalty:
         """Take one implicit gradient step of the penalty, in place, at the optimiser's rates.
 
         ``w <- (w + r a w0) / (1 + r a)`` is stable for any strength `a`, where the explicit step
-        diverges from ``r a = 2`` on, and leaves the moments of the optimiser to the loss, as the
-        decay of AdamW does.
+        diverges from ``r a = 2`` on. The rate `r` is that with which the optimiser follows a
+        steady gradient, so that the sum of loss and penalty has its fixed point: divided by one
+        minus the momentum of SGD, and by AdamW's root mean square of the loss's gradient.
         """
+        is_adam = isinstance(optimizer, torch.optim.AdamW)
         for group, pulls in zip(optimizer.param_groups, self.pulls, strict=True):
-            # With momentum, a steady gradient moves the weights by 1 / (1 - momentum) of the rate.
-            rate = group["lr"] / (1 - group.get("momentum", 0.0))
             for pull in pulls:
-                if pull.parameters[0].requires_grad:  # a stage that is still frozen stays
-                    self._shrink(pull, rate * pull.strength)
+                if not pull.parameters[0].requires_grad:  # a stage that is still frozen stays
+                    continue
+                if is_adam:
+                    self._shrink_in_units(pull, group, optimizer.state)
+                else:
+                    amount = group["lr"] / (1 - group["momentum"]) * pull.strength
+                    self._shrink(pull, amount)
 
     @staticmethod
     def _shrink(pull: Pull, amount: float) -> None:
@@ -101,11 +106,35 @@ class DistancePenalty:
         if pull.curvature is not None:
             factor = torch._foreach_mul(pull.curvature, amount)
             torch._foreach_add_(factor, 1.0)
-            anchors = pull.anchors
-            torch._foreach_sub_(parameters, anchors)
+            torch._foreach_sub_(parameters, pull.anchors)
             torch._foreach_div_(parameters, factor)
-            torch._foreach_add_(parameters, anchors)
+            torch._foreach_add_(parameters, pull.anchors)
         elif pull.anchors is None:
             torch._foreach_mul_(parameters, 1 / (1 + amount))
         else:
             torch._foreach_lerp_(parameters, pull.anchors, amount / (1 + amount))
+
+    @staticmethod
+    def _shrink_in_units(pull: Pull, group: dict, state: dict) -> None:
+        """Shrink each entry at the rate that AdamW has for it."""
+        stepped = [i for i, p in enumerate(pull.parameters) if p in state]
+        if not stepped:
+            return
+        parameters = [pull.parameters[i] for i in stepped]
+        n_steps = float(state[parameters[0]]["step"])
+        units = torch._foreach_sqrt([state[p]["exp_avg_sq"] for p in parameters])
+        torch._foreach_div_(units, (1 - group["betas"][1] ** n_steps) ** 0.5)
+        torch._foreach_add_(units, group["eps"])
+        amount = group["lr"] * pull.strength
+        anchors = None if pull.anchors is None else [pull.anchors[i] for i in stepped]
+        # (w - w0) u / (u + a) for the unit u and the amount a: w0 itself if u is nearly zero.
+        if anchors is not None:
+            torch._foreach_sub_(parameters, anchors)
+        torch._foreach_mul_(parameters, units)
+        if pull.curvature is None:
+            torch._foreach_add_(units, amount)
+        else:
+            torch._foreach_add_(units, [pull.curvature[i] for i in stepped], alpha=amount)
+        torch._foreach_div_(parameters, units)
+        if anchors is not None:
+            torch._foreach_add_(parameters, anchors)

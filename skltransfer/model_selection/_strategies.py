@@ -15,8 +15,8 @@ from skltransfer.model_selection._pretraining import PretrainedOnSource
 
 # Passes over the rows where a network is trained: it has to be over in seconds.
 N_EPOCHS = 30
-# AdamW lets a weight go about 1 / alpha far; left free it moves a few thousandths in that time.
-_ALPHA = 1000.0
+# Strong enough to hold a network that sees a few rows.
+_ALPHA = 1.0
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,7 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
         of the feature maps of all stages from the source's [5]_; the smallest singular values of
         a batch's features, squared (batch spectral shrinkage [6]_); or the squared weights.
     alpha : float, default=0.01
-        Strength of the penalty, at least 0. With AdamW, whose steps of the penalty are as small as
-        its learning rate, a few hundred steps feel strengths of 10 to 1000.
+        Strength of the penalty, at least 0; 0.01 to 10 are the values to search.
     head_alpha : float, default=0.01
         Strength of the pull of the head's matrices to zero.
     fisher_rows : array-like, default=None
@@ -211,11 +210,11 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
 
     Notes
     -----
-    With L-BFGS the penalty's gradient is added in place and the sum above is minimised. With AdamW
-    and SGD each step is followed by an implicit step of the penalty, in place,
-    ``w <- (w + r alpha w_source) / (1 + r alpha)`` at learning rate ``r``: stable for any `alpha`,
-    and decoupled from the moments of AdamW, as its weight decay is. (With SGD ``r`` is the rate
-    divided by one minus the momentum, so that the sum above is minimised as well.)
+    With L-BFGS the penalty's gradient is added in place. With AdamW and SGD each step is followed
+    by an implicit step of the penalty, in place, ``w <- (w + r alpha w_source) / (1 + r alpha)``,
+    stable for any `alpha`, at the rate ``r`` with which the optimiser follows a steady gradient:
+    divided by one minus SGD's momentum, or by AdamW's root mean square of the loss's gradient. So
+    the sum above is what every optimiser minimises.
 
     The source is `backbone` as it was given, also after `warm_start` and `partial_fit`. With
     ``penalty="delta"`` channels have equal weights, and squared differences are averaged over
@@ -363,8 +362,7 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
         of the feature maps of all stages from the source's [5]_; the smallest singular values of
         a batch's features, squared (batch spectral shrinkage [6]_); or the squared weights.
     alpha : float, default=0.01
-        Strength of the penalty, at least 0. With AdamW, whose steps of the penalty are as small as
-        its learning rate, a few hundred steps feel strengths of 10 to 1000.
+        Strength of the penalty, at least 0; 0.01 to 10 are the values to search.
     head_alpha : float, default=0.01
         Strength of the pull of the head's matrices to zero.
     fisher_rows : array-like, default=None
@@ -492,11 +490,11 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
 
     Notes
     -----
-    With L-BFGS the penalty's gradient is added in place and the sum above is minimised. With AdamW
-    and SGD each step is followed by an implicit step of the penalty, in place,
-    ``w <- (w + r alpha w_source) / (1 + r alpha)`` at learning rate ``r``: stable for any `alpha`,
-    and decoupled from the moments of AdamW, as its weight decay is. (With SGD ``r`` is the rate
-    divided by one minus the momentum, so that the sum above is minimised as well.)
+    With L-BFGS the penalty's gradient is added in place. With AdamW and SGD each step is followed
+    by an implicit step of the penalty, in place, ``w <- (w + r alpha w_source) / (1 + r alpha)``,
+    stable for any `alpha`, at the rate ``r`` with which the optimiser follows a steady gradient:
+    divided by one minus SGD's momentum, or by AdamW's root mean square of the loss's gradient. So
+    the sum above is what every optimiser minimises.
 
     The source is `backbone` as it was given, also after `warm_start` and `partial_fit`. With
     ``penalty="delta"`` channels have equal weights, and squared differences are averaged over

@@ -120,6 +120,16 @@ def test_stochastic_steps_reach_the_same_optimum_as_the_full_batch():
         ).fit(*TASK)
         # The implicit pull acts after the step: the fixed point moves by the order of the rate.
         assert np.allclose(steps.predict_proba(X), exact.predict_proba(X), atol=1e-5)
+    steps = RegularizedTransferClassifier(
+        carried,
+        optimizer="adamw",
+        lr=0.02,
+        backbone_lr_ratio=1.0,
+        max_epochs=600,
+        batch_size=1000,
+        **settings,
+    ).fit(*TASK)
+    assert np.allclose(steps.predict_proba(X), exact.predict_proba(X), atol=1e-5)
 
 
 def test_pull_is_the_implicit_step_of_its_gradient():
