@@ -11,8 +11,8 @@ scored on the same test rows (USPS: 1000 of them).
 
 All settings are the defaults, but for the number of epochs (``EPOCHS``), which is reduced to keep
 the run short. Nothing is tuned on test rows; the ``alpha`` of "L2-SP, alpha searched" is found by
-3-fold GridSearchCV on the labelled rows; a third L2-SP has ``alpha=1``. "Scratch" is the same network with random weights, trained wholly at the rates that are its
-default.
+3-fold GridSearchCV on the labelled rows; a third L2-SP has ``alpha=1``. "Scratch" is the same
+network with random weights, trained wholly at the rates that are its default.
 
 Every fit is written to a file of lines as it ends, and is not repeated: the script can be stopped
 and started again, and tasks can run side by side. ``--summary`` writes ``fine_tuning.json`` from
