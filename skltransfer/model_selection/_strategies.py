@@ -15,6 +15,8 @@ from skltransfer.model_selection._pretraining import PretrainedOnSource
 
 # Passes over the rows where a network is trained: it has to be over in seconds.
 N_EPOCHS = 30
+# Of L-BFGS, for small tables: a network with a hidden layer has no optimum worth waiting for.
+N_ITERATIONS = 100
 # Strong enough to hold a network that sees a few rows.
 _ALPHA = 1.0
 
@@ -81,16 +83,18 @@ def table_strategies() -> list[Strategy]:
 
     def network(model):
         if is_classifier(model):
-            return skltransfer.FineTunedClassifier()
-        return skltransfer.FineTunedRegressor()
+            return skltransfer.FineTunedClassifier(max_epochs=N_ITERATIONS)
+        return skltransfer.FineTunedRegressor(max_epochs=N_ITERATIONS)
 
     def fine_tuned(model):
         return PretrainedOnSource(network(model), network(model))
 
     def l2_sp(model):
         if is_classifier(model):
-            return PretrainedOnSource(skltransfer.RegularizedTransferClassifier(), network(model))
-        return PretrainedOnSource(skltransfer.RegularizedTransferRegressor(), network(model))
+            held = skltransfer.RegularizedTransferClassifier(max_epochs=N_ITERATIONS)
+        else:
+            held = skltransfer.RegularizedTransferRegressor(max_epochs=N_ITERATIONS)
+        return PretrainedOnSource(held, network(model))
 
     def network_alone(steps, model, *source):
         return make_pipeline(steps, network(model))
