@@ -121,20 +121,17 @@ class DistancePenalty:
         if not stepped:
             return
         parameters = [pull.parameters[i] for i in stepped]
-        n_steps = float(state[parameters[0]]["step"])
-        units = torch._foreach_sqrt([state[p]["exp_avg_sq"] for p in parameters])
-        torch._foreach_div_(units, (1 - group["betas"][1] ** n_steps) ** 0.5)
-        torch._foreach_add_(units, group["eps"])
+        correction = (1 - group["betas"][1] ** float(state[parameters[0]]["step"])) ** 0.5
         amount = group["lr"] * pull.strength
-        anchors = None if pull.anchors is None else [pull.anchors[i] for i in stepped]
-        # (w - w0) u / (u + a) for the unit u and the amount a: w0 itself if u is nearly zero.
-        if anchors is not None:
-            torch._foreach_sub_(parameters, anchors)
-        torch._foreach_mul_(parameters, units)
-        if pull.curvature is None:
-            torch._foreach_add_(units, amount)
-        else:
-            torch._foreach_add_(units, [pull.curvature[i] for i in stepped], alpha=amount)
-        torch._foreach_div_(parameters, units)
-        if anchors is not None:
-            torch._foreach_add_(parameters, anchors)
+        # The part a / (u + a) of the way to the anchor, for the unit u and the amount a.
+        total = torch._foreach_sqrt([state[p]["exp_avg_sq"] for p in parameters])
+        torch._foreach_add_(total, correction * (group["eps"] + amount))
+        way = parameters
+        if pull.anchors is not None:
+            way = torch._foreach_sub(parameters, [pull.anchors[i] for i in stepped])
+        if pull.curvature is not None:  # amounts differ: a c in the place of a
+            curvature = [pull.curvature[i] for i in stepped]
+            torch._foreach_add_(total, curvature, alpha=correction * amount)
+            torch._foreach_sub_(total, correction * amount)
+            way = torch._foreach_mul(way, curvature)
+        torch._foreach_addcdiv_(parameters, way, total, value=-correction * amount)
