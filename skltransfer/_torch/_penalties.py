@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+_STEPS_PER_PULL = 8
+
 
 @dataclass
 class Pull:
@@ -41,6 +43,8 @@ class DistancePenalty:
         self.pulls = [
             [pull for pull in group if pull.strength > 0 and pull.parameters] for group in pulls
         ]
+        # Sum of the rates of the steps that are not followed by a pull yet, for each group.
+        self._rates, self._n_waiting = [0.0] * len(pulls), 0
 
     def __bool__(self) -> bool:
         return any(self.pulls)
@@ -82,23 +86,40 @@ class DistancePenalty:
 
     @torch.no_grad()
     def pull(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take one implicit gradient step of the penalty, in place, at the optimiser's rates.
+        """Follow a step of the optimiser by an implicit step of the penalty, in place.
+
+        Of every few steps one pull is made, as strong as one after each of them, for speed; those
+        of an epoch are complete after :meth:`settle`.
 
         ``w <- (w + r a w0) / (1 + r a)`` is stable for any strength `a`, where the explicit step
         diverges from ``r a = 2`` on. The rate `r` is that with which the optimiser follows a
         steady gradient, so that the sum of loss and penalty has its fixed point: divided by one
         minus the momentum of SGD, and by AdamW's root mean square of the loss's gradient.
         """
+        for number, group in enumerate(optimizer.param_groups):
+            self._rates[number] += group["lr"]
+        self._n_waiting += 1
+        if self._n_waiting == _STEPS_PER_PULL:
+            self.settle(optimizer)
+
+    @torch.no_grad()
+    def settle(self, optimizer: torch.optim.Optimizer) -> None:
+        """Make the pull for the steps that wait for it."""
+        if self._n_waiting == 0:
+            return
         is_adam = isinstance(optimizer, torch.optim.AdamW)
-        for group, pulls in zip(optimizer.param_groups, self.pulls, strict=True):
+        for number, (group, pulls) in enumerate(
+            zip(optimizer.param_groups, self.pulls, strict=True)
+        ):
+            rate, self._rates[number] = self._rates[number], 0.0
             for pull in pulls:
                 if not pull.parameters[0].requires_grad:  # a stage that is still frozen stays
                     continue
                 if is_adam:
-                    self._shrink_in_units(pull, group, optimizer.state)
+                    self._shrink_in_units(pull, rate * pull.strength, group, optimizer.state)
                 else:
-                    amount = group["lr"] / (1 - group["momentum"]) * pull.strength
-                    self._shrink(pull, amount)
+                    self._shrink(pull, rate / (1 - group["momentum"]) * pull.strength)
+        self._n_waiting = 0
 
     @staticmethod
     def _shrink(pull: Pull, amount: float) -> None:
@@ -115,14 +136,13 @@ class DistancePenalty:
             torch._foreach_lerp_(parameters, pull.anchors, amount / (1 + amount))
 
     @staticmethod
-    def _shrink_in_units(pull: Pull, group: dict, state: dict) -> None:
+    def _shrink_in_units(pull: Pull, amount: float, group: dict, state: dict) -> None:
         """Shrink each entry at the rate that AdamW has for it."""
         stepped = [i for i, p in enumerate(pull.parameters) if p in state]
         if not stepped:
             return
         parameters = [pull.parameters[i] for i in stepped]
         correction = (1 - group["betas"][1] ** float(state[parameters[0]]["step"])) ** 0.5
-        amount = group["lr"] * pull.strength
         # The part a / (u + a) of the way to the anchor, for the unit u and the amount a.
         total = torch._foreach_sqrt([state[p]["exp_avg_sq"] for p in parameters])
         torch._foreach_add_(total, correction * (group["eps"] + amount))

@@ -141,7 +141,8 @@ def train(
     freezing : Freezing, optional
         ``apply(module, epoch)`` puts each part into training or evaluation mode before an epoch.
     penalty : object, optional
-        ``pull(optimizer)`` moves the weights in place after each step.
+        ``pull(optimizer)`` moves the weights in place after each step, or notes that it is to be
+        done; ``settle(optimizer)``, after each epoch, does what is left.
     clip_norm : float, optional
         Largest norm of the gradient of all parameters.
     n_passes : int, default=1
@@ -211,6 +212,8 @@ def train(
                     average.update()
             loss = float(np.average(torch.stack(losses).tolist(), weights=sizes))
             record = {"epoch": epoch + 1, "train_loss": loss}
+            if penalty is not None:
+                penalty.settle(optimizer)
             if average is not None:
                 average.swap()
             module.eval()

@@ -143,6 +143,7 @@ def test_pull_is_the_implicit_step_of_its_gradient():
     assert value == pytest.approx(float((1.5 * curvature * (start - anchor) ** 2).sum()))
     assert torch.allclose(w.grad, 3.0 * curvature * (start - anchor))
     penalty.pull(optimizer)
+    penalty.settle(optimizer)
     # w_new = w - rate * gradient at w_new
     gradient_at_new = 3.0 * curvature * (w.detach() - anchor)
     assert torch.allclose(w.detach(), start - 0.1 * gradient_at_new)
