@@ -100,6 +100,8 @@ def verdict(task, rows) -> str:
     sentences = []
     for strategy in task.strategies[1:]:
         own = [row for row in rows if row["strategy"] == strategy]
+        if not own:
+            continue
         better = [row for row in own if row["difference"][1] > 0]
         worse = [row for row in own if row["difference"][2] < 0]
         for part, word in ((better, "better"), (worse, "worse")):
@@ -136,6 +138,8 @@ def _draw_curves(task, rows, axes) -> None:
     kinds = list(dict.fromkeys(strategy.removesuffix(_RANDOM) for strategy in task.strategies))
     for strategy in task.strategies:
         own = [row for row in rows if row["strategy"] == strategy]
+        if not own:
+            continue
         places = [row["setting"] for row in own]
         scores = np.array([row["score"] for row in own]) * task.scale
         number = kinds.index(strategy.removesuffix(_RANDOM))

@@ -386,12 +386,14 @@ class FineTunedClassifier(NetworkClassifier):
     Train a network on one task, then transfer it to another:
 
     >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
     >>> from skltransfer import FineTunedClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> old = FineTunedClassifier().fit(X[y < 5], y[y < 5])
     >>> X, y = X[y >= 5], y[y >= 5]
-    >>> new = FineTunedClassifier(old).fit(X[:50], y[:50])
-    >>> new.score(X[50:], y[50:]) > 0.85
+    >>> X, X_test, y, y_test = train_test_split(X, y, train_size=100, random_state=0)
+    >>> new = FineTunedClassifier(old).fit(X, y)
+    >>> new.score(X_test, y_test) > 0.85
     True
     >>> new.classes_
     array([5, 6, 7, 8, 9])

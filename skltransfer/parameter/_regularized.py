@@ -238,12 +238,14 @@ class RegularizedTransferClassifier(_Regularized, NetworkClassifier):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
     >>> from skltransfer import FineTunedClassifier, RegularizedTransferClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> source = FineTunedClassifier().fit(X[y < 5], y[y < 5])
     >>> X, y = X[y >= 5], y[y >= 5]
-    >>> model = RegularizedTransferClassifier(source, alpha=0.1).fit(X[:50], y[:50])
-    >>> model.score(X[50:], y[50:]) > 0.85
+    >>> X, X_test, y, y_test = train_test_split(X, y, train_size=100, random_state=0)
+    >>> model = RegularizedTransferClassifier(source, alpha=0.1).fit(X, y)
+    >>> model.score(X_test, y_test) > 0.85
     True
     """
 
@@ -517,12 +519,13 @@ class RegularizedTransferRegressor(_Regularized, NetworkRegressor):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.datasets import make_regression
     >>> from skltransfer import FineTunedRegressor, RegularizedTransferRegressor
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> source = FineTunedRegressor(weight_decay=0.1).fit(X[:300], y[:300])
-    >>> model = RegularizedTransferRegressor(source, alpha=0.1).fit(X[300:350], y[300:350])
-    >>> model.score(X[350:], y[350:]) > 0.3
+    >>> X, y = make_regression(200, 5, noise=5.0, random_state=0)
+    >>> source = FineTunedRegressor().fit(X[:100], y[:100])
+    >>> X, y = X[100:], 2 * y[100:] + X[100:, 0]
+    >>> model = RegularizedTransferRegressor(source, alpha=0.1).fit(X[:30], y[:30])
+    >>> model.score(X[30:], y[30:]) > 0.7
     True
     """
 
