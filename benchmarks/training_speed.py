@@ -323,12 +323,12 @@ def penalty_rows() -> list[dict]:
         body = copy.deepcopy(load_backbone(name, weights).module).requires_grad_(True)
         if name == "resnet18":
             body = nn.Sequential(*list(body.children())[:-1])
-        X = torch.randn(64, 3, side, side, generator=torch.Generator().manual_seed(0))
+        X = torch.randn(256, 3, side, side, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             n_features = body.eval()(X[:1]).shape[1]
         parts = (body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_features, 10))
         network = nn.Sequential(*parts)
-        rows.append(step_row(name, network, X, torch.from_numpy(y[:64]), 32, 1, 7))
+        rows.append(step_row(name, network, X, torch.from_numpy(y[:256]), 32, 1, 5))
     return rows
 
 
