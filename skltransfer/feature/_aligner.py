@@ -1,0 +1,185 @@
+"""What all aligners share: learn from the rows of two domains, map each domain as its own."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABCMeta, abstractmethod
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skltransfer.domains._data import DomainDataWarning, check_target_rows, unwrap
+
+
+class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+    """Bring the rows of two domains into one space.
+
+    `fit` is given source rows and, as ``X_target``, target rows. `fit_transform` returns the source
+    rows, mapped as source; `transform` maps target rows.
+
+    A subclass learns its maps in `_align`, and maps rows in `_map_source` and `_map_target`.
+    """
+
+    __metadata_request__fit = {"X_target": True}
+
+    def fit(self, X, y=None, *, X_target=None):
+        """Learn the maps of both domains.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        y : None
+            Ignored.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows. Without them nothing is aligned, with a
+            :class:`~skltransfer.DomainDataWarning`.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are unfit: what is wrong, and the remedy, is named.
+        """
+        self._fit(X, y, X_target, None)
+        return self
+
+    def fit_transform(self, X, y=None, *, X_target=None):
+        """Learn the maps of both domains, and return the source rows, mapped as source.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        y : None
+            Ignored.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+        """
+        return self._fit_transform(X, y, X_target, None)
+
+    def transform(self, X):
+        """Map rows of the target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+        """
+        check_is_fitted(self)
+        return self._map_target(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _fit(self, X, y, X_target, y_target) -> tuple[np.ndarray, np.ndarray | None]:
+        """Fit, and return the validated source rows, and those mapped if that came for free."""
+        X_target, y_target = unwrap(X_target), unwrap(y_target)
+        self._check_parameters()
+        X = validate_data(self, X, dtype=np.float64, **self._row_checks())
+        if X_target is not None:
+            X_target = check_target_rows(self, X_target)
+        elif y_target is not None:
+            raise ValueError("y_target was given without X_target. Pass the target's rows too.")
+        else:
+            self._warn_without_target()
+        return X, self._align(X, y, X_target, y_target)
+
+    def _fit_transform(self, X, y, X_target, y_target) -> np.ndarray:
+        rows, mapped = self._fit(X, y, X_target, y_target)
+        return self._map_source(rows) if mapped is None else mapped
+
+    def _row_checks(self) -> dict:
+        """Return further settings of scikit-learn's ``check_array`` for source rows."""
+        return {}
+
+    @abstractmethod
+    def _check_parameters(self) -> None:
+        """Raise an error that names a parameter which is out of range, and the remedy."""
+
+    @abstractmethod
+    def _align(self, X, y, X_target, y_target) -> np.ndarray | None:
+        """Learn the maps from validated rows; `X_target` is None where nothing is to be aligned.
+
+        Return the mapped source rows where they come for free, else None.
+        """
+
+    @abstractmethod
+    def _map_source(self, X: np.ndarray) -> np.ndarray:
+        """Map source rows."""
+
+    @abstractmethod
+    def _map_target(self, X: np.ndarray) -> np.ndarray:
+        """Map target rows."""
+
+    def _warn_without_target(self) -> None:
+        name = type(self).__name__
+        warnings.warn(
+            f"{name} was given no X_target and aligns nothing. Pass X_target=... to fit, or put "
+            f"WithTarget or WithSource, with data, around {name} or its pipeline.",
+            DomainDataWarning,
+            stacklevel=4,
+        )
+
+
+class LabelledAligner(BaseAligner):
+    """An aligner that uses labels of the source, and what is known of the target's."""
+
+    __metadata_request__fit = {"X_target": True, "y_target": True}
+
+    def fit(self, X, y=None, *, X_target=None, y_target=None):
+        """Learn the maps of both domains.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        y : array-like of shape (n_samples,), default=None
+            Source labels, where the method uses them.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows. Without them nothing is aligned, with a
+            :class:`~skltransfer.DomainDataWarning`.
+        y_target : array-like of shape (n_target_samples,), default=None
+            What is known of their labels; ``NaN`` (or ``None`` or ``pandas.NA`` in arrays of
+            objects) marks a missing one.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are unfit: what is wrong, and the remedy, is named.
+        """
+        self._fit(X, y, X_target, y_target)
+        return self
+
+    def fit_transform(self, X, y=None, *, X_target=None, y_target=None):
+        """Learn the maps of both domains, and return the source rows, mapped as source.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        y : array-like of shape (n_samples,), default=None
+            Source labels, where the method uses them.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows.
+        y_target : array-like of shape (n_target_samples,), default=None
+            What is known of their labels.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+        """
+        return self._fit_transform(X, y, X_target, y_target)
