@@ -21,6 +21,7 @@ from skltransfer import (
     KMMReweighter,
     LabelShiftReweighter,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     PooledEstimator,
     PretrainedFeatureTransformer,
     SourceSelector,
@@ -97,6 +98,7 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    yield OptimalTransportMapper().fit(X, X_target=X_target)
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,

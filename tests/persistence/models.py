@@ -21,6 +21,7 @@ from skltransfer import (
     MultiTaskClassifier,
     MultiTaskRegressor,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     Preprocessing,
     PretrainedFeatureTransformer,
     RegularizedTransferClassifier,
@@ -179,6 +180,10 @@ MODELS |= {
         TwoStageTrAdaBoostRegressor(Ridge(1e-6), n_estimators=2, n_steps=2, cv=2),
     )
 }
+MODELS["transport"] = (
+    lambda _: OptimalTransportMapper("exact").fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+    COLUMNS,
+)
 _HERE = "tests.persistence.models"
 TRUSTED = {
     "class": [f"{_HERE}.Columns"],
