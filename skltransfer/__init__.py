@@ -23,7 +23,7 @@ _MODULES = {
         "PretrainedFeatureTransformer",
         "feature_store",
     ),
-    "skltransfer.inspection": ("SampleWeightDisplay",),
+    "skltransfer.inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),
     "skltransfer.instance": (
         "DiscriminativeReweighter",
         "EffectiveSampleSizeWarning",
