@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 
 from skltransfer.feature._aligner import BaseAligner
@@ -84,9 +85,11 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         self.target_mean_, self.target_components_ = domains[-1]
         self.n_components_ = len(self.source_components_)
         self.alignment_ = self.source_components_ @ self.target_components_.T
+        to_target = np.eye(self.n_components_) if X_target is None else self.alignment_
+        self._source_map = self.source_components_.T @ to_target
 
     def _map_source(self, X):
-        return (X - self.source_mean_) @ self.source_components_.T @ self.alignment_
+        return (X - self.source_mean_) @ self._source_map
 
     def _map_target(self, X):
         return (X - self.target_mean_) @ self.target_components_.T

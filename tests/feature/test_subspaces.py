@@ -153,9 +153,7 @@ def test_orthogonal_subspaces_have_a_shortest_path_too():
 def test_inner_products_of_mapped_rows_are_the_kernel(n_components):
     """Fails if it is the identity; each domain is centred, so that the two maps differ."""
     X, X_target = two_domains()
-    axes = [
-        PCA(n_components, svd_solver="full").fit(rows).components_.T for rows in (X, X_target)
-    ]
+    axes = [PCA(n_components, svd_solver="full").fit(rows).components_.T for rows in (X, X_target)]
     G = by_quadrature(*axes)
     flow = GeodesicFlowKernel(n_components=n_components)
     mapped, mapped_target = flow.fit_transform(X, X_target=X_target), flow.transform(X_target)
