@@ -17,7 +17,15 @@ _MODULES = {
         "split_domains",
         "stack_domains",
     ),
-    "skltransfer.feature": ("FeatureStore", "PretrainedFeatureTransformer", "feature_store"),
+    "skltransfer.feature": (
+        "CORAL",
+        "FeatureAugmenter",
+        "FeatureStore",
+        "GeodesicFlowKernel",
+        "PretrainedFeatureTransformer",
+        "SubspaceAlignment",
+        "feature_store",
+    ),
     "skltransfer.inspection": ("SampleWeightDisplay",),
     "skltransfer.instance": (
         "DiscriminativeReweighter",

@@ -14,8 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 import skltransfer
 from skltransfer import (
+    CORAL,
     DiscriminativeReweighter,
+    FeatureAugmenter,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -24,6 +27,7 @@ from skltransfer import (
     PooledEstimator,
     PretrainedFeatureTransformer,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TwoStageTrAdaBoostRegressor,
@@ -97,6 +101,8 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
+        yield aligner.fit(X, X_target=X_target)
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,

@@ -13,11 +13,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skltransfer
 from skltransfer import (
+    CORAL,
     DiscriminativeReweighter,
     DomainDataWarning,
+    FeatureAugmenter,
     FineTunedClassifier,
     FineTunedRegressor,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -30,6 +33,7 @@ from skltransfer import (
     RegularizedTransferClassifier,
     RegularizedTransferRegressor,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TransferLogisticRegression,
@@ -50,6 +54,13 @@ def expand():
 
 
 ESTIMATORS = [
+    CORAL(),
+    CORAL(shrinkage="ledoit_wolf", reg_covar=0.0, match_means=False),
+    FeatureAugmenter(),
+    GeodesicFlowKernel(),
+    GeodesicFlowKernel(n_components=1),
+    SubspaceAlignment(),
+    SubspaceAlignment(n_components=1),
     DiscriminativeReweighter(),
     DiscriminativeReweighter(Ridge(), classifier=LogisticRegression(), calibration="isotonic"),
     DiscriminativeReweighter(

@@ -107,7 +107,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         self._check_parameters()
         X = validate_data(self, X, dtype=np.float64, **self._row_checks())
         if X_target is not None:
-            X_target = check_target_rows(self, X_target)
+            X_target = check_target_rows(self, X_target, **self._row_checks())
         elif y_target is not None:
             raise ValueError("y_target was given without X_target. Pass the target's rows too.")
         else:
@@ -119,7 +119,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return self._map_source(rows) if mapped is None else mapped
 
     def _row_checks(self) -> dict:
-        """Return further settings of scikit-learn's ``check_array`` for source rows."""
+        """Return further settings of scikit-learn's ``check_array`` for the rows of fit."""
         return {}
 
     @abstractmethod

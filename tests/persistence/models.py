@@ -9,11 +9,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
 from skltransfer import (
+    CORAL,
     Backbone,
     DiscriminativeReweighter,
+    FeatureAugmenter,
     FineTunedClassifier,
     FineTunedRegressor,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -25,6 +28,7 @@ from skltransfer import (
     PretrainedFeatureTransformer,
     RegularizedTransferClassifier,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TransferLogisticRegressionCV,
@@ -178,6 +182,13 @@ MODELS |= {
         TrAdaBoostRegressor(Ridge(1e-6), n_estimators=3),
         TwoStageTrAdaBoostRegressor(Ridge(1e-6), n_estimators=2, n_steps=2, cv=2),
     )
+}
+MODELS |= {
+    type(aligner).__name__: (
+        lambda _, aligner=aligner: aligner.fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+        COLUMNS,
+    )
+    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(), SubspaceAlignment())
 }
 _HERE = "tests.persistence.models"
 TRUSTED = {
