@@ -7,6 +7,7 @@ from abc import ABCMeta, abstractmethod
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skltransfer.domains._data import DomainDataWarning, check_target_rows, unwrap
@@ -16,7 +17,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """Bring the rows of two domains into one space.
 
     `fit` is given source rows and, as ``X_target``, target rows. `fit_transform` returns the source
-    rows, mapped as source; `transform` maps target rows.
+    rows, mapped as source; `transform` maps target rows, and `transform_source` further source rows.
 
     A subclass learns its maps in `_align`, and maps rows in `_map_source` and `_map_target`.
     """
@@ -80,6 +81,25 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         return self._map_target(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def transform_source(self, X):
+        """Map rows of the source, by the maps that were learned.
+
+        For the rows that it was fitted on the result is that of `fit_transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Or the container chosen by ``set_output``.
+        """
+        check_is_fitted(self)
+        mapped = self._map_source(validate_data(self, X, dtype=np.float64, reset=False))
+        return _wrap_data_with_container("transform", mapped, X, self)
 
     def _fit(self, X, y, X_target, y_target) -> tuple[np.ndarray, np.ndarray | None]:
         """Fit, and return the validated source rows, and those mapped if that came for free."""
