@@ -33,7 +33,7 @@ class FeatureAugmenter(BaseAligner):
     Notes
     -----
     Nothing is learned from rows but whether there is a target: without ``X_target`` rows are left
-    as they are. Sparse rows stay sparse (CSR). An intercept belongs to both domains alike; put a
+    as they are. Sparse rows, of both domains, stay sparse (CSR). An intercept belongs to both domains alike; put a
     column of ones in front for one that is augmented as well.
 
     References
@@ -56,22 +56,6 @@ class FeatureAugmenter(BaseAligner):
     >>> model.fit([[0.0], [1.0]], [0.0, 3.0]).predict([[1.0]]).round(1)
     array([3.])
     """
-
-    def transform(self, X):
-        """Map rows of the target.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        X_new : {ndarray, sparse matrix} of shape (n_samples, 3 * n_features)
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False, **self._row_checks())
-        return self._map_target(X)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns: ``common_a``, ``source_a``, ``target_a``.
@@ -97,6 +81,10 @@ class FeatureAugmenter(BaseAligner):
 
     def _row_checks(self) -> dict:
         return {"accept_sparse": "csr"}
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
 
     def _align(self, X, y, X_target, y_target):
         self._has_target = X_target is not None

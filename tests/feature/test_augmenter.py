@@ -77,6 +77,7 @@ def test_sparse_rows_stay_sparse(domains, form):
     found_target = augmenter.transform(form(X_target))
     assert sparse.issparse(found)
     assert found.format == found_target.format == "csr"
+    assert (augmenter.transform_source(form(X)) != found).nnz == 0
     assert found.nnz == 2 * np.count_nonzero(X)
     both = sparse.vstack([found, found_target]).toarray()
     np.testing.assert_array_equal(both, stacked(X, X_target))

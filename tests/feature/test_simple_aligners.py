@@ -57,6 +57,7 @@ def test_it_changes_rows_and_maps_the_domains_by_their_own_maps(domains, aligner
     X, _, X_target, _ = domains
     mapped = aligner.fit_transform(X, X_target=X_target)
     as_target = aligner.transform(X)
+    np.testing.assert_array_equal(aligner.transform_source(X), mapped)
     assert mapped.shape == as_target.shape == (90, len(aligner.get_feature_names_out()))
     assert mapped.shape != X.shape or np.abs(mapped - X).max() > 0.1
     assert np.abs(mapped - as_target).max() > 0.1
@@ -140,7 +141,7 @@ def test_it_survives_pickle_and_files(domains, aligner, tmp_path):
     for copy in (pickle.loads(pickle.dumps(model)), load(tmp_path / "model.skops")):
         np.testing.assert_array_equal(copy.predict_proba(X_target), model.predict_proba(X_target))
         old, new = model.estimator_[0], copy.estimator_[0]
-        np.testing.assert_array_equal(new._map_source(X), old._map_source(X))
+        np.testing.assert_array_equal(new.transform_source(X), old.transform_source(X))
 
 
 @every
@@ -155,6 +156,9 @@ def test_frames_and_names(domains, aligner):
     mapped = plain.fit_transform(frame, X_target=target[["d", "b", "a", "c"]])
     np.testing.assert_allclose(mapped.to_numpy(), expected, rtol=1e-10, atol=1e-10)
     assert list(mapped.columns) == list(plain.get_feature_names_out())
+    source = plain.transform_source(frame)
+    np.testing.assert_array_equal(source, mapped)
+    assert list(source.columns) == list(mapped.columns)
     if isinstance(aligner, CORAL):
         assert list(mapped.columns) == columns
     if isinstance(aligner, SubspaceAlignment):
