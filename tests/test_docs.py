@@ -14,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 import skltransfer
 from skltransfer import (
+    JDA,
+    TCA,
     DiscriminativeReweighter,
     GaussianReweighter,
     KernelDensityReweighter,
@@ -108,7 +110,9 @@ def fitted_estimators():
         SourceSelector,
     ):
         yield kind(LogisticRegression()).fit(X, y, X_target=X_target)
+    yield TCA(kernel="rbf").fit(X, X_target=X_target)
     known = {"X_target": X_target, "y_target": y_target}
+    yield JDA().fit(X, y, **known)
     for booster in (
         TrAdaBoostClassifier(n_estimators=3),
         TrAdaBoostRegressor(n_estimators=3),

@@ -9,6 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
 from skltransfer import (
+    JDA,
+    TCA,
     Backbone,
     DiscriminativeReweighter,
     FineTunedClassifier,
@@ -178,6 +180,18 @@ MODELS |= {
         TrAdaBoostRegressor(Ridge(1e-6), n_estimators=3),
         TwoStageTrAdaBoostRegressor(Ridge(1e-6), n_estimators=2, n_steps=2, cv=2),
     )
+}
+MODELS |= {
+    "TCA": (
+        lambda _: TCA(3, kernel="rbf", gamma=0.1).fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+        COLUMNS,
+    ),
+    "JDA": (
+        lambda _: JDA(3, estimator=LogisticRegression()).fit(
+            COLUMNS[:40], LINEAR[:40], X_target=COLUMNS[40:]
+        ),
+        COLUMNS,
+    ),
 }
 _HERE = "tests.persistence.models"
 TRUSTED = {
