@@ -15,6 +15,8 @@ from sklearn.linear_model import LogisticRegression
 import skltransfer
 from skltransfer import (
     CORAL,
+    JDA,
+    TCA,
     DiscriminativeReweighter,
     FeatureAugmenter,
     GaussianReweighter,
@@ -114,7 +116,9 @@ def fitted_estimators():
         SourceSelector,
     ):
         yield kind(LogisticRegression()).fit(X, y, X_target=X_target)
+    yield TCA(kernel="rbf").fit(X, X_target=X_target)
     known = {"X_target": X_target, "y_target": y_target}
+    yield JDA().fit(X, y, **known)
     for booster in (
         TrAdaBoostClassifier(n_estimators=3),
         TrAdaBoostRegressor(n_estimators=3),
