@@ -166,12 +166,13 @@ class _Writer:
             return {"same": self._numbers[id(module)]}
         self._numbers[id(module)] = len(self._numbers)
         if isinstance(module, FeatureNetwork):
-            inner, nodes, pooling, channels_last = module._made_from
+            inner, nodes, pooling, channels_last, prefix_tokens = module._made_from
             return {
                 "features": self.node(inner),
                 "nodes": list(nodes.items()),
                 "pooling": pooling,
                 "channels_last": bool(channels_last),
+                "prefix_tokens": prefix_tokens,
             }
         if is_transformer(module):
             return {
@@ -282,8 +283,13 @@ class _Reader:
         self._parts.append(None)
         if "features" in node:
             inner = self.module(node["features"])
+            prefix = node["prefix_tokens"]
             module = FeatureNetwork(
-                inner, dict(node["nodes"]), node["pooling"], node["channels_last"]
+                inner,
+                dict(node["nodes"]),
+                node["pooling"],
+                node["channels_last"],
+                None if prefix is None else tuple(prefix),
             )
         elif "transformer" in node:
             module = build_transformer(node["transformer"])
