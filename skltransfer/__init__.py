@@ -22,6 +22,7 @@ _MODULES = {
         "FeatureAugmenter",
         "FeatureStore",
         "GeodesicFlowKernel",
+        "OptimalTransportMapper",
         "PretrainedFeatureTransformer",
         "SubspaceAlignment",
         "feature_store",

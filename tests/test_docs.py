@@ -24,6 +24,7 @@ from skltransfer import (
     KMMReweighter,
     LabelShiftReweighter,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     PooledEstimator,
     PretrainedFeatureTransformer,
     SourceSelector,
@@ -103,6 +104,7 @@ def fitted_estimators():
     yield PretrainedFeatureTransformer().fit(X)
     for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
         yield aligner.fit(X, X_target=X_target)
+    yield OptimalTransportMapper().fit(X, X_target=X_target)
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,

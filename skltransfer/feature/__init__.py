@@ -4,6 +4,7 @@ from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.feature._augmenter import FeatureAugmenter
 from skltransfer.feature._coral import CORAL
 from skltransfer.feature._geodesic_flow import GeodesicFlowKernel
+from skltransfer.feature._optimal_transport import OptimalTransportMapper
 from skltransfer.feature._pretrained import PretrainedFeatureTransformer
 from skltransfer.feature._subspace_alignment import SubspaceAlignment
 
@@ -12,6 +13,7 @@ __all__ = [
     "FeatureAugmenter",
     "FeatureStore",
     "GeodesicFlowKernel",
+    "OptimalTransportMapper",
     "PretrainedFeatureTransformer",
     "SubspaceAlignment",
     "feature_store",

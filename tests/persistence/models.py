@@ -24,6 +24,7 @@ from skltransfer import (
     MultiTaskClassifier,
     MultiTaskRegressor,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     Preprocessing,
     PretrainedFeatureTransformer,
     RegularizedTransferClassifier,
@@ -190,6 +191,10 @@ MODELS |= {
     )
     for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(), SubspaceAlignment())
 }
+MODELS["transport"] = (
+    lambda _: OptimalTransportMapper("exact").fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+    COLUMNS,
+)
 _HERE = "tests.persistence.models"
 TRUSTED = {
     "class": [f"{_HERE}.Columns"],
