@@ -17,7 +17,12 @@ _MODULES = {
         "split_domains",
         "stack_domains",
     ),
-    "skltransfer.feature": ("FeatureStore", "PretrainedFeatureTransformer", "feature_store"),
+    "skltransfer.feature": (
+        "FeatureStore",
+        "PretrainedFeatureTransformer",
+        "SelfSupervisedTransformer",
+        "feature_store",
+    ),
     "skltransfer.inspection": ("SampleWeightDisplay",),
     "skltransfer.instance": (
         "DiscriminativeReweighter",

@@ -23,6 +23,7 @@ from skltransfer import (
     NearestNeighborsReweighter,
     PooledEstimator,
     PretrainedFeatureTransformer,
+    SelfSupervisedTransformer,
     SourceSelector,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
@@ -97,6 +98,7 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    yield SelfSupervisedTransformer(max_epochs=2).fit(X)
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,
