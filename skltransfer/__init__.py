@@ -24,6 +24,7 @@ _MODULES = {
         "GeodesicFlowKernel",
         "OptimalTransportMapper",
         "PretrainedFeatureTransformer",
+        "SelfSupervisedTransformer",
         "SubspaceAlignment",
         "feature_store",
     ),

@@ -27,6 +27,7 @@ from skltransfer import (
     OptimalTransportMapper,
     PooledEstimator,
     PretrainedFeatureTransformer,
+    SelfSupervisedTransformer,
     SourceSelector,
     SubspaceAlignment,
     TrAdaBoostClassifier,
@@ -105,6 +106,7 @@ def fitted_estimators():
     for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
         yield aligner.fit(X, X_target=X_target)
     yield OptimalTransportMapper().fit(X, X_target=X_target)
+    yield SelfSupervisedTransformer(max_epochs=2).fit(X)
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,

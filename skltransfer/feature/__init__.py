@@ -6,6 +6,7 @@ from skltransfer.feature._coral import CORAL
 from skltransfer.feature._geodesic_flow import GeodesicFlowKernel
 from skltransfer.feature._optimal_transport import OptimalTransportMapper
 from skltransfer.feature._pretrained import PretrainedFeatureTransformer
+from skltransfer.feature._self_supervised import SelfSupervisedTransformer
 from skltransfer.feature._subspace_alignment import SubspaceAlignment
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "GeodesicFlowKernel",
     "OptimalTransportMapper",
     "PretrainedFeatureTransformer",
+    "SelfSupervisedTransformer",
     "SubspaceAlignment",
     "feature_store",
 ]
