@@ -102,7 +102,7 @@ def _read(path: str, notes: list[str]):
     if not Path(path).is_file():
         raise CommandError(f"there is no file {path!r}.")
     try:
-        separator = _separator(path)
+        separator = separator_of(path)
         frame = pandas.read_csv(path, sep=separator, index_col=False)
         if separator != "," and _has_decimal_commas(frame):
             frame = pandas.read_csv(path, sep=separator, decimal=",", index_col=False)
@@ -152,7 +152,7 @@ def _has_decimal_commas(frame) -> bool:
     )
 
 
-def _separator(path: str) -> str:
+def separator_of(path: str) -> str:
     """Return the separator of which the header holds most outside of quotes; else a comma."""
     with open(path, encoding="utf-8", errors="replace") as file:
         header = re.sub(r'"[^"]*"', "", file.readline())

@@ -354,17 +354,14 @@ def test_an_interruption_leaves_nothing_half_written(files, capsys, monkeypatch)
 
 
 def test_a_failing_write_keeps_the_old_file(tmp_path):
-    from skltransfer.cli._report import _write
+    from skltransfer.cli._files import written_beside
 
     path = tmp_path / "scores.csv"
     path.write_text("old")
 
-    def fail(file):
-        file.write(b"half")
+    with pytest.raises(OSError, match="disk full"), written_beside(path) as temporary:
+        temporary.write_text("half")
         raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        _write(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
