@@ -38,6 +38,8 @@ TRAINED_LABELS_PER_CLASS, N_TRAINED_DRAWS = (1, 5), 5
 N_LABELLED, N_UNLABELLED = 10, 100
 # Networks whose images are larger are trained on request only.
 _MAX_TRAINED_SIZE = 64
+# Labels of all classes together from which on a comparison says something.
+_MIN_LABELS = 10
 # Options that mean nothing for other data.
 _OF_TABLES, _OF_IMAGES = ("label", "source", "task", "text"), ("backbone", "fine_tune")
 
@@ -220,7 +222,7 @@ def _compare_images(
         else (strategy, resized[strategy.backbone], {"input_size": sizes[strategy.backbone]})
         for strategy in strategies
     ]
-    budgets = [n for n in LABELS_PER_CLASS if 2 * n <= images.n_smallest]
+    budgets = _budgets(images)
     scores = _score_draws(entries, images.y, budgets, seed, progress, folder, metric)
     trained = sorted({s.backbone for s in strategies if s.trains_network})
     frozen = [name for name, _, _ in backbones if name not in trained]
@@ -249,6 +251,16 @@ def _compare_images(
         setting_name="labels per class",
         notes=scores.notes() + images.notes,
     )
+
+
+def _budgets(images: ImageTask) -> list[int]:
+    """Return numbers of labels a class that leave half of each class to score.
+
+    A handful of rows in all does not even tell the scale of a feature.
+    """
+    budgets = [n for n in LABELS_PER_CLASS if 2 * n <= images.n_smallest]
+    enough = [n for n in budgets if n * len(np.unique(images.y)) >= _MIN_LABELS]
+    return enough or budgets[-1:]
 
 
 def _photographs(*, others: bool) -> str:
