@@ -106,3 +106,12 @@ class Scores:
 
     def frame(self):
         return import_extra("pandas").DataFrame(self.rows)
+
+
+def failure(strategy: str, metric: str | None, error: Exception) -> str:
+    hint = ""
+    if "pos_label" in str(error) or "binary" in str(error):
+        hint = (
+            f" Write the classes as 0 and 1, or choose an averaged metric such as {metric}_macro."
+        )
+    return f"{strategy!r} cannot be scored by {metric}: {first_line(error)}.{hint}"

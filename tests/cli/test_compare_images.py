@@ -13,17 +13,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedFeatureTransformer, load_backbone
-from skltransfer.cli import _compare, _images, main
+from skltransfer.cli import _few_labels, _images, main
 from skltransfer.model_selection import _strategies
 from tests.shared_data import SHARED_DATA
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 2)
-    monkeypatch.setattr(_compare, "N_TRAINED_DRAWS", 1)
-    monkeypatch.setattr(_compare, "LABELS_PER_CLASS", (1, 5))
-    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", ())
+    monkeypatch.setattr(_few_labels, "N_DRAWS", 2)
+    monkeypatch.setattr(_few_labels, "N_TRAINED_DRAWS", 1)
+    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1, 5))
+    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", ())
     monkeypatch.setattr(_strategies, "N_EPOCHS", 1)
 
 
@@ -84,7 +84,7 @@ def test_scores_are_those_computed_by_hand(digits, capsys):
 
 
 def test_networks_are_trained_where_they_are_small(digits, monkeypatch):
-    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", (1,))
+    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", (1,))
     assert run("digits") == 0
     scores = read_scores()
     assert set(scores.strategy) == {
