@@ -17,7 +17,17 @@ _MODULES = {
         "split_domains",
         "stack_domains",
     ),
-    "skltransfer.feature": ("FeatureStore", "PretrainedFeatureTransformer", "feature_store"),
+    "skltransfer.feature": (
+        "CORAL",
+        "FeatureAugmenter",
+        "FeatureStore",
+        "GeodesicFlowKernel",
+        "JDA",
+        "PretrainedFeatureTransformer",
+        "SubspaceAlignment",
+        "TCA",
+        "feature_store",
+    ),
     "skltransfer.inspection": ("SampleWeightDisplay",),
     "skltransfer.instance": (
         "DiscriminativeReweighter",

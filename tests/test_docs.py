@@ -14,8 +14,13 @@ from sklearn.linear_model import LogisticRegression
 
 import skltransfer
 from skltransfer import (
+    CORAL,
+    JDA,
+    TCA,
     DiscriminativeReweighter,
+    FeatureAugmenter,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -24,6 +29,7 @@ from skltransfer import (
     PooledEstimator,
     PretrainedFeatureTransformer,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TwoStageTrAdaBoostRegressor,
@@ -97,6 +103,8 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
+        yield aligner.fit(X, X_target=X_target)
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,
@@ -108,7 +116,9 @@ def fitted_estimators():
         SourceSelector,
     ):
         yield kind(LogisticRegression()).fit(X, y, X_target=X_target)
+    yield TCA(kernel="rbf").fit(X, X_target=X_target)
     known = {"X_target": X_target, "y_target": y_target}
+    yield JDA().fit(X, y, **known)
     for booster in (
         TrAdaBoostClassifier(n_estimators=3),
         TrAdaBoostRegressor(n_estimators=3),

@@ -13,11 +13,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skltransfer
 from skltransfer import (
+    CORAL,
+    JDA,
+    TCA,
     DiscriminativeReweighter,
     DomainDataWarning,
+    FeatureAugmenter,
     FineTunedClassifier,
     FineTunedRegressor,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -30,6 +35,7 @@ from skltransfer import (
     RegularizedTransferClassifier,
     RegularizedTransferRegressor,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TransferLogisticRegression,
@@ -50,6 +56,13 @@ def expand():
 
 
 ESTIMATORS = [
+    CORAL(),
+    CORAL(shrinkage="ledoit_wolf", reg_covar=0.0, match_means=False),
+    FeatureAugmenter(),
+    GeodesicFlowKernel(),
+    GeodesicFlowKernel(n_components=1),
+    SubspaceAlignment(),
+    SubspaceAlignment(n_components=1),
     DiscriminativeReweighter(),
     DiscriminativeReweighter(Ridge(), classifier=LogisticRegression(), calibration="isotonic"),
     DiscriminativeReweighter(
@@ -65,6 +78,8 @@ ESTIMATORS = [
     RegularizedTransferRegressor(),
     RegularizedTransferRegressor(TableNetwork, penalty="l2_sp_fisher"),
     FineTunedRegressor(TableNetwork, unfreeze=1),
+    JDA(),
+    JDA(estimator=LogisticRegression(), kernel="rbf", regularization=0.1, normalize_rows=False),
     KLIEPReweighter(),
     KLIEPReweighter(LogisticRegression(), gamma=[0.1, 1.0], n_centers=20),
     GaussianReweighter(),
@@ -108,6 +123,9 @@ ESTIMATORS = [
     TransferRidgeCV(alphas=[0.1, 10.0], cv=3, scoring="r2"),
     ULSIFReweighter(),
     ULSIFReweighter(Ridge(), alpha=0.1, reg=0.1),
+    TCA(),
+    TCA(kernel="rbf", regularization=0.1),
+    TCA(form="primal"),
     TrAdaBoostClassifier(),
     TrAdaBoostClassifier(LogisticRegression(), n_estimators=5, store_weights=False),
     TrAdaBoostRegressor(),
@@ -120,6 +138,8 @@ ESTIMATORS = [
     WithTarget(make_pipeline(expand(), KMMReweighter(LogisticRegression(max_iter=1000)))),
     WithTarget(make_pipeline(expand(), KMMReweighter(Ridge()))),
     WithTarget(make_pipeline(MeanAligner(), Ridge())),
+    WithTarget(make_pipeline(StandardScaler(), JDA())),
+    WithSource(make_pipeline(StandardScaler(), TCA(kernel="rbf"))),
     WithSource(KMMReweighter(Ridge())),
     WithSource(make_pipeline(StandardScaler(), KMMReweighter(LogisticRegression()))),
     WithSource(make_pipeline(StandardScaler(), MeanAligner())),

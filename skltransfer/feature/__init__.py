@@ -1,6 +1,22 @@
 """Feature-based transfer: a representation, carried over."""
 
 from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer.feature._augmenter import FeatureAugmenter
+from skltransfer.feature._coral import CORAL
+from skltransfer.feature._geodesic_flow import GeodesicFlowKernel
+from skltransfer.feature._jda import JDA
 from skltransfer.feature._pretrained import PretrainedFeatureTransformer
+from skltransfer.feature._subspace_alignment import SubspaceAlignment
+from skltransfer.feature._tca import TCA
 
-__all__ = ["FeatureStore", "PretrainedFeatureTransformer", "feature_store"]
+__all__ = [
+    "CORAL",
+    "JDA",
+    "TCA",
+    "FeatureAugmenter",
+    "FeatureStore",
+    "GeodesicFlowKernel",
+    "PretrainedFeatureTransformer",
+    "SubspaceAlignment",
+    "feature_store",
+]
