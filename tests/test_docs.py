@@ -26,6 +26,7 @@ from skltransfer import (
     KMMReweighter,
     LabelShiftReweighter,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     PooledEstimator,
     PretrainedFeatureTransformer,
     SourceSelector,
@@ -103,6 +104,7 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    yield OptimalTransportMapper().fit(X, X_target=X_target)
     for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
         yield aligner.fit(X, X_target=X_target)
     for kind in (

@@ -5,6 +5,7 @@ from skltransfer.feature._augmenter import FeatureAugmenter
 from skltransfer.feature._coral import CORAL
 from skltransfer.feature._geodesic_flow import GeodesicFlowKernel
 from skltransfer.feature._jda import JDA
+from skltransfer.feature._optimal_transport import OptimalTransportMapper
 from skltransfer.feature._pretrained import PretrainedFeatureTransformer
 from skltransfer.feature._subspace_alignment import SubspaceAlignment
 from skltransfer.feature._tca import TCA
@@ -16,6 +17,7 @@ __all__ = [
     "FeatureAugmenter",
     "FeatureStore",
     "GeodesicFlowKernel",
+    "OptimalTransportMapper",
     "PretrainedFeatureTransformer",
     "SubspaceAlignment",
     "feature_store",

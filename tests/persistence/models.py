@@ -26,6 +26,7 @@ from skltransfer import (
     MultiTaskClassifier,
     MultiTaskRegressor,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     Preprocessing,
     PretrainedFeatureTransformer,
     RegularizedTransferClassifier,
@@ -190,7 +191,13 @@ MODELS |= {
         lambda _, aligner=aligner: aligner.fit(COLUMNS[:40], X_target=COLUMNS[40:]),
         COLUMNS,
     )
-    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(), SubspaceAlignment())
+    for aligner in (
+        CORAL(),
+        FeatureAugmenter(),
+        GeodesicFlowKernel(),
+        OptimalTransportMapper("exact"),
+        SubspaceAlignment(),
+    )
 }
 MODELS |= {
     "TCA": (
