@@ -58,7 +58,8 @@ def _power(centered, shrinkage, reg, power):
         values, vectors = values[has_variance], vectors[:, has_variance]
     gains = values**power
     if n > d:
-        return (vectors * gains) @ vectors.T
+        root = vectors * np.sqrt(gains)
+        return root @ root.T  # of one matrix: half of the products
     rest = rest**power if rest > 0 else 0.0
     return rest, vectors, gains - rest
 

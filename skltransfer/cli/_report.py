@@ -19,6 +19,8 @@ _COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#
 _MARKERS = "osD^vPX"
 # Of a strategy in a picture of intervals, in inches.
 _ROW_HEIGHT = 0.25
+# Lines whose legend has room between them; that of more stands beside the picture.
+_MAX_INSIDE = 7
 # What methods that use the source have to beat.
 _POOL = "pooled"
 # Ends the names of strategies that start from random weights: drawn like their pretrained twin.
@@ -175,7 +177,11 @@ def _draw_curves(task, rows, axes) -> None:
     axes.set_xlabel(task.setting_name)
     axes.set_ylabel(task.axis_label)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False, loc="lower right", title="mean and 95 % interval", title_fontsize=8)
+    style = {"frameon": False, "title": "mean and 95 % interval", "title_fontsize": 8}
+    if len(task.strategies) > _MAX_INSIDE:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), **style)
+    else:
+        axes.legend(loc="lower right", **style)
 
 
 def _draw_intervals(task, rows, axes) -> None:

@@ -17,7 +17,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """Bring the rows of two domains into one space.
 
     `fit` is given source rows and, as ``X_target``, target rows. `fit_transform` returns the source
-    rows, mapped as source; `transform` maps target rows, and `transform_source` further source rows.
+    rows, mapped as source; `transform` maps target rows, and `transform_source` source rows.
 
     A subclass learns its maps in `_align`, and maps rows in `_map_source` and `_map_target`.
     """

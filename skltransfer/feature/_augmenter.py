@@ -33,8 +33,8 @@ class FeatureAugmenter(BaseAligner):
     Notes
     -----
     Nothing is learned from rows but whether there is a target: without ``X_target`` rows are left
-    as they are. Sparse rows, of both domains, stay sparse (CSR). An intercept belongs to both domains alike; put a
-    column of ones in front for one that is augmented as well.
+    as they are. Sparse rows, of both domains, stay sparse (CSR). An intercept belongs to both
+    domains alike; put a column of ones in front for one that is augmented as well.
 
     References
     ----------

@@ -93,17 +93,22 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
     def _align(self, X, y, X_target, y_target):
         self.source_mean_ = self.target_mean_ = X.mean(axis=0)
         self._factors = []
-        if X_target is not None:
-            self.target_mean_ = X_target.mean(axis=0)
-            self._factors = coral_map(
-                X - self.source_mean_, X_target - self.target_mean_, self.shrinkage, self.reg_covar
-            )
+        if X_target is None:
+            return X
+        self.target_mean_ = X_target.mean(axis=0)
+        centered = X - self.source_mean_
+        self._factors = coral_map(
+            centered, X_target - self.target_mean_, self.shrinkage, self.reg_covar
+        )
+        return self._map_centered(centered)
 
     def _map_source(self, X):
-        if not self._factors:
-            return X
-        mean = self.target_mean_ if self.match_means else self.source_mean_
-        return apply_map(X - self.source_mean_, self._factors) + mean
+        return self._map_centered(X - self.source_mean_) if self._factors else X
+
+    def _map_centered(self, rows):
+        mapped = apply_map(rows, self._factors)
+        mapped += self.target_mean_ if self.match_means else self.source_mean_
+        return mapped
 
     def _map_target(self, X):
         return X

@@ -62,7 +62,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         Weight of the plan's entropy for ``"sinkhorn"`` and ``"group_lasso"``, in units of the
         scaled cost. Towards 0 the plan becomes the exact one, and slow; when it is large all
         source rows move to the target's mean.
-    group_regularization : float, default=1.0
+    group_regularization : float, default=0.1
         Weight of the penalty of ``"group_lasso"``, in units of the scaled cost.
     metric : {"sqeuclidean", "euclidean", "cityblock", "cosine"}, default="sqeuclidean"
         Cost of moving a row to another. ``"linear"`` uses squared Euclidean distances.
@@ -118,6 +118,11 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     The plan moves all mass: where the classes have other shares in the target, rows of one class
     are carried to places of another. Scale the columns before, as costs are distances.
 
+    Images are means, and so lie closer together than target rows do, the more so the larger
+    `entropy` is. Where costs are all alike (many columns, domains far apart), the same `entropy`
+    spreads more: look at the picture, :class:`~skltransfer.DomainShiftDisplay`. Nearest
+    neighbours may gain by it.
+
     With known labels in ``y_target``, ``"group_lasso"`` makes a pair of rows with different
     labels cost ten times the largest cost (the limit of POT's semi-supervised plans). Other
     methods use no labels.
@@ -154,7 +159,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         method="sinkhorn",
         *,
         entropy=0.1,
-        group_regularization=1.0,
+        group_regularization=0.1,
         metric="sqeuclidean",
         cost_scale="median",
         shrinkage=1e-6,

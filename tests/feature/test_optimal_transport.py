@@ -3,7 +3,6 @@
 import builtins
 import pickle
 import sys
-import warnings
 
 import numpy as np
 import pandas as pd

@@ -10,6 +10,8 @@ from torch import nn
 
 from skltransfer import (
     CORAL,
+    JDA,
+    TCA,
     Backbone,
     DiscriminativeReweighter,
     FeatureAugmenter,
@@ -189,7 +191,25 @@ MODELS |= {
         lambda _, aligner=aligner: aligner.fit(COLUMNS[:40], X_target=COLUMNS[40:]),
         COLUMNS,
     )
-    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(), SubspaceAlignment())
+    for aligner in (
+        CORAL(),
+        FeatureAugmenter(),
+        GeodesicFlowKernel(),
+        OptimalTransportMapper("exact"),
+        SubspaceAlignment(),
+    )
+}
+MODELS |= {
+    "TCA": (
+        lambda _: TCA(3, kernel="rbf", gamma=0.1).fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+        COLUMNS,
+    ),
+    "JDA": (
+        lambda _: JDA(3, estimator=LogisticRegression()).fit(
+            COLUMNS[:40], LINEAR[:40], X_target=COLUMNS[40:]
+        ),
+        COLUMNS,
+    ),
 }
 MODELS["transport"] = (
     lambda _: OptimalTransportMapper("exact").fit(COLUMNS[:40], X_target=COLUMNS[40:]),
