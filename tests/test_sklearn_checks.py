@@ -147,7 +147,7 @@ ESTIMATORS = [
     WithTarget(make_pipeline(expand(), KMMReweighter(LogisticRegression(max_iter=1000)))),
     WithTarget(make_pipeline(expand(), KMMReweighter(Ridge()))),
     WithTarget(make_pipeline(MeanAligner(), Ridge())),
-    WithTarget(make_pipeline(StandardScaler(), JDA())),
+    WithSource(make_pipeline(StandardScaler(), JDA())),
     WithSource(make_pipeline(StandardScaler(), TCA(kernel="rbf"))),
     WithSource(KMMReweighter(Ridge())),
     WithSource(make_pipeline(StandardScaler(), KMMReweighter(LogisticRegression()))),
