@@ -20,7 +20,7 @@ IMAGE_CHANNELS = (1, 3, 4)
 _IMAGE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
-class UnreadableImage(ValueError):  # noqa: N818
+class UnreadableImage(ValueError):
     """A row whose image is missing, or cannot be decoded."""
 
 

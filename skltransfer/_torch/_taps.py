@@ -10,7 +10,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 _NOT_TRACED = ("timm.", "transformers.")
 
 
-class _AllSeen(Exception):  # noqa: N818
+class _AllSeen(Exception):
     """Ends a pass once the last layer that is asked for has been run."""
 
 

@@ -71,7 +71,9 @@ def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone
         record = load_named(architecture, None if weights is None else path, random_state)
     except ValueError as error:
         if str(error).startswith("Unknown backbone"):
-            raise ValueError(f"{source} names an architecture that is not known. {error}") from error
+            raise ValueError(
+                f"{source} names an architecture that is not known. {error}"
+            ) from error
         raise
     settings = described.get("preprocessing")
     if settings is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._options import check_choice
+from skltransfer._torch._engines import check_engine
 from skltransfer._torch._extraction import Extractor
 from skltransfer._torch._input import (
     check_dimensions,
@@ -21,17 +22,18 @@ from skltransfer._torch._input import (
     read_rows,
 )
 from skltransfer._torch._persisted import HoldsNetworks
-from skltransfer._torch._rows import (
-    EncodedImageRows,
-    Rows,
-    UnreadableImage,
-    UnreadableImageWarning,
-    as_items,
-)
+from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
-from skltransfer.backbones._extractors import extractor, resolve_device, resolve_layers, resolve_pooling, takes_text
+from skltransfer.backbones._extractors import (
+    extractor,
+    resolve_device,
+    resolve_layers,
+    resolve_pooling,
+    takes_text,
+)
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.feature._readable import extract_readable, leading_readable
 
 
 class PretrainedFeatureTransformer(
@@ -82,6 +84,11 @@ class PretrainedFeatureTransformer(
         ``"auto"`` is a GPU when there is one.
     precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
         Arithmetic of the network. Features come out as float32, or float64 if that is chosen.
+    engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+        What runs the network. The others (``pip install skltransfer[engines]``) run float32 on the
+        CPU, which ``device="auto"`` then is, in less time; the first `fit` of a process builds one
+        for seconds, and compares it with torch, to 1e-4 of a layer's largest feature. Where that
+        fails a warning says why, and torch is used.
     store : {"memory"}, FeatureStore or None, default="memory"
         Where features are kept: in the store that the process shares, in one of your own, or
         nowhere.
@@ -103,6 +110,8 @@ class PretrainedFeatureTransformer(
         Column names of ``X``, where it is a data frame and all are strings.
     feature_widths_ : dict of str to int
         Number of features of each layer, in the order of the columns.
+    engine_ : str or None
+        What runs the network here: `engine`, or ``"torch"``; None without a network.
 
     See Also
     --------
@@ -153,6 +162,7 @@ class PretrainedFeatureTransformer(
         batch_size="auto",
         device="auto",
         precision="float32",
+        engine="torch",
         store="memory",
         random_state=0,
         on_error="raise",
@@ -168,6 +178,7 @@ class PretrainedFeatureTransformer(
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
+        self.engine = engine
         self.store = store
         self.random_state = random_state
         self.on_error = on_error
@@ -191,13 +202,15 @@ class PretrainedFeatureTransformer(
         if self.backbone is None:
             self._numbers(X, reset=True)
             self.feature_widths_ = {"x": self.n_features_in_}
+            self.engine_ = None
             return self
         rows = self._rows(X, reset=True)
         backbone, network = self._backbone_and_extractor(rows)
-        readable, reasons = self._readable(rows)
-        if not len(readable) and network.preprocessing is None and reasons:
-            raise ValueError(f"No image can be read. {next(iter(reasons.values()))}")
-        self.feature_widths_ = network.widths(readable)
+        if self.on_error == "nan":
+            rows = leading_readable(rows)
+        self.feature_widths_ = network.widths(rows)
+        run = network.engine(rows, self.batch_size, self.engine)
+        self.engine_ = "torch" if run is network.network else self.engine
         self._fingerprint, self._n_dimensions = backbone.fingerprint, n_dimensions_of_images(X)
         return self
 
@@ -226,50 +239,26 @@ class PretrainedFeatureTransformer(
                 f"The weights of backbone={self.backbone!r} are not those that this transformer "
                 "was fitted with. Fit it again, or give back the file or module it had."
             )
-        if self.on_error == "nan":
-            return self._given_out(self._extract_readable(network, rows))
-        self._check_widths(network, rows)
-        return self._given_out(self._extract(network, rows))
+        if self.on_error == "raise":
+            return self._given_out(self._extract(network, rows))
+        features = extract_readable(
+            rows,
+            partial(self._extract, network),
+            sum(self.feature_widths_.values()),
+            network.output_dtype,
+        )
+        return self._given_out(features)
 
-    def _check_widths(self, network: Extractor, rows: Rows) -> None:
+    def _extract(self, network: Extractor, rows: Rows) -> np.ndarray:
         if len(rows) and network.widths(rows) != self.feature_widths_:
             raise ValueError(
                 f"These rows give {network.widths(rows)} features, and those that this transformer "
                 f"was fitted on gave {self.feature_widths_}. Fit it again after a change of its "
                 "parameters, or of the size of the images."
             )
-
-    def _extract(self, network: Extractor, rows: Rows) -> np.ndarray:
-        return network.extract(rows, batch_size=self.batch_size, store=self._store())
-
-    def _extract_readable(self, network: Extractor, rows: Rows) -> np.ndarray:
-        """Return the features of all rows, NaN where an image cannot be read."""
-        try:
-            self._check_widths(network, rows)
-            return self._extract(network, rows)
-        except UnreadableImage:
-            readable, reasons = self._readable(rows, search=True)
-        width = sum(self.feature_widths_.values())
-        features = np.full((len(rows), width), np.nan, network.output_dtype)
-        if len(readable):
-            self._check_widths(network, readable)
-            good = np.setdiff1d(np.arange(len(rows)), list(reasons))
-            features[good] = self._extract(network, readable)
-        first = " ".join(list(reasons.values())[:3])
-        warnings.warn(
-            f"{len(reasons)} of {len(rows)} images cannot be read, and their rows are NaN. {first}"
-            f"{' ...' if len(reasons) > 3 else ''}",
-            UnreadableImageWarning,
-            stacklevel=4,
+        return network.extract(
+            rows, batch_size=self.batch_size, store=self._store(), engine=self.engine
         )
-        return features
-
-    def _readable(self, rows: Rows, search: bool = False) -> tuple[Rows, dict[int, str]]:
-        """Return the rows that can be read, and why others cannot be; all if none is at fault."""
-        if self.on_error == "raise" or not isinstance(rows, EncodedImageRows):
-            return rows, {}
-        reasons = rows.unreadable() if search else rows.unreadable(until_first_readable=True)
-        return rows.subset(np.setdiff1d(np.arange(len(rows)), list(reasons))), reasons
 
     def _given_out(self, features: np.ndarray):
         """Return features as what `output` asks for."""
@@ -360,7 +349,7 @@ class PretrainedFeatureTransformer(
             layers=self.layers,
             pooling=self.pooling,
             input_size=self.input_size,
-            device=self.device,
+            device=self.device if self.engine == "torch" or self.device != "auto" else "cpu",
             precision=self.precision,
         )
 
@@ -390,6 +379,7 @@ class PretrainedFeatureTransformer(
         return feature_store if self.store == "memory" else self.store
 
     def _check_parameters(self) -> None:
+        check_engine(self.engine, self.precision, self.device)
         for name in ("batch_size", "input_size"):
             value = getattr(self, name)
             unset = "auto" if name == "batch_size" else None
