@@ -25,6 +25,7 @@ _MODULES = {
         "JDA",
         "OptimalTransportMapper",
         "PretrainedFeatureTransformer",
+        "SelfSupervisedTransformer",
         "SubspaceAlignment",
         "TCA",
         "feature_store",

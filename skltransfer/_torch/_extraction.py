@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from skltransfer._torch._engines import engine_for
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._store import FeatureStore
@@ -158,20 +159,22 @@ class Extractor:
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
-        shape = rows.shape
-        if self.preprocessing is not None:
-            shape = None
-        elif shape is None:
-            shape = tuple(rows.batch([0], None).shape[1:])
+        x = self._blank(rows)
+        shape = tuple(x.shape)
         if shape not in self._widths:
             with network_lock, torch.inference_mode(), self._exact_arithmetic():
-                if shape is None:
-                    x = self.preprocessing.blank(self.dtype)
-                else:
-                    x = torch.zeros((1, *shape), dtype=self.dtype)
                 widths = [block.shape[1] for block in self.network.blocks(x.to(self.device))]
             self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
         return self._widths[shape]
+
+    def _blank(self, rows: Rows) -> torch.Tensor:
+        """Return one empty row as the network takes it."""
+        if self.preprocessing is not None:
+            return self.preprocessing.blank(self.dtype)
+        shape = rows.shape
+        if shape is None:
+            shape = tuple(rows.batch([0], None).shape[1:])
+        return torch.zeros((1, *shape), dtype=self.dtype)
 
     def _check_channels(self, rows: Rows) -> None:
         if self.preprocessing is None or rows.shape is None or len(rows.shape) != 3:
@@ -193,8 +196,24 @@ class Extractor:
         on_cpu = 8 if side > 128 else 32 if side >= 64 else 64
         return on_cpu if self.device.type == "cpu" else 8 * on_cpu
 
+    def engine(self, rows: Rows, batch_size: int | str, name: str):
+        """Return what runs the network on batches of rows; see `engine_for`."""
+        if name == "torch":
+            return self.network
+        size = self.batch_size(rows) if batch_size == "auto" else batch_size
+        if isinstance(rows, TextRows):  # of any length
+            shape, max_length = (2, 16), self.preprocessing.max_length
+        else:
+            shape, max_length = tuple(self._blank(rows).shape[1:]), None
+        return engine_for(name, self, (size, *shape), max_length, network_lock)
+
     def extract(
-        self, rows: Rows, *, batch_size: int | str = "auto", store: FeatureStore | None = None
+        self,
+        rows: Rows,
+        *,
+        batch_size: int | str = "auto",
+        store: FeatureStore | None = None,
+        engine: str = "torch",
     ) -> np.ndarray:
         """Return the features of all rows, shape (len(rows), n_features).
 
@@ -208,6 +227,8 @@ class Extractor:
         batch_size : int or "auto", default="auto"
         store : FeatureStore, optional
             Rows found there do not pass the network; the others are put there.
+        engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+            What runs the network, where it can.
         """
         self._check_channels(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
@@ -216,7 +237,10 @@ class Extractor:
         for row, digest in enumerate(digests):
             first.setdefault(digest, row)
         distinct = list(first)
+        run = self.engine(rows, size, engine)
         namespace = f"{self.key}:{rows.form}:{size}"
+        if run is not self.network:  # other bits
+            namespace += f":{run.key}"
         features = np.empty((len(distinct), sum(self.widths(rows).values())), self.output_dtype)
         missing = np.arange(len(distinct))
         if store is not None:
@@ -227,7 +251,9 @@ class Extractor:
         for group in self._groups(rows, missing, [first[distinct[i]] for i in missing]):
             for start in range(0, len(group), size):
                 batch = group[start : start + size]
-                features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size)
+                features[batch] = self._forward(
+                    rows, [first[distinct[i]] for i in batch], size, run
+                )
                 if store is not None:
                     store.put(namespace, [distinct[i] for i in batch], features[batch])
         if len(distinct) == len(digests):
@@ -241,7 +267,7 @@ class Extractor:
             return [missing]
         return [missing[group] for group in rows.groups(indices, self.preprocessing)]
 
-    def _forward(self, rows: Rows, indices: list[int], size: int) -> np.ndarray:
+    def _forward(self, rows: Rows, indices: list[int], size: int, run) -> np.ndarray:
         padded = indices + indices[:1] * (size - len(indices))
         x = rows.batch(padded, self.preprocessing)
         try:
@@ -251,12 +277,15 @@ class Extractor:
                     x = unit_range(x, self.dtype).contiguous()
                 else:
                     x = self.preprocessing.normalize(x, self.dtype)
-                features = self.network(x)[: len(indices)]
+                if run is self.network:
+                    features = run(x)
+            if run is not self.network:
+                features = run(x)
         except torch.OutOfMemoryError as error:
             raise torch.OutOfMemoryError(
                 f"{self.device} has no memory for a batch of {size} rows. Lower batch_size."
             ) from error
-        return features.to(
+        return features[: len(indices)].to(
             "cpu", torch.float64 if self.output_dtype == np.float64 else torch.float32
         )
 

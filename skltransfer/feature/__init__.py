@@ -7,18 +7,20 @@ from skltransfer.feature._geodesic_flow import GeodesicFlowKernel
 from skltransfer.feature._jda import JDA
 from skltransfer.feature._optimal_transport import OptimalTransportMapper
 from skltransfer.feature._pretrained import PretrainedFeatureTransformer
+from skltransfer.feature._self_supervised import SelfSupervisedTransformer
 from skltransfer.feature._subspace_alignment import SubspaceAlignment
 from skltransfer.feature._tca import TCA
 
 __all__ = [
     "CORAL",
-    "JDA",
-    "TCA",
     "FeatureAugmenter",
     "FeatureStore",
     "GeodesicFlowKernel",
+    "JDA",
     "OptimalTransportMapper",
     "PretrainedFeatureTransformer",
+    "SelfSupervisedTransformer",
     "SubspaceAlignment",
+    "TCA",
     "feature_store",
 ]

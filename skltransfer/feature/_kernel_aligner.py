@@ -156,20 +156,18 @@ class _KernelSpace:
     """The kernel matrix of all rows."""
 
     def __init__(self, K):
-        self._problem = TransferProblem(K, is_kernel=True)
+        self._problem = TransferProblem(K)
 
     def solve(self, L, regularization, k, tol) -> Components:
         return self._problem.solve(L, regularization, k, tol)
 
     def mapped(self, weights) -> np.ndarray:
-        return (self._problem.F @ weights) * self._problem.unit
+        return self._problem.mapped(weights)
 
     def principal(self, k, tol) -> tuple[Components, np.ndarray]:
-        K, unit = self._problem.F, self._problem.unit
-        means = K.mean(axis=0)
-        centered = K - means
-        centered -= centered.mean(axis=1)[:, None]
-        n = len(K)
+        unit, means = self._problem.unit, self._problem.means
+        centered = self._problem.F - self._problem.F.mean(axis=1)[:, None]
+        n = len(centered)
         values, V = eigh(centered, subset_by_index=(n - k, n - 1), check_finite=False)
         values, V = values[::-1], svd_flip(V[:, ::-1], None)[0]
         largest = max(values[0], 0.0)
@@ -199,12 +197,12 @@ class _LinearSpaces:
         n, d = self._Z.shape
         if self._form == "primal":
             if d <= n:
-                return TransferProblem(self._Z.copy(), is_kernel=False), None
+                return TransferProblem(self._Z.copy()), None
             # Solutions lie in the span of the centred rows.
             basis = np.linalg.qr((self._Z - self._Z.mean(axis=0)).T)[0]
-            return TransferProblem(self._Z @ basis, is_kernel=False), basis
+            return TransferProblem(self._Z @ basis), basis
         if d >= n:
-            return TransferProblem(self._Z @ self._Z.T, is_kernel=True), self._Z.T
+            return TransferProblem(self._Z @ self._Z.T), self._Z.T
         # With Z'Z = S^2, the columns of Z S^-1 are orthonormal and span those of K = ZZ', so that
         # w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as columns.
         scale = np.abs(self._Z).max(initial=0.0) or 1.0
@@ -212,7 +210,7 @@ class _LinearSpaces:
             np.linalg.qr(self._Z / scale, mode="r"), full_matrices=False
         )
         root = (basis.T * (singular * scale)) @ basis
-        return TransferProblem(self._Z @ root, is_kernel=False), root
+        return TransferProblem(self._Z @ root), root
 
     def solve(self, L, regularization, k, tol) -> Components:
         problem, basis = self._prepared()

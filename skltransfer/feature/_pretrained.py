@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from skltransfer._torch._engines import check_engine
 from skltransfer._torch._extraction import Extractor
 from skltransfer._torch._input import (
     check_dimensions,
@@ -62,6 +63,11 @@ class PretrainedFeatureTransformer(
         ``"auto"`` is a GPU when there is one.
     precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
         Arithmetic of the network. Features come out as float32, or float64 if that is chosen.
+    engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+        What runs the network. The others (``pip install skltransfer[engines]``) run float32 on the
+        CPU, which ``device="auto"`` then is, in less time; the first `fit` of a process builds one
+        for seconds, and compares it with torch, to 1e-4 of a layer's largest feature. Where that
+        fails a warning says why, and torch is used.
     store : {"memory"}, FeatureStore or None, default="memory"
         Where features are kept: in the store that the process shares, in one of your own, or
         nowhere.
@@ -76,6 +82,8 @@ class PretrainedFeatureTransformer(
         Column names of ``X``, where it is a data frame and all are strings.
     feature_widths_ : dict of str to int
         Number of features of each layer, in the order of the columns.
+    engine_ : str or None
+        What runs the network here: `engine`, or ``"torch"``; None without a network.
 
     See Also
     --------
@@ -126,6 +134,7 @@ class PretrainedFeatureTransformer(
         batch_size="auto",
         device="auto",
         precision="float32",
+        engine="torch",
         store="memory",
         random_state=0,
     ):
@@ -139,6 +148,7 @@ class PretrainedFeatureTransformer(
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
+        self.engine = engine
         self.store = store
         self.random_state = random_state
 
@@ -159,11 +169,14 @@ class PretrainedFeatureTransformer(
         if self.backbone is None:
             self._numbers(X, reset=True)
             self.feature_widths_ = {"x": self.n_features_in_}
+            self.engine_ = None
             return self
         self._check_parameters()
         rows = self._rows(X, reset=True)
         backbone, network = self._backbone_and_extractor(rows)
         self.feature_widths_ = network.widths(rows)
+        run = network.engine(rows, self.batch_size, self.engine)
+        self.engine_ = "torch" if run is network.network else self.engine
         self._fingerprint, self._n_dimensions = backbone.fingerprint, n_dimensions_of_images(X)
         return self
 
@@ -198,7 +211,9 @@ class PretrainedFeatureTransformer(
                 f"was fitted on gave {self.feature_widths_}. Fit it again after a change of its "
                 "parameters, or of the size of the images."
             )
-        return network.extract(rows, batch_size=self.batch_size, store=self._store())
+        return network.extract(
+            rows, batch_size=self.batch_size, store=self._store(), engine=self.engine
+        )
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features: the layer and a number.
@@ -277,7 +292,7 @@ class PretrainedFeatureTransformer(
             layers=self.layers,
             pooling=self.pooling,
             input_size=self.input_size,
-            device=self.device,
+            device=self.device if self.engine == "torch" or self.device != "auto" else "cpu",
             precision=self.precision,
         )
 
@@ -285,6 +300,7 @@ class PretrainedFeatureTransformer(
         return feature_store if self.store == "memory" else self.store
 
     def _check_parameters(self) -> None:
+        check_engine(self.engine, self.precision, self.device)
         for name in ("batch_size", "input_size"):
             value = getattr(self, name)
             unset = "auto" if name == "batch_size" else None
