@@ -28,6 +28,7 @@ _MODULES = {
         "SelfSupervisedTransformer",
         "SubspaceAlignment",
         "TCA",
+        "UnreadableImageWarning",
         "feature_store",
     ),
     "skltransfer.inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),

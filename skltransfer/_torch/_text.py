@@ -13,7 +13,7 @@ import torch
 import xxhash
 from torch import nn
 
-TEXT_POOLINGS = ("avg", "max", "cls")
+TEXT_POOLINGS = ("avg", "max", "cls", "mean_tokens")
 # A tokenizer keeps its truncation as a state, and refuses a second thread meanwhile.
 _tokenizer_lock = RLock()
 
@@ -30,11 +30,17 @@ class TextPreprocessing:
         Tokens of a text beyond it are dropped.
     digest : str, default=""
         Stands for the tokenizer's content. Computed if left empty.
+    prompt : str, default=""
+        Put before each text.
+    lower_case : bool, default=False
+        Whether texts are put into lower case before the tokenizer.
     """
 
     tokenizer: object = field(repr=False, compare=False)
     max_length: int
     digest: str = ""
+    prompt: str = ""
+    lower_case: bool = False
 
     def __post_init__(self):
         if not self.digest:
@@ -48,6 +54,8 @@ class TextPreprocessing:
 
     def token_ids(self, texts: list[str]) -> list[np.ndarray]:
         """Return the ids of each text's tokens, at least one and at most `max_length`."""
+        texts = [self.prompt + text for text in texts]
+        texts = [text.lower() for text in texts] if self.lower_case else texts
         with _tokenizer_lock:
             encoded = self.tokenizer(
                 texts,
@@ -157,8 +165,9 @@ class TokenEncoder(nn.Module):
     ----------
     model : Module
         Takes ``input_ids`` and ``attention_mask``, and returns ``last_hidden_state``.
-    pooling : {"avg", "max", "cls"}
-        Mean or maximum over the tokens that are no padding, or the first token.
+    pooling : {"avg", "max", "cls", "mean_tokens"}
+        Mean or maximum over the tokens that are no padding, or the first token; "mean_tokens" is
+        "avg".
     """
 
     def __init__(self, model: nn.Module, pooling: str = "avg"):

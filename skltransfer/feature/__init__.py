@@ -1,5 +1,6 @@
 """Feature-based transfer: a representation, carried over."""
 
+from skltransfer._torch._rows import UnreadableImageWarning
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.feature._augmenter import FeatureAugmenter
 from skltransfer.feature._coral import CORAL
@@ -22,5 +23,6 @@ __all__ = [
     "SelfSupervisedTransformer",
     "SubspaceAlignment",
     "TCA",
+    "UnreadableImageWarning",
     "feature_store",
 ]
