@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -16,6 +16,8 @@ from torchvision.models import get_model_weights
 from skltransfer._spelling import near_names
 from skltransfer._torch._text import TextPreprocessing
 from skltransfer.backbones import Backbone, list_backbones
+from skltransfer.backbones._local import is_file_name
+from skltransfer.backbones._timm import TIMM
 from skltransfer.cli._errors import CommandError
 from skltransfer.cli._networks import load
 
@@ -24,9 +26,9 @@ _OTHERS = (
     ("hf:NAME, hf:FOLDER", "text and image encoders of transformers, from the hub or a folder"),
     ("st:NAME, st:FOLDER", "sentence-transformers"),
     ("timm:NAME", "image networks of timm; 'timm:*' lists them"),
-    ("NAME --weights FILE", "weights of your own: .safetensors, .pt or .pth"),
+    ("FILE", "weights that name their network (.safetensors, .pt2, .pt, .pth)"),
+    ("NAME --weights FILE", "weights of your own for a network that is named"),
 )
-_TIMM = "timm:"
 
 
 @dataclass
@@ -69,43 +71,26 @@ def backbones(options) -> None:
 def _is_name(pattern: str) -> bool:
     if any(sign in pattern for sign in "*?["):
         return False
-    return pattern in list_backbones() or ":" in pattern
+    return pattern in list_backbones() or ":" in pattern or is_file_name(pattern)
 
 
 def _matching(pattern: str | None) -> list[str]:
-    known = list_backbones()
-    if pattern is None:
-        return [name for name in known if not name.startswith(_TIMM)]
-    if pattern.startswith(_TIMM):
-        known = [*known, *_timm_names(known)]
-    found = [name for name in known if fnmatchcase(name, pattern)]
+    found = list_backbones(pattern)
+    if not found and pattern.startswith(TIMM) and find_spec("timm") is None:
+        raise CommandError("timm is not installed. Run: pip install 'skltransfer[hub]'")
     if not found:
         raise CommandError(
-            f"no backbone is called {pattern!r}.{near_names(pattern, known)} Patterns take * and "
-            "?, as in 'resnet*'; 'skltransfer backbones' lists all names."
+            f"no backbone is called {pattern!r}.{near_names(pattern, list_backbones())} Patterns "
+            "take * and ?, as in 'resnet*'; 'skltransfer backbones' lists all names."
         )
     return found
-
-
-def _timm_names(known: list[str]) -> list[str]:
-    """Return the names of timm that `known` does not hold."""
-    try:
-        import timm
-    except ImportError as error:
-        raise CommandError("timm is not installed. Run: pip install 'skltransfer[hub]'") from error
-    names = (_TIMM + name for name in timm.list_models(pretrained=True))
-    return [name for name in names if name not in set(known)]
 
 
 def _entry(name: str) -> _Entry:
     if name == "tiny":
         return _Entry(name, "embedded", "none", 32, 302_864)
-    if name.startswith(_TIMM):
-        from timm.models import get_pretrained_cfg
-
-        settings = get_pretrained_cfg(name.removeprefix(_TIMM))
-        size = getattr(settings, "input_size", None)
-        return _Entry(name, "timm", "needed", None if size is None else size[-1], None)
+    if name.startswith(TIMM):
+        return _timm_entry(name)
     weights = get_model_weights(name).DEFAULT
     is_here = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name).is_file()
     return _Entry(
@@ -114,6 +99,21 @@ def _entry(name: str) -> _Entry:
         "done" if is_here else f"{weights.meta['_file_size']:.0f} MB",
         weights.transforms().crop_size[0],
         weights.meta["num_params"],
+    )
+
+
+def _timm_entry(name: str) -> _Entry:
+    from timm.models import get_pretrained_cfg
+
+    settings = get_pretrained_cfg(name.removeprefix(TIMM))
+    if settings is None:
+        return _Entry(name, "timm", "not published", None, None)
+    return _Entry(
+        name,
+        "timm",
+        "needed" if settings.has_weights else "not published",
+        settings.input_size[-1],
+        None,
     )
 
 

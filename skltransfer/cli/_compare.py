@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from skltransfer.cli._tables import TableTask, read_task
 from skltransfer.cli._task import Scores, Task, failure
 from skltransfer.cli._texts import TextTask, text_strategies, texts_of
 from skltransfer.datasets import load_biased_breast_cancer
-from skltransfer.model_selection import table_strategies
+from skltransfer.model_selection import Strategy, table_strategies
 
 N_CANCER_DRAWS = 20
 # Target rows with a label, and further target rows without one, in the tumour task.
@@ -133,7 +134,7 @@ def _bundled(seed: int, progress: Progress) -> list[Task]:
 
 def _compare_tumours(seed: int, progress: Progress) -> Task:
     """Compare ways to use a biased source sample of tumours."""
-    strategies = table_strategies("classification")
+    strategies, missing = _installed(table_strategies("classification"))
     bar = progress.add_task("tumours", total=len(strategies) * N_CANCER_DRAWS)
     scores = Scores()
     for number in range(N_CANCER_DRAWS):
@@ -161,8 +162,18 @@ def _compare_tumours(seed: int, progress: Progress) -> Task:
         "accuracy",
         [strategy.name for strategy in strategies],
         scores.frame(),
-        notes=scores.notes(),
+        notes=missing + scores.notes(),
     )
+
+
+def _installed(strategies: list[Strategy]) -> tuple[list[Strategy], list[str]]:
+    """Return the strategies whose modules are installed, and notes on the others."""
+    found = [s for s in strategies if s.needs is None or find_spec(s.needs) is not None]
+    return found, [
+        f"{s.name} is left out: it needs pip install 'skltransfer[{s.needs}]'."
+        for s in strategies
+        if s not in found
+    ]
 
 
 def _metric(name: str | None, is_classification: bool) -> str:
@@ -188,11 +199,9 @@ def _compare_table(
     """Compare ways to use a user's source table, by folds of the target table."""
     for note in table.notes:
         progress.console.print(f"Note: {note}.", markup=False)
-    strategies = [
-        strategy
-        for strategy in strategies
-        if table.X_source is not None or not strategy.needs_source
-    ]
+    strategies, missing = _installed(
+        [s for s in strategies if table.X_source is not None or not s.needs_source]
+    )
     folds = _folds(table, path, seed)
     bar = progress.add_task(escape(path), total=len(strategies) * folds.get_n_splits())
     scorer = get_scorer(metric)
@@ -221,7 +230,7 @@ def _compare_table(
         [strategy.name for strategy in strategies],
         scores.frame(),
         test_to_train=float(np.mean(ratios)),
-        notes=scores.notes(),
+        notes=missing + scores.notes(),
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import sys
 import time
+import warnings
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from skltransfer import PretrainedFeatureTransformer
+from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.cli._errors import CommandError, import_extra, shorten
 from skltransfer.cli._files import written_beside
 from skltransfer.cli._inputs import Input, read_folder, read_table
 from skltransfer.cli._networks import REFUSALS, in_words_of_commands, load, weights_of
@@ -104,14 +106,12 @@ def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
     """Write kept columns and features group by group, and return the number of features."""
     pyarrow = import_extra("pyarrow")
     writer, group, n_features, n_done = None, [], 0, 0
+    unreadable: list[str] = []
     try:
         for kept, items in rows.passes(_PASS):
-            try:
-                if writer is None:
-                    transformer.fit(items)
-                features = transformer.transform(items)
-            except REFUSALS as error:
-                raise CommandError(_at_row(in_words_of_commands(error), n_done)) from error
+            features = _features(transformer, items, rows.notes, n_done, is_first=writer is None)
+            if transformer.on_error == "nan":
+                unreadable += [items[i] for i in np.flatnonzero(np.isnan(features).all(axis=1))]
             if writer is None:
                 names = _feature_names(transformer, kept.column_names)
                 n_features = len(names)
@@ -131,7 +131,32 @@ def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
     finally:
         if writer is not None:
             writer.close()
+    if unreadable:
+        rows.notes.append(
+            f"{len(unreadable)} images cannot be read, and their features are NaN: "
+            f"{shorten(unreadable)}"
+        )
     return n_features
+
+
+def _features(transformer, items, notes: list[str], n_before: int, *, is_first: bool) -> np.ndarray:
+    """Return the features of a pass; what is to be known of the network becomes a note."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            if is_first:
+                transformer.fit(items)
+            features = transformer.transform(items)
+        except REFUSALS as error:
+            raise CommandError(_at_row(in_words_of_commands(error), n_before)) from error
+    for warning in caught:
+        if str(warning.message).startswith("engine="):  # that cannot be used here
+            notes.append(str(warning.message).removesuffix("."))
+        elif not issubclass(warning.category, UnreadableImageWarning):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return features
 
 
 def _writer(path: Path, suffix: str, schema):

@@ -200,7 +200,7 @@ def _draw_intervals(task, rows, axes) -> None:
     )
     axes.plot(0, len(others), "o", color="black", markersize=7)
     axes.set_ylim(-0.6, len(others) + 0.6)
-    axes.set_xlabel(f"{task.axis_label}: paired difference to {baseline}, with 95 % interval")
+    axes.set_xlabel(f"{task.axis_label}: paired difference to\n{baseline}, with 95 % interval")
     axes.grid(axis="x", alpha=0.3)
 
 

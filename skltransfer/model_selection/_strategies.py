@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,6 +21,8 @@ N_ITERATIONS = 100
 _ALPHA = 1.0
 # Of kernel mean matching: the literature's bound leaves a handful of rows in use.
 _MAX_WEIGHT = 10
+# Of the source, for which a transport plan (one number per pair of rows) is made; else a map.
+_MAX_PLAN_ROWS = 2000
 # Of boosting.
 _N_ROUNDS = 10
 
@@ -43,6 +45,8 @@ class Strategy:
         What it is for; ``None``: both.
     backbone : str or None, default=None
         The network that it uses, where it uses one by name.
+    needs : str or None, default=None
+        The module of an extra that it cannot do without.
 
     Examples
     --------
@@ -58,6 +62,7 @@ class Strategy:
     trains_network: bool = False
     task: str | None = None
     backbone: str | None = None
+    needs: str | None = None
 
 
 def table_strategies(task: str | None = None) -> list[Strategy]:
@@ -128,6 +133,25 @@ def table_strategies(task: str | None = None) -> list[Strategy]:
             held = skltransfer.RegularizedTransferRegressor(max_epochs=N_ITERATIONS)
         return PretrainedOnSource(held, network(model))
 
+    def aligned(name, aligner, **settings):
+        """Map both domains, and pool the labelled rows of both in the space where they meet."""
+
+        def build(steps, model, X_source, y_source):
+            pipeline = make_pipeline(
+                steps, aligner(model, len(X_source)), skltransfer.PooledEstimator(model)
+            )
+            return skltransfer.WithSource(pipeline, X_source, y_source)
+
+        return Strategy(name, build, needs_source=True, **settings)
+
+    def transport(model, n_rows):
+        method = "sinkhorn" if n_rows <= _MAX_PLAN_ROWS else "linear"
+        return skltransfer.OptimalTransportMapper(method)
+
+    def joint(model, n_rows):
+        # Rows of a table have no common length, as the images of the protocol have.
+        return skltransfer.JDA(estimator=clone(model), normalize_rows=False)
+
     def network_alone(steps, model, *source):
         return make_pipeline(steps, network(model))
 
@@ -151,6 +175,13 @@ def table_strategies(task: str | None = None) -> list[Strategy]:
         from_source("selected rows", skltransfer.SourceSelector),
         from_source("TrAdaBoost", boosted),
         from_source("two-stage TrAdaBoost", boosted_twice, task="regression"),
+        aligned("CORAL", lambda *_: skltransfer.CORAL()),
+        aligned("subspace alignment", lambda *_: skltransfer.SubspaceAlignment()),
+        aligned("geodesic flow kernel", lambda *_: skltransfer.GeodesicFlowKernel()),
+        aligned("TCA", lambda *_: skltransfer.TCA()),
+        aligned("JDA", joint, task="classification"),
+        aligned("optimal transport", transport, needs="ot"),
+        aligned("augmented features", lambda *_: skltransfer.FeatureAugmenter()),
         from_source("linear transfer", linear_transfer),
         Strategy("network, no transfer", network_alone),
         from_source("fine-tuned network", fine_tuned),

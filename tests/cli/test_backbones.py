@@ -63,6 +63,24 @@ def test_a_text_encoder_in_a_folder(capsys, tmp_path):
     assert "max_length" in text
 
 
+def test_networks_of_timm(capsys):
+    pytest.importorskip("timm")
+    entries = json.loads(listed(capsys, "timm:resnet[12]*", "--json"))
+    by_name = {entry["name"]: entry for entry in entries}
+    assert by_name["timm:resnet18"]["input_size"] == 224
+    assert by_name["timm:resnet18"]["download"] == "needed"
+    facts = json.loads(listed(capsys, "timm:resnet18", "--json"))
+    assert facts["n_features"] == 512
+
+
+def test_a_file_of_weights_that_names_its_network(capsys, tmp_path):
+    import torch
+
+    torch.save(load_backbone("tiny", weights=None).module.state_dict(), tmp_path / "mine.pt")
+    (tmp_path / "mine.json").write_text('{"architecture": "tiny"}')
+    assert "stem, stage1" in listed(capsys, str(tmp_path / "mine.pt"))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

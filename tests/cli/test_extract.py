@@ -161,6 +161,31 @@ def test_nothing_is_left_by_an_error_in_the_midst(digits, capsys, monkeypatch):
     assert os.listdir(digits.parent) == ["digits"]
 
 
+def test_images_that_cannot_be_read_may_be_rows_of_nan(digits, capsys, monkeypatch):
+    monkeypatch.setattr(_extract, "_PASS", 16)
+    paths = sorted(digits.rglob("*.png"))
+    for number in (0, 40):
+        paths[number].write_bytes(b"no image")
+    assert run("digits", "--output", "f.parquet", "--on-error", "nan") == 0
+    features = features_of(pd.read_parquet("f.parquet"))
+    assert np.flatnonzero(features.isna().all(axis=1)).tolist() == [0, 40]
+    assert features.isna().any(axis=1).sum() == 2
+    error = capsys.readouterr().err
+    assert "Note: 2 images cannot be read, and their features are NaN: " in error
+    assert paths[40].name in error
+    assert "Warning" not in error
+
+
+def test_another_engine_gives_the_same_features(digits):
+    pytest.importorskip("onnxruntime")
+    assert run("digits", "--output", "torch.parquet") == 0
+    assert run("digits", "--output", "other.parquet", "--engine", "onnxruntime") == 0
+    one, other = (pd.read_parquet(f"{name}.parquet") for name in ("torch", "other"))
+    assert one.path.equals(other.path)
+    np.testing.assert_allclose(features_of(one), features_of(other), atol=1e-3)
+    assert not features_of(one).equals(features_of(other))  # it did run
+
+
 def test_nothing_is_left_by_an_interruption(digits, monkeypatch, capsys):
     monkeypatch.setattr(_extract, "_PASS", 16)
     transform, calls = PretrainedFeatureTransformer.transform, []
@@ -191,6 +216,7 @@ def test_nothing_is_left_by_an_interruption(digits, monkeypatch, capsys):
         (["digits", "--output", "f.parquet", "--layers", "stage9"], "has no layer 'stage9'"),
         (["digits", "--output", "f.parquet", "--pooling", "min"], "pooling='min' is not"),
         (["digits", "--output", "f.parquet", "--weights", "a.pt"], "no such file"),
+        (["digits", "--output", "f.parquet", "--engine", "tensorrt"], "engine='tensorrt' is not"),
         (["empty", "--output", "f.parquet"], "there is no image in 'empty'"),
         (["list.csv", "--output", "f.parquet"], "--column is missing: .* It has 'id', 'file'"),
         (["list.csv", "--output", "f.parquet", "--column", "fle"], "Did you mean 'file'"),
