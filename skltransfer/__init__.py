@@ -17,7 +17,13 @@ _MODULES = {
         "split_domains",
         "stack_domains",
     ),
-    "skltransfer.feature": ("FeatureStore", "PretrainedFeatureTransformer", "feature_store"),
+    "skltransfer.feature": (
+        "FeatureStore",
+        "PretrainedFeatureTransformer",
+        "WordCoverageWarning",
+        "WordVectorTransformer",
+        "feature_store",
+    ),
     "skltransfer.inspection": ("SampleWeightDisplay",),
     "skltransfer.instance": (
         "DiscriminativeReweighter",
