@@ -29,6 +29,7 @@ from skltransfer import (
     OptimalTransportMapper,
     PooledEstimator,
     PretrainedFeatureTransformer,
+    SelfSupervisedTransformer,
     SourceSelector,
     SubspaceAlignment,
     TrAdaBoostClassifier,
@@ -104,6 +105,10 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
+        yield aligner.fit(X, X_target=X_target)
+    yield OptimalTransportMapper().fit(X, X_target=X_target)
+    yield SelfSupervisedTransformer(max_epochs=2).fit(X)
     yield OptimalTransportMapper().fit(X, X_target=X_target)
     for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
         yield aligner.fit(X, X_target=X_target)

@@ -211,6 +211,10 @@ MODELS |= {
         COLUMNS,
     ),
 }
+MODELS["transport"] = (
+    lambda _: OptimalTransportMapper("exact").fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+    COLUMNS,
+)
 _HERE = "tests.persistence.models"
 TRUSTED = {
     "class": [f"{_HERE}.Columns"],
