@@ -50,15 +50,17 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
     random = np.random.default_rng(0)
     V[:, :block] = np.linalg.qr(random.standard_normal((n_columns, block)))[0]
     next_check, last = max(4 * k, k + 2 * block), (k, 1.0)
+    largest = 0.0
     for n in range(block, limit + 1, block):
         newest, following = slice(n - block, n), slice(n, n + block)
         P = operator.forward(V[:, newest])
         if n > block:
             P -= U[:, n - 2 * block : n - block] @ R.T
-        U[:, newest], S = _orthonormalised(P, U[:, : n - block])
+        U[:, newest], S = _orthonormalised(P, U[:, : n - block], largest)
+        largest = max(largest, np.abs(S).max())
         P = operator.backward(U[:, newest])
         P -= V[:, newest] @ S.T
-        V[:, following], R = _orthonormalised(P, V[:, :n])
+        V[:, following], R = _orthonormalised(P, V[:, :n], largest)
         B[newest, newest], B[newest, following] = S, R.T
         if n >= next_check:
             X, s, Yt = np.linalg.svd(B[:n, :n])
@@ -73,13 +75,12 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
     return None
 
 
-def _orthonormalised(P, basis) -> tuple[np.ndarray, np.ndarray]:
+def _orthonormalised(P, basis, largest: float) -> tuple[np.ndarray, np.ndarray]:
     """Return orthonormal columns that span those of `P` beyond the basis, and their factor R."""
     P -= basis @ (basis.T @ P)
     Q, R = _qr(P)
-    sizes = np.abs(R.diagonal())
-    if sizes.min() <= 1e-8 * max(sizes.max(), 1e-300):
-        # Nothing new in some columns: what is left there is rounding, not orthogonal to the basis.
+    if np.abs(R.diagonal()).min() <= 1e-8 * largest:
+        # What is left of some columns is rounding, which need not be orthogonal to the basis.
         for _ in range(2):
             Q -= basis @ (basis.T @ Q)
             Q = _qr(Q)[0]
@@ -93,16 +94,14 @@ def _qr(P) -> tuple[np.ndarray, np.ndarray]:
     return dorgqr(factored, tau, overwrite_a=True)[0], R
 
 
-def _misses(operator, known, values, n_equal: int) -> bool:
+def _misses(operator, known, values, block: int) -> bool:
     """Tell whether a singular value as large as those found lies outside the span of `known`.
 
-    Of equal singular values as many are found as the start has columns left to chance, `n_equal`;
-    where that many were found, there may be more.
+    Of equal singular values as many are found as a block has columns; where that many were found,
+    there may be more.
     """
-    n_equal = max(n_equal, 2)
-    if len(values) < n_equal or np.all(
-        values[n_equal - 1 :] < (1 - _EQUAL) * values[: len(values) - n_equal + 1]
-    ):
+    n = len(values) - block + 1
+    if n < 1 or np.all(values[-n:] < (1 - _EQUAL) * values[:n]):
         return False
     random, blocks, products = np.random.default_rng(1), [], []
     P = random.standard_normal((known.shape[0], _PROBE_BLOCK))

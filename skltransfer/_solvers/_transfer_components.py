@@ -18,6 +18,11 @@ _ROUNDING = 1e-13
 _SAFE_SIZES = (1e-50, 1e50)
 # Beyond these, relative to the root of the regularization, an eigenvalue leaves float64.
 _SMALLEST, _LARGEST = 1e-140, 1e140
+_TOO_LARGE = (
+    "Squares of the rows' kernel values, or of the rows, leave the range of floats. Scale the "
+    "columns of X and X_target (for example by a StandardScaler before this estimator), or set a "
+    "regularization of their order."
+)
 
 
 class Components(NamedTuple):
@@ -52,6 +57,8 @@ class TransferProblem:
 
     def __init__(self, F: np.ndarray):
         largest = float(max(F.max(), -F.min()))
+        if not np.isfinite(largest):
+            raise ValueError(_TOO_LARGE)
         is_safe = largest == 0 or _SAFE_SIZES[0] < largest < _SAFE_SIZES[1]
         self.unit = 1.0 if is_safe else largest
         if not is_safe:
@@ -90,11 +97,7 @@ class TransferProblem:
         """
         unit = self.unit / np.sqrt(regularization)
         if not _SMALLEST < unit < _LARGEST:
-            raise ValueError(
-                f"The kernel values of the rows, or the rows, are of the order of {self.unit:.1e}:"
-                " their squares leave the range of floats. Scale the columns of X and X_target "
-                "(for example by a StandardScaler before this estimator)."
-            )
+            raise ValueError(_TOO_LARGE)
         operator = _Operator(self._R, _InverseRoot(self.F.T @ L, unit))
         for find in self._methods(operator, n_components, tol / 2):
             z = find()

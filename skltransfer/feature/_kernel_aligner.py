@@ -123,7 +123,14 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
         if self.kernel == "chi2":
             mean = Z.sum(axis=1).mean()
             return float(1 / mean) if mean > 0 else 1.0
-        return scale_gamma(Z, np.ones(len(Z)), Z[:0])
+        with np.errstate(over="ignore", invalid="ignore"):
+            gamma = scale_gamma(Z, np.ones(len(Z)), Z[:0])
+        if not (np.isfinite(gamma) and gamma > 0):
+            raise ValueError(
+                "gamma='scale' is not to be had: the variance of X and X_target leaves the range "
+                "of floats. Scale the columns (for example by a StandardScaler before)."
+            )
+        return gamma
 
     def _solve(self, spaces: _Spaces, L: np.ndarray, n_rows: int) -> np.ndarray:
         """Learn the map that removes the differences `L`; return the first rows mapped."""
@@ -190,7 +197,8 @@ class _LinearSpaces:
     def _prepared(self) -> tuple[TransferProblem, np.ndarray | None]:
         """Return the smallest equivalent problem, and the matrix its solutions are mapped by."""
         if self._problem is None:
-            self._problem = self._prepare()
+            with np.errstate(over="ignore", invalid="ignore"):  # TransferProblem looks at it
+                self._problem = self._prepare()
         return self._problem
 
     def _prepare(self):

@@ -167,9 +167,9 @@ def test_equal_singular_values_that_a_block_misses_are_noticed(monkeypatch):
     """Twelve equal ones: a block of four sees four of them, and smaller ones behind."""
     s = np.r_[np.full(12, 2.0), 1.5 / np.arange(1, 289) ** 0.5]
     A, _ = with_singular_values(s)
-    assert leading_right_vectors(Matrix(A), 8, 1e-10) is None
+    assert leading_right_vectors(Matrix(A), 8, 1e-3) is None
     monkeypatch.setattr(_block_krylov, "_misses", lambda *_: False)
-    V = leading_right_vectors(Matrix(A), 8, 1e-10)
+    V = leading_right_vectors(Matrix(A), 8, 1e-3)
     assert np.linalg.norm(A @ V) ** 2 < 7 * 4  # what would have been returned: not eight of size 2
 
 
@@ -210,7 +210,7 @@ def test_scale_and_regularization_go_together(scale):
 
 
 def test_values_beyond_floats_are_refused():
-    with pytest.raises(ValueError, match=r"of the order of 1\.0e\+160.*StandardScaler"):
+    with pytest.raises(ValueError, match="range of floats.*StandardScaler"):
         TransferProblem(np.eye(5) * 1e160).solve(domain_differences(3, 2), 1.0, 2, 1e-9)
 
 
