@@ -130,7 +130,7 @@ class _Operator:
 
     def backward(self, U) -> np.ndarray:
         """Return ``A' U``."""
-        return self.root(self._F.T @ U)
+        return self.root((U.T @ self._F).T)  # faster than F.T @ U
 
     def dense_vectors(self, k: int) -> np.ndarray:
         """Return the leading right singular vectors from the matrix ``A' A``."""
