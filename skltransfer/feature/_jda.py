@@ -253,11 +253,15 @@ def _source_labels(y, X) -> np.ndarray:
             "needs none."
         )
     check_no_missing_labels(y)
-    y = column_or_1d(as_labels(y), warn=True)
+    y = as_labels(y)
     if y.dtype.kind == "O":
         y = np.array(y.tolist())
-    check_consistent_length(X, y)
-    check_classification_targets(y)
+    if y.ndim != 1:
+        y = column_or_1d(y, warn=True)
+    if len(y) != len(X):
+        check_consistent_length(X, y)
+    if y.dtype.kind == "f":  # others are labels
+        check_classification_targets(y)
     return y
 
 
