@@ -8,12 +8,13 @@ from threading import RLock
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from skltransfer._torch._engines import engine_for
+from skltransfer._torch._pooling import OWN, pool
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._store import FeatureStore
+from skltransfer._torch._taps import Unpooled, is_timm, tapped, used_parameters
 from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 
 # torch.fx patches every module, and puts the one it traces into training mode for a moment. While
@@ -26,32 +27,6 @@ PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-POOLINGS = ("avg", "max", "grid2", "cls", "flatten")
-
-
-def pool(activations: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Turn a layer's output into one vector per row, shape (n, n_features).
-
-    Parameters
-    ----------
-    activations : Tensor of shape (n, n_features), (n, tokens, n_features) or (n, channels, h, w)
-    pooling : {"avg", "max", "grid2", "cls", "flatten"}
-        Mean or maximum over positions; mean over each quarter of the image; the first token; all
-        values in order. Vectors stay as they are.
-    """
-    if activations.ndim == 2 or pooling == "flatten":
-        return activations.flatten(1)
-    if activations.ndim == 3:  # tokens
-        if pooling == "cls":
-            return activations[:, 0]
-        if pooling == "grid2":
-            raise ValueError("pooling='grid2' needs feature maps; this layer gives tokens.")
-        return activations.mean(1) if pooling == "avg" else activations.amax(1)
-    if pooling == "cls":
-        raise ValueError("pooling='cls' needs tokens; this layer gives feature maps.")
-    if pooling == "grid2":
-        return nn.functional.adaptive_avg_pool2d(activations, 2).flatten(1)
-    return activations.mean((2, 3)) if pooling == "avg" else activations.amax((2, 3))
 
 
 class FeatureNetwork(nn.Module):
@@ -68,22 +43,31 @@ class FeatureNetwork(nn.Module):
         See :func:`pool`.
     channels_last : bool
         Whether square feature maps with equal second and third axis are (n, h, w, channels).
+    prefix_tokens : tuple of str or None, default=None
+        See :func:`pool`.
     """
 
-    def __init__(self, module: nn.Module, nodes: dict[str, str], pooling: str, channels_last: bool):
+    def __init__(
+        self,
+        module: nn.Module,
+        nodes: dict[str, str],
+        pooling: str,
+        channels_last: bool,
+        prefix_tokens: tuple[str, ...] | None = None,
+    ):
         super().__init__()
         # In a tuple, so that its tensors are not registered twice.
-        self._made_from = (module, nodes, pooling, channels_last)
-        self.channels_last = channels_last
+        self._made_from = (module, nodes, pooling, channels_last, prefix_tokens)
+        self.channels_last, self.prefix_tokens = channels_last, prefix_tokens
         self.names = list(nodes) or ["output"]
         self.pooling = pooling
         if isinstance(module, TokenEncoder):  # it alone knows which tokens are padding
             module = module.with_pooling(pooling)
         if nodes:
             with network_lock:
-                module = create_feature_extractor(
-                    module, {node: node for node in nodes.values()}, suppress_diff_warning=True
-                )
+                module = tapped(module, list(nodes.values()))
+        elif pooling != OWN and is_timm(module):
+            module = Unpooled(module)
         self.nodes = list(nodes.values())
         self.trunk = module
         self.eval()
@@ -115,13 +99,18 @@ class FeatureNetwork(nn.Module):
 
     def pooled(self, output: torch.Tensor) -> torch.Tensor:
         """Return a layer's output as one vector per row."""
-        return pool(self.channels_first(output), self.pooling)
+        return pool(self.channels_first(output), self.pooling, self.prefix_tokens)
 
     def channels_first(self, output: torch.Tensor) -> torch.Tensor:
         """Return feature maps as (n, channels, h, w); other outputs as they are."""
         if self.channels_last and output.ndim == 4 and output.shape[1] == output.shape[2]:
             return output.permute(0, 3, 1, 2)
         return output
+
+    def used_parameters(self, x: torch.Tensor) -> list[nn.Parameter]:
+        """Return the parameters that the features of `x` depend on."""
+        with network_lock:
+            return used_parameters(self.trunk, self, x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features, shape (n, n_features)."""

@@ -14,6 +14,7 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
+from skltransfer._torch._callbacks import EpochReports
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._input import (
     check_dimensions,
@@ -27,16 +28,13 @@ from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
+from skltransfer.backbones._table import as_table, flatten_images, is_table
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.parameter._callbacks import EpochReports
 from skltransfer.parameter._data import Data
 from skltransfer.parameter._fine_tuning_options import check_options
 from skltransfer.parameter._network import (
     Built,
-    as_table,
     distinct_rows,
-    flatten_images,
-    is_table,
     make_extractor,
 )
 from skltransfer.parameter._problems import Problem

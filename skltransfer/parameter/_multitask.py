@@ -17,13 +17,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
 from skltransfer._spelling import near_names
+from skltransfer._torch._callbacks import EpochReports
 from skltransfer._torch._input import n_dimensions
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import as_items
 from skltransfer.backbones import Backbone
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._data import as_labels
-from skltransfer.parameter._callbacks import EpochReports
 from skltransfer.parameter._linear import check_penalty
 from skltransfer.parameter._multitask_network import MultiTaskNetwork
 from skltransfer.parameter._task_problems import Tasks

@@ -13,13 +13,14 @@ from torch import nn
 from skltransfer._spelling import near_names
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._extraction import Extractor, FeatureNetwork
-from skltransfer._torch._layers import HEADS, Standardize, TableNetwork
+from skltransfer._torch._layers import HEADS, Standardize
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._preprocessing import unit_range
-from skltransfer._torch._rows import ImageArrayRows, Rows, TableRows
+from skltransfer._torch._rows import Rows
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import resolve_layers, resolve_pooling
 from skltransfer.backbones._random import seeded
+from skltransfer.backbones._table import check_width
 
 
 class TransferNetwork(nn.Module):
@@ -120,29 +121,6 @@ class Built(HoldsNetworks):
         return self.network.features.module
 
 
-def table_record(rows: Rows, hidden_layer_sizes, seed: int, weights) -> Backbone:
-    """Return the record of a network for tables with random weights."""
-    table = as_table(rows)
-    with seeded(seed):
-        module = TableNetwork(table.shape[1], hidden_layer_sizes)
-    module.double()
-    module.columns.learn(
-        torch.from_numpy(np.asarray(table, np.float64)),
-        None if weights is None else torch.tensor(weights),
-    )
-    return Backbone(
-        "table network",
-        module.eval().requires_grad_(False),
-        stages=tuple(module.stages),
-        n_features=module.n_features,
-    )
-
-
-def as_table(rows: Rows) -> np.ndarray:
-    """Return the numbers of a table, shape (n, n_columns)."""
-    return rows.batch(range(len(rows)), None).numpy()
-
-
 def distinct_rows(table: np.ndarray, targets: np.ndarray, weights: np.ndarray | None):
     """Sort the rows of a table, and take equal ones with equal targets as one.
 
@@ -178,13 +156,13 @@ def copy_network(
     pooling = resolve_pooling(record, pooling)
     module = copy.deepcopy(record.module).to(device=device, dtype=dtype)
     module.requires_grad_(True).eval()
-    features = FeatureNetwork(module, nodes, pooling, record.channels_last)
+    features = FeatureNetwork(module, nodes, pooling, record.channels_last, record.prefix_tokens)
     network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
     x = rows.batch([0], preprocessing).to(device)
     x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
     try:
-        _check_width(module, x)
-        depth = map_depth(module, record.stages, x, features.trunk.parameters())
+        check_width(module, x)
+        depth = map_depth(module, record.stages, x, features.used_parameters(x))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # what torch says when sizes do not fit
@@ -194,12 +172,6 @@ def copy_network(
             "channels, that it was made for, or pass another backbone."
         ) from error
     return Built(network, record, depth, nodes, pooling)
-
-
-def _check_width(module: nn.Module, x: torch.Tensor) -> None:
-    """Raise a RuntimeError if a table network would broadcast the only column of `x`."""
-    if isinstance(module, TableNetwork) and x.shape[1:] != module.columns.mean.shape:
-        raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")
 
 
 def make_head(head, n_features: int, n_outputs: int, dropout: float, seed: int) -> nn.Module:
@@ -268,16 +240,3 @@ def make_extractor(network: TransferNetwork, device, key: str) -> Extractor:
     """Return what takes features in evaluation mode, in batches."""
     precision = "float64" if network.dtype == torch.float64 else "float32"
     return Extractor(network.features, network.preprocessing, device, precision, key)
-
-
-def is_table(rows: Rows) -> bool:
-    """Tell whether rows are numbers of a table."""
-    return isinstance(rows, TableRows)
-
-
-def flatten_images(rows: Rows) -> Rows:
-    """Return images of an array as rows of a table; other rows as they are."""
-    if not isinstance(rows, ImageArrayRows):
-        return rows
-    table = rows.batch(range(len(rows)), None).flatten(1).numpy()
-    return TableRows(table.astype(np.float64) / (255 if table.dtype == np.uint8 else 1))

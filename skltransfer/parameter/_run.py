@@ -26,18 +26,17 @@ from skltransfer._torch._training import Training, train
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, resolve_device
 from skltransfer.backbones._random import seeded
+from skltransfer.backbones._table import is_table, table_record
 from skltransfer.parameter._data import Data, loss_on
 from skltransfer.parameter._groups import ParameterGroups
 from skltransfer.parameter._lora import Adapters
 from skltransfer.parameter._network import (
     Built,
     copy_network,
-    is_table,
     learn_scale,
     make_extractor,
     make_head,
     n_trained_stages,
-    table_record,
 )
 from skltransfer.parameter._schedule import MAX_ITERATIONS, epochs_for, uses_full_batch
 

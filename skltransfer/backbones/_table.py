@@ -1,0 +1,54 @@
+"""The network for tables, with random weights, and what turns rows into a table for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from skltransfer._torch._layers import TableNetwork
+from skltransfer._torch._rows import ImageArrayRows, Rows, TableRows
+from skltransfer.backbones._random import seeded
+from skltransfer.backbones._record import Backbone
+
+
+def table_record(rows: Rows, hidden_layer_sizes, seed: int, weights) -> Backbone:
+    """Return the record of a network for tables with random weights."""
+    table = as_table(rows)
+    with seeded(seed):
+        module = TableNetwork(table.shape[1], hidden_layer_sizes)
+    module.double()
+    module.columns.learn(
+        torch.from_numpy(np.asarray(table, np.float64)),
+        None if weights is None else torch.tensor(weights),
+    )
+    return Backbone(
+        "table network",
+        module.eval().requires_grad_(False),
+        stages=tuple(module.stages),
+        n_features=module.n_features,
+    )
+
+
+def as_table(rows: Rows) -> np.ndarray:
+    """Return the numbers of a table, shape (n, n_columns)."""
+    return rows.batch(range(len(rows)), None).numpy()
+
+
+def is_table(rows: Rows) -> bool:
+    """Tell whether rows are numbers of a table."""
+    return isinstance(rows, TableRows)
+
+
+def flatten_images(rows: Rows) -> Rows:
+    """Return images of an array as rows of a table; other rows as they are."""
+    if not isinstance(rows, ImageArrayRows):
+        return rows
+    table = rows.batch(range(len(rows)), None).flatten(1).numpy()
+    return TableRows(table.astype(np.float64) / (255 if table.dtype == np.uint8 else 1))
+
+
+def check_width(module: nn.Module, x: torch.Tensor) -> None:
+    """Raise a RuntimeError if a table network would broadcast the only column of `x`."""
+    if isinstance(module, TableNetwork) and x.shape[1:] != module.columns.mean.shape:
+        raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")

@@ -1,0 +1,430 @@
+"""Features of a network that has learned from rows without labels."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._spelling import near_names
+from skltransfer._torch._callbacks import EpochReports
+from skltransfer._torch._extraction import PRECISIONS
+from skltransfer._torch._input import (
+    check_dimensions,
+    check_images_for,
+    n_dimensions_of_images,
+    read_rows,
+)
+from skltransfer._torch._optimizers import SCHEDULES
+from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._rows import Rows, as_items
+from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer.backbones import Backbone, load_backbone
+from skltransfer.backbones._extractors import extractor, takes_text
+from skltransfer.backbones._table import flatten_images, is_table
+from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.feature._pretraining import CONTRASTIVE, METHODS, Pretraining
+from skltransfer.feature._views import checked_policies
+
+
+class SelfSupervisedTransformer(
+    HoldsNetworks,
+    HoldsByReference,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Train a network on rows without labels, and turn rows into its features.
+
+    The rows set the task themselves: views of one row are to agree, an image is to be turned back,
+    a corrupted row is to be put together again. A fitted one is the ``backbone`` of any other
+    estimator (much unlabelled data, then few labels), and a step of a plain pipeline (features,
+    then clusters).
+
+    Parameters
+    ----------
+    backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
+        What is trained, see :func:`~skltransfer.load_backbone`. Held by reference and never
+        changed. ``None``: a table network with `hidden_layer_sizes`, images flattened.
+    method : {"simclr", "barlow", "rotation", "denoising", "masked"}, default="simclr"
+        The task. ``"simclr"``: two views of a row are closer than views of different rows [1]_.
+        ``"barlow"``: the outputs for two views correlate one by one, and not with each other [2]_.
+        ``"rotation"``: by which multiple of 90 degrees was the image turned [3]_ (images only).
+        ``"denoising"``: the row without its noise [4]_. ``"masked"``: what were the patches of
+        an image that are covered [5]_, or which columns of a row were replaced and what were they
+        [6]_.
+    weights : str, Path, torchvision weights or None, default="default"
+        The published weights to start from, those of a file, or ``None`` for random ones.
+    augment : str, callable, torchvision transform or list of these, default="default"
+        Views for ``"simclr"`` and ``"barlow"``. ``"default"``: of images, small changes of place,
+        size, slant and brightness, without mirror images; of rows of a table, the row itself and
+        one with columns replaced [7]_. Or policies as in :class:`~skltransfer.FineTunedClassifier`,
+        a transform of ``torchvision.transforms.v2``, which meets each image alone, or a function
+        of a batch of pixels in [0, 1] (n, channels, height, width) or of columns (n, n_columns).
+    strength : float, default=1.0
+        Size of the default changes of images, relative to the usual one.
+    corruption : float or "auto", default="auto"
+        Part of the columns that is replaced, or of the patches that is covered; with normal noise,
+        its standard deviation, relative to the column's or to the range from black to white.
+        ``"auto"``: columns 0.6 for views and 0.3 else, patches 0.6, noise 0.5 of columns and 0.3 of
+        pixels.
+    noise : {"swap", "gaussian"}, default="swap"
+        How columns of tables are corrupted: by values of other rows, or by normal noise (not for
+        ``"masked"``). Images denoised have normal noise in any case.
+    temperature : float, default=0.2
+        Of ``"simclr"``: how much the closest of the other rows count.
+    redundancy_weight : float, default=0.005
+        Of ``"barlow"``: weight of the correlations between different outputs.
+    projection_sizes : tuple of int, default=(128, 64)
+        Widths of the head of ``"simclr"`` and ``"barlow"``, which is thrown away after training.
+    optimizer : {"adamw", "sgd"}, default="adamw"
+        Which steps are taken.
+    lr : float or "auto", default="auto"
+        Learning rate. ``"auto"``: 0.001 for AdamW, 0.03 for SGD.
+    momentum : float, default=0.9
+        Of SGD.
+    weight_decay : float, default=1e-4
+        Pull of matrices (not of biases and norms) to zero.
+    schedule : {"cosine", "constant", "plateau"}, default="cosine"
+        The learning rate over time.
+    warmup : float, default=0.05
+        Part of the training in which the learning rate rises from zero.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows. ``"auto"``: about 1000 steps, in 10 to 100 passes.
+    batch_size : int or "auto", default="auto"
+        Rows per step, at least 2 for ``"simclr"`` and ``"barlow"``. ``"auto"``: 128.
+    clip_norm : float, default=None
+        Largest norm of the gradient.
+    hidden_layer_sizes : tuple of int, default=(64,)
+        Widths of the table network, if `backbone` is None.
+    layers : str or list of str, default=None
+        Layers that features are taken from, in training and after it; ``None``: those that the
+        record names.
+    pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
+        How a layer's output becomes a vector.
+    image_shape : tuple of int, default=None
+        Shape of one image where ``X`` holds flattened images in its rows.
+    value_range : (float, float), default=None
+        Values of black and of white in arrays of images.
+    input_size : int, default=None
+        Height and width in pixels at which images enter the network.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is a GPU when there is one.
+    precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
+        Arithmetic. ``"auto"``: float64 for tables on the CPU, else float32. The 16-bit types
+        are mixed precision in training; features are taken in float32.
+    store : {"memory"}, FeatureStore or None, default="memory"
+        Where features are kept, as in :class:`~skltransfer.PretrainedFeatureTransformer`.
+    random_state : int, RandomState instance or None, default=0
+        Seed of random weights, of the order of rows, of views and of noise. Global generators are
+        not touched.
+
+    Attributes
+    ----------
+    backbone_ : Backbone
+        The trained network, without the head.
+    history_ : list of dict
+        One record an epoch: ``epoch``, ``train_loss``, ``lr_network``, ``seconds``.
+    n_iter_ : int
+        Number of epochs.
+    n_features_in_ : int
+        Numbers per row of ``X``; 1 for paths, PIL images and encoded bytes.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where it is a data frame and all are strings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the loss diverges: training stops with the best weights so far.
+    RuntimeWarning
+        If memory runs out: batches then go through in parts, and views of one part are compared.
+
+    See Also
+    --------
+    PretrainedFeatureTransformer : Features of a network that others have trained.
+    FineTunedClassifier : Takes a fitted one as its backbone.
+
+    Notes
+    -----
+    ``X`` takes the forms that it has for :class:`~skltransfer.PretrainedFeatureTransformer`, texts
+    excepted. The table network standardises columns itself; a network of your own should be behind
+    a scaler. Running statistics of batch normalisation that a source has learned stay as they
+    are; in a network with random weights they are learned.
+
+    A row's features are a function of the row alone, bit for bit. Two fits with the same
+    `random_state` are equal, bit for bit at equal numbers of threads. Whether features without
+    labels are of use depends on whether the task needs what the labels say: compare them with raw
+    columns, and with the network before training.
+
+    References
+    ----------
+    .. [1] T. Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
+       ICML 2020, equation 1.
+    .. [2] J. Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+       ICML 2021, equation 1.
+    .. [3] S. Gidaris et al., "Unsupervised Representation Learning by Predicting Image Rotations",
+       ICLR 2018, equations 2 and 3.
+    .. [4] P. Vincent et al., "Extracting and Composing Robust Features with Denoising
+       Autoencoders", ICML 2008.
+    .. [5] K. He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022.
+    .. [6] J. Yoon et al., "VIME: Extending the Success of Self- and Semi-supervised Learning to
+       Tabular Domain", NeurIPS 2020, equations 4 to 6.
+    .. [7] D. Bahri et al., "SCARF: Self-Supervised Contrastive Learning using Random Feature
+       Corruption", ICLR 2022.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skltransfer import SelfSupervisedTransformer
+    >>> X = load_iris().data
+    >>> features = SelfSupervisedTransformer(method="denoising", max_epochs=20)
+    >>> features.fit_transform(X).shape
+    (150, 64)
+    >>> model = make_pipeline(features, KMeans(3, random_state=0)).fit(X)
+    >>> model.predict(X).shape
+    (150,)
+    """
+
+    _held = ("backbone",)
+
+    def __init__(
+        self,
+        backbone=None,
+        method="simclr",
+        *,
+        weights="default",
+        augment="default",
+        strength=1.0,
+        corruption="auto",
+        noise="swap",
+        temperature=0.2,
+        redundancy_weight=0.005,
+        projection_sizes=(128, 64),
+        optimizer="adamw",
+        lr="auto",
+        momentum=0.9,
+        weight_decay=1e-4,
+        schedule="cosine",
+        warmup=0.05,
+        max_epochs="auto",
+        batch_size="auto",
+        clip_norm=None,
+        hidden_layer_sizes=(64,),
+        layers=None,
+        pooling="default",
+        image_shape=None,
+        value_range=None,
+        input_size=None,
+        device="auto",
+        precision="auto",
+        store="memory",
+        random_state=0,
+    ):
+        self.backbone = backbone
+        self.method = method
+        self.weights = weights
+        self.augment = augment
+        self.strength = strength
+        self.corruption = corruption
+        self.noise = noise
+        self.temperature = temperature
+        self.redundancy_weight = redundancy_weight
+        self.projection_sizes = projection_sizes
+        self.optimizer = optimizer
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup = warmup
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.clip_norm = clip_norm
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.layers = layers
+        self.pooling = pooling
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.input_size = input_size
+        self.device = device
+        self.precision = precision
+        self.store = store
+        self.random_state = random_state
+
+    @with_callbacks
+    def fit(self, X, y=None):
+        """Train the network on rows without labels.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows, in any of the forms above.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : SelfSupervisedTransformer
+        """
+        context = self._init_callback_context(max_subtasks=None)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        self._check_parameters()
+        rows = self._rows(X, reset=True)
+        self._check_rows(rows)
+        run = Pretraining(self, self._load(rows), rows)
+        names = ("n_features_in_", "feature_names_in_", "_n_dimensions")
+        of_rows = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        run.train(EpochReports(self, context, X, y, None, lambda: of_rows | run.attributes()))
+        vars(self).update(run.attributes())
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
+        return self
+
+    def transform(self, X):
+        """Return the features of each row; the network stays as it is.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows, in any of the forms above.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out)
+            In float64 where the network was trained in it, as for tables on the CPU; else float32.
+        """
+        check_is_fitted(self)
+        rows = self._rows(X, reset=False)
+        record = self.backbone_
+        check_images_for(record.name, record.preprocessing, rows)
+        taps = extractor(record, device=self.device, precision=self._precision)
+        if len(rows) and (given := sum(taps.widths(rows).values())) != self._n_features_out:
+            raise ValueError(
+                f"These rows give {given} features, and those that this transformer was fitted on "
+                f"gave {self._n_features_out}. Give it images of the same size."
+            )
+        return taps.extract(rows, store=feature_store if self.store == "memory" else self.store)
+
+    # --- rows ----------------------------------------------------------------------------
+
+    def _rows(self, X, *, reset: bool) -> Rows:
+        if self.backbone is None and as_items(X) is not None:
+            raise TypeError(
+                "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
+                "Name a backbone for images, such as 'tiny'."
+            )
+        if not reset:
+            check_dimensions(getattr(self, "_n_dimensions", None), X)
+        rows = read_rows(
+            self, X, reset=reset, image_shape=self.image_shape, value_range=self.value_range
+        )
+        if reset:
+            self._n_dimensions = n_dimensions_of_images(X)
+        return flatten_images(rows) if self.backbone is None else rows
+
+    def _check_rows(self, rows: Rows) -> None:
+        if len(rows) < 2:
+            raise ValueError(
+                f"X has {len(rows)} sample(s), n_samples = {len(rows)}, and "
+                f"{type(self).__name__} compares rows: at least 2 are needed."
+            )
+        if self.method == "rotation" and is_table(rows):
+            hint = (
+                "backbone=None flattens images into one: name a backbone for images, such as "
+                "'tiny'."
+                if self.backbone is None
+                else "For flattened images pass image_shape=."
+            )
+            raise ValueError(
+                "method='rotation' turns images, and the rows are those of a table. Choose one of "
+                f"'simclr', 'barlow', 'denoising' and 'masked'. {hint}"
+            )
+
+    def _load(self, rows: Rows) -> Backbone | None:
+        """Return the record of the backbone; None for the table network."""
+        if self.backbone is None:
+            return None
+        shape = rows.shape if callable(self.backbone) else None
+        # A generator would give other weights with every call.
+        seed = self.random_state if isinstance(self.random_state, Integral) else 0
+        record = load_backbone(
+            self.backbone, self.weights, random_state=int(seed), input_shape=shape
+        )
+        if takes_text(record):
+            raise ValueError(
+                f"backbone={record.name!r} is a text encoder, and {type(self).__name__} takes "
+                "images and tables. For features of texts use PretrainedFeatureTransformer."
+            )
+        check_images_for(record.name, record.preprocessing, rows)
+        return record
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.method, str) or self.method not in METHODS:
+            raise ValueError(
+                f"method={self.method!r} is not one of {', '.join(map(repr, METHODS))}."
+                f"{near_names(self.method, METHODS)}"
+            )
+        check_choice(self, "optimizer", ("adamw", "sgd"))
+        check_choice(self, "schedule", SCHEDULES)
+        check_choice(self, "noise", ("swap", "gaussian"))
+        check_choice(self, "precision", ("auto", *PRECISIONS))
+        check_number(self, "strength", low=0)
+        check_number(self, "corruption", low=0, unset=("auto",), is_open=True)
+        check_number(self, "temperature", low=0, is_open=True)
+        check_number(self, "redundancy_weight", low=0)
+        check_number(self, "lr", low=0, unset=("auto",), is_open=True)
+        check_number(self, "momentum", low=0, high=1, is_open=True)
+        check_number(self, "weight_decay", low=0)
+        check_number(self, "warmup", low=0, high=1)
+        check_number(self, "clip_norm", low=0, unset=(None,), is_open=True)
+        check_count(self, "max_epochs", unset=("auto",))
+        check_count(self, "batch_size", unset=("auto",))
+        for name, example, least in (
+            ("hidden_layer_sizes", "(64,)", 0),
+            ("projection_sizes", "(128, 64)", 1),
+        ):
+            sizes = getattr(self, name)
+            is_sizes = isinstance(sizes, list | tuple) and len(sizes) >= least
+            if not is_sizes or not all(isinstance(s, Integral) and s >= 1 for s in sizes):
+                raise ValueError(
+                    f"{name}={sizes!r} is not a tuple of integers of at least 1, such as {example}."
+                )
+        checked_policies(self.augment)
+        if self.method in CONTRASTIVE and self.batch_size == 1:
+            raise ValueError(
+                f"batch_size=1, and method={self.method!r} compares the rows of a batch. Set "
+                "batch_size to at least 2; some hundred are better."
+            )
+        if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
+            raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
+
+    # --- a backbone for others -----------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "backbone_")
+
+    def __skltransfer_backbone__(self) -> Backbone:
+        """Return the trained network as a start for another estimator."""
+        if not hasattr(self, "backbone_"):
+            raise NotFittedError(
+                f"backbone is a {type(self).__name__} that is not fitted. Fit it first, or pass "
+                "the backbone that it is made from. As a candidate of a search, which clones its "
+                "candidates, wrap the fitted one in a sklearn.frozen.FrozenEstimator."
+            )
+        return self.backbone_
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_callback_fit_ctx", None)
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
