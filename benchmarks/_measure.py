@@ -18,10 +18,15 @@ PACKAGES = (
     "scikit-learn",
     "torch",
     "torchvision",
+    "onnxruntime",
+    "openvino",
+    "pillow",
     "adapt",
     "skada",
     "cvxopt",
     "skorch",
+    "embetter",
+    "timm",
 )
 
 

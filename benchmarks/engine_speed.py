@@ -3,7 +3,8 @@
 Claim: with either, ``PretrainedFeatureTransformer`` extracts the features of ResNet-18 at least 1.3
 times as fast as with torch, at 64 and at 224 pixels, on one thread. Other networks, a table network
 and a text encoder as found. Weights are random. ``build_seconds`` is what the first `fit` costs
-more than one with torch, with the check against torch in it.
+once the network is there, with the check against torch in it (and imports, in the first row),
+in wall time on a busy machine.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def main() -> None:
                     "speed_up_wall": results["torch"]["wall_seconds"]
                     / results[engine]["wall_seconds"],
                     "largest_difference": error,
-                    "build_seconds": fit_seconds[engine] - min(fit_seconds["torch"], 0.1),
+                    "build_seconds": fit_seconds[engine],
                     **results[engine],
                 }
             rows.append({**row, "torch": results["torch"]})

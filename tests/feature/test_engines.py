@@ -114,7 +114,8 @@ def test_features_are_those_of_torch_and_of_the_row_alone(engine, backbone, X, s
 
 
 @pytest.mark.parametrize(
-    ("engine", "pooling"), [("onnxruntime", "default"), ("openvino", "default"), ("openvino", "max")]
+    ("engine", "pooling"),
+    [("onnxruntime", "default"), ("openvino", "default"), ("openvino", "max")],
 )
 def test_texts_of_any_length(engine, pooling, tmp_path, watched):
     name = save_tiny_bert(tmp_path)
@@ -144,7 +145,10 @@ def test_two_threads_give_rows_that_depend_on_the_row_alone(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_uses_as_many_threads_as_torch(engine):
-    X = np.concatenate([IMAGES] * 20) + np.arange(20, dtype=np.uint8).repeat(45)[:, None, None, None]
+    X = (
+        np.concatenate([IMAGES] * 20)
+        + np.arange(20, dtype=np.uint8).repeat(45)[:, None, None, None]
+    )
     model = transformer(engine=engine).fit(X[:1])
     start, cpu = time.perf_counter(), time.process_time()
     model.transform(X)
