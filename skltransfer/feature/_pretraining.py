@@ -170,7 +170,15 @@ class Pretraining:
 
     def _corruption(self, purpose: str, kind: str) -> float:
         given = self.estimator.corruption
-        return _CORRUPTION[purpose, kind] if given == "auto" else float(given)
+        if isinstance(given, str):
+            return _CORRUPTION[purpose, kind]
+        if kind in ("swap", "patches") and given > 1:
+            what = "columns" if kind == "swap" else "patches"
+            raise ValueError(
+                f"corruption={given!r} is a part of the {what} with method="
+                f"{self.estimator.method!r}. Pass a number up to 1, or 'auto'."
+            )
+        return float(given)
 
     def _columns(self) -> Standardize:
         """Return mean and scale of the columns of the training rows."""
