@@ -1,6 +1,8 @@
 """Networks trained without labels: what they learn, and that they fit in everywhere."""
 
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -436,3 +438,25 @@ def test_an_unfitted_one_is_no_backbone():
         FineTunedClassifier(of_table()).fit(WINE, WINE_LABELS)
     frozen = FrozenEstimator(of_table().fit(WINE))
     assert FineTunedClassifier(frozen, max_epochs=2).fit(WINE, WINE_LABELS).n_iter_ >= 1
+
+
+# --- what the guide says ---------------------------------------------------------------------
+
+
+def test_the_guide_shows_what_the_script_measured():
+    root = Path(__file__).resolve().parents[2]
+    record = json.loads((root / "benchmarks" / "self_supervised.json").read_text())
+    guide = (root / "docs" / "guide" / "self_supervised.md").read_text()
+    headers = {
+        "digits": ("| features | USPS |", ["USPS > USPS", "USPS > MNIST", "MNIST > MNIST"]),
+        "tables": ("| features | wine |", ["wine (white)", "heart (two sites)"]),
+    }
+    for part, (header, tasks) in headers.items():
+        table = guide[guide.index(header) :].split("\n\n")[0].splitlines()
+        cells = {line.split(" | ")[0].strip("| "): line.split("|")[2:] for line in table}
+        for row in record[part]["rows"]:
+            cell = f"{row['mean']:.1f}"
+            if "gain over random weights" in row:
+                gain = row["gain over random weights"]
+                cell += f" ({gain['mean']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}])"
+            assert cells[row["features"]][tasks.index(row["task"])].strip() == cell
