@@ -106,6 +106,8 @@ class Pretraining:
         x = rows.batch([0], self.preprocessing)
         try:
             check_width(record.module, x)
+            if self.preprocessing is not None:
+                self.preprocessing.normalize(x, self.dtype)  # the number of channels
             self.n_features = sum(taps.widths(rows).values())
         except torch.OutOfMemoryError:
             raise
@@ -194,8 +196,13 @@ class Pretraining:
         with seeded(self._seed_of_head):
             objective, head = self._task()
         features = FeatureNetwork(self.module, self.nodes, self.pooling, self.record.channels_last)
-        network = PretextNetwork(features, head, self.preprocessing, self.dtype)
+        network = PretextNetwork(features, head, self.preprocessing, self.dtype, self.autocast)
         network.to(device=self.device, dtype=self.dtype)
+
+        def in_full_precision(network, batch):
+            with torch.autocast(self.device.type, enabled=False):
+                return objective(network, batch)
+
         inputs = Inputs(self.rows, self.preprocessing, self.device, self.dtype)
         n_rows = len(self.rows)
         order = torch.Generator().manual_seed(self._seed_of_order)
@@ -211,7 +218,7 @@ class Pretraining:
         with seeded(self._seed_of_chance, self.device):
             training: Training = train(
                 network,
-                objective,
+                in_full_precision,
                 batches,
                 optimizer=optimizer,
                 n_epochs=n_epochs,

@@ -261,6 +261,36 @@ def test_sixteen_bits_train_close_to_thirty_two():
     assert of_table().fit_transform(WINE).dtype == np.float64
 
 
+def test_views_and_losses_are_in_full_precision():
+    """In 16 bits neither the places of pixels nor similarities have enough digits."""
+    seen = {}
+
+    class Watching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(64, 8)
+
+        def forward(self, x):
+            seen["network"] = torch.is_autocast_enabled("cpu")
+            return self.layer(x)
+
+    def view(x):
+        seen["view"] = torch.is_autocast_enabled("cpu")
+        return x + torch.randn_like(x)
+
+    SelfSupervisedTransformer(Watching(), augment=view, precision="bfloat16", max_epochs=1).fit(
+        DIGITS[:20]
+    )
+    assert seen == {"network": True, "view": False}
+    for method in ("simclr", "barlow"):
+        settings = {"lr": 1e-30, "warmup": 0.0, "max_epochs": 1}
+        exact, mixed = (
+            of_images(method, precision=p, **settings).fit(DIGITS[:64]).history_[0]["train_loss"]
+            for p in ("float32", "bfloat16")
+        )
+        assert mixed == pytest.approx(exact, rel=0.02) and mixed != exact
+
+
 def test_constant_columns_and_few_rows_are_no_trouble():
     X = WINE.copy()
     X[:, [0, 5]] = 7.0
@@ -419,6 +449,8 @@ def test_rows_that_make_no_sense(tmp_path):
     wide = SelfSupervisedTransformer(convolutions(), "rotation", max_epochs=1)
     with pytest.raises(ValueError, match=r"by 90 degrees, and these are 6 x 8 pixels"):
         wide.fit(DIGITS[:8].reshape(-1, 8, 8)[:, :6] / 16)
+    with pytest.raises(ValueError, match=r"cannot take rows of shape \(4, "):
+        SelfSupervisedTransformer("tiny").fit(np.zeros((3, 16, 16, 4)))
     with pytest.raises(TypeError, match="paths, images or texts, which backbone=None"):
         of_table().fit(["a.png", "b.png"])
     text = SelfSupervisedTransformer(save_tiny_bert(tmp_path))
@@ -438,6 +470,23 @@ def test_an_unfitted_one_is_no_backbone():
         FineTunedClassifier(of_table()).fit(WINE, WINE_LABELS)
     frozen = FrozenEstimator(of_table().fit(WINE))
     assert FineTunedClassifier(frozen, max_epochs=2).fit(WINE, WINE_LABELS).n_iter_ >= 1
+
+
+# --- on a GPU --------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_training_on_a_gpu_learns_and_gives_a_network_for_any_device(method, precision):
+    state = torch.cuda.get_rng_state()
+    model = of_images(method, device="cuda", precision=precision, max_epochs=6).fit(DIGITS[:400])
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    losses = [record["train_loss"] for record in model.history_]
+    assert losses[-1] < 0.95 * losses[0]
+    features = model.transform(DIGITS[:50])
+    on_cpu = PretrainedFeatureTransformer(model, device="cpu", **FLAT).fit_transform(DIGITS[:50])
+    np.testing.assert_allclose(features, on_cpu, rtol=1e-3, atol=1e-3)
 
 
 # --- what the guide says ---------------------------------------------------------------------
