@@ -398,6 +398,19 @@ def test_a_callback_sees_the_network_of_its_epoch_and_may_stop():
     np.testing.assert_array_equal(watched, of_images().fit_transform(DIGITS[:64]))
 
 
+def test_an_interrupted_fit_leaves_nothing_half_done():
+    class Interrupt(Stop):
+        def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+            if context.task_name == "epoch":
+                raise KeyboardInterrupt
+
+    model = of_table().fit(WINE)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_callbacks(Interrupt(1)).fit(WINE[:, :5])
+    with pytest.raises(NotFittedError):
+        model.transform(WINE[:, :5])
+
+
 def test_progress_bars(capsys):
     of_table().set_callbacks(ProgressBar()).fit(WINE)
     assert "SelfSupervisedTransformer" in capsys.readouterr().out
