@@ -14,17 +14,24 @@ from sklearn.linear_model import LogisticRegression
 
 import skltransfer
 from skltransfer import (
+    CORAL,
+    JDA,
+    TCA,
     DiscriminativeReweighter,
+    FeatureAugmenter,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
     LabelShiftReweighter,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     PooledEstimator,
     PretrainedFeatureTransformer,
     SelfSupervisedTransformer,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TwoStageTrAdaBoostRegressor,
@@ -98,7 +105,13 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
+        yield aligner.fit(X, X_target=X_target)
+    yield OptimalTransportMapper().fit(X, X_target=X_target)
     yield SelfSupervisedTransformer(max_epochs=2).fit(X)
+    yield OptimalTransportMapper().fit(X, X_target=X_target)
+    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
+        yield aligner.fit(X, X_target=X_target)
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,
@@ -110,7 +123,9 @@ def fitted_estimators():
         SourceSelector,
     ):
         yield kind(LogisticRegression()).fit(X, y, X_target=X_target)
+    yield TCA(kernel="rbf").fit(X, X_target=X_target)
     known = {"X_target": X_target, "y_target": y_target}
+    yield JDA().fit(X, y, **known)
     for booster in (
         TrAdaBoostClassifier(n_estimators=3),
         TrAdaBoostRegressor(n_estimators=3),

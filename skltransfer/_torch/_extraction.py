@@ -8,11 +8,13 @@ from threading import RLock
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
+from skltransfer._torch._engines import engine_for
+from skltransfer._torch._pooling import OWN, pool
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._store import FeatureStore
+from skltransfer._torch._taps import Unpooled, is_timm, tapped, used_parameters
 from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 
 # torch.fx patches every module, and puts the one it traces into training mode for a moment. While
@@ -25,32 +27,6 @@ PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-POOLINGS = ("avg", "max", "grid2", "cls", "flatten")
-
-
-def pool(activations: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Turn a layer's output into one vector per row, shape (n, n_features).
-
-    Parameters
-    ----------
-    activations : Tensor of shape (n, n_features), (n, tokens, n_features) or (n, channels, h, w)
-    pooling : {"avg", "max", "grid2", "cls", "flatten"}
-        Mean or maximum over positions; mean over each quarter of the image; the first token; all
-        values in order. Vectors stay as they are.
-    """
-    if activations.ndim == 2 or pooling == "flatten":
-        return activations.flatten(1)
-    if activations.ndim == 3:  # tokens
-        if pooling == "cls":
-            return activations[:, 0]
-        if pooling == "grid2":
-            raise ValueError("pooling='grid2' needs feature maps; this layer gives tokens.")
-        return activations.mean(1) if pooling == "avg" else activations.amax(1)
-    if pooling == "cls":
-        raise ValueError("pooling='cls' needs tokens; this layer gives feature maps.")
-    if pooling == "grid2":
-        return nn.functional.adaptive_avg_pool2d(activations, 2).flatten(1)
-    return activations.mean((2, 3)) if pooling == "avg" else activations.amax((2, 3))
 
 
 class FeatureNetwork(nn.Module):
@@ -67,22 +43,31 @@ class FeatureNetwork(nn.Module):
         See :func:`pool`.
     channels_last : bool
         Whether square feature maps with equal second and third axis are (n, h, w, channels).
+    prefix_tokens : tuple of str or None, default=None
+        See :func:`pool`.
     """
 
-    def __init__(self, module: nn.Module, nodes: dict[str, str], pooling: str, channels_last: bool):
+    def __init__(
+        self,
+        module: nn.Module,
+        nodes: dict[str, str],
+        pooling: str,
+        channels_last: bool,
+        prefix_tokens: tuple[str, ...] | None = None,
+    ):
         super().__init__()
         # In a tuple, so that its tensors are not registered twice.
-        self._made_from = (module, nodes, pooling, channels_last)
-        self.channels_last = channels_last
+        self._made_from = (module, nodes, pooling, channels_last, prefix_tokens)
+        self.channels_last, self.prefix_tokens = channels_last, prefix_tokens
         self.names = list(nodes) or ["output"]
         self.pooling = pooling
         if isinstance(module, TokenEncoder):  # it alone knows which tokens are padding
             module = module.with_pooling(pooling)
         if nodes:
             with network_lock:
-                module = create_feature_extractor(
-                    module, {node: node for node in nodes.values()}, suppress_diff_warning=True
-                )
+                module = tapped(module, list(nodes.values()))
+        elif pooling != OWN and is_timm(module):
+            module = Unpooled(module)
         self.nodes = list(nodes.values())
         self.trunk = module
         self.eval()
@@ -114,13 +99,18 @@ class FeatureNetwork(nn.Module):
 
     def pooled(self, output: torch.Tensor) -> torch.Tensor:
         """Return a layer's output as one vector per row."""
-        return pool(self.channels_first(output), self.pooling)
+        return pool(self.channels_first(output), self.pooling, self.prefix_tokens)
 
     def channels_first(self, output: torch.Tensor) -> torch.Tensor:
         """Return feature maps as (n, channels, h, w); other outputs as they are."""
         if self.channels_last and output.ndim == 4 and output.shape[1] == output.shape[2]:
             return output.permute(0, 3, 1, 2)
         return output
+
+    def used_parameters(self, x: torch.Tensor) -> list[nn.Parameter]:
+        """Return the parameters that the features of `x` depend on."""
+        with network_lock:
+            return used_parameters(self.trunk, self, x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features, shape (n, n_features)."""
@@ -158,20 +148,22 @@ class Extractor:
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
-        shape = rows.shape
-        if self.preprocessing is not None:
-            shape = None
-        elif shape is None:
-            shape = tuple(rows.batch([0], None).shape[1:])
+        x = self._blank(rows)
+        shape = tuple(x.shape)
         if shape not in self._widths:
             with network_lock, torch.inference_mode(), self._exact_arithmetic():
-                if shape is None:
-                    x = self.preprocessing.blank(self.dtype)
-                else:
-                    x = torch.zeros((1, *shape), dtype=self.dtype)
                 widths = [block.shape[1] for block in self.network.blocks(x.to(self.device))]
             self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
         return self._widths[shape]
+
+    def _blank(self, rows: Rows) -> torch.Tensor:
+        """Return one empty row as the network takes it."""
+        if self.preprocessing is not None:
+            return self.preprocessing.blank(self.dtype)
+        shape = rows.shape
+        if shape is None:
+            shape = tuple(rows.batch([0], None).shape[1:])
+        return torch.zeros((1, *shape), dtype=self.dtype)
 
     def _check_channels(self, rows: Rows) -> None:
         if self.preprocessing is None or rows.shape is None or len(rows.shape) != 3:
@@ -193,8 +185,24 @@ class Extractor:
         on_cpu = 8 if side > 128 else 32 if side >= 64 else 64
         return on_cpu if self.device.type == "cpu" else 8 * on_cpu
 
+    def engine(self, rows: Rows, batch_size: int | str, name: str):
+        """Return what runs the network on batches of rows; see `engine_for`."""
+        if name == "torch":
+            return self.network
+        size = self.batch_size(rows) if batch_size == "auto" else batch_size
+        if isinstance(rows, TextRows):  # of any length
+            shape, max_length = (2, 16), self.preprocessing.max_length
+        else:
+            shape, max_length = tuple(self._blank(rows).shape[1:]), None
+        return engine_for(name, self, (size, *shape), max_length, network_lock)
+
     def extract(
-        self, rows: Rows, *, batch_size: int | str = "auto", store: FeatureStore | None = None
+        self,
+        rows: Rows,
+        *,
+        batch_size: int | str = "auto",
+        store: FeatureStore | None = None,
+        engine: str = "torch",
     ) -> np.ndarray:
         """Return the features of all rows, shape (len(rows), n_features).
 
@@ -208,6 +216,8 @@ class Extractor:
         batch_size : int or "auto", default="auto"
         store : FeatureStore, optional
             Rows found there do not pass the network; the others are put there.
+        engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+            What runs the network, where it can.
         """
         self._check_channels(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
@@ -216,7 +226,10 @@ class Extractor:
         for row, digest in enumerate(digests):
             first.setdefault(digest, row)
         distinct = list(first)
+        run = self.engine(rows, size, engine)
         namespace = f"{self.key}:{rows.form}:{size}"
+        if run is not self.network:  # other bits
+            namespace += f":{run.key}"
         features = np.empty((len(distinct), sum(self.widths(rows).values())), self.output_dtype)
         missing = np.arange(len(distinct))
         if store is not None:
@@ -227,7 +240,9 @@ class Extractor:
         for group in self._groups(rows, missing, [first[distinct[i]] for i in missing]):
             for start in range(0, len(group), size):
                 batch = group[start : start + size]
-                features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size)
+                features[batch] = self._forward(
+                    rows, [first[distinct[i]] for i in batch], size, run
+                )
                 if store is not None:
                     store.put(namespace, [distinct[i] for i in batch], features[batch])
         if len(distinct) == len(digests):
@@ -241,7 +256,7 @@ class Extractor:
             return [missing]
         return [missing[group] for group in rows.groups(indices, self.preprocessing)]
 
-    def _forward(self, rows: Rows, indices: list[int], size: int) -> np.ndarray:
+    def _forward(self, rows: Rows, indices: list[int], size: int, run) -> np.ndarray:
         padded = indices + indices[:1] * (size - len(indices))
         x = rows.batch(padded, self.preprocessing)
         try:
@@ -251,12 +266,15 @@ class Extractor:
                     x = unit_range(x, self.dtype).contiguous()
                 else:
                     x = self.preprocessing.normalize(x, self.dtype)
-                features = self.network(x)[: len(indices)]
+                if run is self.network:
+                    features = run(x)
+            if run is not self.network:
+                features = run(x)
         except torch.OutOfMemoryError as error:
             raise torch.OutOfMemoryError(
                 f"{self.device} has no memory for a batch of {size} rows. Lower batch_size."
             ) from error
-        return features.to(
+        return features[: len(indices)].to(
             "cpu", torch.float64 if self.output_dtype == np.float64 else torch.float32
         )
 

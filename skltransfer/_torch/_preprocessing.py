@@ -122,15 +122,17 @@ class Preprocessing:
             Contiguous.
         """
         white = 255 if pixels.dtype == torch.uint8 else 1
-        shift = torch.tensor(
-            [-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=torch.float64
-        )
-        scale = torch.tensor([1 / (white * s) for s in self.std], dtype=torch.float64)
-        shift, scale = (
-            v.to(pixels.device, dtype).reshape(1, len(self.mean), 1, 1) for v in (shift, scale)
-        )
-        # One pass over the pixels: (pixels / white - mean) / std. One channel is broadcast.
-        return torch.addcmul(shift, pixels.to(dtype), scale).contiguous()
+        at_least = torch.promote_types(dtype, torch.float32)  # of a half it is rounded once
+        pixels = pixels.to(at_least)
+        n, n_channels, height, width = pixels.shape
+        x = torch.empty((n, len(self.mean), height, width), dtype=at_least, device=pixels.device)
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            # One pass over a plane: (pixels / white - mean) / std. One for all channels takes eight
+            # times as long, because torch has no fast addcmul for numbers that differ by channel.
+            shift, scale = (torch.tensor(v, dtype=at_least) for v in (-mean / std, 1 / (white * std)))
+            plane = pixels[:, channel if n_channels > 1 else 0]
+            torch.add(shift.to(x.device), plane, alpha=scale.item(), out=x[:, channel])
+        return x.to(dtype)
 
 
 def unit_range(pixels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -20,6 +20,14 @@ IMAGE_CHANNELS = (1, 3, 4)
 _IMAGE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
+class UnreadableImage(ValueError):
+    """A row whose image is missing, or cannot be decoded."""
+
+
+class UnreadableImageWarning(UserWarning):
+    """Images could not be read, and their rows are missing values."""
+
+
 class TableRows:
     """Rows of a numeric table: (n, n_columns) in, the same out."""
 
@@ -135,6 +143,11 @@ class EncodedImageRows:
         if isinstance(item, bytes | bytearray | memoryview):
             return bytes(item)
         if not isinstance(item, str | os.PathLike):
+            if is_missing(item):
+                raise UnreadableImage(
+                    f"Row {row} is missing ({item!r}). Drop it, or pass on_error='nan' to a "
+                    "PretrainedFeatureTransformer."
+                )
             raise TypeError(
                 f"Row {row} is a {type(item).__name__}. Images are paths, PIL images, encoded "
                 "bytes or one array."
@@ -148,7 +161,7 @@ class EncodedImageRows:
                 if _looks_like_path(item)
                 else " Text needs a text encoder, not an image backbone."
             )
-            raise ValueError(
+            raise UnreadableImage(
                 f"Row {row}: the image {_shorten(item)} cannot be read "
                 f"({getattr(error, 'strerror', None) or error}). Images are given by path, as PIL "
                 f"images, as encoded bytes or as arrays.{hint}"
@@ -168,7 +181,7 @@ class EncodedImageRows:
                 if isinstance(item, str | os.PathLike)
                 else f"of {len(encoded)} bytes"
             )
-            raise ValueError(
+            raise UnreadableImage(
                 f"Row {row}: {name} is not an image that can be decoded ({error})."
             ) from error
         return image
@@ -185,12 +198,25 @@ class EncodedImageRows:
             )
         return torch.stack([decoded[row] for row in indices])
 
+    def unreadable(self, until_first_readable: bool = False) -> dict[int, str]:
+        """Return the rows that cannot be read, each with the reason, in the order of the rows."""
+        reasons = {}
+        for row in range(len(self)):
+            try:
+                self._pixels(row, None)
+            except UnreadableImage as error:
+                reasons[row] = str(error)
+                continue
+            if until_first_readable:
+                break
+        return reasons
+
     def _pixels(self, row: int, preprocessing: Preprocessing | None) -> torch.Tensor:
         image = self._decode(row)
         if image.mode.startswith("I;16"):  # Pillow would clip it at 255
             image = Image.fromarray((np.asarray(image).astype(np.uint16) // 257).astype(np.uint8))
         if image.mode in ("I", "F"):
-            raise ValueError(
+            raise UnreadableImage(
                 f"Row {row}: the image has mode {image.mode!r}, which does not say how bright "
                 "white is. Pass it as an array together with value_range."
             )
@@ -284,4 +310,11 @@ def as_items(X) -> list | None:
         if array.ndim == 2 and array.shape[1] != 1:
             return None
         items = array.ravel().tolist()
-    return items if items and isinstance(items[0], _IMAGE) else None
+    known = next((item for item in items if not is_missing(item)), None)
+    return items if isinstance(known, _IMAGE) else None
+
+
+def is_missing(item) -> bool:
+    """Tell whether an item of a list or column is a missing value."""
+    is_nan = isinstance(item, float) and np.isnan(item)
+    return item is None or is_nan or type(item).__name__ in ("NAType", "NaTType")

@@ -21,12 +21,12 @@ class StageMaps(nn.Module):
 
     def __init__(self, features: FeatureNetwork, stages: list[str]):
         super().__init__()
-        module, nodes, pooling, channels_last = features._made_from
+        module, nodes, *settings = features._made_from
         self._handles, self.maps = [], []
         self._wanted, self._nodes = stages, list(nodes.values())
         if nodes:
             together = {name: name for name in dict.fromkeys([*stages, *self._nodes])}
-            self.network = FeatureNetwork(module, together, pooling, channels_last)
+            self.network = FeatureNetwork(module, together, *settings)
         else:
             self.network = features
             parts = dict(module.named_modules())

@@ -13,7 +13,7 @@ import torch
 import xxhash
 from torch import nn
 
-TEXT_POOLINGS = ("avg", "max", "cls")
+TEXT_POOLINGS = ("avg", "max", "cls", "mean_tokens")
 # A tokenizer keeps its truncation as a state, and refuses a second thread meanwhile.
 _tokenizer_lock = RLock()
 
@@ -30,11 +30,17 @@ class TextPreprocessing:
         Tokens of a text beyond it are dropped.
     digest : str, default=""
         Stands for the tokenizer's content. Computed if left empty.
+    prompt : str, default=""
+        Put before each text.
+    lower_case : bool, default=False
+        Whether texts are put into lower case before the tokenizer.
     """
 
     tokenizer: object = field(repr=False, compare=False)
     max_length: int
     digest: str = ""
+    prompt: str = ""
+    lower_case: bool = False
 
     def __post_init__(self):
         if not self.digest:
@@ -48,6 +54,8 @@ class TextPreprocessing:
 
     def token_ids(self, texts: list[str]) -> list[np.ndarray]:
         """Return the ids of each text's tokens, at least one and at most `max_length`."""
+        texts = [self.prompt + text for text in texts]
+        texts = [text.lower() for text in texts] if self.lower_case else texts
         with _tokenizer_lock:
             encoded = self.tokenizer(
                 texts,
@@ -157,8 +165,9 @@ class TokenEncoder(nn.Module):
     ----------
     model : Module
         Takes ``input_ids`` and ``attention_mask``, and returns ``last_hidden_state``.
-    pooling : {"avg", "max", "cls"}
-        Mean or maximum over the tokens that are no padding, or the first token.
+    pooling : {"avg", "max", "cls", "mean_tokens"}
+        Mean or maximum over the tokens that are no padding, or the first token; "mean_tokens" is
+        "avg".
     """
 
     def __init__(self, model: nn.Module, pooling: str = "avg"):
@@ -180,52 +189,3 @@ class TokenEncoder(nn.Module):
         if self.pooling == "max":
             return tokens.masked_fill(is_padding, -torch.inf).amax(1)
         return tokens.masked_fill(is_padding, 0).sum(1) / mask.sum(1, keepdim=True)
-
-
-def as_texts(X, backbone_name: str) -> list[str]:
-    """Return the texts of a list, Series, one-column frame or array; raise an error for others.
-
-    Parameters
-    ----------
-    X : array-like
-    backbone_name : str
-        For messages.
-    """
-    remedy = "Pass a list, Series or one-column frame of strings"
-    if isinstance(X, str | bytes):
-        raise TypeError(f"X is one {type(X).__name__}. Pass a list of texts, even if of one: [X].")
-    shape = getattr(X, "shape", None)
-    if shape is not None and len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
-        raise ValueError(
-            f"X has shape {tuple(shape)}, and {backbone_name!r} takes one text per row. {remedy}; "
-            "a ColumnTransformer picks the column of a table."
-        )
-    if hasattr(X, "columns"):
-        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[X.columns[0]]
-    items = list(X) if isinstance(X, list | tuple) else np.asarray(X).ravel().tolist()
-    if not items:
-        raise ValueError(
-            f"Found array with 0 sample(s) while a minimum of 1 is required by {backbone_name!r}."
-        )
-    return [_checked(row, item, backbone_name, remedy) for row, item in enumerate(items)]
-
-
-def _checked(row: int, item, backbone_name: str, remedy: str) -> str:
-    if isinstance(item, str):
-        try:
-            item.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"Row {row} is no valid Unicode ({error.reason}). Read the file in its own "
-                "encoding, or replace the characters that do not fit."
-            ) from error
-        return str(item)
-    is_nan = isinstance(item, float) and np.isnan(item)
-    if item is None or is_nan or type(item).__name__ in ("NAType", "NaTType"):
-        raise ValueError(
-            f"Row {row} is missing ({item!r}), and {backbone_name!r} takes texts. Drop the row, or "
-            "fill it, for example by X.fillna('')."
-        )
-    raise ValueError(
-        f"Row {row} is a {type(item).__name__}, and {backbone_name!r} takes texts. {remedy}."
-    )

@@ -11,16 +11,12 @@ import torch
 from torch import nn
 
 from skltransfer._spelling import near_names
-from skltransfer._torch._extraction import (
-    POOLINGS,
-    PRECISIONS,
-    Extractor,
-    FeatureNetwork,
-    network_lock,
-)
+from skltransfer._torch._extraction import PRECISIONS, Extractor, FeatureNetwork, network_lock
+from skltransfer._torch._pooling import OWN, POOLINGS
 from skltransfer._torch._text import TEXT_POOLINGS, TextPreprocessing
 from skltransfer.backbones._record import Backbone
 
+ALL_STAGES = "all_stages"
 # The least recently used goes first.
 _MAX_BUILT, _MAX_MOVED = 16, 8
 _built: OrderedDict[str, Extractor] = OrderedDict()
@@ -82,9 +78,12 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
     """Return the layers that are meant, each with its name inside the module.
 
     ``None`` means the layers that the record names; the network's own output if it names none.
+    ``"all_stages"`` are the record's stages without the output, which is made of the last of them.
     """
     if layers is None:
         names = backbone.layers
+    elif isinstance(layers, str) and layers == ALL_STAGES:
+        names = _all_stages(backbone)
     elif isinstance(layers, str):
         names = (layers,)
     elif not isinstance(layers, Iterable):
@@ -111,6 +110,16 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
     return {name: backbone.aliases.get(name, name) for name in names}
 
 
+def _all_stages(backbone: Backbone) -> tuple[str, ...]:
+    names = tuple(name for name in backbone.stages if name not in backbone.aliases)
+    if not names:
+        raise ValueError(
+            f"layers={ALL_STAGES!r}, and {backbone.name!r} has no stages. Name its layers, or pass "
+            "layers=None."
+        )
+    return names
+
+
 def takes_text(backbone: Backbone) -> bool:
     """Tell whether a network takes texts."""
     return isinstance(backbone.preprocessing, TextPreprocessing)
@@ -120,6 +129,8 @@ def resolve_pooling(backbone: Backbone, pooling: str) -> str:
     """Return the pooling that is meant; "default" is that of the record."""
     if pooling == "default":
         return backbone.pooling
+    if pooling == OWN and backbone.pooling == OWN:
+        return OWN
     if takes_text(backbone) and pooling not in TEXT_POOLINGS:
         raise ValueError(
             f"pooling={pooling!r}, and {backbone.name!r} is a text encoder. Pass 'default' or one "
@@ -156,6 +167,7 @@ def extractor(
         (
             backbone.fingerprint,
             backbone.channels_last,
+            backbone.prefix_tokens,
             preprocessing,
             nodes,
             pooling,
@@ -167,7 +179,9 @@ def extractor(
     def build():
         module = _module_on(backbone, device, PRECISIONS[precision])
         try:
-            network = FeatureNetwork(module, nodes, pooling, backbone.channels_last)
+            network = FeatureNetwork(
+                module, nodes, pooling, backbone.channels_last, backbone.prefix_tokens
+            )
         except Exception as error:  # torch.fx raises many kinds
             raise ValueError(
                 f"The layers {list(nodes)} of {backbone.name!r} cannot be reached: torch.fx cannot "

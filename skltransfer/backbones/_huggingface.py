@@ -16,7 +16,7 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import first_line, load_state, read_state
+from skltransfer.backbones._state import first_line, is_default, load_state, read_state
 
 PREFIX = "hf:"
 # What is read from a repository: settings, tokenizer and tensors; neither code nor pickles.
@@ -48,7 +48,7 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
     """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
     transformers = _transformers(name)
     with _quiet(transformers):
-        folder = _folder(name, weights)
+        folder = folder_of(name, weights)
         config = _config(transformers, name, folder)
         model, missing = _model(transformers, name, folder, config, weights, random_state)
         kind = model.main_input_name
@@ -58,7 +58,7 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
             module, pooling = TokenEncoder(model), "avg"
         elif kind == "pixel_values":
             preprocessing = _image_preprocessing(transformers, name, folder)
-            has_cls = hasattr(getattr(model, "embeddings", None), "cls_token")
+            has_cls = getattr(getattr(model, "embeddings", None), "cls_token", None) is not None
             module, pooling = ImageEncoder(model), "cls" if has_cls else "avg"
         else:
             raise ValueError(
@@ -73,7 +73,7 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
             f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
         )
     if weights is not None and not is_default(weights):
-        load_state(model, _own_state(model, read_state(weights, name), unused), name)
+        load_state(model, _own_state(model, read_state(weights, name), unused), name, weights)
     module.requires_grad_(False)
     return Backbone(
         name,
@@ -82,6 +82,7 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
         stages=tuple(f"model.{stage}" for stage in _stages(model)),
         pooling=pooling,
         n_features=_width(config),
+        prefix_tokens=_prefix_tokens(module, preprocessing),
         # The tokenizer decides the features of a text as much as the weights do.
         fingerprint=digest_of((fingerprint(module), repr(preprocessing))),
     )
@@ -89,10 +90,11 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
 
 def folder_key(name: str) -> tuple | None:
     """Return what stands for a local folder in the cache: its files by name, size and time."""
-    folder = Path(name.removeprefix(PREFIX)).expanduser()
+    folder = Path(name.partition(":")[2]).expanduser()
     if not folder.is_dir():
         return None
-    files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+    paths = sorted([*folder.iterdir(), *folder.glob("*/*")])
+    files = [(str(path), path.stat()) for path in paths if path.is_file()]
     return (
         str(folder.resolve()),
         *((name, status.st_size, status.st_mtime_ns) for name, status in files),
@@ -134,24 +136,30 @@ def _quiet(transformers) -> Iterator[None]:
                 utils.disable_progress_bars()
 
 
-def _folder(name: str, weights) -> Path:
+def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
     """Return the local folder that is meant, or that of the hub's cache, downloaded if needed."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    spec = name.removeprefix(PREFIX)
+    spec = name.removeprefix(prefix)
     local = Path(spec).expanduser()
     if local.is_dir():
         return local
     ways = (
-        f"Pass a folder that holds it (backbone='{PREFIX}/path/to/folder', written by "
-        "save_pretrained), or use the embedded backbone='tiny'"
+        f"Pass a folder that holds it (backbone='{prefix}/path/to/folder', written by "
+        f"{'save_pretrained' if prefix == PREFIX else 'SentenceTransformer.save'}), or use the "
+        "embedded backbone='tiny'"
     )
     if spec.startswith((".", "/", "~")):
         raise ValueError(f"backbone={name!r}: there is no folder {str(local)!r}. {ways}.")
     patterns = [p for p in _FILES if is_default(weights) or p != "*.safetensors"]
     try:
-        return Path(snapshot_download(spec, allow_patterns=patterns, ignore_patterns="*/*"))
+        if prefix != PREFIX:  # its modules have folders of their own
+            spec = spec if "/" in spec else f"sentence-transformers/{spec}"
+            ignored = ["onnx/*", "openvino/*"]
+        else:
+            ignored = "*/*"
+        return Path(snapshot_download(spec, allow_patterns=patterns, ignore_patterns=ignored))
     except (HFValidationError, RepositoryNotFoundError) as error:
         raise ValueError(
             f"backbone={name!r}: the hub has no public repository {spec!r}, and there is no such "
@@ -162,11 +170,6 @@ def _folder(name: str, weights) -> Path:
             f"{name!r} is not in the hub's cache and cannot be downloaded ({first_line(error)}). "
             f"Connect once, without HF_HUB_OFFLINE. {ways}."
         ) from error
-
-
-def is_default(weights) -> bool:
-    """Tell whether the published weights are meant."""
-    return isinstance(weights, str) and weights.lower() == "default"
 
 
 def _config(transformers, name: str, folder: Path):
@@ -232,6 +235,24 @@ def _drop_unused(module: nn.Module, preprocessing) -> list[str]:
     return unused
 
 
+@torch.inference_mode()
+def _prefix_tokens(module: nn.Module, preprocessing) -> tuple[str, ...] | None:
+    """Name the tokens of an image before those of its patches; None where that is not certain."""
+    if not isinstance(module, ImageEncoder):
+        return None
+    config, parts = module.model.config, getattr(module.model, "embeddings", None)
+    names = ("cls",) if getattr(parts, "cls_token", None) is not None else ()
+    names += ("distillation",) if hasattr(parts, "distillation_token") else ()
+    names += ("register",) * int(getattr(config, "num_register_tokens", 0) or 0)
+    with network_lock:
+        tokens = module(preprocessing.blank(torch.float32))
+    patch = getattr(config, "patch_size", None)
+    if tokens.ndim != 3 or not isinstance(patch, int):
+        return None
+    n_patches = (preprocessing.crop_size // patch) ** 2
+    return names if tokens.shape[1] - len(names) == n_patches else None
+
+
 def _no_encoder(name: str, config) -> ValueError:
     return ValueError(
         f"{name!r} is a {config.model_type}, for which transformers has no bare encoder. Build "
@@ -293,9 +314,9 @@ def _tokenizer(transformers, name: str, folder: Path):
         ) from error
 
 
-def _max_length(model: nn.Module, tokenizer) -> int:
+def _max_length(model: nn.Module, tokenizer, limit: int = _MAX_LENGTH) -> int:
     """Return the number of tokens that the tokenizer and the table of positions allow."""
-    limits = [_MAX_LENGTH, tokenizer.model_max_length]
+    limits = [limit, tokenizer.model_max_length]
     positions = getattr(model.config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
         limits.append(positions)

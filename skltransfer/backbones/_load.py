@@ -19,9 +19,12 @@ from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
+from skltransfer.backbones._local import file_key, is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
 from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._sentence import SENTENCE, load_sentence
 from skltransfer.backbones._state import load_state, read_state
+from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
 from skltransfer.backbones._tiny import TinyResNet
 from skltransfer.backbones._torchvision import load_torchvision, torchvision_names, unknown_name
 
@@ -42,8 +45,10 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     Returns
     -------
     names : list of str
-        ``"tiny"`` first, which needs no download, then torchvision's classification networks. The
-        encoders of transformers are too many to list: ``"hf:NAME"`` works as well.
+        ``"tiny"`` first, which needs no download, then torchvision's classification networks. Those
+        of timm, if it is installed, for a `pattern` that begins with ``"timm:"``: importing it
+        takes seconds. The encoders of transformers and of sentence-transformers are too many to
+        list: ``"hf:NAME"`` and ``"st:NAME"`` work as well.
 
     Examples
     --------
@@ -51,6 +56,8 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     >>> list_backbones("resnet*")
     ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
     """
+    if pattern is not None and pattern.startswith(TIMM):
+        return [name for name in timm_names() if fnmatch(name, pattern)]
     names = ["tiny", *torchvision_names()]
     return names if pattern is None else [name for name in names if fnmatch(name, pattern)]
 
@@ -60,16 +67,18 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
 
     Parameters
     ----------
-    backbone : str, callable, torch.nn.Module, fitted estimator or Backbone
+    backbone : str, Path, callable, torch.nn.Module, fitted estimator or Backbone
         ``"tiny"`` (embedded, works offline), the name of a torchvision network, ``"hf:NAME"`` or
         ``"hf:FOLDER"`` (a text or image encoder of transformers, from the hub or written by
-        ``save_pretrained``), a function or class that builds a module, a module (copied, never
-        changed), a fitted estimator of this package (its trained network, without the output
-        layer), or a record, which is returned as it is.
+        ``save_pretrained``), ``"timm:NAME"`` (an image network of timm), ``"st:NAME"`` or
+        ``"st:FOLDER"`` (a sentence encoder of sentence-transformers), the path of a file of weights
+        that says which network they are for (see Notes), a function or class that builds a module,
+        a module (copied, never changed), a fitted estimator of this package (its trained network,
+        without the output layer), or a record, which is returned as it is.
     weights : str, Path, torchvision weights or None, default="default"
         ``"default"``: the published weights, downloaded once; or the module's own. A
-        member of torchvision's weights enum or its name. The path of a ``.safetensors``, ``.pt``
-        or ``.pth`` file. ``None``: random weights (a module keeps its own).
+        member of torchvision's weights enum or its name. The path of a ``.safetensors``, ``.pt2``,
+        ``.pt`` or ``.pth`` file. ``None``: random weights (a module keeps its own).
     random_state : int, default=0
         Seed of random weights. The global generator is not touched.
     input_shape : tuple of int, default=None
@@ -90,13 +99,25 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     ConnectionError
         If published weights cannot be downloaded.
     ImportError
-        If ``"hf:..."`` is named and transformers is not installed.
+        If ``"hf:..."``, ``"st:..."`` or ``"timm:..."`` is named and what it needs is not
+        installed.
     TypeError
         If `backbone` is none of the above.
 
     See Also
     --------
     list_backbones : The names.
+
+    Notes
+    -----
+    A file of weights is a backbone by itself if there is a JSON file of the same name beside it,
+    such as ``flowers.json`` beside ``flowers.safetensors``, or if the metadata of a safetensors
+    file hold the same: ``{"architecture": "resnet18"}``, a name of :func:`list_backbones` or
+    ``"timm:NAME"``, and optionally ``"preprocessing"``, the parameters of :class:`Preprocessing`
+    (``{"resize_size": 64, "crop_size": 64, "mean": [...], "std": [...]}``), in metadata as a string
+    of JSON. Otherwise the preprocessing is that of the architecture's published weights. Of a
+    ``.pt2`` file, a program of torch.export, the weights alone are read: loading the program would
+    unpickle, and so run, what is in the file.
 
     Examples
     --------
@@ -121,10 +142,15 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
             backbone,
             weights,
         )
-    if isinstance(backbone, str):
+    if isinstance(backbone, str | Path):
+        is_path = is_file_name(backbone)
+        backbone = str(backbone)
         key = (backbone, _weights_key(weights), random_state)
-        if backbone.startswith(PREFIX):
+        if backbone.startswith((PREFIX, SENTENCE)):
             key = (*key, folder_key(backbone))
+        elif is_path:
+            key = (*key, file_key(backbone))
+            return _cached(key, load_file_backbone, backbone, weights, random_state, _load_named)
         return _cached(key, _load_named, backbone, weights, random_state)
     if callable(backbone):
         # A function or class is what it is; another object may have changed since.
@@ -132,6 +158,12 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         builder = backbone if is_fixed else (type(backbone), digest_of(backbone))
         key = (builder, _weights_key(weights), random_state, input_shape)
         return _cached(key, _load_built, backbone, weights, random_state, input_shape)
+    if hasattr(backbone, "steps") or hasattr(backbone, "predict"):
+        raise TypeError(
+            f"backbone={backbone!r} is a {type(backbone).__name__}, and no network. Pass the "
+            "fitted step of this package that has one, such as pipeline[-1]: its network takes "
+            "rows as that step does."
+        )
     raise TypeError(
         f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "
         "list_backbones()), a torch.nn.Module, or a function or class that builds one."
@@ -173,6 +205,10 @@ def _load_named(name: str, weights, random_state: int) -> Backbone:
         return _load_tiny(weights, random_state)
     if name.startswith(PREFIX):
         return load_huggingface(name, weights, random_state)
+    if name.startswith(SENTENCE):
+        return load_sentence(name, weights, random_state)
+    if name.startswith(TIMM):
+        return load_timm(name, weights, random_state)
     if name not in torchvision_names():
         raise unknown_name(name, list_backbones())
     return load_torchvision(name, weights, random_state)
@@ -185,7 +221,7 @@ def _load_tiny(weights, random_state: int) -> Backbone:
         with as_file(files("skltransfer.backbones") / "weights" / "tiny.safetensors") as path:
             load_state(module, read_state(path, "tiny"), "tiny")
     elif weights is not None:
-        load_state(module, read_state(weights, "tiny"), "tiny")
+        load_state(module, read_state(weights, "tiny"), "tiny", weights)
     return Backbone(
         "tiny",
         module.eval().requires_grad_(False),
@@ -236,10 +272,13 @@ def _with_weights(module: nn.Module, weights) -> nn.Module:
             "own, pass 'default' or None (as it is), or the path of a file."
         )
     if weights is not None and str(weights).lower() != "default":
-        load_state(module, read_state(weights, name), name)
+        load_state(module, read_state(weights, name), name, weights)
     return module
 
 
 def _describe(module: nn.Module) -> Backbone:
+    known = own_module(type(module).__name__, module.eval().requires_grad_(False))
+    if known is not None:
+        return known
     stages = tuple(name for name, _ in module.named_children())
     return Backbone(type(module).__name__, module.eval().requires_grad_(False), stages=stages)

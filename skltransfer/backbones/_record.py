@@ -34,8 +34,9 @@ class Backbone(HoldsNetworks):
         Layers worth taking features from, shallow to deep.
     layers : tuple of str, default=()
         The layers that features are taken from by default. Empty: the network's own output.
-    pooling : {"avg", "max", "grid2", "cls", "flatten"}, default="avg"
-        How their outputs become vectors by default.
+    pooling : {"avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten", "own"}, default="avg"
+        How their outputs become vectors by default. ``"own"``: as the network itself does it, for
+        networks of timm and sentence-transformers.
     n_features : int or None, default=None
         Width of the default features. ``None``: it depends on the input.
     fingerprint : str, default=""
@@ -44,6 +45,9 @@ class Backbone(HoldsNetworks):
         Whether feature maps may have their channels last, as in Swin transformers.
     aliases : dict of str to str, default={}
         Layers under another name than their own, such as ``penultimate``.
+    prefix_tokens : tuple of str or None, default=None
+        What a transformer's tokens before those of patches are, such as ``("cls",)`` or ``("cls",
+        "register")``; ``()`` if there are none. ``None``: unknown, or no transformer.
 
     Examples
     --------
@@ -65,6 +69,7 @@ class Backbone(HoldsNetworks):
     fingerprint: str = ""
     channels_last: bool = field(default=False, repr=False)
     aliases: dict[str, str] = field(default_factory=dict, repr=False)
+    prefix_tokens: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self):
         if any(part.training for part in self.module.modules()):

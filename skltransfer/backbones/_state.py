@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from skltransfer.backbones._programs import read_program_weights
+
 
 def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
-    """Read the tensors in a ``.safetensors``, ``.pt`` or ``.pth`` file; code in it is refused.
+    """Read the tensors in a ``.safetensors``, ``.pt2``, ``.pt`` or ``.pth`` file; never run code.
 
     Parameters
     ----------
@@ -31,15 +33,22 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
+        elif path.suffix == ".pt2":
+            state = read_program_weights(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make torch raise many kinds
         raise ValueError(
             f"weights={str(path)!r} cannot be read as weights of {name!r}: {first_line(error)}. "
-            "Pass a complete .safetensors file, or a .pt or .pth file that holds tensors only "
-            "(torch.save(module.state_dict(), path))."
+            "Pass a complete .safetensors or .pt2 file, or a .pt or .pth file that holds tensors "
+            "only (torch.save(module.state_dict(), path)); copy or download a truncated one again."
         ) from error
     return _unwrap(state, path)
+
+
+def is_default(weights) -> bool:
+    """Tell whether the published weights are meant."""
+    return isinstance(weights, str) and weights.lower() == "default"
 
 
 def first_line(error: Exception) -> str:
@@ -64,10 +73,19 @@ def _unwrap(state, path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def load_state(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+def load_state(module: nn.Module, state: dict[str, torch.Tensor], name: str, path=None) -> None:
     """Load tensors into a module, all of them and no others.
 
     Counters of batch normalisation may be missing: they do not enter the output.
+
+    Parameters
+    ----------
+    module : Module
+    state : dict of str to Tensor
+    name : str
+        The network's, for messages.
+    path : str or Path, optional
+        The file that `state` is from, for messages.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -87,8 +105,10 @@ def load_state(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> 
         if keys
     ]
     if problems:
+        source = "The weights" if path is None else f"The weights in {str(path)!r}"
         raise ValueError(
-            f"The weights are for another architecture than {name!r}: tensors "
-            f"{'; '.join(problems)}."
+            f"{source} are for another architecture than {name!r}: tensors "
+            f"{'; '.join(problems)}. Name the network that they were saved from; for one of your "
+            "own, pass the module, or what builds it, together with weights='PATH'."
         )
     module.load_state_dict(state, strict=False)

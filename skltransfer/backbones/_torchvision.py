@@ -34,14 +34,14 @@ def torchvision_names() -> list[str]:
 def load_torchvision(name: str, weights, random_state: int) -> Backbone:
     """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
     preset = _resolve_weights(name, weights)
-    state = None
+    state = path = None
     if isinstance(weights, str | Path) and preset is None:
-        state = read_state(weights, name)
+        state, path = read_state(weights, name), weights
     elif preset is not None and weights is not None:
         state = _download(name, preset)
     described_by = preset or get_model_weights(name).DEFAULT
     preprocessing = Preprocessing.from_torchvision(described_by.transforms())
-    module = _build(name, preprocessing, state, random_state)
+    module = _build(name, preprocessing, state, random_state, path)
     module.eval().requires_grad_(False)
     head, node = _penultimate(module)
     stages = _stages(module, preprocessing.crop_size)
@@ -55,6 +55,7 @@ def load_torchvision(name: str, weights, random_state: int) -> Backbone:
         n_features=head.in_features if head is not None else None,
         channels_last=name.startswith("swin"),
         aliases={PENULTIMATE: node} if node else {},
+        prefix_tokens=("cls",) if name.startswith("vit_") else None,
     )
 
 
@@ -112,7 +113,7 @@ def _download(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _build(name, preprocessing, state, random_state) -> nn.Module:
+def _build(name, preprocessing, state, random_state, path) -> nn.Module:
     settings = {}
     if name.startswith("vit_"):
         settings["image_size"] = preprocessing.crop_size
@@ -131,7 +132,7 @@ def _build(name, preprocessing, state, random_state) -> nn.Module:
     if name.startswith("densenet"):  # names of torch 0.3 in the published file
         old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
         state = {old.sub(r"\1\2.", key): value for key, value in state.items()}
-    load_state(module, state, name)
+    load_state(module, state, name, path)
     return module
 
 
@@ -191,7 +192,15 @@ def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
 
 def unknown_name(name: str, known: list[str]) -> ValueError:
     """Return the error for a backbone that does not exist, with names that are close."""
+    prefix = name.partition(":")[0]
+    if ":" in name:
+        return ValueError(
+            f"Unknown backbone {name!r}: {prefix + ':'!r} is no source of networks."
+            f"{near_names(prefix, ('timm', 'hf', 'st'))} Those are 'timm:', 'hf:' (transformers) "
+            "and 'st:' (sentence-transformers); torchvision's networks have no prefix."
+        )
     return ValueError(
-        f"Unknown backbone {name!r}.{near_names(name, known)} list_backbones() names them all; a "
-        "network of your own is passed as a module, or as a function or class that builds one."
+        f"Unknown backbone {name!r}.{near_names(name, known)} list_backbones() names them all, and "
+        "list_backbones('timm:*') those of timm; a network of your own is passed as a module, or "
+        "as a function or class that builds one."
     )

@@ -1,61 +1,13 @@
-"""The command line: ``skltransfer compare``."""
+"""The command line: ``skltransfer compare``, ``extract`` and ``backbones``."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from importlib import import_module
 
-import skltransfer
+from skltransfer.cli._arguments import parser
 from skltransfer.cli._errors import CommandError
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="skltransfer",
-        description="Transfer learning as ordinary scikit-learn estimators.",
-    )
-    parser.add_argument(
-        "--version", action="version", version=f"skltransfer {skltransfer.__version__}"
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    compare = commands.add_parser(
-        "compare",
-        help="see whether transfer pays",
-        description=(
-            "See whether transfer pays. Without arguments, on bundled data: handwritten digits "
-            "with few labels, and tumours of which one clinic saw a biased sample. With a CSV "
-            "file: on your own table, by folds of its rows, with the rows of --source as the "
-            "other domain."
-        ),
-    )
-    compare.add_argument("target", nargs="?", metavar="TARGET.csv", help="rows of the task at hand")
-    compare.add_argument("--label", metavar="COLUMN", help="the column to predict")
-    compare.add_argument(
-        "--source",
-        metavar="SOURCE.csv",
-        help="labelled rows of another domain, in the same columns",
-    )
-    compare.add_argument("--metric", help="a scikit-learn scorer; accuracy or r2 if it is left out")
-    compare.add_argument(
-        "--task",
-        choices=("classification", "regression"),
-        help="guessed from the labels if it is left out",
-    )
-    compare.add_argument(
-        "--output",
-        metavar="FOLDER",
-        default="skltransfer-report",
-        help="where the scores and the picture go (default: %(default)s)",
-    )
-    compare.add_argument("--seed", type=_seed, default=0, help="draws and folds (default: 0)")
-    return parser
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**32 - 1")
-    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,18 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
     >>> main(["compare", "no-such-file.csv"])
     2
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    words = parser()
+    options = words.parse_args(arguments)
     if options.command is None:
-        parser.print_help()
+        words.print_help()
         return 0
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack a character: no reason to stop
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        from skltransfer.cli._compare import compare
-
-        compare(options)
+        module, function = options.run.rsplit(".", 1)
+        getattr(import_module(module), function)(options)
     except CommandError as error:
         print(f"skltransfer: error: {error}", file=sys.stderr)
         return 2

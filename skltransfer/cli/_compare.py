@@ -5,94 +5,43 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from scipy.linalg import LinAlgWarning
-from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import EffectiveSampleSizeWarning
 from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, first_line, import_extra
+from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.cli._few_labels import compare_digits, compare_images
+from skltransfer.cli._images import read_images
+from skltransfer.cli._networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_task, write_scores
 from skltransfer.cli._tables import TableTask, read_task
+from skltransfer.cli._task import Scores, Task, failure
+from skltransfer.cli._texts import TextTask, text_strategies, texts_of
 from skltransfer.datasets import load_biased_breast_cancer
-from skltransfer.model_selection import image_strategies, table_strategies
-from skltransfer.model_selection._strategies import N_EPOCHS
+from skltransfer.model_selection import Strategy, table_strategies
 
-LABELS_PER_CLASS = (1, 5, 10, 20)
-N_DIGIT_DRAWS, N_CANCER_DRAWS = 10, 20
-# Networks that are trained: so many labels and draws as take half a minute, the same draws.
-TRAINED_LABELS_PER_CLASS, N_TRAINED_DRAWS = (1, 5), 5
+N_CANCER_DRAWS = 20
 # Target rows with a label, and further target rows without one, in the tumour task.
 N_LABELLED, N_UNLABELLED = 10, 100
-
-# Warnings that are counted, and what they say of a strategy.
-_NOTED = {
-    EffectiveSampleSizeWarning: "left fewer than 10 effective source rows",
-    LinAlgWarning: "confused classes so much that their shares are uncertain",
-}
-
-
-@dataclass
-class Task:
-    """What was compared, and the scores."""
-
-    name: str
-    title: str
-    caption: str
-    metric: str
-    strategies: list[str]
-    scores: Any  # data frame with columns setting, strategy, draw, score, seconds
-    setting_name: str = ""
-    test_to_train: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def scale(self) -> float:
-        """Return 100 for shares, which are shown in percent, else 1."""
-        return 100.0 if "accuracy" in self.metric else 1.0
-
-    @property
-    def axis_label(self) -> str:
-        """Return the metric with its unit."""
-        return f"{self.metric} (%)" if self.scale == 100 else self.metric
-
-    def show(self, interval: tuple[float, float, float], *, sign: bool = False) -> str:
-        """Format a score or a difference with half of its interval."""
-        mean, _, high = (value * self.scale for value in interval)
-        digits = 1 if self.scale == 100 else 3
-        return f"{mean:{'+' if sign else ''}.{digits}f} ± {high - mean:.{digits}f}"
+# Options that mean nothing for other data.
+_OF_TABLES, _OF_IMAGES = ("label", "source", "task", "text"), ("backbone", "fine_tune")
 
 
 def compare(options) -> None:
     """Run the comparison that the command asks for, and report it."""
     import_extra("pandas")
     import_extra("matplotlib")
-    if options.target is None:
-        for name in ("label", "source", "metric", "task"):
-            if getattr(options, name) is not None:
-                raise CommandError(
-                    f"--{name} goes with a CSV file: skltransfer compare TARGET.csv ..."
-                )
-        plan = _bundled
-    else:
-        table = read_task(options.target, options.label, options.source, options.task)
-        metric = _metric(options.metric, table.is_classification)
-
-        def plan(seed, progress):
-            return [_compare_table(table, options.target, metric, seed, progress)]
-
+    plan = _plan(options)
     folder = prepare_folder(options.output)
     console = _Terminal()
     started = time.perf_counter()
@@ -113,10 +62,11 @@ def compare(options) -> None:
     write_scores(tasks, folder / "scores.csv")
     for task in tasks:
         print_task(console, task)
-    if options.target is not None and options.source is None:
-        console.print(
-            "Only one domain was given. Add --source SOURCE.csv to see whether it helps.\n"
-        )
+    if options.target is not None and options.source is None and options.text is None:
+        if not Path(options.target).is_dir():
+            console.print(
+                "Only one domain was given. Add --source SOURCE.csv to see whether it helps.\n"
+            )
     console.print(
         f"{time.perf_counter() - started:.0f} s. Picture: {folder / 'comparison.png'}  "
         f"Scores: {folder / 'scores.csv'}",
@@ -127,6 +77,50 @@ def compare(options) -> None:
     sys.stdout.flush()
 
 
+def _plan(options):
+    """Check what is asked for, and return what computes it: ``plan(seed, progress)``."""
+    target = options.target
+    if target is None:
+        _refuse(options, _OF_TABLES + _OF_IMAGES + ("metric",), "a file or folder of your own")
+        return _bundled
+    if Path(target).is_dir():
+        _refuse(options, _OF_TABLES, "a CSV file, not with a folder of images")
+        metric = _metric(options.metric, is_classification=True)
+        backbones = image_backbones(options.backbone or [("tiny", "default")])
+
+        def plan(seed, progress):
+            bar = progress.add_task("reading images", total=None)
+            images = read_images(
+                target, seed, lambda n, total: progress.update(bar, completed=n, total=total)
+            )
+            progress.remove_task(bar)
+            return [
+                compare_images(images, target, backbones, metric, options.fine_tune, seed, progress)
+            ]
+
+        return plan
+    if options.text is None:
+        _refuse(options, _OF_IMAGES, "a folder of images, or with --text COLUMN")
+    _refuse(options, ("fine_tune",), "a folder of images")
+    table = read_task(target, options.label, options.source, options.task)
+    metric = _metric(options.metric, table.is_classification)
+    if options.text is None:
+        strategies = table_strategies("classification" if table.is_classification else "regression")
+    else:
+        backbones = text_backbones(options.backbone)
+        table = texts_of(table, options.text, target)
+        strategies = text_strategies(backbones)
+    return lambda seed, progress: [
+        _compare_table(table, target, strategies, metric, seed, progress)
+    ]
+
+
+def _refuse(options, names: tuple[str, ...], place: str) -> None:
+    for name in names:
+        if getattr(options, name):
+            raise CommandError(f"--{name.replace('_', '-')} goes with {place}.")
+
+
 class _Terminal(Console):
     """Leaves a closed pipe to the caller; rich itself ends the program with an error."""
 
@@ -135,109 +129,14 @@ class _Terminal(Console):
 
 
 def _bundled(seed: int, progress: Progress) -> list[Task]:
-    return [_compare_digits(seed, progress), _compare_tumours(seed, progress)]
-
-
-class _Scores:
-    """Collects scores with their cost, and what is worth a note."""
-
-    def __init__(self):
-        self.rows = []
-        self._noted, self._failed, self._n_fits = Counter(), {}, Counter()
-
-    def add(self, setting, strategy: str, draw: int, model, data, scorer=None) -> None:
-        """Fit and score a model on `data`, which is (X_train, y_train, X_test, y_test)."""
-        X_train, y_train, X_test, y_test = data
-        start = time.perf_counter()
-        with warnings.catch_warnings(record=True) as caught:
-            for category in _NOTED:
-                warnings.simplefilter("always", category)
-            model.fit(X_train, y_train)
-        self._noted.update({(strategy, w.category) for w in caught if w.category in _NOTED})
-        for warning in caught:
-            if warning.category not in _NOTED:
-                warnings.warn_explicit(
-                    warning.message, warning.category, warning.filename, warning.lineno
-                )
-        value = float(
-            model.score(X_test, y_test) if scorer is None else scorer(model, X_test, y_test)
-        )
-        self._n_fits[strategy] += 1
-        self.rows.append(
-            {
-                "setting": setting,
-                "strategy": strategy,
-                "draw": draw,
-                "score": value,
-                "seconds": time.perf_counter() - start,
-            }
-        )
-
-    def fail(self, strategy: str, error: Exception) -> None:
-        """Note that a strategy could not be fitted; the others go on."""
-        self._n_fits[strategy] += 1
-        self._failed.setdefault(strategy, []).append(first_line(error))
-
-    def notes(self) -> list[str]:
-        """Return what a reader of the scores has to know."""
-        noted = [
-            f"{strategy} {_NOTED[category]} in {count} of {self._n_fits[strategy]} fits."
-            for (strategy, category), count in self._noted.items()
-        ]
-        failed = [
-            f"{strategy} could not be fitted in {len(reasons)} of {self._n_fits[strategy]} fits "
-            f"({reasons[0]})."
-            for strategy, reasons in self._failed.items()
-        ]
-        return noted + failed
-
-    def frame(self):
-        return import_extra("pandas").DataFrame(self.rows)
-
-
-def _compare_digits(seed: int, progress: Progress) -> Task:
-    """Compare representations of digits, with few labels a class."""
-    X, y = load_digits(return_X_y=True)
-    strategies = image_strategies()
-    fits = [
-        (strategy, n_labels, number)
-        for number in range(N_DIGIT_DRAWS)
-        for n_labels in LABELS_PER_CLASS
-        for strategy in strategies
-        if not strategy.trains_network
-        or (n_labels in TRAINED_LABELS_PER_CLASS and number < N_TRAINED_DRAWS)
-    ]
-    bar = progress.add_task("digits", total=len(fits))
-    scores = _Scores()
-    for strategy, n_labels, number in fits:
-        rng = np.random.default_rng([seed, number])
-        order = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in range(10)])
-        rank = np.concatenate([np.arange(np.sum(y == label)) for label in range(10)])
-        train, test = order[rank < n_labels], order[rank >= max(LABELS_PER_CLASS)]
-        model = strategy.build(
-            LogisticRegression(max_iter=1000), image_shape=(8, 8), value_range=(0, 16)
-        )
-        data = (X[train], y[train], X[test], y[test])
-        scores.add(n_labels, strategy.name, number, model, data)
-        progress.advance(bar)
-    return Task(
-        "digits",
-        "Handwritten digits with few labels: does a pretrained network help?",
-        "The network is tiny, or tiny with random weights. Pixels and linear probe: logistic "
-        f"regression, {N_DIGIT_DRAWS} draws of the labels; the others: {N_EPOCHS} epochs, the "
-        f"first {N_TRAINED_DRAWS} of these draws, fewer numbers of labels.",
-        "accuracy",
-        [strategy.name for strategy in strategies],
-        scores.frame(),
-        setting_name="labels per class",
-    )
+    return [compare_digits(seed, progress), _compare_tumours(seed, progress)]
 
 
 def _compare_tumours(seed: int, progress: Progress) -> Task:
     """Compare ways to use a biased source sample of tumours."""
-    strategies = table_strategies("classification")
+    strategies, missing = _installed(table_strategies("classification"))
     bar = progress.add_task("tumours", total=len(strategies) * N_CANCER_DRAWS)
-    scores = _Scores()
+    scores = Scores()
     for number in range(N_CANCER_DRAWS):
         rng = np.random.default_rng([seed, number])
         data = load_biased_breast_cancer(random_state=int(rng.integers(2**31)))
@@ -263,8 +162,18 @@ def _compare_tumours(seed: int, progress: Progress) -> Task:
         "accuracy",
         [strategy.name for strategy in strategies],
         scores.frame(),
-        notes=scores.notes(),
+        notes=missing + scores.notes(),
     )
+
+
+def _installed(strategies: list[Strategy]) -> tuple[list[Strategy], list[str]]:
+    """Return the strategies whose modules are installed, and notes on the others."""
+    found = [s for s in strategies if s.needs is None or find_spec(s.needs) is not None]
+    return found, [
+        f"{s.name} is left out: it needs pip install 'skltransfer[{s.needs}]'."
+        for s in strategies
+        if s not in found
+    ]
 
 
 def _metric(name: str | None, is_classification: bool) -> str:
@@ -284,21 +193,19 @@ def _metric(name: str | None, is_classification: bool) -> str:
     return name
 
 
-def _compare_table(table: TableTask, path: str, metric: str, seed: int, progress: Progress) -> Task:
+def _compare_table(
+    table: TableTask | TextTask, path: str, strategies, metric: str, seed: int, progress: Progress
+) -> Task:
     """Compare ways to use a user's source table, by folds of the target table."""
     for note in table.notes:
         progress.console.print(f"Note: {note}.", markup=False)
-    strategies = [
-        strategy
-        for strategy in table_strategies(
-            "classification" if table.is_classification else "regression"
-        )
-        if table.X_source is not None or not strategy.needs_source
-    ]
+    strategies, missing = _installed(
+        [s for s in strategies if table.X_source is not None or not s.needs_source]
+    )
     folds = _folds(table, path, seed)
     bar = progress.add_task(escape(path), total=len(strategies) * folds.get_n_splits())
     scorer = get_scorer(metric)
-    scores = _Scores()
+    scores = Scores()
     ratios = []
     for number, (train, test) in enumerate(folds.split(table.X, table.y)):
         ratios.append(len(test) / len(train))
@@ -310,7 +217,7 @@ def _compare_table(table: TableTask, path: str, metric: str, seed: int, progress
                 scores.add("", strategy.name, number, model, data, scorer)
             except (ValueError, TypeError, AttributeError) as error:
                 if strategy.name == strategies[0].name:  # the metric, or the table
-                    raise CommandError(_failure(strategy.name, metric, error)) from error
+                    raise CommandError(failure(strategy.name, metric, error)) from error
                 scores.fail(strategy.name, error)
             progress.advance(bar)
     source = f", {len(table.y_source)} source rows" if table.y_source is not None else ""
@@ -323,17 +230,8 @@ def _compare_table(table: TableTask, path: str, metric: str, seed: int, progress
         [strategy.name for strategy in strategies],
         scores.frame(),
         test_to_train=float(np.mean(ratios)),
-        notes=scores.notes(),
+        notes=missing + scores.notes(),
     )
-
-
-def _failure(strategy: str, metric: str, error: Exception) -> str:
-    hint = ""
-    if "pos_label" in str(error) or "binary" in str(error):
-        hint = (
-            f" Write the classes as 0 and 1, or choose an averaged metric such as {metric}_macro."
-        )
-    return f"{strategy!r} cannot be scored by {metric}: {first_line(error)}.{hint}"
 
 
 def _folds(table: TableTask, path: str, seed: int):

@@ -14,6 +14,12 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+def shorten(words) -> str:
+    """Return the first five of some words, quoted."""
+    words = [repr(word) for word in words]
+    return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
+
+
 def import_extra(module: str):
     """Import a module of the ``cli`` extra, or say how to install it."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import textwrap
 from pathlib import Path
@@ -13,12 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from skltransfer.cli._errors import CommandError, first_line, import_extra
+from skltransfer.cli._files import written_beside
 from skltransfer.model_selection import mean_interval
 
 _COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#8a6d5a")
 _MARKERS = "osD^vPX"
 # Of a strategy in a picture of intervals, in inches.
 _ROW_HEIGHT = 0.25
+# Lines whose legend has room between them; that of more stands beside the picture.
+_MAX_INSIDE = 7
 # What methods that use the source have to beat.
 _POOL = "pooled"
 # Ends the names of strategies that start from random weights: drawn like their pretrained twin.
@@ -143,7 +145,8 @@ def draw(tasks, path: Path) -> None:
             title = textwrap.fill(task.title, 50)
             style = {"loc": "left", "fontsize": 10, "fontweight": "bold", "parse_math": False}
             axes.set_title(title, **style)
-        _write(path, lambda file: figure.savefig(file, format="png", dpi=160))
+        with written_beside(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=160)
 
 
 def _draw_curves(task, rows, axes) -> None:
@@ -174,7 +177,11 @@ def _draw_curves(task, rows, axes) -> None:
     axes.set_xlabel(task.setting_name)
     axes.set_ylabel(task.axis_label)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False, loc="lower right", title="mean and 95 % interval", title_fontsize=8)
+    style = {"frameon": False, "title": "mean and 95 % interval", "title_fontsize": 8}
+    if len(task.strategies) > _MAX_INSIDE:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), **style)
+    else:
+        axes.legend(loc="lower right", **style)
 
 
 def _draw_intervals(task, rows, axes) -> None:
@@ -193,7 +200,7 @@ def _draw_intervals(task, rows, axes) -> None:
     )
     axes.plot(0, len(others), "o", color="black", markersize=7)
     axes.set_ylim(-0.6, len(others) + 0.6)
-    axes.set_xlabel(f"{task.axis_label}: paired difference to {baseline}, with 95 % interval")
+    axes.set_xlabel(f"{task.axis_label}: paired difference to\n{baseline}, with 95 % interval")
     axes.grid(axis="x", alpha=0.3)
 
 
@@ -203,17 +210,5 @@ def write_scores(tasks, path: Path) -> None:
     frames = [task.scores.assign(task=task.name, metric=task.metric) for task in tasks]
     columns = ["task", "setting", "strategy", "draw", "metric", "score", "seconds"]
     scores = pandas.concat(frames, ignore_index=True)[columns]
-    _write(path, lambda file: file.write(scores.to_csv(index=False).encode()))
-
-
-def _write(path: Path, write) -> None:
-    """Write beside and rename, so that no half-written file is left."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with written_beside(path) as temporary:
+        scores.to_csv(temporary, index=False)

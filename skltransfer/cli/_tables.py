@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, first_line, import_extra
+from skltransfer.cli._errors import CommandError, first_line, import_extra, shorten
 
 # A column of whole numbers with at most so many values is taken for classes.
 _MAX_CLASSES = 20
@@ -102,7 +102,7 @@ def _read(path: str, notes: list[str]):
     if not Path(path).is_file():
         raise CommandError(f"there is no file {path!r}.")
     try:
-        separator = _separator(path)
+        separator = separator_of(path)
         frame = pandas.read_csv(path, sep=separator, index_col=False)
         if separator != "," and _has_decimal_commas(frame):
             frame = pandas.read_csv(path, sep=separator, decimal=",", index_col=False)
@@ -152,7 +152,7 @@ def _has_decimal_commas(frame) -> bool:
     )
 
 
-def _separator(path: str) -> str:
+def separator_of(path: str) -> str:
     """Return the separator of which the header holds most outside of quotes; else a comma."""
     with open(path, encoding="utf-8", errors="replace") as file:
         header = re.sub(r'"[^"]*"', "", file.readline())
@@ -259,18 +259,13 @@ def _compare_classes(y, y_source, target: str, source: str, notes: list[str]) ->
     classes, classes_source = (dict.fromkeys(np.unique(part).tolist()) for part in (y, y_source))
     if not classes.keys() & classes_source.keys():
         raise CommandError(
-            f"no label is in both files: {target!r} has {_shorten(classes)}, and {source!r} has "
-            f"{_shorten(classes_source)}. Write the labels of both in one way."
+            f"no label is in both files: {target!r} has {shorten(classes)}, and {source!r} has "
+            f"{shorten(classes_source)}. Write the labels of both in one way."
         )
     for own, other, path in ((classes, classes_source, target), (classes_source, classes, source)):
         extra = [label for label in own if label not in other]
         if extra:
-            notes.append(f"only {path} has the labels {_shorten(extra)}")
-
-
-def _shorten(labels) -> str:
-    labels = [repr(label) for label in labels]
-    return ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+            notes.append(f"only {path} has the labels {shorten(extra)}")
 
 
 def _as_numbers(y, path: str | None):

@@ -7,6 +7,7 @@ from abc import ABCMeta, abstractmethod
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skltransfer.domains._data import DomainDataWarning, check_target_rows, unwrap
@@ -16,7 +17,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """Bring the rows of two domains into one space.
 
     `fit` is given source rows and, as ``X_target``, target rows. `fit_transform` returns the source
-    rows, mapped as source; `transform` maps target rows.
+    rows, mapped as source; `transform` maps target rows, and `transform_source` source rows.
 
     A subclass learns its maps in `_align`, and maps rows in `_map_source` and `_map_target`.
     """
@@ -78,8 +79,25 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         X_new : ndarray of shape (n_samples, n_features_out)
         """
-        check_is_fitted(self)
-        return self._map_target(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._map_target(self._checked(X))
+
+    def transform_source(self, X):
+        """Map rows of the source, by the maps that were learned.
+
+        For the rows that it was fitted on the result is that of `fit_transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Or the container chosen by ``set_output``.
+        """
+        mapped = self._map_source(self._checked(X))
+        return _wrap_data_with_container("transform", mapped, X, self)
 
     def _fit(self, X, y, X_target, y_target) -> tuple[np.ndarray, np.ndarray | None]:
         """Fit, and return the validated source rows, and those mapped if that came for free."""
@@ -87,7 +105,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         self._check_parameters()
         X = validate_data(self, X, dtype=np.float64, **self._row_checks())
         if X_target is not None:
-            X_target = check_target_rows(self, X_target)
+            X_target = check_target_rows(self, X_target, **self._row_checks())
         elif y_target is not None:
             raise ValueError("y_target was given without X_target. Pass the target's rows too.")
         else:
@@ -98,8 +116,13 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         rows, mapped = self._fit(X, y, X_target, y_target)
         return self._map_source(rows) if mapped is None else mapped
 
+    def _checked(self, X):
+        """Return rows that are to be mapped as scikit-learn validates them."""
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
     def _row_checks(self) -> dict:
-        """Return further settings of scikit-learn's ``check_array`` for source rows."""
+        """Return further settings of scikit-learn's ``check_array`` for the rows of fit."""
         return {}
 
     @abstractmethod

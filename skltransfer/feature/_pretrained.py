@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from skltransfer._options import check_choice
+from skltransfer._torch._engines import check_engine
 from skltransfer._torch._extraction import Extractor
 from skltransfer._torch._input import (
     check_dimensions,
@@ -18,8 +25,15 @@ from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
-from skltransfer.backbones._extractors import extractor, takes_text
+from skltransfer.backbones._extractors import (
+    extractor,
+    resolve_device,
+    resolve_layers,
+    resolve_pooling,
+    takes_text,
+)
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.feature._readable import extract_readable, leading_readable
 
 
 class PretrainedFeatureTransformer(
@@ -35,18 +49,26 @@ class PretrainedFeatureTransformer(
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
         The network, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline, ``"hf:NAME"``
-        is a text or image encoder of transformers, a fitted estimator of this package its trained
-        network without the output layer. Held by reference, also by clones, and never changed.
+        is a text or image encoder of transformers, ``"timm:NAME"`` a network of timm, ``"st:NAME"``
+        one of sentence-transformers, a path a file of weights, a fitted estimator of this package
+        its trained network without the output layer. Held by reference, also by clones, and never
+        changed.
         ``None`` passes numbers through as they are (images flattened): the baseline in a grid.
     weights : str, Path, torchvision weights or None, default="default"
         The published weights, those of a file, or ``None`` for random ones.
     layers : str or list of str, default=None
         Layers to take features from, side by side: stages of the record or names of submodules.
-        ``None``: those that the record names.
-    pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
-        How a layer's output becomes a vector: mean or maximum over positions, mean over each
-        quarter of the image, the first token, or all values. ``"default"``: the record's. For
-        texts one of "avg", "max" and "cls", in which padding does not count.
+        ``"all_stages"``: all stages of the record, but for ``penultimate``, which is made of the
+        last. ``None``: those that the record names.
+    pooling : {"default", "avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten", "own"}, \
+            default="default"
+        How a layer's output becomes a vector: mean or maximum over positions; the generalised mean
+        with power 3, of values raised to 1e-6 where they are smaller; the class token; the mean
+        over the tokens of patches, without those of class and registers; the mean over each
+        quarter of the image; all values. ``"own"`` is what the network itself does before its last
+        layer, for those of timm and sentence-transformers, whose default it is. ``"default"``: the
+        record's. For texts one of "avg", "max", "cls" and "mean_tokens", which is "avg"; padding
+        does not count. What is a vector already stays one.
     image_shape : tuple of int, default=None
         Shape of one image where ``X`` holds flattened images in its rows: (height, width),
         (height, width, channels) or (channels, height, width), in pixels.
@@ -62,11 +84,23 @@ class PretrainedFeatureTransformer(
         ``"auto"`` is a GPU when there is one.
     precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
         Arithmetic of the network. Features come out as float32, or float64 if that is chosen.
+    engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+        What runs the network. The others (``pip install skltransfer[engines]``) run float32 on the
+        CPU, which ``device="auto"`` then is, in less time; the first `fit` of a process builds one
+        for seconds, and compares it with torch, to 1e-4 of a layer's largest feature. Where that
+        fails a warning says why, and torch is used.
     store : {"memory"}, FeatureStore or None, default="memory"
         Where features are kept: in the store that the process shares, in one of your own, or
         nowhere.
     random_state : int, default=0
         Seed of random weights.
+    on_error : {"raise", "nan"}, default="raise"
+        What an image that is missing or cannot be read does: raise an error that names its row and
+        path, or become a row of NaN, with one :class:`UnreadableImageWarning` for all of them. A
+        missing text is an error in either case.
+    output : {"numpy", "torch"}, default="numpy"
+        What `transform` returns: an array, or a tensor on `device`, which `set_output` cannot put
+        into a frame.
 
     Attributes
     ----------
@@ -76,6 +110,8 @@ class PretrainedFeatureTransformer(
         Column names of ``X``, where it is a data frame and all are strings.
     feature_widths_ : dict of str to int
         Number of features of each layer, in the order of the columns.
+    engine_ : str or None
+        What runs the network here: `engine`, or ``"torch"``; None without a network.
 
     See Also
     --------
@@ -126,8 +162,11 @@ class PretrainedFeatureTransformer(
         batch_size="auto",
         device="auto",
         precision="float32",
+        engine="torch",
         store="memory",
         random_state=0,
+        on_error="raise",
+        output="numpy",
     ):
         self.backbone = backbone
         self.weights = weights
@@ -139,8 +178,11 @@ class PretrainedFeatureTransformer(
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
+        self.engine = engine
         self.store = store
         self.random_state = random_state
+        self.on_error = on_error
+        self.output = output
 
     def fit(self, X, y=None):
         """Load the network and learn the form of the rows; no row is needed to train it.
@@ -156,14 +198,19 @@ class PretrainedFeatureTransformer(
         -------
         self : PretrainedFeatureTransformer
         """
+        self._check_parameters()
         if self.backbone is None:
             self._numbers(X, reset=True)
             self.feature_widths_ = {"x": self.n_features_in_}
+            self.engine_ = None
             return self
-        self._check_parameters()
         rows = self._rows(X, reset=True)
         backbone, network = self._backbone_and_extractor(rows)
+        if self.on_error == "nan":
+            rows = leading_readable(rows)
         self.feature_widths_ = network.widths(rows)
+        run = network.engine(rows, self.batch_size, self.engine)
+        self.engine_ = "torch" if run is network.network else self.engine
         self._fingerprint, self._n_dimensions = backbone.fingerprint, n_dimensions_of_images(X)
         return self
 
@@ -177,13 +224,13 @@ class PretrainedFeatureTransformer(
 
         Returns
         -------
-        features : ndarray of shape (n_samples, n_features_out)
+        features : ndarray or Tensor of shape (n_samples, n_features_out)
             In float32, or float64 with ``precision="float64"``; with ``backbone=None``, `X` itself.
         """
         check_is_fitted(self)
-        if self.backbone is None:
-            return self._numbers(X, reset=False)
         self._check_parameters()
+        if self.backbone is None:
+            return self._given_out(self._numbers(X, reset=False))
         check_dimensions(getattr(self, "_n_dimensions", None), X)
         rows = self._rows(X, reset=False)
         backbone, network = self._backbone_and_extractor(rows)
@@ -192,13 +239,38 @@ class PretrainedFeatureTransformer(
                 f"The weights of backbone={self.backbone!r} are not those that this transformer "
                 "was fitted with. Fit it again, or give back the file or module it had."
             )
+        if self.on_error == "raise":
+            return self._given_out(self._extract(network, rows))
+        features = extract_readable(
+            rows,
+            partial(self._extract, network),
+            sum(self.feature_widths_.values()),
+            network.output_dtype,
+        )
+        return self._given_out(features)
+
+    def _extract(self, network: Extractor, rows: Rows) -> np.ndarray:
         if len(rows) and network.widths(rows) != self.feature_widths_:
             raise ValueError(
                 f"These rows give {network.widths(rows)} features, and those that this transformer "
                 f"was fitted on gave {self.feature_widths_}. Fit it again after a change of its "
                 "parameters, or of the size of the images."
             )
-        return network.extract(rows, batch_size=self.batch_size, store=self._store())
+        return network.extract(
+            rows, batch_size=self.batch_size, store=self._store(), engine=self.engine
+        )
+
+    def _given_out(self, features: np.ndarray):
+        """Return features as what `output` asks for."""
+        if self.output == "numpy":
+            return features
+        wanted = _get_output_config("transform", self)["dense"]
+        if wanted != "default":
+            raise ValueError(
+                f"output='torch' gives tensors, and set_output(transform={wanted!r}) wants a "
+                "frame. Set output='numpy', or set_output(transform='default')."
+            )
+        return torch.tensor(features, device=resolve_device(self.device))
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features: the layer and a number.
@@ -228,11 +300,11 @@ class PretrainedFeatureTransformer(
         tags.input_tags.three_d_array = not is_text
         tags.input_tags.two_d_array = not is_text
         # An encoder of transformers takes texts or paths of images.
-        tags.input_tags.string = is_text or self._is_huggingface()
+        tags.input_tags.string = is_text or self._may_take_text()
         return tags
 
-    def _is_huggingface(self) -> bool:
-        return isinstance(self.backbone, str) and self.backbone.startswith("hf:")
+    def _may_take_text(self) -> bool:
+        return isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
 
     def _is_text_record(self) -> bool:
         return isinstance(self.backbone, Backbone) and takes_text(self.backbone)
@@ -251,7 +323,7 @@ class PretrainedFeatureTransformer(
 
     def _rows(self, X, *, reset: bool) -> Rows:
         # Only the network can tell a text from the path of an image.
-        may_be = self._is_huggingface() or hasattr(self.backbone, "__skltransfer_backbone__")
+        may_be = self._may_take_text() or hasattr(self.backbone, "__skltransfer_backbone__")
         is_text = self._is_text_record() or (may_be and takes_text(self._backbone(None)))
         if reset:
             self._is_text = is_text
@@ -277,14 +349,37 @@ class PretrainedFeatureTransformer(
             layers=self.layers,
             pooling=self.pooling,
             input_size=self.input_size,
-            device=self.device,
+            device=self.device if self.engine == "torch" or self.device != "auto" else "cpu",
             precision=self.precision,
+        )
+
+    def __skltransfer_backbone__(self) -> Backbone:
+        """Return the network with the layers and the pooling that were fitted."""
+        check_is_fitted(self)
+        if self.backbone is None:
+            raise TypeError(
+                "backbone is a PretrainedFeatureTransformer(backbone=None), which has no network. "
+                "Pass backbone=None itself."
+            )
+        record = self._backbone(None)
+        if self.layers is None and self.pooling == "default" and self.input_size is None:
+            return record
+        preprocessing = record.preprocessing
+        if self.input_size is not None:
+            preprocessing = preprocessing.with_input_size(self.input_size)
+        return replace(
+            record,
+            preprocessing=preprocessing,
+            layers=tuple(resolve_layers(record, self.layers)),
+            pooling=resolve_pooling(record, self.pooling),
+            n_features=sum(self.feature_widths_.values()),
         )
 
     def _store(self) -> FeatureStore | None:
         return feature_store if self.store == "memory" else self.store
 
     def _check_parameters(self) -> None:
+        check_engine(self.engine, self.precision, self.device)
         for name in ("batch_size", "input_size"):
             value = getattr(self, name)
             unset = "auto" if name == "batch_size" else None
@@ -293,5 +388,7 @@ class PretrainedFeatureTransformer(
                 raise ValueError(
                     f"{name}={value!r} is neither {unset!r} nor a number of at least 1."
                 )
+        check_choice(self, "on_error", ("raise", "nan"))
+        check_choice(self, "output", ("numpy", "torch"))
         if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
             raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")

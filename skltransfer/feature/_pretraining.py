@@ -195,7 +195,13 @@ class Pretraining:
         e = self.estimator
         with seeded(self._seed_of_head):
             objective, head = self._task()
-        features = FeatureNetwork(self.module, self.nodes, self.pooling, self.record.channels_last)
+        features = FeatureNetwork(
+            self.module,
+            self.nodes,
+            self.pooling,
+            self.record.channels_last,
+            self.record.prefix_tokens,
+        )
         network = PretextNetwork(features, head, self.preprocessing, self.dtype, self.autocast)
         network.to(device=self.device, dtype=self.dtype)
 

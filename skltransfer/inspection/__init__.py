@@ -1,5 +1,6 @@
 """Pictures of what a transfer did."""
 
+from skltransfer.inspection._domain_shift import DomainShiftDisplay
 from skltransfer.inspection._sample_weight import SampleWeightDisplay
 
-__all__ = ["SampleWeightDisplay"]
+__all__ = ["DomainShiftDisplay", "SampleWeightDisplay"]

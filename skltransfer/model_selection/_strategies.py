@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,6 +21,8 @@ N_ITERATIONS = 100
 _ALPHA = 1.0
 # Of kernel mean matching: the literature's bound leaves a handful of rows in use.
 _MAX_WEIGHT = 10
+# Of the source, for which a transport plan (one number per pair of rows) is made; else a map.
+_MAX_PLAN_ROWS = 2000
 # Of boosting.
 _N_ROUNDS = 10
 
@@ -41,6 +43,10 @@ class Strategy:
         Whether each fit trains a network on images: seconds rather than milliseconds.
     task : {"classification", "regression"} or None, default=None
         What it is for; ``None``: both.
+    backbone : str or None, default=None
+        The network that it uses, where it uses one by name.
+    needs : str or None, default=None
+        The module of an extra that it cannot do without.
 
     Examples
     --------
@@ -55,6 +61,8 @@ class Strategy:
     needs_source: bool = False
     trains_network: bool = False
     task: str | None = None
+    backbone: str | None = None
+    needs: str | None = None
 
 
 def table_strategies(task: str | None = None) -> list[Strategy]:
@@ -125,6 +133,25 @@ def table_strategies(task: str | None = None) -> list[Strategy]:
             held = skltransfer.RegularizedTransferRegressor(max_epochs=N_ITERATIONS)
         return PretrainedOnSource(held, network(model))
 
+    def aligned(name, aligner, **settings):
+        """Map both domains, and pool the labelled rows of both in the space where they meet."""
+
+        def build(steps, model, X_source, y_source):
+            pipeline = make_pipeline(
+                steps, aligner(model, len(X_source)), skltransfer.PooledEstimator(model)
+            )
+            return skltransfer.WithSource(pipeline, X_source, y_source)
+
+        return Strategy(name, build, needs_source=True, **settings)
+
+    def transport(model, n_rows):
+        method = "sinkhorn" if n_rows <= _MAX_PLAN_ROWS else "linear"
+        return skltransfer.OptimalTransportMapper(method)
+
+    def joint(model, n_rows):
+        # Rows of a table have no common length, as the images of the protocol have.
+        return skltransfer.JDA(estimator=clone(model), normalize_rows=False)
+
     def network_alone(steps, model, *source):
         return make_pipeline(steps, network(model))
 
@@ -148,6 +175,13 @@ def table_strategies(task: str | None = None) -> list[Strategy]:
         from_source("selected rows", skltransfer.SourceSelector),
         from_source("TrAdaBoost", boosted),
         from_source("two-stage TrAdaBoost", boosted_twice, task="regression"),
+        aligned("CORAL", lambda *_: skltransfer.CORAL()),
+        aligned("subspace alignment", lambda *_: skltransfer.SubspaceAlignment()),
+        aligned("geodesic flow kernel", lambda *_: skltransfer.GeodesicFlowKernel()),
+        aligned("TCA", lambda *_: skltransfer.TCA()),
+        aligned("JDA", joint, task="classification"),
+        aligned("optimal transport", transport, needs="ot"),
+        aligned("augmented features", lambda *_: skltransfer.FeatureAugmenter()),
         from_source("linear transfer", linear_transfer),
         Strategy("network, no transfer", network_alone),
         from_source("fine-tuned network", fine_tuned),
@@ -156,8 +190,14 @@ def table_strategies(task: str | None = None) -> list[Strategy]:
     return [s for s in strategies if task is None or s.task in (None, task)]
 
 
-def image_strategies() -> list[Strategy]:
-    """Return what can be done with a pretrained network; the first is the baseline without one.
+def image_strategies(backbones=("tiny",)) -> list[Strategy]:
+    """Return what can be done with pretrained networks; the first is the baseline without one.
+
+    Parameters
+    ----------
+    backbones : sequence of str or of (str, str), default=("tiny",)
+        Names of networks, or names with the weights that go with them. Strategies bear the
+        network's name where there are several.
 
     Returns
     -------
@@ -174,30 +214,53 @@ def image_strategies() -> list[Strategy]:
     ['pixels', 'linear probe', 'fine-tuned', 'L2-SP']
     >>> [strategy.name for strategy in image_strategies()][4:]
     ['linear probe, random', 'fine-tuned, random', 'L2-SP, random']
+    >>> [strategy.name for strategy in image_strategies(["tiny", "resnet18"])][1:3]
+    ['linear probe of tiny', 'fine-tuned tiny']
     """
-    tuned, l2_sp = skltransfer.FineTunedClassifier, skltransfer.RegularizedTransferClassifier
+    strategies = [Strategy("pixels", _probe(None))]
+    for backbone in backbones:
+        name, weights = (backbone, "default") if isinstance(backbone, str) else backbone
+        named = _image_names("" if len(backbones) == 1 else name)
+        for suffix, start in (("", weights), (", random", None)):
+            strategies += [
+                Strategy(f"{named['probe']}{suffix}", _probe(name, weights=start), backbone=name),
+                *(
+                    Strategy(
+                        f"{named[key]}{suffix}",
+                        _trained(estimator, name, weights=start, **settings),
+                        trains_network=True,
+                        backbone=name,
+                    )
+                    for key, estimator, settings in (
+                        ("tuned", "FineTunedClassifier", {}),
+                        ("held", "RegularizedTransferClassifier", {"alpha": _ALPHA}),
+                    )
+                ),
+            ]
+    return strategies
 
-    def features(backbone, **settings):
-        def build(model, **images):
-            representation = skltransfer.PretrainedFeatureTransformer(
-                backbone, **settings, **images
-            )
-            return make_pipeline(representation, StandardScaler(), model)
 
-        return build
+def _image_names(backbone: str) -> dict[str, str]:
+    if not backbone:
+        return {"probe": "linear probe", "tuned": "fine-tuned", "held": "L2-SP"}
+    return {
+        "probe": f"linear probe of {backbone}",
+        "tuned": f"fine-tuned {backbone}",
+        "held": f"L2-SP {backbone}",
+    }
 
-    def trained(estimator, **settings):
-        def build(model, **images):
-            return estimator("tiny", max_epochs=N_EPOCHS, **settings, **images)
 
-        return build
+def _probe(backbone, **settings):
+    def build(model, **images):
+        features = skltransfer.PretrainedFeatureTransformer(backbone, **settings, **images)
+        return make_pipeline(features, StandardScaler(), model)
 
-    return [
-        Strategy("pixels", features(None)),
-        Strategy("linear probe", features("tiny")),
-        Strategy("fine-tuned", trained(tuned), trains_network=True),
-        Strategy("L2-SP", trained(l2_sp, alpha=_ALPHA), trains_network=True),
-        Strategy("linear probe, random", features("tiny", weights=None)),
-        Strategy("fine-tuned, random", trained(tuned, weights=None), trains_network=True),
-        Strategy("L2-SP, random", trained(l2_sp, weights=None, alpha=_ALPHA), trains_network=True),
-    ]
+    return build
+
+
+def _trained(estimator: str, backbone, **settings):
+    def build(model, **images):
+        network = getattr(skltransfer, estimator)
+        return network(backbone, max_epochs=N_EPOCHS, **settings, **images)
+
+    return build

@@ -156,13 +156,13 @@ def copy_network(
     pooling = resolve_pooling(record, pooling)
     module = copy.deepcopy(record.module).to(device=device, dtype=dtype)
     module.requires_grad_(True).eval()
-    features = FeatureNetwork(module, nodes, pooling, record.channels_last)
+    features = FeatureNetwork(module, nodes, pooling, record.channels_last, record.prefix_tokens)
     network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
     x = rows.batch([0], preprocessing).to(device)
     x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
     try:
         check_width(module, x)
-        depth = map_depth(module, record.stages, x, features.trunk.parameters())
+        depth = map_depth(module, record.stages, x, features.used_parameters(x))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # what torch says when sizes do not fit

@@ -21,11 +21,14 @@ from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._layers import CosineHead, LinearHead, MLPHead, Standardize, TableNetwork
 from skltransfer._torch._persisted import AsData
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._sentence import DenseLayer, SentenceEncoder, UnitLength
+from skltransfer._torch._taps import is_timm
 from skltransfer._torch._task_heads import TaskHeads
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._huggingface import ImageEncoder
 from skltransfer.backbones._tiny import ResidualBlock, TinyResNet
 from skltransfer.parameter._network import TransferNetwork
+from skltransfer.persistence._timm import build_timm, describe_timm
 from skltransfer.persistence._transformers import (
     TokenizerData,
     build_transformer,
@@ -38,16 +41,19 @@ _OWN = {
     f"{kind.__module__}.{kind.__qualname__}": kind
     for kind in (
         CosineHead,
+        DenseLayer,
         ImageEncoder,
         LinearHead,
         MLPHead,
         ResidualBlock,
+        SentenceEncoder,
         Standardize,
         TableNetwork,
         TaskHeads,
         TinyResNet,
         TokenEncoder,
         TransferNetwork,
+        UnitLength,
     )
 }
 # Their modules hold layers and networks; building one runs no code but their own.
@@ -166,16 +172,22 @@ class _Writer:
             return {"same": self._numbers[id(module)]}
         self._numbers[id(module)] = len(self._numbers)
         if isinstance(module, FeatureNetwork):
-            inner, nodes, pooling, channels_last = module._made_from
+            inner, nodes, pooling, channels_last, prefix_tokens = module._made_from
             return {
                 "features": self.node(inner),
                 "nodes": list(nodes.items()),
                 "pooling": pooling,
                 "channels_last": bool(channels_last),
+                "prefix_tokens": prefix_tokens,
             }
         if is_transformer(module):
             return {
                 "transformer": describe_transformer(module),
+                "tensors": {n: self._own_tensors(p) for n, p in module.named_modules()},
+            }
+        if is_timm(module):
+            return {
+                "timm": describe_timm(module),
                 "tensors": {n: self._own_tensors(p) for n, p in module.named_modules()},
             }
         name = self._class(type(module))
@@ -282,11 +294,19 @@ class _Reader:
         self._parts.append(None)
         if "features" in node:
             inner = self.module(node["features"])
+            prefix = node["prefix_tokens"]
             module = FeatureNetwork(
-                inner, dict(node["nodes"]), node["pooling"], node["channels_last"]
+                inner,
+                dict(node["nodes"]),
+                node["pooling"],
+                node["channels_last"],
+                None if prefix is None else tuple(prefix),
             )
-        elif "transformer" in node:
-            module = build_transformer(node["transformer"])
+        elif "transformer" in node or "timm" in node:
+            is_timm_node = "timm" in node
+            module = (
+                build_timm(node["timm"]) if is_timm_node else build_transformer(node["transformer"])
+            )
             parts = dict(module.named_modules())
             for name, tensors in node["tensors"].items():
                 self._fill(parts[name], tensors)

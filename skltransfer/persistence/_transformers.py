@@ -88,12 +88,15 @@ class TokenizerData(AsData):
     files : dict of str to str
         Their names and contents (base64).
     max_length : int
-    digest : str
+    digest, prompt : str
+    lower_case : bool
     """
 
     files: dict[str, str]
     max_length: int
     digest: str
+    prompt: str = ""
+    lower_case: bool = False
 
     @classmethod
     def of(cls, preprocessing: TextPreprocessing) -> TokenizerData:
@@ -105,7 +108,13 @@ class TokenizerData(AsData):
                 for path in sorted(Path(folder).iterdir())
                 if path.is_file()
             }
-        return cls(files, preprocessing.max_length, preprocessing.digest)
+        return cls(
+            files,
+            preprocessing.max_length,
+            preprocessing.digest,
+            preprocessing.prompt,
+            preprocessing.lower_case,
+        )
 
     def restore(self) -> TextPreprocessing:
         """Return the preprocessing with a new tokenizer."""
@@ -118,7 +127,9 @@ class TokenizerData(AsData):
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
             )
-        preprocessing = TextPreprocessing(tokenizer, self.max_length)
+        preprocessing = TextPreprocessing(
+            tokenizer, self.max_length, prompt=self.prompt, lower_case=self.lower_case
+        )
         if preprocessing.digest != self.digest:
             raise ValueError("The tokenizer in the file is not the one that was saved.")
         return preprocessing

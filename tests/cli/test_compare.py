@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import GaussianReweighter
-from skltransfer.cli import _compare, _report, main
+from skltransfer.cli import _compare, _few_labels, _report, main
 from skltransfer.cli._tables import read_task
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import _strategies, table_strategies
@@ -74,10 +74,10 @@ def run(*arguments):
 
 
 def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, monkeypatch, capsys):
-    monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 2)
+    monkeypatch.setattr(_few_labels, "N_DRAWS", 2)
     monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 3)
-    monkeypatch.setattr(_compare, "LABELS_PER_CLASS", (1, 5))
-    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", (1,))
+    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1, 5))
+    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", (1,))
     assert run() == 0
     output = capsys.readouterr().out
     scores = pd.read_csv("skltransfer-report/scores.csv")
@@ -115,9 +115,9 @@ def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, m
 
 
 def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
-    monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 2)
+    monkeypatch.setattr(_few_labels, "N_DRAWS", 2)
     monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 2)
-    monkeypatch.setattr(_compare, "LABELS_PER_CLASS", (1,))
+    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1,))
     results = []
     for seed in ("0", "0", "1"):
         assert run("--seed", seed, "--output", f"out-{len(results)}") == 0
@@ -127,11 +127,11 @@ def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
 
 
 def test_networks_are_trained_on_fewer_draws_and_paired_on_these(folder, monkeypatch, capsys):
-    monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 3)
-    monkeypatch.setattr(_compare, "N_TRAINED_DRAWS", 2)
+    monkeypatch.setattr(_few_labels, "N_DRAWS", 3)
+    monkeypatch.setattr(_few_labels, "N_TRAINED_DRAWS", 2)
     monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 2)
-    monkeypatch.setattr(_compare, "LABELS_PER_CLASS", (1,))
-    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", (1,))
+    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1,))
+    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", (1,))
     assert run() == 0
     scores = pd.read_csv("skltransfer-report/scores.csv")
     by_draw = scores[scores.task == "digits"].pivot(
@@ -148,9 +148,9 @@ def test_networks_are_trained_on_fewer_draws_and_paired_on_these(folder, monkeyp
 
 def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
     """Test rows are apart from all that may be trained on, and unknown labels stay unknown."""
-    monkeypatch.setattr(_compare, "N_DIGIT_DRAWS", 1)
+    monkeypatch.setattr(_few_labels, "N_DRAWS", 1)
     monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 1)
-    monkeypatch.setattr(_compare, "TRAINED_LABELS_PER_CLASS", ())
+    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", ())
     assert run("--seed", "3") == 0
     scores = pd.read_csv("skltransfer-report/scores.csv").set_index(["strategy", "setting"]).score
     rng = np.random.default_rng([3, 0])
@@ -304,7 +304,7 @@ def write(name, **columns):
         ),
         (["target.csv", "--label", "sick", "--metric", "f1"], "Write the classes as 0 and 1"),
         (["target.csv", "--label", "sick", "--task", "regression"], "are not numbers"),
-        (["--label", "sick"], "--label goes with a CSV file"),
+        (["--label", "sick"], "--label goes with a file or folder of your own"),
         (["empty.csv", "--label", "sick"], "cannot be read as CSV"),
         (["header.csv", "--label", "sick"], "has a header and no rows"),
         (["constant.csv", "--label", "sick"], "all labels in 'constant.csv' are 'yes'"),
@@ -354,17 +354,14 @@ def test_an_interruption_leaves_nothing_half_written(files, capsys, monkeypatch)
 
 
 def test_a_failing_write_keeps_the_old_file(tmp_path):
-    from skltransfer.cli._report import _write
+    from skltransfer.cli._files import written_beside
 
     path = tmp_path / "scores.csv"
     path.write_text("old")
 
-    def fail(file):
-        file.write(b"half")
+    with pytest.raises(OSError, match="disk full"), written_beside(path) as temporary:
+        temporary.write_text("half")
         raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        _write(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -638,7 +638,8 @@ def test_a_device_that_is_absent_is_refused(images):
         (["gone.png"], {}, ValueError, "Row 0: the image 'gone.png' cannot be read"),
         ([b"no image"], {}, ValueError, "Row 0: of 8 bytes is not an image that can be decoded"),
         (["A whole sentence, not an image."], {}, ValueError, "Text needs a text encoder"),
-        ([Image.new("L", (9, 9)), None], {}, TypeError, "Row 1 is a NoneType"),
+        ([Image.new("L", (9, 9)), None], {}, ValueError, r"Row 1 is missing \(None\)"),
+        ([Image.new("L", (9, 9)), 7], {}, TypeError, "Row 1 is a int"),
         ([], {}, ValueError, "Found array with 0|Expected 2D"),
     ],
 )
@@ -662,19 +663,27 @@ def test_paths_without_a_backbone_are_refused():
         PretrainedFeatureTransformer().fit(["a.png"])
 
 
-def test_a_module_that_cannot_be_traced_says_what_to_do():
+def test_layers_of_a_module_that_cannot_be_traced():
+    """torch.fx cannot follow a branch; hooks can, and say so where a layer is not run."""
+
     class Branching(nn.Module):
         def __init__(self):
             super().__init__()
-            self.linear = nn.Linear(3, 8)
+            self.linear, self.spare = nn.Linear(3, 8), nn.Linear(3, 8)
 
         def forward(self, x):
-            return self.linear(x) if x.sum() > 0 else self.linear(-x)
+            return self.linear(x).relu() if x.sum() > 0 else self.linear(-x)
 
     module = Branching()
-    assert PretrainedFeatureTransformer(module).fit_transform(np.ones((2, 3))).shape == (2, 8)
-    with pytest.raises(ValueError, match="torch.fx cannot trace.*layers=None"):
-        PretrainedFeatureTransformer(module, layers="linear").fit(np.ones((2, 3)))
+    X = np.ones((2, 3))
+    features = PretrainedFeatureTransformer(module, layers="linear").fit_transform(X)
+    with torch.no_grad():
+        # The empty row that tells the width takes the other branch.
+        expected = module.double().linear(torch.tensor(X)).numpy()
+    np.testing.assert_allclose(features, expected, rtol=1e-5)
+    assert (expected < 0).any()
+    with pytest.raises(ValueError, match="'spare' is not run in a forward pass"):
+        PretrainedFeatureTransformer(module, layers="spare").fit(X)
 
 
 def test_weights_that_changed_since_fit_are_refused(tmp_path, images):

@@ -9,11 +9,16 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
 from skltransfer import (
+    CORAL,
+    JDA,
+    TCA,
     Backbone,
     DiscriminativeReweighter,
+    FeatureAugmenter,
     FineTunedClassifier,
     FineTunedRegressor,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -21,11 +26,13 @@ from skltransfer import (
     MultiTaskClassifier,
     MultiTaskRegressor,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     Preprocessing,
     PretrainedFeatureTransformer,
     RegularizedTransferClassifier,
     SelfSupervisedTransformer,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TransferLogisticRegressionCV,
@@ -190,6 +197,35 @@ MODELS |= {
         TwoStageTrAdaBoostRegressor(Ridge(1e-6), n_estimators=2, n_steps=2, cv=2),
     )
 }
+MODELS |= {
+    type(aligner).__name__: (
+        lambda _, aligner=aligner: aligner.fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+        COLUMNS,
+    )
+    for aligner in (
+        CORAL(),
+        FeatureAugmenter(),
+        GeodesicFlowKernel(),
+        OptimalTransportMapper("exact"),
+        SubspaceAlignment(),
+    )
+}
+MODELS |= {
+    "TCA": (
+        lambda _: TCA(3, kernel="rbf", gamma=0.1).fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+        COLUMNS,
+    ),
+    "JDA": (
+        lambda _: JDA(3, estimator=LogisticRegression()).fit(
+            COLUMNS[:40], LINEAR[:40], X_target=COLUMNS[40:]
+        ),
+        COLUMNS,
+    ),
+}
+MODELS["transport"] = (
+    lambda _: OptimalTransportMapper("exact").fit(COLUMNS[:40], X_target=COLUMNS[40:]),
+    COLUMNS,
+)
 _HERE = "tests.persistence.models"
 TRUSTED = {
     "class": [f"{_HERE}.Columns"],

@@ -1,0 +1,57 @@
+"""Principal axes of centred rows, from whichever product is smaller."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import eigh, svd
+
+
+def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues and eigenvectors of the covariance of centred rows.
+
+    Parameters
+    ----------
+    centered : ndarray of shape (n, d)
+        Rows of mean zero, at least two. The covariance is that of ``n - 1``.
+    exact : bool, default=False
+        Whether small eigenvalues need all their digits: forming the covariance squares the
+        condition number.
+
+    Returns
+    -------
+    values : ndarray of shape (r,)
+        In falling order, at least 0; r is the smaller one of ``n - 1`` and d. The other
+        ``d - r`` eigenvalues are 0.
+    vectors : ndarray of shape (d, r)
+        Orthonormal columns.
+    """
+    n, d = centered.shape
+    if n > d and not exact:
+        values, vectors = eigh(
+            centered.T @ centered / (n - 1), driver="evd", overwrite_a=True, check_finite=False
+        )
+        return np.maximum(values[::-1], 0), vectors[:, ::-1]
+    if n > d:
+        centered = np.linalg.qr(centered, mode="r")  # the same singular values, d rows
+    _, singular, axes = svd(centered, full_matrices=False, check_finite=False)
+    r = min(n - 1, d)
+    return singular[:r] ** 2 / (n - 1), axes[:r].T
+
+
+def with_fixed_signs(vectors: np.ndarray) -> np.ndarray:
+    """Return columns whose largest entry, by absolute value, is positive."""
+    return vectors * signs_of_columns(vectors)
+
+
+def signs_of_columns(vectors: np.ndarray) -> np.ndarray:
+    """Return the sign of each column's largest entry by absolute value, shape (k,)."""
+    largest = np.abs(vectors).argmax(axis=0)
+    return np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+
+
+def n_for_share(values: np.ndarray, share: float) -> int:
+    """Return how many of the first eigenvalues have at least `share` of the sum of all."""
+    total = values.sum()
+    if total == 0:
+        return 1
+    return int(np.searchsorted(np.cumsum(values) / total, share * (1 - 1e-12)) + 1)

@@ -1,0 +1,171 @@
+"""Transfer components: directions of large scatter along which two domains agree."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import eigh, svd
+
+from skltransfer._solvers._block_krylov import leading_right_vectors
+
+# Up to this size, or with more components than this part of it, all vectors are computed.
+_DENSE_SIZE, _DENSE_PART = 200, 1 / 8
+# Eigenvalues below this part of the largest are rounding.
+_ROUNDING = 1e-13
+# Sizes of entries whose squares need no scaling.
+_SAFE_SIZES = (1e-50, 1e50)
+# Beyond these, relative to the root of the regularization, an eigenvalue leaves float64.
+_SMALLEST, _LARGEST = 1e-140, 1e140
+_TOO_LARGE = (
+    "Squares of the rows' kernel values, or of the rows, leave the range of floats. Scale the "
+    "columns of X and X_target (for example by a StandardScaler before this estimator), or set a "
+    "regularization of their order."
+)
+
+
+class Components(NamedTuple):
+    """Solutions of the generalised eigenproblem, largest eigenvalue first.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray of shape (n_components,)
+    weights : ndarray of shape (size, n_components)
+        With ``W' B W = I``.
+    residual : float
+        Largest relative residual, see `TransferProblem.solve`.
+    """
+
+    eigenvalues: np.ndarray
+    weights: np.ndarray
+    residual: float
+
+
+class TransferProblem:
+    """The eigenproblem of transfer components, for any differences between the domains.
+
+    ``F' H F w = theta (regularization I + F' L L' F) w`` for the largest theta, where H subtracts
+    the mean of each column: F is the kernel matrix of all rows (Pan et al. 2011, section III) or
+    the rows themselves (Long et al. 2013, section 3). The columns of L sum to 0.
+
+    Parameters
+    ----------
+    F : ndarray of shape (n_rows, size)
+        Its columns are centred in place, and scaled where entries are very large or small.
+    """
+
+    def __init__(self, F: np.ndarray):
+        largest = float(max(F.max(), -F.min()))
+        if not np.isfinite(largest):
+            raise ValueError(_TOO_LARGE)
+        is_safe = largest == 0 or _SAFE_SIZES[0] < largest < _SAFE_SIZES[1]
+        self.unit = 1.0 if is_safe else largest
+        if not is_safe:
+            F /= largest
+        self.means, self.size = F.mean(axis=0), F.shape[1]
+        F -= self.means
+        self.F = F
+        # Where F = Q R is tall, R has the same right singular vectors.
+        self._R = np.linalg.qr(F, mode="r") if len(F) > 1.2 * self.size else F
+
+    def mapped(self, weights, n_rows: int) -> np.ndarray:
+        """Return the first rows of F, as they were given, times weights."""
+        mapped = self.F[:n_rows] @ weights
+        mapped += self.means @ weights
+        return mapped * self.unit if self.unit != 1 else mapped
+
+    def solve(
+        self, L: np.ndarray, regularization: float, n_components: int, tol: float
+    ) -> Components:
+        """Return the largest eigenvalues and their vectors.
+
+        Parameters
+        ----------
+        L : ndarray of shape (n_rows, n_differences)
+        regularization : float
+        n_components : int
+        tol : float
+            Relative residual to reach: with ``B = regularization I + F' L L' F``, the norm of
+            ``B^{-1/2} (F' H F w - theta B w)`` over ``theta |B^{1/2} w|``. An exact eigenvalue
+            lies within that part of theta. Below 1e-13 of the largest theta, relative to that.
+
+        Raises
+        ------
+        ValueError
+            If the entries of F are too large or small for the regularization.
+        """
+        unit = self.unit / np.sqrt(regularization)
+        if not _SMALLEST < unit < _LARGEST:
+            raise ValueError(_TOO_LARGE)
+        operator = _Operator(self._R, _InverseRoot(self.F.T @ L, unit))
+        for find in self._methods(operator, n_components, tol / 2):
+            z = find()
+            if z is not None:
+                theta, residual = operator.certify(z)
+                if residual <= tol:
+                    break
+        weights = operator.root(z) / np.sqrt(regularization)
+        weights *= np.where(_largest_entries(weights) < 0, -1.0, 1.0)
+        return Components(theta * unit**2, weights, residual)
+
+
+    def _methods(self, operator, k, tol):
+        """Yield ways to the vectors, the fastest first; the last one does what floats allow."""
+        if self.size > _DENSE_SIZE and k <= _DENSE_PART * self.size:
+            yield partial(leading_right_vectors, operator, k, tol)
+        yield partial(operator.dense_vectors, k)
+        # The rounding of the largest eigenvalues drowned the smallest: avoid the squares.
+        yield partial(operator.accurate_vectors, k)
+
+
+class _Operator:
+    """``A = H F B^{-1/2}``, whose right singular vectors are sought."""
+
+    def __init__(self, F: np.ndarray, root: _InverseRoot):
+        self._F, self.root, self.shape = F, root, F.shape
+
+    def forward(self, V) -> np.ndarray:
+        """Return ``A V``."""
+        return self._F @ self.root(V)
+
+    def backward(self, U) -> np.ndarray:
+        """Return ``A' U``."""
+        return self.root(self._F.T @ U)
+
+    def dense_vectors(self, k: int) -> np.ndarray:
+        """Return the leading right singular vectors from the matrix ``A' A``."""
+        transposed, size = self.root(self._F.T), self.shape[1]
+        T, wanted = transposed @ transposed.T, (size - k, size - 1)
+        return eigh(T, subset_by_index=wanted, check_finite=False, overwrite_a=True)[1][:, ::-1]
+
+    def accurate_vectors(self, k: int) -> np.ndarray:
+        """Return the leading right singular vectors from A itself."""
+        transposed = self.root(self._F.T)
+        return svd(transposed, full_matrices=False, check_finite=False, overwrite_a=True)[0][:, :k]
+
+    def certify(self, z) -> tuple[np.ndarray, float]:
+        """Return the eigenvalues of vectors, and the largest relative residual."""
+        image = self.forward(z)
+        theta = np.einsum("ij,ij->j", image, image)
+        errors = self.backward(image)
+        errors -= theta * z
+        errors = np.linalg.norm(errors, axis=0)
+        scale = np.maximum(theta, _ROUNDING * theta.max(initial=0.0))
+        residual = np.divide(errors, scale, out=np.zeros_like(errors), where=scale > 0)
+        return theta, float(residual.max(initial=0.0))
+
+
+class _InverseRoot:
+    """``(I + unit^2 U U')^{-1/2}``, applied without a square matrix."""
+
+    def __init__(self, U, unit):
+        self.Q, S, _ = np.linalg.svd(U, full_matrices=False)
+        self._damped = self.Q * (1 - 1 / np.hypot(1.0, unit * S))
+
+    def __call__(self, V) -> np.ndarray:
+        return V - self._damped @ (self.Q.T @ V)
+
+
+def _largest_entries(weights) -> np.ndarray:
+    return weights[np.abs(weights).argmax(axis=0), np.arange(weights.shape[1])]

@@ -1,0 +1,218 @@
+"""Other engines than torch for frozen feature networks: built once, checked, and shared."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from importlib.metadata import version
+from threading import Lock
+
+import numpy as np
+import torch
+
+from skltransfer._torch._engine_onnx import feature_graph
+
+ENGINES = ("torch", "onnxruntime", "openvino")
+# Largest difference to torch, relative to the largest feature of a layer.
+TOLERANCE = 1e-4
+# The least recently used goes first.
+_MAX_BUILT = 8
+_built: OrderedDict[tuple, Engine | str] = OrderedDict()
+_lock = Lock()
+
+
+class Engine:
+    """A compiled feature network, for batches of one shape; one thread runs it at a time.
+
+    Its `key` tells its features from those of others.
+
+    Parameters
+    ----------
+    graph : bytes
+        The network in ONNX.
+    n_threads : int
+        Threads that it may use.
+    """
+
+    package: str
+
+    def __init__(self, graph: bytes, n_threads: int):
+        self.key = f"{self.package} {version(self.package)}"
+        self._run = self._compile(graph, n_threads)
+        self._in_use = Lock()
+
+    def _compile(self, graph: bytes, n_threads: int):
+        """Return a function from a batch to its features."""
+        raise NotImplementedError
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the features of a batch, float32 of shape (n, n_features)."""
+        with self._in_use:
+            return torch.from_numpy(np.array(self._run(x.numpy())))
+
+
+class OnnxRuntime(Engine):
+    """ONNX Runtime on the CPU."""
+
+    package = "onnxruntime"
+
+    def _compile(self, graph: bytes, n_threads: int):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors come as exceptions
+        # Threads that wait would take the time of other workers.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return lambda x: session.run(None, {"x": x})[0]
+
+
+class OpenVINO(Engine):
+    """OpenVINO on the CPU."""
+
+    package = "openvino"
+
+    def _compile(self, graph: bytes, n_threads: int):
+        import openvino
+
+        core = openvino.Core()
+        # Not bfloat16, which it prefers where the processor has it; and a processor's core is not
+        # taken for itself, which other workers would take as well.
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": n_threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        request = core.compile_model(core.read_model(graph), "CPU", settings).create_infer_request()
+        return lambda x: request.infer([x], share_inputs=True)[0]
+
+
+_KINDS = {kind.package: kind for kind in (OnnxRuntime, OpenVINO)}
+
+
+def check_engine(engine, precision, device) -> None:
+    """Raise an error if an engine is unknown, not installed, or cannot do what is asked for.
+
+    Parameters
+    ----------
+    engine : {"torch", "onnxruntime", "openvino"}
+    precision : str
+    device : str or torch.device
+    """
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise ValueError(f"engine={engine!r} is not one of {', '.join(ENGINES)}.")
+    if engine == "torch":
+        return
+    if precision != "float32":
+        raise ValueError(
+            f"engine={engine!r} computes in float32, and precision={precision!r}. Set "
+            "precision='float32', or engine='torch'."
+        )
+    if str(device) not in ("auto", "cpu"):
+        raise ValueError(
+            f"engine={engine!r} runs on the CPU, and device={str(device)!r}. Set device='cpu', or "
+            "engine='torch'."
+        )
+    for package in (engine, "onnx", "onnxscript"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise ImportError(
+                f"engine={engine!r} needs {package}. Install it by "
+                "pip install skltransfer[engines]."
+            ) from error
+
+
+def engine_for(name: str, extractor, shape: tuple[int, ...], max_length: int | None, lock):
+    """Return what runs the network of an extractor on batches of a shape.
+
+    It is built where it is not there yet, on as many threads as torch has. Where it cannot be, or
+    disagrees with torch, a warning says why, once, and torch is returned.
+
+    Parameters
+    ----------
+    name : {"onnxruntime", "openvino"}
+    extractor : Extractor
+        In float32 on the CPU.
+    shape : tuple of int
+        Of a batch.
+    max_length : int or None
+        Of a text, in tokens; None for other rows.
+    lock : RLock
+        Held while the network is traced.
+
+    Returns
+    -------
+    run : Engine or FeatureNetwork
+        Takes a batch, gives its features.
+    """
+    key = (name, extractor.key, shape, torch.get_num_threads())
+    engine = _found(key)
+    if engine is None:
+        with lock:  # it is traced, and built for all threads by one
+            engine = _found(key)
+            if engine is None:
+                engine = _build(name, extractor.network, shape, max_length)
+                with _lock:
+                    _built[key] = engine
+                    if len(_built) > _MAX_BUILT:
+                        _built.popitem(last=False)
+                if isinstance(engine, str):
+                    warnings.warn(
+                        f"engine={name!r} cannot run this network, and torch runs it: {engine} "
+                        "Pass engine='torch' to do so without this warning.",
+                        RuntimeWarning,
+                        stacklevel=4,
+                    )
+    return extractor.network if isinstance(engine, str) else engine
+
+
+def _found(key):
+    with _lock:
+        if key in _built:
+            _built.move_to_end(key)
+        return _built.get(key)
+
+
+def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -> Engine | str:
+    """Return an engine; what is in the way, if there is something."""
+    probe = _probe(shape, max_length)
+    try:
+        engine = _KINDS[name](feature_graph(network, probe, max_length), torch.get_num_threads())
+        features = engine(probe)
+        reversed_features = engine(probe.flip(0).contiguous())
+    except Exception as error:  # torch.export, the converters and the engines raise many kinds
+        reason = (str(error).strip().splitlines() or [""])[0]
+        return f"it cannot be exported or compiled ({type(error).__name__}: {reason})."
+    with torch.inference_mode():
+        blocks = network.blocks(probe)
+    widths = [block.shape[1] for block in blocks]
+    if features.shape != (len(probe), sum(widths)):
+        return f"it gives features of shape {tuple(features.shape)}."
+    for block, given in zip(blocks, features.split(widths, dim=1), strict=True):
+        scale = float(block.abs().max())
+        difference = float((block - given).abs().max())
+        if not difference <= TOLERANCE * scale:  # NaN as well
+            return (
+                f"its features differ from those of torch by {difference / (scale or 1):.0e} of "
+                f"the largest on a probe, more than {TOLERANCE:.0e}."
+            )
+    if not torch.equal(reversed_features.flip(0), features):
+        return "its features of a row depend on the place of the row in a batch."
+    return engine
+
+
+def _probe(shape: tuple[int, ...], max_length: int | None) -> torch.Tensor:
+    """Return a batch that looks like one of normalised pixels, or of texts."""
+    generator = torch.Generator().manual_seed(0)
+    if max_length is None:
+        return torch.randn(shape, generator=generator)
+    length = min(16, max_length)
+    n_tokens = torch.randint(1, length, (shape[0], 1), generator=generator)
+    mask = (torch.arange(length) < n_tokens).long()
+    ids = torch.randint(0, 2, mask.shape, generator=generator)
+    return torch.stack([ids * mask, mask], dim=1)

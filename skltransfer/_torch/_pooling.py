@@ -1,0 +1,61 @@
+"""From feature maps and tokens to one vector per row."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+# As the network itself does it, where it has a head of its own before its last layer.
+OWN = "own"
+POOLINGS = ("avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten")
+# Of the generalised mean: its power, and what smaller values are raised to.
+_POWER, _SMALLEST = 3.0, 1e-6
+
+
+def pool(activations: torch.Tensor, pooling: str, prefix_tokens=None) -> torch.Tensor:
+    """Turn a layer's output into one vector per row, shape (n, n_features).
+
+    Parameters
+    ----------
+    activations : Tensor of shape (n, n_features), (n, tokens, n_features) or (n, channels, h, w)
+    pooling : {"avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten", "own"}
+        Mean, maximum or generalised mean over positions; the first token; mean over the tokens of
+        patches; mean over each quarter of the image; all values in order. "own" is "mean_tokens"
+        for what the network has not pooled itself. Vectors stay as they are.
+    prefix_tokens : tuple of str, optional
+        What the tokens before those of patches are, ``"cls"`` or another name; ``None``: unknown.
+
+    Notes
+    -----
+    The generalised mean is that of Radenović, Tolias and Chum (TPAMI 2019, equation 3) with power
+    3; values below 1e-6, negative ones among them, are raised to 1e-6 before.
+    """
+    if activations.ndim == 2 or pooling == "flatten":
+        return activations.flatten(1)
+    is_tokens = activations.ndim == 3
+    if pooling == "cls":
+        if not is_tokens:
+            raise ValueError("pooling='cls' needs tokens; this layer gives feature maps.")
+        if prefix_tokens is not None and prefix_tokens[:1] != ("cls",):
+            raise ValueError(
+                "pooling='cls' needs a class token, and this network has none. Pass "
+                "pooling='mean_tokens'."
+            )
+        return activations[:, 0]
+    if pooling == "grid2":
+        if is_tokens:
+            raise ValueError("pooling='grid2' needs feature maps; this layer gives tokens.")
+        return nn.functional.adaptive_avg_pool2d(activations, 2).flatten(1)
+    if pooling == "mean_tokens" and is_tokens and prefix_tokens is None:
+        raise ValueError(
+            "pooling='mean_tokens' has to know which tokens are no patches, and this network does "
+            "not say so. Pass a Backbone record with prefix_tokens, () for none, or pooling='avg'."
+        )
+    if pooling in ("mean_tokens", OWN) and is_tokens:
+        activations = activations[:, len(prefix_tokens or ()) :]
+    positions = 1 if is_tokens else (2, 3)
+    if pooling == "max":
+        return activations.amax(positions)
+    if pooling == "gem":
+        return activations.clamp_min(_SMALLEST).pow(_POWER).mean(positions).pow(1 / _POWER)
+    return activations.mean(positions)

@@ -1,0 +1,124 @@
+"""The outputs of layers inside a network, on the way to its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+# Their forward passes depend on shapes and settings in ways that torch.fx cannot follow.
+_NOT_TRACED = ("timm.", "transformers.")
+
+
+class _AllSeen(Exception):
+    """Ends a pass once the last layer that is asked for has been run."""
+
+
+class HookedLayers(nn.Module):
+    """A network up to some of its submodules, whatever its code is.
+
+    Hooks are there during a pass only, so that the network stays as it is.
+
+    Parameters
+    ----------
+    module : Module
+    nodes : list of str
+        Names of submodules. Of one that is run several times the first output is taken.
+    """
+
+    def __init__(self, module: nn.Module, nodes: list[str]):
+        super().__init__()
+        self.module, self.nodes = module, nodes
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the output of each layer by its name."""
+        outputs: dict[str, torch.Tensor] = {}
+
+        def hook_of(node):
+            def hook(_module, _inputs, output):
+                if node not in outputs:
+                    output = output[0] if isinstance(output, tuple) else output
+                    output = getattr(output, "last_hidden_state", output)
+                    # What comes next may work in place.
+                    outputs[node] = output.clone() if isinstance(output, torch.Tensor) else output
+                # An export has no way to stop.
+                if len(outputs) == len(self.nodes) and not torch.compiler.is_exporting():
+                    raise _AllSeen
+
+            return hook
+
+        handles = []
+        try:
+            for node in self.nodes:
+                part = self.module.get_submodule(node)
+                handles.append(part.register_forward_hook(hook_of(node)))
+            self.module(x)
+        except _AllSeen:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        for node in self.nodes:
+            if node not in outputs:
+                raise ValueError(
+                    f"The layer {node!r} is not run in a forward pass. Name another layer, or the "
+                    "part that contains it."
+                )
+        return outputs
+
+
+class Unpooled(nn.Module):
+    """A network of timm up to its last tokens or feature maps, without its head.
+
+    Parameters
+    ----------
+    module : Module
+    """
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (n, tokens, n_features) or feature maps."""
+        return self.module.forward_features(x)
+
+
+def is_timm(module: nn.Module) -> bool:
+    """Tell whether a network is one of timm's."""
+    return type(module).__module__.startswith("timm.") and hasattr(module, "forward_features")
+
+
+def tapped(module: nn.Module, nodes: list[str]) -> nn.Module:
+    """Return what gives the outputs of layers by their names: a graph if that can be traced."""
+    parts = dict(module.named_modules())
+    can_hook = all(node in parts for node in nodes)
+    if can_hook and any(type(p).__module__.startswith(_NOT_TRACED) for p in parts.values()):
+        return HookedLayers(module, nodes)
+    try:
+        return create_feature_extractor(
+            module, {node: node for node in nodes}, suppress_diff_warning=True
+        )
+    except Exception:  # torch.fx raises many kinds
+        if not can_hook:
+            raise
+        return HookedLayers(module, nodes)
+
+
+def used_parameters(trunk: nn.Module, output_of, x: torch.Tensor) -> list[nn.Parameter]:
+    """Return the parameters of `trunk` that what it gives for `x` depends on.
+
+    Parameters
+    ----------
+    trunk : Module
+        What is run.
+    output_of : callable
+        From `x` to a tensor.
+    x : Tensor
+    """
+    parameters = list(trunk.parameters())
+    if not isinstance(trunk, HookedLayers | Unpooled):
+        return parameters
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(output_of(x).sum(), parameters, allow_unused=True)
+    return [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]

@@ -1,0 +1,167 @@
+"""Networks from a file of weights with the name of their architecture in it or beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+
+from safetensors import safe_open
+
+from skltransfer._spelling import near_names
+from skltransfer._torch._fingerprint import fingerprint
+from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._state import first_line
+
+_SUFFIXES = (".safetensors", ".pt2", ".pt", ".pth")
+_KEYS = ("architecture", "preprocessing")
+_EXAMPLE = '{"architecture": "resnet18"}'
+
+
+def is_file_name(backbone) -> bool:
+    """Tell whether `backbone` is the path of a file of weights."""
+    if isinstance(backbone, os.PathLike):
+        return True
+    return isinstance(backbone, str) and Path(backbone).suffix in _SUFFIXES
+
+
+def file_key(path) -> tuple:
+    """Return what stands for a file and the one beside it in a cache: their sizes and times."""
+    path = Path(path).expanduser().resolve()
+    status = [p.stat() for p in (path, path.with_suffix(".json")) if p.is_file()]
+    return (str(path), *((s.st_size, s.st_mtime_ns) for s in status))
+
+
+def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone:
+    """Build the network that a file names, with its weights.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file of weights.
+    weights : str or None
+        ``"default"``: those in the file; ``None``: random ones for the same architecture.
+    random_state : int
+    load_named : callable
+        Builds a network by its name: (name, weights, random_state) to a record.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(
+            f"backbone={str(path)!r} is a folder. Pass 'hf:{path}' for a network of transformers, "
+            f"'st:{path}' for one of sentence-transformers, or the path of a file of weights."
+        )
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(
+            f"backbone={str(path)!r} is no file of weights: their names end in "
+            f"{', '.join(_SUFFIXES)}."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"backbone={str(path)!r}: there is no such file.")
+    if not (weights is None or (isinstance(weights, str) and weights.lower() == "default")):
+        raise ValueError(
+            f"weights={weights!r}, and backbone={str(path)!r} is a file of weights already. Pass "
+            "weights='default', or None for random ones."
+        )
+    described, source = _description(path)
+    architecture = _checked(described, source)
+    try:
+        record = load_named(architecture, None if weights is None else path, random_state)
+    except ValueError as error:
+        if str(error).startswith("Unknown backbone"):
+            raise ValueError(
+                f"{source} names an architecture that is not known. {error}"
+            ) from error
+        raise
+    settings = described.get("preprocessing")
+    if settings is not None:
+        record = replace(record, preprocessing=_preprocessing(settings, source))
+    return replace(record, name=path.name, fingerprint=fingerprint(record.module))
+
+
+def _description(path: Path) -> tuple[dict, str]:
+    """Return what is said about a file of weights, and where."""
+    beside = path.with_suffix(".json")
+    if beside.is_file():
+        try:
+            described = json.loads(beside.read_text("utf-8"))
+            if not isinstance(described, dict):
+                raise ValueError("it holds no object")
+            return described, str(beside)
+        except ValueError as error:
+            raise ValueError(
+                f"{beside} cannot be read ({first_line(error)}). It has to say which network the "
+                f"weights in {path.name} are for: {_EXAMPLE}."
+            ) from error
+    inside = {}
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "pt") as file:
+                inside = file.metadata() or {}
+        except Exception as error:  # of safetensors' own kind
+            raise ValueError(
+                f"backbone={str(path)!r} cannot be read as a .safetensors file "
+                f"({first_line(error)}). Copy or download it again."
+            ) from error
+    if "architecture" in inside:
+        described = {key: inside[key] for key in _KEYS if key in inside}
+        if "preprocessing" in described:
+            described["preprocessing"] = _parsed(described["preprocessing"], str(path))
+        return described, f"The metadata of {path}"
+    program = (
+        " Of a program of torch.export the weights alone are read, since loading it would run code "
+        "that it may hold."
+        if path.suffix == ".pt2"
+        else ""
+    )
+    raise ValueError(
+        f"backbone={str(path)!r} does not say which network its weights are for.{program} Write "
+        f"{_EXAMPLE} into {beside}, with a name of list_backbones() or 'timm:NAME'"
+        + (", or into the metadata of the file" if path.suffix == ".safetensors" else "")
+        + f". For a network of your own pass the module, and weights={str(path)!r}."
+    )
+
+
+def _parsed(text: str, source: str):
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"The preprocessing in {source} is no JSON ({first_line(error)})."
+        ) from error
+
+
+def _checked(described: dict, source: str) -> str:
+    for key in described:
+        if key not in _KEYS:
+            raise ValueError(
+                f"{source} has an unknown key {key!r}.{near_names(key, _KEYS)} Known are "
+                f"{' and '.join(_KEYS)}."
+            )
+    architecture = described.get("architecture")
+    if not isinstance(architecture, str) or is_file_name(architecture):
+        raise ValueError(
+            f"{source} names the architecture {architecture!r}. It has to be a name of "
+            f"list_backbones() or 'timm:NAME', as in {_EXAMPLE}."
+        )
+    if architecture.startswith(("hf:", "st:")):
+        raise ValueError(
+            f"{source} names the architecture {architecture!r}, whose folder holds its weights: "
+            f"pass backbone={architecture!r} and weights='PATH'."
+        )
+    return architecture
+
+
+def _preprocessing(settings, source: str) -> Preprocessing:
+    known = [field.name for field in fields(Preprocessing)]
+    remedy = f"{source} has a preprocessing of {settings!r}. It takes {', '.join(known)}"
+    if not isinstance(settings, dict):
+        raise ValueError(f"{remedy}.")
+    try:
+        return Preprocessing(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        )
+    except TypeError as error:
+        raise ValueError(f"{remedy} ({first_line(error)}).") from error

@@ -1,0 +1,174 @@
+"""Image networks of timm by name, with its weights, a local file's, or random ones."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from skltransfer._spelling import near_names
+from skltransfer._torch._pooling import OWN
+from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._taps import is_timm
+from skltransfer.backbones._random import seeded
+from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._state import first_line, is_default, load_state, read_state
+
+TIMM = "timm:"
+
+
+def timm_names() -> list[str]:
+    """Return the names of timm's networks with their prefix; none if it is not installed."""
+    try:
+        timm = import_timm("")
+    except ImportError:
+        return []
+    return [f"{TIMM}{name}" for name in timm.list_models()]
+
+
+def load_timm(name: str, weights, random_state: int) -> Backbone:
+    """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
+    timm = import_timm(name)
+    spec = name.removeprefix(TIMM)
+    _check_name(timm, name, spec)
+    if not (weights is None or isinstance(weights, str | Path)):
+        raise TypeError(
+            f"weights={weights!r} is a {type(weights).__name__}. For {name!r} pass 'default', the "
+            "path of a .safetensors or .pth file, or None for random weights."
+        )
+    state = None if weights is None or is_default(weights) else read_state(weights, name)
+    with warnings.catch_warnings(), seeded(random_state):
+        warnings.simplefilter("ignore")
+        if is_default(weights):
+            module = _download(timm, name, spec)
+        else:
+            # Without its last layer, which features do not need.
+            module = timm.create_model(spec, pretrained=False, num_classes=0)
+    if state is not None:
+        load_state(module, _without_classifier(module, state), name, weights)
+    module.eval().requires_grad_(False)
+    return describe_timm(name, module, _preprocessing(timm, name, module))
+
+
+def describe_timm(name: str, module: nn.Module, preprocessing: Preprocessing | None) -> Backbone:
+    """Return the record of a network of timm."""
+    return Backbone(
+        name,
+        module,
+        preprocessing,
+        stages=_stages(module),
+        pooling=OWN,
+        n_features=getattr(module, "head_hidden_size", None) or module.num_features,
+        channels_last=getattr(module, "output_fmt", "NCHW") == "NHWC",
+        prefix_tokens=_prefix_tokens(module),
+    )
+
+
+def import_timm(name: str):
+    """Import timm, or say how to install it."""
+    try:
+        import timm
+        import timm.data
+    except ImportError as error:
+        raise ImportError(
+            f"backbone={name!r} needs timm. Install it by pip install skltransfer[hub]."
+        ) from error
+    return timm
+
+
+def _check_name(timm, name: str, spec: str) -> None:
+    architecture, _, tag = spec.partition(".")
+    if not timm.is_model(architecture):
+        known = [f"{TIMM}{known}" for known in timm.list_models()]
+        raise ValueError(
+            f"Unknown backbone {name!r}: timm {timm.__version__} has no such network."
+            f"{near_names(f'{TIMM}{architecture}', known)} list_backbones('timm:*') names them all."
+        )
+    if tag:
+        tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+        if spec not in tagged:
+            raise ValueError(
+                f"Unknown backbone {name!r}: timm has no weights {tag!r} of {architecture!r}. Its "
+                f"weights are: {', '.join(f'{TIMM}{known}' for known in tagged) or 'none'}."
+            )
+
+
+def _download(timm, name: str, spec: str) -> nn.Module:
+    ways = (
+        "Pass weights='PATH' with a .safetensors or .pth file of them, use the embedded "
+        "backbone='tiny', or weights=None for random weights"
+    )
+    probe = timm.get_pretrained_cfg(spec)
+    if probe is None or not probe.has_weights:
+        raise ValueError(f"timm has no published weights of {name!r}. {ways}.")
+    if probe.custom_load:
+        # Files of numpy, or with code of their own: timm's loaders of them are not ours to trust.
+        raise ValueError(
+            f"The published weights of {name!r} are in a format of their own. Load them by timm "
+            "where you trust them, and pass the module as the backbone."
+        )
+    try:
+        return timm.create_model(spec, pretrained=True, num_classes=0)
+    except Exception as error:  # several libraries of connections, each with its own kinds
+        raise ConnectionError(
+            f"The weights of {name!r} are not in the hub's cache and cannot be downloaded "
+            f"({first_line(error)}). Connect once, without HF_HUB_OFFLINE. {ways}."
+        ) from error
+
+
+def _without_classifier(module: nn.Module, state: dict[str, torch.Tensor]) -> dict:
+    """Leave out the last layer, of whatever number of classes."""
+    layers = module.pretrained_cfg.get("classifier") or ()
+    layers = (layers,) if isinstance(layers, str) else layers
+    own = module.state_dict()
+    return {
+        key: value
+        for key, value in state.items()
+        if key in own or not key.startswith(tuple(f"{layer}." for layer in layers))
+    }
+
+
+def _preprocessing(timm, name: str, module: nn.Module) -> Preprocessing:
+    config = timm.data.resolve_data_config({}, model=module)
+    _, height, width = config["input_size"]
+    mode = config.get("crop_mode") or "center"
+    if height != width or mode not in ("center", "squash"):
+        raise ValueError(
+            f"The images of {name!r} are resized in a way ({height} x {width} pixels, {mode}) that "
+            "a Preprocessing cannot say. Pass a Backbone record of its module with one of your own."
+        )
+    resize_size = math.floor(height / config["crop_pct"])
+    return Preprocessing(
+        resize_size if mode == "center" else (resize_size, resize_size),
+        height,
+        tuple(map(float, config["mean"])),
+        tuple(map(float, config["std"])),
+        config["interpolation"] if config["interpolation"] != "random" else "bicubic",
+    )
+
+
+def _stages(module: nn.Module) -> tuple[str, ...]:
+    """Name the layers that timm lists as features; the children where it lists none."""
+    info = getattr(module, "feature_info", None) or ()
+    info = getattr(info, "info", info)
+    parts = dict(module.named_modules())
+    names = [entry.get("module") for entry in info if isinstance(entry, dict)]
+    stages = tuple(dict.fromkeys(name for name in names if name in parts))
+    return stages or tuple(name for name, _ in module.named_children())
+
+
+def _prefix_tokens(module: nn.Module) -> tuple[str, ...] | None:
+    n_tokens = getattr(module, "num_prefix_tokens", None)
+    if n_tokens is None:
+        return None
+    has_cls = getattr(module, "cls_token", None) is not None
+    others = int(n_tokens) - has_cls
+    return ("cls",) * has_cls + ("register",) * others
+
+
+def own_module(name: str, module: nn.Module) -> Backbone | None:
+    """Describe a module of the user's own if it is one of timm's, else return None."""
+    return describe_timm(name, module, None) if is_timm(module) else None

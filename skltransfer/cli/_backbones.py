@@ -1,0 +1,177 @@
+"""``skltransfer backbones``: which networks there are, and what one is like."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torchvision.models import get_model_weights
+
+from skltransfer._spelling import near_names
+from skltransfer._torch._text import TextPreprocessing
+from skltransfer.backbones import Backbone, list_backbones
+from skltransfer.backbones._local import is_file_name
+from skltransfer.backbones._timm import TIMM
+from skltransfer.cli._errors import CommandError
+from skltransfer.cli._networks import load
+
+# What no list can name, because it is a hub, a folder or code.
+_OTHERS = (
+    ("hf:NAME, hf:FOLDER", "text and image encoders of transformers, from the hub or a folder"),
+    ("st:NAME, st:FOLDER", "sentence-transformers"),
+    ("timm:NAME", "image networks of timm; 'timm:*' lists them"),
+    ("FILE", "weights that name their network (.safetensors, .pt2, .pt, .pth)"),
+    ("NAME --weights FILE", "weights of your own for a network that is named"),
+)
+
+
+@dataclass
+class _Entry:
+    """What is known of a network without building it."""
+
+    name: str
+    source: str
+    download: str
+    input_size: int | None
+    parameters: int | None
+
+    def cells(self) -> list[str]:
+        size = "" if self.input_size is None else str(self.input_size)
+        count = "" if self.parameters is None else f"{self.parameters / 1e6:.1f} M"
+        return [self.name, self.source, self.download, size, count]
+
+
+_HEADER = ("name", "source", "download", "input size", "parameters")
+
+
+def backbones(options) -> None:
+    """List networks, or describe the one that is named."""
+    pattern = options.pattern
+    if pattern is not None and _is_name(pattern):
+        record = load(pattern, weights=None)
+        _print_record(record, options.json)
+        return
+    entries = [_entry(name) for name in _matching(pattern)]
+    if options.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+    elif sys.stdout.isatty():
+        _print_table(entries, pattern)
+    else:
+        for cells in (list(_HEADER), *(entry.cells() for entry in entries)):
+            print("\t".join(cells))
+    sys.stdout.flush()
+
+
+def _is_name(pattern: str) -> bool:
+    if any(sign in pattern for sign in "*?["):
+        return False
+    return pattern in list_backbones() or ":" in pattern or is_file_name(pattern)
+
+
+def _matching(pattern: str | None) -> list[str]:
+    found = list_backbones(pattern)
+    if not found and pattern.startswith(TIMM) and find_spec("timm") is None:
+        raise CommandError("timm is not installed. Run: pip install 'skltransfer[hub]'")
+    if not found:
+        raise CommandError(
+            f"no backbone is called {pattern!r}.{near_names(pattern, list_backbones())} Patterns "
+            "take * and ?, as in 'resnet*'; 'skltransfer backbones' lists all names."
+        )
+    return found
+
+
+def _entry(name: str) -> _Entry:
+    if name == "tiny":
+        return _Entry(name, "embedded", "none", 32, 302_864)
+    if name.startswith(TIMM):
+        return _timm_entry(name)
+    weights = get_model_weights(name).DEFAULT
+    is_here = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name).is_file()
+    return _Entry(
+        name,
+        "torchvision",
+        "done" if is_here else f"{weights.meta['_file_size']:.0f} MB",
+        weights.transforms().crop_size[0],
+        weights.meta["num_params"],
+    )
+
+
+def _timm_entry(name: str) -> _Entry:
+    from timm.models import get_pretrained_cfg
+
+    settings = get_pretrained_cfg(name.removeprefix(TIMM))
+    if settings is None:
+        return _Entry(name, "timm", "not published", None, None)
+    return _Entry(
+        name,
+        "timm",
+        "needed" if settings.has_weights else "not published",
+        settings.input_size[-1],
+        None,
+    )
+
+
+def _print_table(entries: list[_Entry], pattern: str | None) -> None:
+    console = Console()
+    table = Table()
+    for number, title in enumerate(_HEADER):
+        table.add_column(title, justify="right" if number > 1 else "left", no_wrap=True)
+    for entry in entries:
+        table.add_row(*entry.cells())
+    console.print(table)
+    if pattern is None:
+        console.print("Also:", markup=False)
+        for written, meaning in _OTHERS:
+            console.print(f"  {written:<20} {meaning}", markup=False, highlight=False)
+        console.print(
+            "skltransfer backbones NAME shows layers, width and preprocessing.", highlight=False
+        )
+
+
+def _print_record(record: Backbone, as_json: bool) -> None:
+    module = record.module
+    facts = {
+        "name": record.name,
+        "takes": "texts" if isinstance(record.preprocessing, TextPreprocessing) else "images",
+        "stages": list(record.stages),
+        "layers": list(record.layers),
+        "pooling": record.pooling,
+        "n_features": record.n_features or "depends on the layers and the input",
+        "preprocessing": _described(record.preprocessing),
+        "parameters": sum(part.numel() for part in module.parameters()),
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1))
+    else:
+        for name, value in facts.items():
+            print(f"{name + ':':<15} {_written(value)}")
+    sys.stdout.flush()
+
+
+def _described(preprocessing) -> dict | None:
+    if preprocessing is None:
+        return None
+    if isinstance(preprocessing, TextPreprocessing):
+        tokenizer = type(preprocessing.tokenizer).__name__
+        return {"tokenizer": tokenizer, "max_length": preprocessing.max_length}
+    return asdict(preprocessing)
+
+
+def _written(value) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(value) or "the network's own output"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_number(part)}" for name, part in value.items())
+    return str(value)
+
+
+def _number(value) -> str:
+    return f"({', '.join(map(str, value))})" if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,187 @@
+"""``skltransfer extract``: features of images or texts, written to a file."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
+from skltransfer.backbones._extractors import takes_text
+from skltransfer.cli._errors import CommandError, import_extra, shorten
+from skltransfer.cli._files import written_beside
+from skltransfer.cli._inputs import Input, read_folder, read_table
+from skltransfer.cli._networks import REFUSALS, in_words_of_commands, load, weights_of
+
+# Rows between two looks at the progress bar; a multiple of what a network takes at once.
+_PASS = 256
+# Rows and bytes of features that a group of rows of the file holds at most, and memory so too.
+_GROUP_ROWS, _GROUP_BYTES = 8192, 2**26
+# Files with more columns can hardly be read again.
+_MAX_FEATURES = 20_000
+
+
+def extract(options) -> None:
+    """Write the features of every row of the input."""
+    import_extra("pandas"), import_extra("pyarrow")
+    output = _checked_output(options.output, force=options.force)
+    is_folder = Path(options.input).is_dir()
+    if is_folder and options.column is not None:
+        raise CommandError("--column goes with a CSV or Parquet file, not with a folder of images.")
+    if not is_folder and not Path(options.input).is_file():
+        raise CommandError(f"there is no file or folder {options.input!r}.")
+    transformer = _transformer(options)
+    of_texts = takes_text(load(transformer.backbone, transformer.weights))
+    if is_folder:
+        if of_texts:
+            raise CommandError(
+                f"{options.backbone} takes texts, and {options.input!r} is a folder. Name a CSV or "
+                "Parquet file and its --column."
+            )
+        rows = read_folder(options.input)
+    else:
+        rows = read_table(options.input, options.column, of_texts=of_texts)
+    started = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(file=sys.stderr)
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        written_beside(output) as path,
+    ):
+        bar = progress.add_task(options.backbone, total=rows.n_rows)
+        n_features = _write(
+            transformer, rows, path, output.suffix.lower(), lambda n: progress.advance(bar, n)
+        )
+    for note in rows.notes:
+        console.print(f"Note: {note}.", markup=False, highlight=False, soft_wrap=True)
+    print(
+        f"{rows.n_rows} rows, {n_features} features of {options.backbone}: {output} "
+        f"({output.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - started:.0f} s)"
+    )
+    sys.stdout.flush()
+
+
+def _checked_output(output: str, *, force: bool) -> Path:
+    path = Path(output).expanduser()
+    if path.suffix.lower() not in (".parquet", ".csv"):
+        raise CommandError(f"--output {output}: the name has to end in .parquet (or .csv).")
+    if path.is_dir():
+        raise CommandError(f"--output {output} is a folder.")
+    if path.exists() and not force:
+        raise CommandError(f"--output {output} exists. Add --force to replace it.")
+    if not path.parent.is_dir():
+        raise CommandError(f"--output {output}: there is no folder {str(path.parent)!r}.")
+    return path
+
+
+def _transformer(options) -> PretrainedFeatureTransformer:
+    given = {
+        "layers": options.layers,
+        "pooling": options.pooling,
+        "input_size": options.input_size,
+        "batch_size": options.batch_size,
+        "engine": options.engine,
+        "on_error": options.on_error,
+    }
+    return PretrainedFeatureTransformer(
+        options.backbone,
+        weights=weights_of(options.weights),
+        store=None,  # no row comes twice
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
+    """Write kept columns and features group by group, and return the number of features."""
+    pyarrow = import_extra("pyarrow")
+    writer, group, n_features, n_done = None, [], 0, 0
+    unreadable: list[str] = []
+    try:
+        for kept, items in rows.passes(_PASS):
+            features = _features(transformer, items, rows.notes, n_done, is_first=writer is None)
+            if transformer.on_error == "nan":
+                unreadable += [items[i] for i in np.flatnonzero(np.isnan(features).all(axis=1))]
+            if writer is None:
+                names = _feature_names(transformer, kept.column_names)
+                n_features = len(names)
+                fields = [*kept.schema, *(pyarrow.field(n, pyarrow.float32()) for n in names)]
+                schema = pyarrow.schema(fields)
+                writer = _writer(path, suffix, schema)
+                most_rows = min(_GROUP_ROWS, max(_PASS, _GROUP_BYTES // (4 * n_features)))
+            arrays = [pyarrow.array(column) for column in features.T.astype("float32")]
+            group.append(pyarrow.Table.from_arrays([*kept.columns, *arrays], schema=schema))
+            n_done += len(items)
+            if sum(map(len, group)) >= most_rows:
+                writer.write_table(pyarrow.concat_tables(group).combine_chunks())
+                group.clear()
+            advance(len(items))
+        if group:
+            writer.write_table(pyarrow.concat_tables(group).combine_chunks())
+    finally:
+        if writer is not None:
+            writer.close()
+    if unreadable:
+        rows.notes.append(
+            f"{len(unreadable)} images cannot be read, and their features are NaN: "
+            f"{shorten(unreadable)}"
+        )
+    return n_features
+
+
+def _features(transformer, items, notes: list[str], n_before: int, *, is_first: bool) -> np.ndarray:
+    """Return the features of a pass; what is to be known of the network becomes a note."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            if is_first:
+                transformer.fit(items)
+            features = transformer.transform(items)
+        except REFUSALS as error:
+            raise CommandError(_at_row(in_words_of_commands(error), n_before)) from error
+    for warning in caught:
+        if str(warning.message).startswith("engine="):  # that cannot be used here
+            notes.append(str(warning.message).removesuffix("."))
+        elif not issubclass(warning.category, UnreadableImageWarning):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return features
+
+
+def _writer(path: Path, suffix: str, schema):
+    if suffix == ".csv":
+        return import_extra("pyarrow.csv").CSVWriter(path, schema)
+    # Features are noise to a dictionary: it would cost time and save nothing.
+    texts = [field.name for field in schema if field.type == "string"]
+    return import_extra("pyarrow.parquet").ParquetWriter(path, schema, use_dictionary=texts)
+
+
+def _feature_names(transformer, kept: list[str]) -> list[str]:
+    names = list(transformer.get_feature_names_out())
+    if len(names) > _MAX_FEATURES:
+        raise CommandError(
+            f"a row would have {len(names)} features, more than a table holds well "
+            f"({_MAX_FEATURES}). Choose --pooling avg, or other --layers."
+        )
+    twice = sorted(set(names) & set(kept))
+    if twice:
+        raise CommandError(
+            f"the input has a column {twice[0]!r} already, as a feature is called. Rename it."
+        )
+    return names
+
+
+def _at_row(message: str, n_before: int) -> str:
+    """Count rows from the start of the input, instead of that of the pass."""
+    return re.sub(r"^Row (\d+)", lambda match: f"row {int(match[1]) + n_before}", message)

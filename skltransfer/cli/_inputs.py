@@ -1,0 +1,157 @@
+"""Images and texts to take features from, a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skltransfer._spelling import near_names
+from skltransfer.cli._errors import CommandError, first_line, import_extra
+from skltransfer.cli._files import class_of, find_images
+from skltransfer.cli._tables import separator_of
+
+# Rows of a CSV file that are looked at together to tell the types of its columns.
+_CSV_ROWS = 65_536
+# What a missing value is written as, in columns that are kept.
+_MISSING = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"]
+
+
+@dataclass
+class Input:
+    """Rows of images or texts, and the columns to keep beside their features."""
+
+    n_rows: int
+    # passes(n) yields (kept columns as an Arrow table, paths or texts) for n rows at a time
+    passes: Callable[[int], Iterator[tuple]]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_folder(folder: str) -> Input:
+    """Return the images of a folder, with their class if each lies in a folder of its class."""
+    pyarrow = import_extra("pyarrow")
+    paths = find_images(folder)
+    columns = {"path": paths}
+    if all(class_of(path) is not None for path in paths):
+        columns["label"] = [class_of(path) for path in paths]
+    table = pyarrow.table(columns)
+
+    def passes(n_rows: int):
+        for start in range(0, len(paths), n_rows):
+            part = paths[start : start + n_rows]
+            yield table.slice(start, n_rows), [str(Path(folder, path)) for path in part]
+
+    return Input(len(paths), passes)
+
+
+def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
+    """Return the texts, or the images whose paths stand, in a column of a CSV or Parquet file."""
+    is_parquet = Path(path).suffix.lower() == ".parquet"
+    try:
+        names, n_rows, tables = (_parquet if is_parquet else _csv)(path, column)
+    except CommandError:
+        raise
+    except UnicodeError as error:
+        raise CommandError(
+            f"{path!r} is not a text in UTF-8 ({first_line(error)}). Save it as CSV in UTF-8."
+        ) from error
+    except Exception as error:  # pandas and pyarrow raise many kinds
+        raise CommandError(f"{path!r} cannot be read: {first_line(error)}.") from error
+    if n_rows == 0:
+        raise CommandError(f"{path!r} has no rows.")
+    rows = Input(n_rows, lambda n: _passes(tables(n)))
+
+    def _passes(parts):
+        n_empty = 0
+        for table in parts:
+            items = table[column].to_pylist()
+            _check_texts(items, path, column)
+            n_empty += sum(not item for item in items)
+            yield table, _items(items, path, of_texts)
+        if n_empty and of_texts:
+            rows.notes.append(
+                f"{n_empty} rows of {path} have no text: their features are those of an empty one"
+            )
+
+    return rows
+
+
+def _items(items: list, path: str, of_texts: bool) -> list[str]:
+    if of_texts:
+        return [item or "" for item in items]
+    return [str(Path(path).parent / (item or "")) for item in items]
+
+
+def _check_texts(items: list, path: str, column: str) -> None:
+    odd = next((item for item in items if item is not None and not isinstance(item, str)), None)
+    if odd is not None:
+        raise CommandError(
+            f"column {column!r} of {path!r} holds {type(odd).__name__} values such as {odd!r}, not "
+            "texts or paths."
+        )
+
+
+def _check_column(column: str | None, names: list[str], path: str) -> None:
+    shown = ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    if column is None:
+        raise CommandError(
+            f"--column is missing: which column of {path} holds the texts, or the paths of the "
+            f"images? It has {shown}."
+        )
+    if column not in names:
+        raise CommandError(
+            f"{path!r} has no column {column!r}.{near_names(column, names)} It has {shown}."
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CommandError(f"{path!r} has several columns named {twice[0]!r}. Rename them.")
+
+
+def _parquet(path: str, column: str | None):
+    file = import_extra("pyarrow.parquet").ParquetFile(path)
+    names = file.schema_arrow.names
+    _check_column(column, names, path)
+    table_of = import_extra("pyarrow").Table.from_batches
+
+    def tables(n_rows: int):
+        for batch in file.iter_batches(batch_size=n_rows):
+            yield table_of([batch])
+
+    return names, file.metadata.num_rows, tables
+
+
+def _csv(path: str, column: str | None):
+    """Go through the file once for the types of its columns, and again for the rows."""
+    pandas, pyarrow = import_extra("pandas"), import_extra("pyarrow")
+    settings = {"sep": separator_of(path), "index_col": False, "low_memory": False}
+    header = pandas.read_csv(path, **settings, header=None, nrows=1, dtype=str).iloc[0]
+    names = [str(name).strip() for name in header.fillna("")]
+    _check_column(column, names, path)
+    # In a text, "NA" is a word.
+    settings |= {"header": 0, "names": names, "keep_default_na": False}
+    settings["na_values"] = {name: _MISSING for name in names if name != column}
+    kinds, n_rows = {name: set() for name in names}, 0
+    with pandas.read_csv(path, **settings, dtype={column: "str"}, chunksize=_CSV_ROWS) as reader:
+        for frame in reader:
+            n_rows += len(frame)
+            for name in names:
+                if frame[name].notna().any():
+                    kinds[name].add(frame[name].dtype.kind)
+    dtypes = {name: "str" if name == column else _dtype(kinds[name]) for name in names}
+    types = {"str": "string"}
+    schema = pyarrow.schema([(name, types.get(dtype, dtype)) for name, dtype in dtypes.items()])
+
+    def tables(n_rows: int):
+        with pandas.read_csv(path, **settings, dtype=dtypes, chunksize=n_rows) as reader:
+            for frame in reader:
+                yield pyarrow.Table.from_pandas(frame, schema=schema, preserve_index=False)
+
+    return names, n_rows, tables
+
+
+def _dtype(kinds: set[str]) -> str:
+    """Return the pandas type that holds what the chunks of a column hold."""
+    for allowed, dtype in (("i", "int64"), ("u", "uint64"), ("b", "bool"), ("if", "float64")):
+        if kinds and kinds <= set(allowed):
+            return dtype
+    return "str"

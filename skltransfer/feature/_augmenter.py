@@ -1,0 +1,115 @@
+"""Feature augmentation: EasyAdapt."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+
+from skltransfer.feature._aligner import BaseAligner
+
+
+class FeatureAugmenter(BaseAligner):
+    """Give each row its columns twice: once in common, once for its domain.
+
+    `fit_transform` maps source rows to ``[x, x, 0]`` and `transform` maps target rows to
+    ``[x, 0, x]`` [1]_. A model that is fitted on rows of both domains finds one coefficient for
+    what they have in common and corrections for each. That needs labelled target rows: put
+    :class:`~skltransfer.PooledEstimator` behind it, which receives the mapped target rows and
+    ``y_target``.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where all are strings.
+
+    See Also
+    --------
+    PooledEstimator : Fits an estimator on the mapped rows of both domains.
+    TransferRidge : The same prior, with the source's coefficients fixed.
+
+    Notes
+    -----
+    Nothing is learned from rows but whether there is a target: without ``X_target`` rows are left
+    as they are. Sparse rows, of both domains, stay sparse (CSR). An intercept belongs to both
+    domains alike; put a column of ones in front for one that is augmented as well.
+
+    References
+    ----------
+    .. [1] H. Daumé III, "Frustratingly Easy Domain Adaptation", ACL 2007, Section 3.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skltransfer import FeatureAugmenter, PooledEstimator, WithSource
+    >>> augmenter = FeatureAugmenter()
+    >>> augmenter.fit_transform([[2.0], [3.0]], X_target=[[4.0]])
+    array([[2., 2., 0.],
+           [3., 3., 0.]])
+    >>> augmenter.transform([[4.0]])
+    array([[4., 0., 4.]])
+    >>> model = make_pipeline(FeatureAugmenter(), PooledEstimator(Ridge(0.01)))
+    >>> model = WithSource(model, X_source=[[0.0], [1.0]], y_source=[0.0, 1.0])
+    >>> model.fit([[0.0], [1.0]], [0.0, 3.0]).predict([[1.0]]).round(1)
+    array([3.])
+    """
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns: ``common_a``, ``source_a``, ``target_a``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns given to `fit`, if it has seen none.
+
+        Returns
+        -------
+        names : ndarray of str objects
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        if not self._has_target:
+            return names
+        parts = ("common", "source", "target")
+        return np.array([f"{part}_{name}" for part in parts for name in names], dtype=object)
+
+    def _check_parameters(self) -> None:
+        pass
+
+    def _row_checks(self) -> dict:
+        return {"accept_sparse": "csr"}
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
+
+    def _align(self, X, y, X_target, y_target):
+        self._has_target = X_target is not None
+
+    def _map_source(self, X):
+        return self._augment(X, 1)
+
+    def _map_target(self, X):
+        return self._augment(X, 2)
+
+    def _augment(self, X, block: int):
+        if not self._has_target:
+            return X
+        if sparse.issparse(X):
+            blocks = [X, X, X]
+            blocks[3 - block] = type(X)(X.shape)
+            return sparse.hstack(blocks, format="csr")
+        mapped = np.zeros((len(X), 3, X.shape[1]))
+        mapped[:, 0] = mapped[:, block] = X
+        return mapped.reshape(len(X), -1)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_has_target")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,252 @@
+"""What TCA and JDA share: a kernel, an eigenproblem over the rows of both domains, one map."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Real
+
+import numpy as np
+from scipy.linalg import eigh
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.extmath import svd_flip
+
+from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._solvers._kernels import KERNELS, Kernel, KernelRows, scale_gamma
+from skltransfer._solvers._transfer_components import Components, TransferProblem
+
+# Kernel values that `transform` holds at a time.
+_TILE_VALUES = 2**22
+
+
+class KernelComponents(ClassNamePrefixFeaturesOutMixin):
+    """Components that are linear in the kernel values between a row and the fitted rows.
+
+    To be put before an aligner's class. A subclass calls `_start`, then `_solve` as often as it
+    has differences between the domains to remove.
+    """
+
+    def _check_parameters(self) -> None:
+        check_count(self, "n_components", unset=(None,))
+        if not callable(self.kernel) and self.kernel not in KERNELS:
+            hint = " additive_chi2 is not positive semi-definite: chi2 is."
+            raise ValueError(
+                f"kernel={self.kernel!r} is not one of {', '.join(KERNELS)}, nor a callable."
+                + (hint if self.kernel == "additive_chi2" else "")
+            )
+        check_choice(self, "form", ("dual", "primal"))
+        if self.form == "primal" and not self._is_linear():
+            raise ValueError(
+                f"form='primal' projects columns and needs kernel='linear', not {self.kernel!r}. "
+                "Set form='dual' for other kernels."
+            )
+        if not (isinstance(self.gamma, str) and self.gamma == "scale") and not (
+            _is_finite(self.gamma) and self.gamma > 0
+        ):
+            raise ValueError(f"gamma={self.gamma!r} is neither 'scale' nor a number above 0.")
+        for name in ("degree", "coef0"):
+            if not _is_finite(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not a finite number.")
+        check_number(self, "regularization", low=0, is_open=True)
+        check_number(self, "tol", low=0, is_open=True)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.weights_.shape[1]
+
+    def _map_source(self, X):
+        return self._map(X)
+
+    def _map_target(self, X):
+        return self._map(X)
+
+    def _map(self, X) -> np.ndarray:
+        if self.rows_ is None:
+            return X @ self.weights_ - self.offset_
+        n, mapped = len(self.rows_), np.empty((len(X), self._n_features_out))
+        step = max(_TILE_VALUES // n, 1)
+        for i in range(0, len(X), step):
+            part = X[i : i + step] - self._center
+            values = KernelRows(self._kernel(), np.vstack([part, self.rows_]))
+            values = values.block(np.arange(len(part)), np.arange(len(part), len(part) + n))
+            mapped[i : i + step] = values @ self.weights_
+        return mapped - self.offset_
+
+    def _is_linear(self) -> bool:
+        return isinstance(self.kernel, str) and self.kernel == "linear"
+
+    def _kernel(self) -> Kernel:
+        return Kernel(self.kernel, self.gamma_, self.degree, self.coef0, self.kernel_params)
+
+    def _start(self, X, X_target) -> _Spaces:
+        """Compute what does not depend on the differences between the domains."""
+        Z = X.copy() if X_target is None else np.vstack([X, X_target])
+        self._count = self._n_wanted(*Z.shape, X_target is not None)
+        if self._is_linear():
+            self.rows_, self.gamma_ = None, None
+            return _LinearSpaces(Z, self.form)
+        self._center = np.zeros(Z.shape[1])
+        self.gamma_ = self._fitted_gamma(Z)
+        if self.kernel == "rbf":  # distances lose fewer digits near the origin
+            self._center = np.median(Z, axis=0)
+            Z -= self._center
+        self.rows_ = Z
+        kernel = self._kernel()
+        K = KernelRows(kernel, Z).matrix()
+        if callable(self.kernel):
+            _check_symmetric(K, kernel.name)
+        return _KernelSpace(K)
+
+    def _n_wanted(self, n_rows: int, n_columns: int, has_target: bool) -> int:
+        if self.n_components is None:
+            return max(min(n_columns, n_rows - 1), 1)
+        rows = f"{n_rows} rows of X" + (" and X_target together" if has_target else "")
+        if self.n_components > n_rows:
+            raise ValueError(
+                f"n_components={self.n_components} is more than the {rows}. Lower n_components."
+            )
+        if self._is_linear() and self.n_components > n_columns:
+            raise ValueError(
+                f"n_components={self.n_components} is more than the {n_columns} columns, which is "
+                "all that kernel='linear' has. Lower n_components or choose another kernel."
+            )
+        return self.n_components
+
+    def _fitted_gamma(self, Z) -> float:
+        if self.kernel == "chi2" and Z.min() < 0:
+            raise ValueError(
+                "kernel='chi2' needs values of at least 0, and X or X_target has smaller ones. "
+                "Scale the columns into [0, 1] (MinMaxScaler(clip=True)) or choose another kernel."
+            )
+        if not isinstance(self.gamma, str):
+            return float(self.gamma)
+        if self.kernel == "chi2":
+            mean = Z.sum(axis=1).mean()
+            return float(1 / mean) if mean > 0 else 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            gamma = scale_gamma(Z, np.ones(len(Z)), Z[:0])
+        if not (np.isfinite(gamma) and gamma > 0):
+            raise ValueError(
+                "gamma='scale' is not to be had: the variance of X and X_target leaves the range "
+                "of floats. Scale the columns (for example by a StandardScaler before)."
+            )
+        return gamma
+
+    def _solve(self, spaces: _Spaces, L: np.ndarray, n_rows: int) -> np.ndarray:
+        """Learn the map that removes the differences `L`; return the first rows mapped."""
+        found = spaces.solve(L, float(self.regularization), self._count, float(self.tol))
+        self._keep(found, np.zeros(self._count))
+        return spaces.mapped(self.weights_, n_rows)
+
+    def _solve_without_target(self, spaces: _Spaces, n_rows: int) -> np.ndarray:
+        """Learn kernel principal components; return the rows mapped."""
+        found, offset = spaces.principal(self._count, float(self.tol))
+        self._keep(found, offset)
+        return spaces.mapped(self.weights_, n_rows) - offset
+
+    def _keep(self, found: Components, offset) -> None:
+        self.weights_, self.eigenvalues_ = found.weights, found.eigenvalues
+        self.residual_, self.offset_ = found.residual, offset
+
+    def _warn_unless_certified(self) -> None:
+        if not self.residual_ <= self.tol:
+            warnings.warn(
+                f"The components have a relative residual of {self.residual_:.1e}, not of "
+                f"tol={self.tol:.1e}: rounding hides the smallest of their eigenvalues. Lower "
+                "n_components, raise tol or regularization, or scale the columns.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+
+class _KernelSpace:
+    """The kernel matrix of all rows."""
+
+    def __init__(self, K):
+        self._problem = TransferProblem(K)
+
+    def solve(self, L, regularization, k, tol) -> Components:
+        return self._problem.solve(L, regularization, k, tol)
+
+    def mapped(self, weights, n_rows: int) -> np.ndarray:
+        return self._problem.mapped(weights, n_rows)
+
+    def principal(self, k, tol) -> tuple[Components, np.ndarray]:
+        unit, means = self._problem.unit, self._problem.means
+        centered = self._problem.F - self._problem.F.mean(axis=1)[:, None]
+        n = len(centered)
+        values, V = eigh(centered, subset_by_index=(n - k, n - 1), check_finite=False)
+        values, V = values[::-1], svd_flip(V[:, ::-1], None)[0]
+        largest = max(values[0], 0.0)
+        errors = np.linalg.norm(centered @ V - V * values, axis=0)
+        residual = (errors / np.maximum(values, 1e-7 * largest)).max() if largest > 0 else 0.0
+        kept = values > n * np.finfo(float).eps * largest
+        values = np.where(kept, values, 0.0)
+        V -= V.mean(axis=0)
+        weights = V / np.sqrt(np.where(kept, values, np.inf)) / np.sqrt(unit)
+        return Components(values * unit, weights, float(residual)), unit * (means @ weights)
+
+
+class _LinearSpaces:
+    """Rows under the linear kernel: whatever the form, the map is a matrix over columns."""
+
+    def __init__(self, Z, form):
+        self._Z, self._form = Z, form
+        self._problem = None
+
+    def _prepared(self) -> tuple[TransferProblem, np.ndarray | None]:
+        """Return the smallest equivalent problem, and the matrix its solutions are mapped by."""
+        if self._problem is None:
+            with np.errstate(over="ignore", invalid="ignore"):  # TransferProblem looks at it
+                self._problem = self._prepare()
+        return self._problem
+
+    def _prepare(self):
+        n, d = self._Z.shape
+        if self._form == "primal":
+            if d <= n:
+                return TransferProblem(self._Z.copy()), None
+            # Solutions lie in the span of the centred rows.
+            basis = np.linalg.qr((self._Z - self._Z.mean(axis=0)).T)[0]
+            return TransferProblem(self._Z @ basis), basis
+        if d >= n:
+            return TransferProblem(self._Z @ self._Z.T), self._Z.T
+        # With Z'Z = S^2, the columns of Z S^-1 are orthonormal and span those of K = ZZ', so that
+        # w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as columns.
+        scale = np.abs(self._Z).max(initial=0.0) or 1.0
+        _, singular, basis = np.linalg.svd(
+            np.linalg.qr(self._Z / scale, mode="r"), full_matrices=False
+        )
+        root = (basis.T * (singular * scale)) @ basis
+        return TransferProblem(self._Z @ root), root
+
+    def solve(self, L, regularization, k, tol) -> Components:
+        problem, basis = self._prepared()
+        found = problem.solve(L, regularization, k, tol)
+        return found if basis is None else found._replace(weights=basis @ found.weights)
+
+    def mapped(self, weights, n_rows: int) -> np.ndarray:
+        return self._Z[:n_rows] @ weights
+
+    def principal(self, k, tol) -> tuple[Components, np.ndarray]:
+        primal = self if self._form == "primal" else _LinearSpaces(self._Z, "primal")
+        found = primal.solve(np.zeros((len(self._Z), 1)), 1.0, k, tol)
+        return found, self._Z.mean(axis=0) @ found.weights
+
+
+_Spaces = _KernelSpace | _LinearSpaces
+
+
+def _check_symmetric(K, name: str) -> None:
+    largest, step = np.abs(K).max(initial=0.0), 512
+    for i in range(0, len(K), step):
+        rows = K[i : i + step]
+        if np.abs(rows - K[:, i : i + step].T).max() > 1e-9 * largest:
+            raise ValueError(
+                f"kernel={name} is not symmetric: k(x, y) differs from k(y, x). Pass a symmetric "
+                "kernel."
+            )
+
+
+def _is_finite(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))

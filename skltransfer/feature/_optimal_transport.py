@@ -1,0 +1,367 @@
+"""Optimal transport: source rows, carried to where the target has its rows."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from skltransfer._options import check_choice, check_count, check_number
+from skltransfer.domains._data import (
+    as_labels,
+    check_no_missing_labels,
+    check_same_length,
+    known_labels,
+)
+from skltransfer.feature._aligner import LabelledAligner
+from skltransfer.feature._transport_plans import (
+    Plan,
+    entropic_plan,
+    exact_plan,
+    gaussian_map,
+    group_lasso_plan,
+    import_pot,
+)
+
+METHODS = ("exact", "sinkhorn", "group_lasso", "linear")
+METRICS = ("sqeuclidean", "euclidean", "cityblock", "cosine")
+_MAX_ITER = {"exact": 1_000_000, "sinkhorn": 10_000, "group_lasso": 10_000}
+# A pair of rows with known and different labels costs so many times the largest cost.
+_FORBIDDEN = 10.0
+# Entries of a block of distances to new rows.
+_BLOCK = 4_000_000
+# What rounding alone may take from the covariance that a linear map reaches.
+_ROUNDING = 1e-6
+
+
+class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
+    """Carry source rows to the target's by optimal transport.
+
+    A transport plan says how much of each source row's mass goes to each target row, at the least
+    total cost; all source rows weigh the same, and so do all target rows. `fit_transform` returns,
+    for each source row, the mean of the target rows that receive its mass (its barycentric
+    image). `transform` leaves target rows as they are, so that the step after it learns from
+    source rows that lie among the target's, with the source's labels. Solved by POT (the extra
+    ``ot``).
+
+    Parameters
+    ----------
+    method : {"exact", "sinkhorn", "group_lasso", "linear"}, default="sinkhorn"
+        - ``"exact"``: the plan of least cost, by the network simplex method. Few target rows
+          receive the mass of a source row: with equal numbers of rows, one.
+        - ``"sinkhorn"``: the same with a bonus for plans of high entropy, which spread each row
+          over many. Runs on logarithms where `entropy` is so small that numbers would overflow.
+        - ``"group_lasso"``: the same, and a target row shall receive its mass from source rows of
+          few classes. Needs the source's labels, and respects known ones of the target.
+        - ``"linear"``: no plan, but the linear map that carries a Gaussian of the source's mean
+          and covariance to one of the target's, at the least squared distance.
+    entropy : float, default=0.1
+        Weight of the plan's entropy for ``"sinkhorn"`` and ``"group_lasso"``, in units of the
+        scaled cost. Towards 0 the plan becomes the exact one, and slow; when it is large all
+        source rows move to the target's mean.
+    group_regularization : float, default=0.1
+        Weight of the penalty of ``"group_lasso"``, in units of the scaled cost.
+    metric : {"sqeuclidean", "euclidean", "cityblock", "cosine"}, default="sqeuclidean"
+        Cost of moving a row to another. ``"linear"`` uses squared Euclidean distances.
+    cost_scale : {"median", "max"} or None, default="median"
+        What costs are divided by, so that `entropy` and `group_regularization` mean the same on
+        columns of any scale: the median or the largest of all pairs. ``None``: 1.
+    shrinkage : float, default=1e-6
+        For ``"linear"``: what is added to the diagonals of both covariances, in units of their
+        mean variance. Without any, the covariances have to be of full rank.
+    max_iter : int, default=None
+        Most iterations of Sinkhorn's algorithm (``"group_lasso"`` runs it in each of at most 200
+        rounds) or pivots of the simplex method. ``None``: 10 000 and 1 000 000.
+    tol : float, default=1e-6
+        Share of the mass by which the plan may miss its marginals.
+
+    Attributes
+    ----------
+    plan_ : ndarray of shape (n_samples, n_target_samples) or None
+        Share of the total mass that goes from each source row to each target row. It takes
+        ``8 * n_samples * n_target_samples`` bytes, and `fit` some four times as many. None for
+        ``"linear"``, and where nothing was aligned.
+    marginal_error_ : float
+        How far the sums of the plan are from equal shares: summed absolute differences, the
+        larger of rows and columns. For ``"linear"``, relative error of the covariance that the
+        map gives the source.
+    transport_cost_ : float
+        Mean cost of moving a row by the plan, in the units of `metric`. For ``"linear"``, mean
+        squared distance by which rows were moved.
+    cost_scale_ : float
+        What costs were divided by.
+    n_iter_ : int
+        Iterations of Sinkhorn's algorithm, rounds of ``"group_lasso"``; 1 otherwise.
+    coef_ : ndarray of shape (n_features, n_features) or None
+        For ``"linear"``: rows are mapped to ``x @ coef_ + intercept_``.
+    intercept_ : ndarray of shape (n_features,) or None
+        For ``"linear"``.
+    n_features_in_ : int
+        Number of columns of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where all are strings.
+
+    See Also
+    --------
+    CORAL : Linear as well, on second moments only.
+    TCA : A common space of few dimensions.
+
+    Notes
+    -----
+    `transform_source` maps a new source row like the nearest one that was fitted: by the same
+    displacement (Ferradans et al. 2014). Rows that were fitted get their barycentric image, and
+    equal rows one image. ``"linear"`` maps every row by its formula.
+
+    The plan moves all mass: where the classes have other shares in the target, rows of one class
+    are carried to places of another. Scale the columns before, as costs are distances.
+
+    Images are means, and so lie closer together than target rows do, the more so the larger
+    `entropy` is. Where costs are all alike (many columns, domains far apart), the same `entropy`
+    spreads more: look at the picture, :class:`~skltransfer.DomainShiftDisplay`. Nearest
+    neighbours may gain by it.
+
+    With known labels in ``y_target``, ``"group_lasso"`` makes a pair of rows with different
+    labels cost ten times the largest cost (the limit of POT's semi-supervised plans). Other
+    methods use no labels.
+
+    References
+    ----------
+    N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy. Optimal transport for domain adaptation.
+    IEEE Transactions on Pattern Analysis and Machine Intelligence 39, 2017. The penalty of
+    ``"group_lasso"`` is their group sparsity with p = 1 and q = 2: the 2-norms, summed over
+    target rows and classes, of what a target row receives from the rows of a class.
+
+    M. Knott and C. S. Smith. On the optimal mapping of distributions. Journal of Optimization
+    Theory and Applications 43, 1984. ``"linear"``: the matrix is ``S^-1 (S C_t S)^(1/2) S^-1`` with
+    the root S of the source's covariance and the covariance C_t of the target.
+
+    S. Ferradans, N. Papadakis, G. Peyré and J.-F. Aujol. Regularized discrete optimal transport.
+    SIAM Journal on Imaging Sciences 7, 2014. Displacements of new rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skltransfer import OptimalTransportMapper
+    >>> X, X_target = np.array([[0.0], [1.0], [2.0]]), np.array([[12.0], [11.0], [10.0]])
+    >>> mapper = OptimalTransportMapper("exact")
+    >>> mapper.fit_transform(X, X_target=X_target)
+    array([[10.],
+           [11.],
+           [12.]])
+    >>> mapper.transform_source([[0.1]])
+    array([[10.1]])
+    >>> mapper.transform(X_target)
+    array([[12.],
+           [11.],
+           [10.]])
+    """
+
+    def __init__(
+        self,
+        method="sinkhorn",
+        *,
+        entropy=0.1,
+        group_regularization=0.1,
+        metric="sqeuclidean",
+        cost_scale="median",
+        shrinkage=1e-6,
+        max_iter=None,
+        tol=1e-6,
+    ):
+        self.method = method
+        self.entropy = entropy
+        self.group_regularization = group_regularization
+        self.metric = metric
+        self.cost_scale = cost_scale
+        self.shrinkage = shrinkage
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def _check_parameters(self):
+        check_choice(self, "method", METHODS)
+        check_number(self, "entropy", low=0, is_open=True)
+        check_number(self, "group_regularization", low=0)
+        check_choice(self, "metric", METRICS)
+        check_choice(self, "cost_scale", ("median", "max", None))
+        check_number(self, "shrinkage", low=0)
+        check_count(self, "max_iter", unset=(None,))
+        check_number(self, "tol", low=0)
+
+    def _align(self, X, y, X_target, y_target):
+        self.plan_ = self.coef_ = self.intercept_ = None
+        self.marginal_error_, self.transport_cost_ = 0.0, 0.0
+        self.cost_scale_, self.n_iter_ = 1.0, 1
+        self._source_rows = self._images = None
+        if X_target is None:
+            return X.copy()
+        ot = import_pot(type(self).__name__)
+        if self.method == "linear":
+            self._fit_linear(ot, X, X_target)
+            images = self._map_source(X)
+            self.transport_cost_ = float(((images - X) ** 2).sum(axis=1).mean())
+            return images
+        plan = self._fit_plan(ot, X, y, X_target, y_target)
+        self.plan_, self.n_iter_ = plan.values, plan.n_iter
+        self._check_plan(plan)
+        self._source_rows = X + 0.0  # a copy, in which -0 is 0
+        images = _barycentric(plan.values, X, X_target)
+        self._images = _one_for_equal_rows(self._source_rows, images)
+        return self._images.copy()
+
+    def _map_source(self, X):
+        if self.coef_ is not None:
+            return X @ self.coef_ + self.intercept_
+        if self._images is None:
+            return X.copy()
+        step = max(1, _BLOCK // len(self._source_rows))
+        nearest = [
+            cdist(X[i : i + step], self._source_rows, "sqeuclidean").argmin(axis=1)
+            for i in range(0, len(X), step)
+        ]
+        nearest = np.concatenate(nearest)
+        return self._images[nearest] + (X - self._source_rows[nearest])
+
+    def _map_target(self, X):
+        return X.copy()
+
+    def _fit_plan(self, ot, X, y, X_target, y_target) -> Plan:
+        labels = self._labels(X, y, X_target, y_target)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cost = cdist(X, X_target, self.metric)
+        if not np.isfinite(cost).all():
+            raise ValueError(
+                f"The {self.metric} distances between X and X_target are not finite. Scale the "
+                "columns before, for example by StandardScaler"
+                + (", and leave out rows of zeros." if self.metric == "cosine" else ".")
+            )
+        self.cost_scale_ = _scale(cost, self.cost_scale)
+        scaled = cost / self.cost_scale_
+        max_iter = _MAX_ITER[self.method] if self.max_iter is None else self.max_iter
+        if self.method == "exact":
+            plan = exact_plan(ot, scaled, max_iter)
+        elif self.method == "sinkhorn":
+            plan = entropic_plan(ot, scaled, self.entropy, max_iter, self.tol)
+        else:
+            groups, known, target_groups = labels
+            _forbid(scaled, groups, known, target_groups)
+            plan = group_lasso_plan(
+                ot, scaled, groups, self.entropy, self.group_regularization, max_iter, self.tol
+            )
+        self.transport_cost_ = float(np.vdot(plan.values, cost))
+        return plan
+
+    def _labels(self, X, y, X_target, y_target):
+        """Return classes of source rows as 0..k-1, which target labels are known, and theirs.
+
+        A class that the source lacks is -1.
+        """
+        if self.method != "group_lasso":
+            return None
+        if y is None:
+            raise ValueError(
+                "method='group_lasso' groups source rows by class and needs y. Pass the source's "
+                "labels, or choose method='sinkhorn'."
+            )
+        check_same_length(y, X, "y", "X")
+        check_no_missing_labels(y)
+        y = as_labels(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if y.ndim != 1:
+            raise ValueError(f"y has {y.ndim} dimensions. Pass one label per row.")
+        if y.dtype.kind == "O":
+            y = np.array(y.tolist())
+        classes, groups = np.unique(y, return_inverse=True)
+        known, target_labels = known_labels(y_target, X_target, y)
+        places = np.minimum(np.searchsorted(classes, target_labels), len(classes) - 1)
+        if not len(target_labels):
+            return groups, known, places
+        return groups, known, np.where(classes[places] == target_labels, places, -1)
+
+    def _check_plan(self, plan: Plan) -> None:
+        n, m = plan.values.shape
+        misses = [
+            np.abs(plan.values.sum(axis=1) - 1 / n).sum(),
+            np.abs(plan.values.sum(axis=0) - 1 / m).sum(),
+        ]
+        self.marginal_error_ = float(max(misses))
+        problems = [] if plan.problem is None else [plan.problem]
+        if not self.marginal_error_ <= self.tol + 1e-12:
+            problems.append(
+                f"misses its marginals by {self.marginal_error_:.1e} of the mass (tol={self.tol})"
+            )
+        if problems:
+            remedy = "Raise max_iter" if self.method == "exact" else "Raise max_iter or entropy"
+            warnings.warn(
+                f"The transport plan (method={self.method!r}) {' and '.join(problems)} after its "
+                f"iterations. {remedy}, or tol where that is good enough.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+
+    def _fit_linear(self, ot, X, X_target) -> None:
+        moments = []
+        for rows in (X, X_target):
+            mean = rows.mean(axis=0)
+            moments.append((mean, (rows - mean).T @ (rows - mean) / len(rows)))
+        (mean, covariance), (target_mean, target_covariance) = moments
+        d = X.shape[1]
+        ridge = self.shrinkage * (np.trace(covariance) + np.trace(target_covariance)) / (2 * d)
+        if ridge == 0 and not (covariance.any() or target_covariance.any()):
+            ridge = 1.0  # one place in each domain: the map is a shift
+        for matrix in (covariance, target_covariance):
+            matrix.flat[:: d + 1] += ridge
+        A, b = gaussian_map(ot, mean, covariance, target_mean, target_covariance)
+        error = np.linalg.norm(A.T @ covariance @ A - target_covariance)
+        size = np.linalg.norm(target_covariance)
+        self.marginal_error_ = float(error / size) if size else float(error)
+        if not self.marginal_error_ <= _ROUNDING:
+            raise ValueError(
+                "The covariance of the source is singular, or so nearly that no linear map "
+                "carries it to the target's. Raise shrinkage, or leave out columns that others "
+                "determine (for example by PCA before)."
+            )
+        self.coef_, self.intercept_ = A, b
+
+
+def _scale(cost: np.ndarray, by: str | None) -> float:
+    """Return what to divide costs by; the mean where more than half of them are 0."""
+    if by is None:
+        return 1.0
+    for value in (np.median(cost) if by == "median" else cost.max(), cost.mean()):
+        if value > 0:
+            return float(value)
+    return 1.0
+
+
+def _forbid(cost, groups, known, target_groups) -> None:
+    """Raise the cost of pairs with different known labels, in place.
+
+    Not in a column or row in which every pair is one: there nothing is to be chosen.
+    """
+    pairs = np.zeros(cost.shape, dtype=bool)
+    pairs[:, known] = groups[:, None] != target_groups[None, :]
+    pairs[:, pairs.all(axis=0)] = False
+    pairs[pairs.all(axis=1)] = False
+    cost[pairs] = _FORBIDDEN * cost.max()
+
+
+def _barycentric(plan, X, X_target) -> np.ndarray:
+    """Return the mean of the target rows that receive a row's mass."""
+    mass = plan.sum(axis=1, keepdims=True)
+    some = mass > 0  # an unfinished plan may leave a row without any: it stays
+    return np.where(some, (plan / np.where(some, mass, 1.0)) @ X_target, X)
+
+
+def _one_for_equal_rows(rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Give equal rows one image, the mean of theirs: the map is then one of rows."""
+    _, group, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    if len(counts) == len(rows):
+        return images
+    group = group.ravel()
+    sums = np.zeros((len(counts), images.shape[1]))
+    np.add.at(sums, group, images)
+    return (sums / counts[:, None])[group]
