@@ -103,11 +103,10 @@ class Pretraining:
             precision=self.precision,
         )
         self.preprocessing = taps.preprocessing
+        taps.check_channels(rows)
         x = rows.batch([0], self.preprocessing)
         try:
             check_width(record.module, x)
-            if self.preprocessing is not None:
-                self.preprocessing.normalize(x, self.dtype)  # the number of channels
             self.n_features = sum(taps.widths(rows).values())
         except torch.OutOfMemoryError:
             raise

@@ -103,8 +103,9 @@ class SelfSupervisedTransformer(
     layers : str or list of str, default=None
         Layers that features are taken from, in training and after it; ``None``: those that the
         record names.
-    pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
-        How a layer's output becomes a vector.
+    pooling : str, default="default"
+        How a layer's output becomes a vector, as in
+        :class:`~skltransfer.PretrainedFeatureTransformer`; ``"default"``: the record's.
     image_shape : tuple of int, default=None
         Shape of one image where ``X`` holds flattened images in its rows.
     value_range : (float, float), default=None
