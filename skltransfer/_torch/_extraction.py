@@ -165,7 +165,8 @@ class Extractor:
             shape = tuple(rows.batch([0], None).shape[1:])
         return torch.zeros((1, *shape), dtype=self.dtype)
 
-    def _check_channels(self, rows: Rows) -> None:
+    def check_channels(self, rows: Rows) -> None:
+        """Raise a ValueError if images have another number of channels than the network takes."""
         if self.preprocessing is None or rows.shape is None or len(rows.shape) != 3:
             return
         wanted, given = len(self.preprocessing.mean), rows.shape[0]
@@ -219,7 +220,7 @@ class Extractor:
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
             What runs the network, where it can.
         """
-        self._check_channels(rows)
+        self.check_channels(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
         digests = rows.digests()
         first = {}

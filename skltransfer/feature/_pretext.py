@@ -32,12 +32,16 @@ class PretextNetwork(nn.Module):
     preprocessing : Preprocessing or None
     dtype : torch.dtype
         Of all of it.
+    autocast : torch.dtype, optional
+        Arithmetic of network and head, and of nothing else: views and losses need more digits.
     """
 
-    def __init__(self, features: FeatureNetwork, head: nn.Module, preprocessing, dtype):
+    def __init__(
+        self, features: FeatureNetwork, head: nn.Module, preprocessing, dtype, autocast=None
+    ):
         super().__init__()
         self.features, self.head = features, head
-        self.preprocessing, self.dtype = preprocessing, dtype
+        self.preprocessing, self.dtype, self.autocast = preprocessing, dtype, autocast
 
     def numbers(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return a batch as columns, or as pixels in [0, 1]."""
@@ -47,7 +51,9 @@ class PretextNetwork(nn.Module):
         """Return the outputs of the head in full precision, for what `numbers` gives."""
         if self.preprocessing is not None:
             x = self.preprocessing.normalize(x, self.dtype)
-        return self.head(self.features(x)).to(self.dtype)
+        with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
+            outputs = self.head(self.features(x))
+        return outputs.to(self.dtype)
 
 
 def projection_head(n_features: int, sizes: tuple[int, ...]) -> nn.Sequential:

@@ -103,6 +103,7 @@ class Pretraining:
             precision=self.precision,
         )
         self.preprocessing = taps.preprocessing
+        taps.check_channels(rows)
         x = rows.batch([0], self.preprocessing)
         try:
             check_width(record.module, x)
@@ -170,7 +171,15 @@ class Pretraining:
 
     def _corruption(self, purpose: str, kind: str) -> float:
         given = self.estimator.corruption
-        return _CORRUPTION[purpose, kind] if given == "auto" else float(given)
+        if isinstance(given, str):
+            return _CORRUPTION[purpose, kind]
+        if kind in ("swap", "patches") and given > 1:
+            what = "columns" if kind == "swap" else "patches"
+            raise ValueError(
+                f"corruption={given!r} is a part of the {what} with method="
+                f"{self.estimator.method!r}. Pass a number up to 1, or 'auto'."
+            )
+        return float(given)
 
     def _columns(self) -> Standardize:
         """Return mean and scale of the columns of the training rows."""
@@ -192,8 +201,13 @@ class Pretraining:
             self.record.channels_last,
             self.record.prefix_tokens,
         )
-        network = PretextNetwork(features, head, self.preprocessing, self.dtype)
+        network = PretextNetwork(features, head, self.preprocessing, self.dtype, self.autocast)
         network.to(device=self.device, dtype=self.dtype)
+
+        def in_full_precision(network, batch):
+            with torch.autocast(self.device.type, enabled=False):
+                return objective(network, batch)
+
         inputs = Inputs(self.rows, self.preprocessing, self.device, self.dtype)
         n_rows = len(self.rows)
         order = torch.Generator().manual_seed(self._seed_of_order)
@@ -209,7 +223,7 @@ class Pretraining:
         with seeded(self._seed_of_chance, self.device):
             training: Training = train(
                 network,
-                objective,
+                in_full_precision,
                 batches,
                 optimizer=optimizer,
                 n_epochs=n_epochs,

@@ -9,26 +9,24 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._spelling import near_names
 from skltransfer._torch._callbacks import EpochReports
-from skltransfer._torch._extraction import PRECISIONS
 from skltransfer._torch._input import (
     check_dimensions,
     check_images_for,
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._optimizers import SCHEDULES
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
-from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._table import flatten_images, is_table
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.feature._pretraining import CONTRASTIVE, METHODS, Pretraining
-from skltransfer.feature._views import checked_policies
+from skltransfer.feature._pretraining import Pretraining
+from skltransfer.feature._self_supervised_options import check_options
+
+_FITTED = ("backbone_", "history_", "n_iter_", "_precision", "_n_features_out")
 
 
 class SelfSupervisedTransformer(
@@ -105,8 +103,9 @@ class SelfSupervisedTransformer(
     layers : str or list of str, default=None
         Layers that features are taken from, in training and after it; ``None``: those that the
         record names.
-    pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
-        How a layer's output becomes a vector.
+    pooling : str, default="default"
+        How a layer's output becomes a vector, as in
+        :class:`~skltransfer.PretrainedFeatureTransformer`; ``"default"``: the record's.
     image_shape : tuple of int, default=None
         Shape of one image where ``X`` holds flattened images in its rows.
     value_range : (float, float), default=None
@@ -274,7 +273,9 @@ class SelfSupervisedTransformer(
         """
         context = self._init_callback_context(max_subtasks=None)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        self._check_parameters()
+        check_options(self)
+        for name in _FITTED:  # an interrupted fit leaves nothing half done
+            self.__dict__.pop(name, None)
         rows = self._rows(X, reset=True)
         self._check_rows(rows)
         run = Pretraining(self, self._load(rows), rows)
@@ -362,46 +363,6 @@ class SelfSupervisedTransformer(
             )
         check_images_for(record.name, record.preprocessing, rows)
         return record
-
-    def _check_parameters(self) -> None:
-        if not isinstance(self.method, str) or self.method not in METHODS:
-            raise ValueError(
-                f"method={self.method!r} is not one of {', '.join(map(repr, METHODS))}."
-                f"{near_names(self.method, METHODS)}"
-            )
-        check_choice(self, "optimizer", ("adamw", "sgd"))
-        check_choice(self, "schedule", SCHEDULES)
-        check_choice(self, "noise", ("swap", "gaussian"))
-        check_choice(self, "precision", ("auto", *PRECISIONS))
-        check_number(self, "strength", low=0)
-        check_number(self, "corruption", low=0, unset=("auto",), is_open=True)
-        check_number(self, "temperature", low=0, is_open=True)
-        check_number(self, "redundancy_weight", low=0)
-        check_number(self, "lr", low=0, unset=("auto",), is_open=True)
-        check_number(self, "momentum", low=0, high=1, is_open=True)
-        check_number(self, "weight_decay", low=0)
-        check_number(self, "warmup", low=0, high=1)
-        check_number(self, "clip_norm", low=0, unset=(None,), is_open=True)
-        check_count(self, "max_epochs", unset=("auto",))
-        check_count(self, "batch_size", unset=("auto",))
-        for name, example, least in (
-            ("hidden_layer_sizes", "(64,)", 0),
-            ("projection_sizes", "(128, 64)", 1),
-        ):
-            sizes = getattr(self, name)
-            is_sizes = isinstance(sizes, list | tuple) and len(sizes) >= least
-            if not is_sizes or not all(isinstance(s, Integral) and s >= 1 for s in sizes):
-                raise ValueError(
-                    f"{name}={sizes!r} is not a tuple of integers of at least 1, such as {example}."
-                )
-        checked_policies(self.augment)
-        if self.method in CONTRASTIVE and self.batch_size == 1:
-            raise ValueError(
-                f"batch_size=1, and method={self.method!r} compares the rows of a batch. Set "
-                "batch_size to at least 2; some hundred are better."
-            )
-        if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
-            raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
 
     # --- a backbone for others -----------------------------------------------------------
 

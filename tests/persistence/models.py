@@ -30,6 +30,7 @@ from skltransfer import (
     Preprocessing,
     PretrainedFeatureTransformer,
     RegularizedTransferClassifier,
+    SelfSupervisedTransformer,
     SourceSelector,
     SubspaceAlignment,
     TrAdaBoostClassifier,
@@ -118,6 +119,16 @@ MODELS = {
     "features, text": (
         lambda folder: PretrainedFeatureTransformer(save_tiny_bert(folder)).fit(TEXTS),
         TEXTS,
+    ),
+    "self-supervised": (
+        lambda _: SelfSupervisedTransformer(
+            "tiny", "rotation", max_epochs=1, input_size=16, **IMAGES
+        ).fit(DIGITS),
+        DIGITS,
+    ),
+    "self-supervised, table": (
+        lambda _: SelfSupervisedTransformer(method="masked", max_epochs=2).fit(COLUMNS),
+        COLUMNS,
     ),
     "logistic": (
         lambda _: TransferLogisticRegressionCV(
