@@ -89,7 +89,11 @@ class Preprocessing:
         """
         size = [self.resize_size] if isinstance(self.resize_size, int) else list(self.resize_size)
         mode = InterpolationMode(self.interpolation)
+        # On integers torch's bicubic differs from Pillow's by up to two grey levels.
+        in_floats = mode is InterpolationMode.BICUBIC and pixels.dtype == torch.uint8
+        pixels = pixels.float() if in_floats else pixels
         pixels = transforms.resize(pixels, size, interpolation=mode, antialias=True)
+        pixels = pixels.round_().clamp_(0, 255).to(torch.uint8) if in_floats else pixels
         return transforms.center_crop(pixels, [self.crop_size, self.crop_size])
 
     def blank(self, dtype: torch.dtype) -> torch.Tensor:
