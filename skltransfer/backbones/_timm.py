@@ -154,7 +154,6 @@ def _preprocessing(timm, name: str, module: nn.Module) -> Preprocessing:
         tuple(map(float, config["mean"])),
         tuple(map(float, config["std"])),
         config["interpolation"] if config["interpolation"] != "random" else "bicubic",
-        as_pillow=True,
     )
 
 
