@@ -49,12 +49,13 @@ def table(tmp_path_factory):
 def model_of(bert):
     columns = ColumnTransformer(
         [
-            ("text", PretrainedFeatureTransformer(bert), "review"),
-            ("image", PretrainedFeatureTransformer("tiny"), "photo"),
+            ("text", make_pipeline(PretrainedFeatureTransformer(bert), StandardScaler()), "review"),
+            ("image", make_pipeline(PretrainedFeatureTransformer("tiny"), Normalizer()), "photo"),
             ("number", StandardScaler(), ["price"]),
-        ]
+        ],
+        transformer_weights={"image": 10},
     )
-    return make_pipeline(columns, StandardScaler(), LogisticRegression(max_iter=500))
+    return make_pipeline(columns, LogisticRegression(C=10, max_iter=500))
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
@@ -62,14 +63,14 @@ def test_a_search_over_texts_images_and_numbers(table, frame):
     columns, y, bert = table
     X = frame(columns)
     grid = {
-        "columntransformer__text__pooling": ["avg", "max"],
-        "columntransformer__image__layers": ["stage3", "all_stages"],
+        "columntransformer__text__pretrainedfeaturetransformer__pooling": ["avg", "max"],
+        "columntransformer__image__pretrainedfeaturetransformer__layers": ["stage3", "all_stages"],
     }
     search = GridSearchCV(model_of(bert), grid, cv=3).fit(X, y)
     assert search.best_score_ > 0.95
     for name in ("text", "image", "number"):  # each column is needed
         without = model_of(bert).set_params(**{f"columntransformer__{name}": "drop"})
-        assert without.fit(X, y).score(X, y) < 0.7
+        assert without.fit(X[:32], y[:32]).score(X[32:], y[32:]) < 0.7
 
 
 def test_frames_come_out_with_names(table):
