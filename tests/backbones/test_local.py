@@ -46,9 +46,7 @@ def write(folder, state, suffix=".safetensors", beside=BESIDE, metadata=None):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
 @pytest.mark.parametrize("as_string", [True, False])
-def test_features_are_those_of_the_weights_in_the_file(
-    tmp_path, state, images, suffix, as_string
-):
+def test_features_are_those_of_the_weights_in_the_file(tmp_path, state, images, suffix, as_string):
     path = write(tmp_path, state, suffix)
     record = load_backbone(str(path) if as_string else path)
     source = load_backbone("timm:test_resnet", weights=None, random_state=5)
@@ -73,7 +71,8 @@ def test_the_architecture_may_stand_in_the_metadata(tmp_path, state):
 
 
 def test_other_numbers_of_classes_and_the_embedded_network(tmp_path):
-    path = write(tmp_path, resnet18(num_classes=3).state_dict(), beside={"architecture": "resnet18"})
+    state = resnet18(num_classes=3).state_dict()
+    path = write(tmp_path, state, beside={"architecture": "resnet18"})
     assert load_backbone(path).module.fc.out_features == 3
     tiny = load_backbone("tiny")
     path = write(tmp_path, tiny.module.state_dict(), beside={"architecture": "tiny"})
@@ -169,7 +168,7 @@ def test_fine_tuning_and_files(tmp_path, state, images):
         ("{", r"flowers.json cannot be read"),
         ("[1]", r"flowers.json cannot be read \(it holds no object\)"),
         ({"architcture": "resnet18"}, "unknown key 'architcture'. Did you mean 'architecture'"),
-        ({"architecture": "resnt18"}, "flowers.json names an architecture that is not known.*mean 'resnet18'"),
+        ({"architecture": "resnt18"}, "names an architecture that is not known.*mean 'resnet18'"),
         ({"architecture": "timm:test_resnt"}, "architecture that is not known.*'timm:test_resnet'"),
         ({"architecture": "hf:some/where"}, "whose folder holds its weights"),
         ({"architecture": "other.pth"}, "It has to be a name of list_backbones"),
