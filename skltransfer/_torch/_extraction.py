@@ -151,8 +151,14 @@ class Extractor:
         x = self._blank(rows)
         shape = tuple(x.shape)
         if shape not in self._widths:
-            with network_lock, torch.inference_mode(), self._exact_arithmetic():
-                widths = [block.shape[1] for block in self.network.blocks(x.to(self.device))]
+            try:
+                with network_lock, torch.inference_mode(), self._exact_arithmetic():
+                    widths = [block.shape[1] for block in self.network.blocks(x.to(self.device))]
+            except AssertionError as error:  # what transformers say to images of another size
+                raise ValueError(
+                    f"The network cannot take rows of shape {shape[1:]} ({error}). Pass images of "
+                    "the size that it was made for; input_size=None resizes them to it."
+                ) from error
             self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
         return self._widths[shape]
 

@@ -40,6 +40,8 @@ def read_rows(
         remember_column(estimator, X, reset)
         return TextRows(texts)
     check_not_single(X)
+    if isinstance(X, list | tuple) and not X:
+        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
     items = as_items(X)
     if items is not None:
         remember_column(estimator, X, reset)

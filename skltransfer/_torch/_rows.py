@@ -25,7 +25,22 @@ class UnreadableImage(ValueError):
 
 
 class UnreadableImageWarning(UserWarning):
-    """Images could not be read, and their rows are missing values."""
+    """Images could not be read, and their rows are NaN.
+
+    Raised once for all rows of a call, by estimators whose ``on_error="nan"``.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
+    >>> from PIL import Image
+    >>> features = PretrainedFeatureTransformer("tiny", on_error="nan")
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", UnreadableImageWarning)
+    ...     rows = features.fit_transform([Image.new("RGB", (32, 32)), b"no image"])
+    >>> bool(rows[0, 0] == rows[0, 0]), bool(rows[1, 0] == rows[1, 0])
+    (True, False)
+    """
 
 
 class TableRows:

@@ -98,7 +98,7 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
             stages = ", ".join(backbone.stages) or "none"
             raise ValueError(
                 f"layers={layers!r}: {backbone.name!r} has no layer {name!r}."
-                f"{near_names(str(name), known)} Its stages are: {stages}."
+                f"{near_names(str(name), {*known, ALL_STAGES})} Its stages are: {stages}."
             )
     if names and takes_text(backbone):
         raise ValueError(

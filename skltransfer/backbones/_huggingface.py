@@ -357,7 +357,7 @@ def _image_preprocessing(transformers, name: str, folder: Path) -> Preprocessing
     mean, std = (0.0,) * 3, (1.0,) * 3
     if settings.get("do_normalize", True):
         mean, std = (tuple(map(float, settings[f"image_{key}"])) for key in ("mean", "std"))
-    return Preprocessing(resize_size, crop_size, mean, std, resample)
+    return Preprocessing(resize_size, crop_size, mean, std, resample, rounding="transformers")
 
 
 def _sizes(settings: dict) -> tuple[int | tuple[int, int] | None, int | None]:

@@ -39,7 +39,14 @@ def load_timm(name: str, weights, random_state: int) -> Backbone:
             f"weights={weights!r} is a {type(weights).__name__}. For {name!r} pass 'default', the "
             "path of a .safetensors or .pth file, or None for random weights."
         )
-    state = None if weights is None or is_default(weights) else read_state(weights, name)
+    state = None
+    if weights is not None and not is_default(weights):
+        if not Path(weights).expanduser().is_file():
+            raise FileNotFoundError(
+                f"weights={str(weights)!r}: there is no such file. Published weights of timm are "
+                "named in the backbone, such as 'timm:resnet18.a1_in1k'."
+            )
+        state = read_state(weights, name)
     with warnings.catch_warnings(), seeded(random_state):
         warnings.simplefilter("ignore")
         if is_default(weights):
@@ -87,7 +94,7 @@ def _check_name(timm, name: str, spec: str) -> None:
             f"Unknown backbone {name!r}: timm {timm.__version__} has no such network."
             f"{near_names(f'{TIMM}{architecture}', known)} list_backbones('timm:*') names them all."
         )
-    if tag:
+    if "." in spec:
         tagged = timm.list_models(f"{architecture}.*", pretrained=True)
         if spec not in tagged:
             raise ValueError(

@@ -112,6 +112,13 @@ MODELS = {
     "text": (_text, TEXTS),
     "text, head alone": (lambda folder: _text(folder, unfreeze="head"), TEXTS),
     "features": (lambda _: PretrainedFeatureTransformer("tiny", **IMAGES).fit(DIGITS), DIGITS),
+    "features, timm": (
+        lambda _: PretrainedFeatureTransformer(
+            _classifier("timm:test_vit", weights=None, **IMAGES), pooling="gem", **IMAGES
+        ).fit(DIGITS[:8]),
+        DIGITS[:8],
+    ),
+    "timm": (lambda _: _classifier("timm:test_resnet", weights=None, **IMAGES), DIGITS),
     "features, module": (
         lambda _: PretrainedFeatureTransformer(seeded(build_columns)).fit(DIGITS),
         DIGITS,
