@@ -30,6 +30,7 @@ from skltransfer import (
     ULSIFReweighter,
     WithSource,
     WithTarget,
+    WordVectorTransformer,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,6 +98,7 @@ def fitted_estimators():
     yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
     yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
     yield PretrainedFeatureTransformer().fit(X)
+    yield WordVectorTransformer({"a": [1.0]}).fit(pandas.DataFrame({"text": ["a", "a b"]}))
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,

@@ -407,7 +407,8 @@ class WordVectorTransformer(
         try:
             return validate_data(self, X, reset=reset)
         except ValueError as error:
-            if "could not convert string" not in str(error):
+            first = np.asarray(X, dtype=object).ravel()[:1].tolist()
+            if not (first and isinstance(first[0], str)):
                 raise
             raise ValueError(
                 "X holds texts, which vectors=None cannot turn into numbers. Pass vectors, such as "
