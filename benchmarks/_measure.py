@@ -22,6 +22,7 @@ PACKAGES = (
     "skada",
     "cvxopt",
     "skorch",
+    "gensim",
 )
 
 

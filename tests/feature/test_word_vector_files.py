@@ -37,6 +37,8 @@ CONTENTS = {
     "glove, no last newline": (lines().encode().rstrip(), WORDS),
     "glove, blank last line": (lines().encode() + b"\n", WORDS),
     "glove, windows": (lines(end=" \r\n").encode(), WORDS),
+    "glove, byte order mark": (b"\xef\xbb\xbf" + lines().encode(), WORDS),
+    "word2vec, byte order mark": (f"\ufeff{len(WORDS)} 5\n{lines()}".encode(), WORDS),
     "glove, tabs": (lines(separator="\t").encode(), WORDS),
     "glove, first word a number": (lines(["7", *WORDS[1:]]).encode(), ["7", *WORDS[1:]]),
     "word2vec": (f"{len(WORDS)} 5\n{lines()}".encode(), WORDS),
