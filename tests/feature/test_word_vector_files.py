@@ -303,6 +303,7 @@ def test_parsed_vectors_are_forgotten_when_there_are_many(tmp_path, monkeypatch)
     source = opened(path)
     np.testing.assert_array_equal(source.take(WORDS), VECTORS)
     assert len(source._parsed) <= 3
+    assert sum(part.nbytes for part in source.index) == 28 * len(WORDS)  # as the guide says
 
 
 def test_the_converted_copy_serves_without_the_text(tmp_path, monkeypatch):
