@@ -26,6 +26,7 @@ PACKAGES = (
     "cvxopt",
     "skorch",
     "embetter",
+    "gensim",
     "timm",
 )
 

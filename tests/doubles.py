@@ -66,3 +66,20 @@ class TableNetwork(nn.Sequential):
 
     def __init__(self):
         super().__init__(nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, 8))
+
+
+class NumbersAsText(TransformerMixin, BaseEstimator):
+    """Writes each row of numbers as a text, for what takes texts."""
+
+    def fit(self, X, y=None):
+        validate_data(self, X)
+        return self
+
+    def transform(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        letters = np.floor(X * 4).astype(int) % len(WORD_VECTORS)
+        return [" ".join(list(WORD_VECTORS)[letter] for letter in row) for row in letters]
+
+
+WORD_VECTORS = {letter: [np.cos(i), np.sin(i), 1.0] for i, letter in enumerate("abcdefgh")}

@@ -38,6 +38,7 @@ from skltransfer import (
     ULSIFReweighter,
     WithSource,
     WithTarget,
+    WordVectorTransformer,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,6 +113,7 @@ def fitted_estimators():
     yield OptimalTransportMapper().fit(X, X_target=X_target)
     for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
         yield aligner.fit(X, X_target=X_target)
+    yield WordVectorTransformer({"a": [1.0]}).fit(pandas.DataFrame({"text": ["a", "a b"]}))
     for kind in (
         KLIEPReweighter,
         ULSIFReweighter,

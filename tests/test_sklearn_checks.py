@@ -48,8 +48,9 @@ from skltransfer import (
     ULSIFReweighter,
     WithSource,
     WithTarget,
+    WordVectorTransformer,
 )
-from tests.doubles import MeanAligner, TableNetwork
+from tests.doubles import WORD_VECTORS, MeanAligner, NumbersAsText, TableNetwork
 
 
 def expand():
@@ -153,6 +154,14 @@ ESTIMATORS = [
     WithSource(make_pipeline(StandardScaler(), KMMReweighter(LogisticRegression()))),
     WithSource(make_pipeline(StandardScaler(), MeanAligner())),
     WithSource(make_pipeline(StandardScaler(), LogisticRegression())),
+    WordVectorTransformer(),
+    # Where it takes texts, the checks reach it behind what turns their numbers into texts.
+    WithSource(make_pipeline(NumbersAsText(), WordVectorTransformer(WORD_VECTORS))),
+    WithSource(
+        make_pipeline(NumbersAsText(), WordVectorTransformer(WORD_VECTORS, weights="tfidf"))
+    ),
+    WithSource(make_pipeline(NumbersAsText(), WordVectorTransformer(WORD_VECTORS, pooling="sif"))),
+    WithSource(make_pipeline(NumbersAsText(), WordVectorTransformer(WORD_VECTORS, pooling="max"))),
 ]
 
 

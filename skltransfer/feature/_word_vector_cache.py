@@ -22,7 +22,7 @@ class ConvertedVectors(IndexedVectors):
     def __init__(self, matrix: Path, index: Path, name: str):
         self.name = name
         self._matrix = np.load(matrix, mmap_mode="r")
-        with np.load(index) as parts:
+        with index.open("rb") as file, np.load(file) as parts:
             self.index = WordIndex(*(parts[field] for field in WordIndex._fields))
             self._words = parts["words"].tobytes()
             self.digest = str(parts["digest"])

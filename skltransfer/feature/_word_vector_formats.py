@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from codecs import BOM_UTF8
 from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -69,7 +70,7 @@ class Layout:
 class WordIndex(NamedTuple):
     """Where words and their vectors lie; one entry per distinct word, by rising hash.
 
-    A word of 2 million costs 20 bytes here, whatever its length. Of words that repeat, the
+    A word costs 28 bytes here, whatever its length. Of words that repeat, the
     first is kept.
     """
 
@@ -118,11 +119,12 @@ def layout_of(content, file_format: str, name: str) -> Layout:
     for magic, remedy in _FOREIGN:
         if magic.match(content[:8]):
             raise ValueError(f"{name} {remedy}")
-    first, start = _line(content, 0)
+    begin = len(BOM_UTF8) if content[: len(BOM_UTF8)] == BOM_UTF8 else 0
+    first, start = _line(content, begin)
     header = _HEADER.fullmatch(first)
     if file_format == "auto":
         is_header = header is not None and not _is_one_number_each(header, content, start)
-        is_text = _is_text(content, start if is_header else 0)
+        is_text = _is_text(content, start if is_header else begin)
         if is_header:
             file_format = "word2vec" if is_text else "word2vec_binary"
         elif is_text:
@@ -130,8 +132,8 @@ def layout_of(content, file_format: str, name: str) -> Layout:
         else:
             raise ValueError(f"The format of {name} is unknown. {_REMEDY}")
     if file_format == "glove":
-        separator, dim = _columns(content, name)
-        return Layout("glove", dim, 0, None, separator)
+        separator, dim = _columns(content, begin, name)
+        return Layout("glove", dim, begin, None, separator)
     if header is None or not int(header[2]):
         raise ValueError(
             f"{name} does not begin with the number of its words and of their dimensions, as "
@@ -163,9 +165,9 @@ def _is_text(content, start: int) -> bool:
     return start >= len(content) or bool(_NUMBER.fullmatch(last))
 
 
-def _columns(content, name: str) -> tuple[bytes, int]:
+def _columns(content, position: int, name: str) -> tuple[bytes, int]:
     """Return the separator of a file without header, and how many numbers most lines have."""
-    position, numbers, separator = 0, Counter(), b" "
+    numbers, separator = Counter(), b" "
     while position < len(content) and numbers.total() < _N_FIRST_LINES:
         line, position = _line(content, position)
         if not numbers:

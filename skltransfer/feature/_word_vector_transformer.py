@@ -134,7 +134,7 @@ class WordVectorTransformer(
     :class:`~skltransfer.WordCoverageWarning` says when less than half of the words of the training
     texts have a vector.
 
-    A file is mapped into memory: what is held is an index, 20 bytes per word, and the vectors of
+    A file is mapped into memory: what is held is an index, 28 bytes per word, and the vectors of
     words that occur. A process reads through a file once, and shares the index among clones, folds
     and candidates. A file packed by gzip is unpacked to a temporary file for as long as the process
     runs. Nothing is ever unpickled: gensim's own format is refused.
@@ -407,7 +407,8 @@ class WordVectorTransformer(
         try:
             return validate_data(self, X, reset=reset)
         except ValueError as error:
-            if "could not convert string" not in str(error):
+            first = np.asarray(X, dtype=object).ravel()[:1].tolist()
+            if not (first and isinstance(first[0], str)):
                 raise
             raise ValueError(
                 "X holds texts, which vectors=None cannot turn into numbers. Pass vectors, such as "

@@ -39,10 +39,12 @@ from skltransfer import (
     TransferRidge,
     TwoStageTrAdaBoostRegressor,
     ULSIFReweighter,
+    WordVectorTransformer,
 )
 from tests.tiny_bert import save_tiny_bert
 
 TEXTS = ["good film", "bad plot", "a dull film", "the very great film was good"] * 4
+VECTORS = {word: np.cos(np.arange(3) + i) for i, word in enumerate(["good", "bad", "film", "a"])}
 _X, _y = load_digits(return_X_y=True)
 DIGITS, LABELS = _X[:40], np.array(["even", "odd", "third"], dtype=object)[_y[:40] % 3]
 COLUMNS, NUMBERS = (v[:60] for v in load_diabetes(return_X_y=True))
@@ -136,6 +138,9 @@ MODELS = {
     "self-supervised, table": (
         lambda _: SelfSupervisedTransformer(method="masked", max_epochs=2).fit(COLUMNS),
         COLUMNS,
+    "words": (
+        lambda _: WordVectorTransformer(VECTORS, pooling="sif", oov="mean").fit(TEXTS),
+        TEXTS,
     ),
     "logistic": (
         lambda _: TransferLogisticRegressionCV(
