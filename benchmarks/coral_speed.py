@@ -111,7 +111,7 @@ def wide(n_rows: int, n_columns: int, n_rounds: int) -> dict:
 
 def main() -> None:
     """Measure the claim's size, a small one, and rows fewer than columns."""
-    sizes = [compare(3000, 512, 5), compare(5000, 50, 7)]
+    sizes = [compare(3000, 512, 9), compare(5000, 50, 9)]
     few_rows = [wide(300, 1000, 3)]
     write(__file__, {"sizes": sizes, "fewer rows than columns": few_rows})
 

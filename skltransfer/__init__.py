@@ -29,6 +29,8 @@ _MODULES = {
         "SubspaceAlignment",
         "TCA",
         "UnreadableImageWarning",
+        "WordCoverageWarning",
+        "WordVectorTransformer",
         "feature_store",
     ),
     "skltransfer.inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),

@@ -16,6 +16,7 @@ FAMILIES = ("instance", "feature", "parameter", "relation")
 RANK = {
     "_options": 0,
     "_spelling": 0,
+    "_texts": 0,
     "_solvers": 0,
     "_torch": 1,
     "domains": 1,

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh, svd
 
-from skltransfer._solvers._bidiagonalization import leading_right_vectors
+from skltransfer._solvers._block_krylov import leading_right_vectors
 
 # Up to this size, or with more components than this part of it, all vectors are computed.
-_DENSE_SIZE, _DENSE_PART = 120, 1 / 8
+_DENSE_SIZE, _DENSE_PART = 200, 1 / 8
 # Eigenvalues below this part of the largest are rounding.
 _ROUNDING = 1e-13
 # Sizes of entries whose squares need no scaling.
 _SAFE_SIZES = (1e-50, 1e50)
 # Beyond these, relative to the root of the regularization, an eigenvalue leaves float64.
 _SMALLEST, _LARGEST = 1e-140, 1e140
+_TOO_LARGE = (
+    "Squares of the rows' kernel values, or of the rows, leave the range of floats. Scale the "
+    "columns of X and X_target (for example by a StandardScaler before this estimator), or set a "
+    "regularization of their order."
+)
 
 
 class Components(NamedTuple):
@@ -51,6 +57,8 @@ class TransferProblem:
 
     def __init__(self, F: np.ndarray):
         largest = float(max(F.max(), -F.min()))
+        if not np.isfinite(largest):
+            raise ValueError(_TOO_LARGE)
         is_safe = largest == 0 or _SAFE_SIZES[0] < largest < _SAFE_SIZES[1]
         self.unit = 1.0 if is_safe else largest
         if not is_safe:
@@ -61,9 +69,11 @@ class TransferProblem:
         # Where F = Q R is tall, R has the same right singular vectors.
         self._R = np.linalg.qr(F, mode="r") if len(F) > 1.2 * self.size else F
 
-    def mapped(self, weights) -> np.ndarray:
-        """Return F, as it was given, times weights."""
-        return (self.F @ weights + self.means @ weights) * self.unit
+    def mapped(self, weights, n_rows: int) -> np.ndarray:
+        """Return the first rows of F, as they were given, times weights."""
+        mapped = self.F[:n_rows] @ weights
+        mapped += self.means @ weights
+        return mapped * self.unit if self.unit != 1 else mapped
 
     def solve(
         self, L: np.ndarray, regularization: float, n_components: int, tol: float
@@ -87,25 +97,26 @@ class TransferProblem:
         """
         unit = self.unit / np.sqrt(regularization)
         if not _SMALLEST < unit < _LARGEST:
-            raise ValueError(
-                f"The kernel values of the rows, or the rows, are of the order of {self.unit:.1e}:"
-                " their squares leave the range of floats. Scale the columns of X and X_target "
-                "(for example by a StandardScaler before this estimator)."
-            )
+            raise ValueError(_TOO_LARGE)
         operator = _Operator(self._R, _InverseRoot(self.F.T @ L, unit))
-        z = None
-        if self.size > _DENSE_SIZE and n_components <= _DENSE_PART * self.size:
-            z = leading_right_vectors(operator, n_components, tol / 2)
-        if z is None:
-            z = operator.dense_vectors(n_components)
-        theta, residual = operator.certify(z)
-        if not residual <= tol:
-            # The rounding of the largest eigenvalues drowned the smallest: avoid the squares.
-            z = operator.accurate_vectors(n_components)
-            theta, residual = operator.certify(z)
+        for find in self._methods(operator, n_components, tol / 2):
+            z = find()
+            if z is not None:
+                theta, residual = operator.certify(z)
+                if residual <= tol:
+                    break
         weights = operator.root(z) / np.sqrt(regularization)
         weights *= np.where(_largest_entries(weights) < 0, -1.0, 1.0)
         return Components(theta * unit**2, weights, residual)
+
+
+    def _methods(self, operator, k, tol):
+        """Yield ways to the vectors, the fastest first; the last one does what floats allow."""
+        if self.size > _DENSE_SIZE and k <= _DENSE_PART * self.size:
+            yield partial(leading_right_vectors, operator, k, tol)
+        yield partial(operator.dense_vectors, k)
+        # The rounding of the largest eigenvalues drowned the smallest: avoid the squares.
+        yield partial(operator.accurate_vectors, k)
 
 
 class _Operator:

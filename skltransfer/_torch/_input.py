@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
+from skltransfer._texts import as_texts, remember_column
 from skltransfer._torch._rows import (
     EncodedImageRows,
     ImageArrayRows,
@@ -13,7 +14,7 @@ from skltransfer._torch._rows import (
     as_items,
     check_not_single,
 )
-from skltransfer._torch._text import TextRows, as_texts
+from skltransfer._torch._text import TextRows
 
 
 def read_rows(
@@ -36,12 +37,12 @@ def read_rows(
     if is_text:
         backbone = getattr(estimator, "backbone", None)
         texts = as_texts(X, str(getattr(backbone, "name", backbone)))
-        _remember_column(estimator, X, reset)
+        remember_column(estimator, X, reset)
         return TextRows(texts)
     check_not_single(X)
     items = as_items(X)
     if items is not None:
-        _remember_column(estimator, X, reset)
+        remember_column(estimator, X, reset)
         return EncodedImageRows(items)
     if hasattr(X, "detach"):  # a tensor, on any device
         X = X.detach().cpu()
@@ -61,14 +62,6 @@ def read_rows(
     if image_shape is None:
         return TableRows(X)
     return ImageArrayRows(X.reshape(len(X), *_checked_shape(image_shape, X)), value_range)
-
-
-def _remember_column(estimator, X, reset: bool) -> None:
-    """Let the estimator remember, or check, the name of its one column."""
-    if reset or (hasattr(X, "columns") and hasattr(estimator, "feature_names_in_")):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-    if reset:
-        estimator.n_features_in_ = 1
 
 
 def _checked_shape(image_shape, X) -> tuple[int, ...]:

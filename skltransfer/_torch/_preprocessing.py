@@ -129,9 +129,7 @@ class Preprocessing:
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             # One pass over a plane: (pixels / white - mean) / std. One for all channels takes eight
             # times as long, because torch has no fast addcmul for numbers that differ by channel.
-            shift, scale = (
-                torch.tensor(v, dtype=at_least) for v in (-mean / std, 1 / (white * std))
-            )
+            shift, scale = (torch.tensor(v, dtype=at_least) for v in (-mean / std, 1 / (white * std)))
             plane = pixels[:, channel if n_channels > 1 else 0]
             torch.add(shift.to(x.device), plane, alpha=scale.item(), out=x[:, channel])
         return x.to(dtype)

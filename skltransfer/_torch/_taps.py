@@ -41,7 +41,8 @@ class HookedLayers(nn.Module):
                     output = getattr(output, "last_hidden_state", output)
                     # What comes next may work in place.
                     outputs[node] = output.clone() if isinstance(output, torch.Tensor) else output
-                if len(outputs) == len(self.nodes):
+                # An export has no way to stop.
+                if len(outputs) == len(self.nodes) and not torch.compiler.is_exporting():
                     raise _AllSeen
 
             return hook
@@ -53,15 +54,17 @@ class HookedLayers(nn.Module):
                 handles.append(part.register_forward_hook(hook_of(node)))
             self.module(x)
         except _AllSeen:
-            return outputs
+            pass
         finally:
             for handle in handles:
                 handle.remove()
-        never = [node for node in self.nodes if node not in outputs]
-        raise ValueError(
-            f"The layer {never[0]!r} is not run in a forward pass. Name another layer, or the part "
-            "that contains it."
-        )
+        for node in self.nodes:
+            if node not in outputs:
+                raise ValueError(
+                    f"The layer {node!r} is not run in a forward pass. Name another layer, or the "
+                    "part that contains it."
+                )
+        return outputs
 
 
 class Unpooled(nn.Module):

@@ -160,9 +160,9 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         return _cached(key, _load_built, backbone, weights, random_state, input_shape)
     if hasattr(backbone, "steps") or hasattr(backbone, "predict"):
         raise TypeError(
-            f"backbone={backbone!r} is a {type(backbone).__name__}, and no network. Pass the fitted "
-            "step of this package that has one, such as pipeline[-1], whose network is then given "
-            "rows as that step takes them."
+            f"backbone={backbone!r} is a {type(backbone).__name__}, and no network. Pass the "
+            "fitted step of this package that has one, such as pipeline[-1]: its network takes "
+            "rows as that step does."
         )
     raise TypeError(
         f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "

@@ -11,6 +11,7 @@ from skltransfer.feature._pretrained import PretrainedFeatureTransformer
 from skltransfer.feature._self_supervised import SelfSupervisedTransformer
 from skltransfer.feature._subspace_alignment import SubspaceAlignment
 from skltransfer.feature._tca import TCA
+from skltransfer.feature._word_vector_transformer import WordCoverageWarning, WordVectorTransformer
 
 __all__ = [
     "CORAL",
@@ -24,5 +25,7 @@ __all__ = [
     "SubspaceAlignment",
     "TCA",
     "UnreadableImageWarning",
+    "WordCoverageWarning",
+    "WordVectorTransformer",
     "feature_store",
 ]

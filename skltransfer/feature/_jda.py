@@ -203,7 +203,7 @@ class JDA(KernelComponents, LabelledAligner):
     def _align(self, X, y, X_target, y_target):
         if X_target is None:
             self.pseudo_labels_, self.n_iter_ = np.empty(0), 0
-            mapped = self._scaled(self._solve_without_target(self._start(X, None)))
+            mapped = self._scaled(self._solve_without_target(self._start(X, None), len(X)))
         else:
             y = _source_labels(y, X)
             known = known_labels(y_target, X_target, y)
@@ -220,7 +220,7 @@ class JDA(KernelComponents, LabelledAligner):
         target[known] = _codes(labels, classes)
         residual = 0.0
         for self.n_iter_ in range(1, self.n_iter + 1):
-            mapped = self._solve(spaces, domain_differences(n, m, source, target))
+            mapped = self._solve(spaces, domain_differences(n, m, source, target), n + m)
             mapped, residual = self._scaled(mapped), max(residual, self.residual_)
             guessed = np.asarray(clone(classifier).fit(mapped[:n], y).predict(mapped[n:]))
             before, target = target, _codes(guessed, classes)

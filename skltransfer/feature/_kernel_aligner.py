@@ -123,19 +123,26 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
         if self.kernel == "chi2":
             mean = Z.sum(axis=1).mean()
             return float(1 / mean) if mean > 0 else 1.0
-        return scale_gamma(Z, np.ones(len(Z)), Z[:0])
+        with np.errstate(over="ignore", invalid="ignore"):
+            gamma = scale_gamma(Z, np.ones(len(Z)), Z[:0])
+        if not (np.isfinite(gamma) and gamma > 0):
+            raise ValueError(
+                "gamma='scale' is not to be had: the variance of X and X_target leaves the range "
+                "of floats. Scale the columns (for example by a StandardScaler before)."
+            )
+        return gamma
 
-    def _solve(self, spaces: _Spaces, L: np.ndarray) -> np.ndarray:
-        """Learn the map that removes the differences `L`; return all rows mapped."""
+    def _solve(self, spaces: _Spaces, L: np.ndarray, n_rows: int) -> np.ndarray:
+        """Learn the map that removes the differences `L`; return the first rows mapped."""
         found = spaces.solve(L, float(self.regularization), self._count, float(self.tol))
         self._keep(found, np.zeros(self._count))
-        return spaces.mapped(self.weights_)
+        return spaces.mapped(self.weights_, n_rows)
 
-    def _solve_without_target(self, spaces: _Spaces) -> np.ndarray:
-        """Learn kernel principal components; return all rows mapped."""
+    def _solve_without_target(self, spaces: _Spaces, n_rows: int) -> np.ndarray:
+        """Learn kernel principal components; return the rows mapped."""
         found, offset = spaces.principal(self._count, float(self.tol))
         self._keep(found, offset)
-        return spaces.mapped(self.weights_) - offset
+        return spaces.mapped(self.weights_, n_rows) - offset
 
     def _keep(self, found: Components, offset) -> None:
         self.weights_, self.eigenvalues_ = found.weights, found.eigenvalues
@@ -161,8 +168,8 @@ class _KernelSpace:
     def solve(self, L, regularization, k, tol) -> Components:
         return self._problem.solve(L, regularization, k, tol)
 
-    def mapped(self, weights) -> np.ndarray:
-        return self._problem.mapped(weights)
+    def mapped(self, weights, n_rows: int) -> np.ndarray:
+        return self._problem.mapped(weights, n_rows)
 
     def principal(self, k, tol) -> tuple[Components, np.ndarray]:
         unit, means = self._problem.unit, self._problem.means
@@ -190,7 +197,8 @@ class _LinearSpaces:
     def _prepared(self) -> tuple[TransferProblem, np.ndarray | None]:
         """Return the smallest equivalent problem, and the matrix its solutions are mapped by."""
         if self._problem is None:
-            self._problem = self._prepare()
+            with np.errstate(over="ignore", invalid="ignore"):  # TransferProblem looks at it
+                self._problem = self._prepare()
         return self._problem
 
     def _prepare(self):
@@ -217,8 +225,8 @@ class _LinearSpaces:
         found = problem.solve(L, regularization, k, tol)
         return found if basis is None else found._replace(weights=basis @ found.weights)
 
-    def mapped(self, weights) -> np.ndarray:
-        return self._Z @ weights
+    def mapped(self, weights, n_rows: int) -> np.ndarray:
+        return self._Z[:n_rows] @ weights
 
     def principal(self, k, tol) -> tuple[Components, np.ndarray]:
         primal = self if self._form == "primal" else _LinearSpaces(self._Z, "primal")

@@ -130,11 +130,16 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     References
     ----------
     N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy. Optimal transport for domain adaptation.
-    IEEE Transactions on Pattern Analysis and Machine Intelligence 39, 2017: equation 5 (exact),
-    10 (entropy), 12 and 14 (classes), 15 (barycentric map).
+    IEEE Transactions on Pattern Analysis and Machine Intelligence 39, 2017. The penalty of
+    ``"group_lasso"`` is their group sparsity with p = 1 and q = 2: the 2-norms, summed over
+    target rows and classes, of what a target row receives from the rows of a class.
 
-    R. Flamary, K. Lounici and A. Ferrari. Concentration bounds for linear Monge mapping estimation
-    and optimal transport domain adaptation. arXiv:1905.10155, 2019: equation 3 (linear).
+    M. Knott and C. S. Smith. On the optimal mapping of distributions. Journal of Optimization
+    Theory and Applications 43, 1984. ``"linear"``: the matrix is ``S^-1 (S C_t S)^(1/2) S^-1`` with
+    the root S of the source's covariance and the covariance C_t of the target.
+
+    S. Ferradans, N. Papadakis, G. Peyré and J.-F. Aujol. Regularized discrete optimal transport.
+    SIAM Journal on Imaging Sciences 7, 2014. Displacements of new rows.
 
     Examples
     --------

@@ -49,6 +49,11 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     Notes
     -----
     Axes have their largest entry positive, so that fits of the same rows agree to the sign.
+
+    Mapped source rows shrink by the cosines of the angles between the two subspaces. Where these
+    barely meet, neighbours may still be the right ones, but coefficients fitted on shrunken rows
+    are far too large for the target's: do not put a regressor behind it without looking.
+
     Without ``X_target`` it is a principal component analysis of the source.
 
     References

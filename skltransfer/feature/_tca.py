@@ -153,10 +153,10 @@ class TCA(KernelComponents, BaseAligner):
         self.tol = tol
 
     def _align(self, X, y, X_target, y_target):
-        spaces = self._start(X, X_target)
+        n, spaces = len(X), self._start(X, X_target)
         if X_target is None:
-            mapped = self._solve_without_target(spaces)
+            mapped = self._solve_without_target(spaces, n)
         else:
-            mapped = self._solve(spaces, domain_differences(len(X), len(X_target)))
+            mapped = self._solve(spaces, domain_differences(n, len(X_target)), n)
         self._warn_unless_certified()
-        return mapped[: len(X)]
+        return mapped

@@ -88,8 +88,9 @@ def group_lasso_plan(
     """Return the entropic plan in which a column takes its mass from few groups of rows.
 
     Minimises ``<P, cost> + entropy * sum P log P + penalty * sum_jc |P[rows of c, j]|_2`` (Courty
-    et al. 2017, equations 12 and 14) by POT's generalised conditional gradient method. POT's own
-    shortcut (``sinkhorn_l1l2_gl``) leaves the entropy out of the line search and can stop early.
+    et al. 2017, the group sparsity with p = 1 and q = 2) by POT's generalised conditional gradient
+    method. POT's own shortcut (``sinkhorn_l1l2_gl``) leaves the entropy out of the line search and
+    can stop early.
 
     Parameters
     ----------

@@ -157,6 +157,21 @@ def test_group_lasso_is_the_least_of_its_objective(penalty):
         np.testing.assert_allclose(mapper.plan_, entropic.plan_, atol=1e-6)
 
 
+def test_group_lasso_does_not_stop_early_as_the_shortcut_of_pot_does():
+    import ot
+
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(0, 5, 60), rng.integers(0, 5, 60)
+    centers = 1.5 * rng.normal(size=(5, 5))
+    X = centers[y] + rng.normal(size=(60, 5))
+    X_target = 1.1 * centers[y_target] + 0.8 * rng.normal(size=(60, 5)) + 0.5
+    mapper = fitted("group_lasso", X, y, X_target, tol=1e-10)
+    cost, shares = cost_of(mapper, X, X_target), np.full(60, 1 / 60)
+    theirs = ot.da.sinkhorn_l1l2_gl(shares, y * 1.0, shares, cost, 0.1, 0.1, numItermax=200)
+    objective = penalised(cost, y, 0.1, 0.1)
+    assert objective(mapper.plan_.ravel()) < objective(theirs.ravel()) - 1e-3
+
+
 def mixing(plan, y):
     """Return how much of the mass that target rows receive is not of their main class."""
     received = np.array([plan[y == label].sum(axis=0) for label in np.unique(y)])

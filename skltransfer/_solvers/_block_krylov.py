@@ -1,26 +1,30 @@
-"""Leading singular vectors of an operator, by block Golub-Kahan bidiagonalisation.
-
-G. H. Golub, F. T. Luk, M. L. Overton, "A Block Lanczos Method for Computing the Singular Values
-and Corresponding Singular Vectors of a Matrix", ACM TOMS 7(2), 1981. Bases are kept, and kept
-orthonormal.
-"""
+"""Leading singular vectors, by Krylov spaces grown from several columns at once."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.lapack import dgeqrf, dorgqr
 
 # Columns that are multiplied at once: a matrix that leaves the cache is read once for all.
 _BLOCK, _LARGE_BLOCK, _LARGE_SIZE = 4, 8, 700
+# Columns of the largest basis, per vector and beyond.
+_LARGEST_BASIS = (10, 200)
 # Errors fall ever faster.
-_ACCELERATION = 1.3
+_ACCELERATION = 1.1
 # A singular value below this part of the largest is rounding.
 _ROUNDING = 3e-7
+# Singular values closer than that, relatively, may be equal.
+_EQUAL = 1e-6
 # Steps, and columns, of the search for what was missed.
 _PROBE_STEPS, _PROBE_BLOCK = 3, 4
 
 
 def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
-    """Return the right singular vectors of the `k` largest singular values.
+    """Return the right singular vectors of the `k` largest singular values of any A.
+
+    Block bidiagonalisation (G. H. Golub, F. T. Luk, M. L. Overton, "A Block Lanczos Method for
+    Computing the Singular Values and Corresponding Singular Vectors of a Matrix", ACM Transactions
+    on Mathematical Software 7(2), 1981).
 
     Parameters
     ----------
@@ -33,27 +37,30 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
     Returns
     -------
     V : ndarray of shape (n_columns, k), or None
-        None where bases of half of all dimensions would not do, or where A has more equal
-        singular values than a block can tell apart.
+        None where bases of 10 k + 200 columns, or half of all, do not do, or where A has more
+        equal singular values than a block can tell apart.
     """
     n_rows, n_columns = operator.shape
     block = _LARGE_BLOCK if n_columns > _LARGE_SIZE else _BLOCK
-    limit = min(n_rows, n_columns) // 2 // block * block
+    most = min(min(n_rows, n_columns) // 2, _LARGEST_BASIS[0] * k + _LARGEST_BASIS[1])
+    limit = most // block * block
     V = np.empty((n_columns, limit + block), order="F")
     U = np.empty((n_rows, limit), order="F")
     B = np.zeros((limit, limit + block))  # U' A V: block bidiagonal
     random = np.random.default_rng(0)
     V[:, :block] = np.linalg.qr(random.standard_normal((n_columns, block)))[0]
-    next_check, last = max(3 * k, k + 2 * block), None
+    next_check, last = max(4 * k, k + 2 * block), (k, 1.0)
+    largest = 0.0
     for n in range(block, limit + 1, block):
         newest, following = slice(n - block, n), slice(n, n + block)
         P = operator.forward(V[:, newest])
         if n > block:
             P -= U[:, n - 2 * block : n - block] @ R.T
-        U[:, newest], S = _orthonormalised(P, U[:, : n - block])
+        U[:, newest], S = _orthonormalised(P, U[:, : n - block], largest)
+        largest = max(largest, np.abs(S).max())
         P = operator.backward(U[:, newest])
         P -= V[:, newest] @ S.T
-        V[:, following], R = _orthonormalised(P, V[:, :n])
+        V[:, following], R = _orthonormalised(P, V[:, :n], largest)
         B[newest, newest], B[newest, following] = S, R.T
         if n >= next_check:
             X, s, Yt = np.linalg.svd(B[:n, :n])
@@ -63,29 +70,39 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
             error = (errors / np.maximum(s[:k], _ROUNDING * s[0])).max()
             if error <= tol:
                 known = V[:, :n]
-                return None if _misses(operator, known, s[k - 1]) else known @ Yt[:k].T
+                return None if _misses(operator, known, s[:k], block) else known @ Yt[:k].T
             next_check, last = _next_check(n, error, last, tol / 2, block), (n, error)
     return None
 
 
-def _orthonormalised(P, basis) -> tuple[np.ndarray, np.ndarray]:
+def _orthonormalised(P, basis, largest: float) -> tuple[np.ndarray, np.ndarray]:
     """Return orthonormal columns that span those of `P` beyond the basis, and their factor R."""
     P -= basis @ (basis.T @ P)
-    Q, R = np.linalg.qr(P)
-    sizes = np.abs(R.diagonal())
-    if sizes.min() <= 1e-8 * max(sizes.max(), 1e-300):
-        # Nothing new in some columns: what is left there is rounding, not orthogonal to the basis.
+    Q, R = _qr(P)
+    if np.abs(R.diagonal()).min() <= 1e-8 * largest:
+        # What is left of some columns is rounding, which need not be orthogonal to the basis.
         for _ in range(2):
             Q -= basis @ (basis.T @ Q)
-            Q = np.linalg.qr(Q)[0]
+            Q = _qr(Q)[0]
     return Q, R
 
 
-def _misses(operator, known, smallest: float) -> bool:
-    """Tell whether a singular value larger than `smallest` lies outside the span of `known`.
+def _qr(P) -> tuple[np.ndarray, np.ndarray]:
+    """Return the thin factors; numpy's checks take longer than the few columns."""
+    factored, tau, _, _ = dgeqrf(P)
+    R = factored[: P.shape[1]] * np.tri(P.shape[1]).T
+    return dorgqr(factored, tau, overwrite_a=True)[0], R
 
-    Equal singular values beyond the width of a block leave no trace in the basis.
+
+def _misses(operator, known, values, block: int) -> bool:
+    """Tell whether a singular value as large as those found lies outside the span of `known`.
+
+    Of equal singular values as many are found as a block has columns; where that many were found,
+    there may be more.
     """
+    n = len(values) - block + 1
+    if n < 1 or np.all(values[-n:] < (1 - _EQUAL) * values[:n]):
+        return False
     random, blocks, products = np.random.default_rng(1), [], []
     P = random.standard_normal((known.shape[0], _PROBE_BLOCK))
     for step in range(_PROBE_STEPS):
@@ -95,13 +112,15 @@ def _misses(operator, known, smallest: float) -> bool:
             P -= basis @ (basis.T @ P)
         blocks.append(np.linalg.qr(P)[0])
         products.append(operator.forward(blocks[-1]))
-    return np.linalg.svd(np.hstack(products), compute_uv=False)[0] > (1 + 1e-6) * smallest
+    return np.linalg.svd(np.hstack(products), compute_uv=False)[0] > max(
+        (1 + _EQUAL) * values[-1], _ROUNDING * values[0]
+    )
 
 
 def _next_check(n, error, last, wanted, block) -> int:
     """Return the size of the basis that is to suffice, if errors go on falling as they did."""
     grown = n // 3
-    if last is not None and 0 < error < last[1]:
+    if 0 < error < last[1]:
         rate = _ACCELERATION * np.log(last[1] / error) / (n - last[0])
         grown = min(grown, np.log(error / wanted) / rate)
     return n + max(int(grown), block)

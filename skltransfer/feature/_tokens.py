@@ -1,0 +1,122 @@
+"""Texts as sequences of words."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+# Abbreviations (u.s.), numbers (1,000.5), contractions apart (do n't, it 's), words.
+_WORDS = re.compile(
+    r"(?:[^\W\d_]\.){2,}|\d+(?:[.,]\d+)+|\w+?(?=n't\b)|n't\b|'(?:s|re|ve|ll|m|d)\b|\w+"
+)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The words of some texts, in their order.
+
+    Parameters
+    ----------
+    words : list of str
+        Distinct words.
+    columns : ndarray of shape (n_tokens,), int32
+        Of each token, the position of its word in `words`; text by text.
+    starts : ndarray of shape (n_texts + 1,), int64
+        Where the tokens of each text begin.
+    """
+
+    words: list[str]
+    columns: np.ndarray
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How often each word occurs, shape (n_words,)."""
+        return np.bincount(self.columns, minlength=len(self.words))
+
+    @property
+    def document_frequencies(self) -> np.ndarray:
+        """In how many texts each word occurs, shape (n_words,)."""
+        return np.bincount(self.distinct().indices, minlength=len(self.words))
+
+    def matrix(self, weights: np.ndarray) -> sparse.csr_array:
+        """Return the weights of each text's tokens, shape (n_texts, n_words).
+
+        A word that occurs twice in a text stands there twice, in the order of the text, so that
+        a sum over a text is the same, bit for bit, whatever the other texts.
+        """
+        shape = (len(self), len(self.words))
+        return sparse.csr_array((weights[self.columns], self.columns, self.starts), shape=shape)
+
+    def distinct(self) -> sparse.csr_array:
+        """Return how often each word occurs in each text, shape (n_texts, n_words)."""
+        counts = self.matrix(np.ones(len(self.words)))
+        counts = counts.copy()  # `columns` stay as they are
+        counts.sum_duplicates()
+        return counts
+
+
+def split_words(text: str) -> list[str]:
+    """Split a text into words as the corpora of GloVe are, without the punctuation.
+
+    Examples
+    --------
+    >>> from skltransfer.feature._tokens import split_words
+    >>> split_words("the u.s. doesn't trade at 1,000.5; it's well-known!")
+    ['the', 'u.s.', 'does', "n't", 'trade', 'at', '1,000.5', 'it', "'s", 'well', 'known']
+    """
+    return _WORDS.findall(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def read_tokens(texts: list[str], *, tokenizer, lowercase: bool) -> Tokens:
+    """Return the words of texts.
+
+    Parameters
+    ----------
+    texts : list of str
+    tokenizer : callable, str or None
+        See :class:`~skltransfer.WordVectorTransformer`.
+    lowercase : bool
+
+    Raises
+    ------
+    TypeError
+        If the tokenizer returns anything but words.
+    """
+    split = _splitter(tokenizer)
+    column_of: defaultdict[str, int] = defaultdict()
+    column_of.default_factory = column_of.__len__
+    columns: list[int] = []
+    starts = np.zeros(len(texts) + 1, dtype=np.int64)
+    for row, text in enumerate(texts):
+        words = split(text.lower() if lowercase else text)
+        if tokenizer is not None:
+            words = _checked_words(words, row)
+        columns.extend([column_of[word] for word in words])
+        starts[row + 1] = len(columns)
+    return Tokens(list(column_of), np.array(columns, dtype=np.int32), starts)
+
+
+def _splitter(tokenizer) -> Callable[[str], Iterable[str]]:
+    if tokenizer is None:
+        return split_words
+    return re.compile(tokenizer).findall if isinstance(tokenizer, str) else tokenizer
+
+
+def _checked_words(words, row: int) -> list[str]:
+    if not isinstance(words, str | bytes) and isinstance(words, Iterable):
+        words = list(words)
+        if all(isinstance(word, str) for word in words):
+            return words
+    raise TypeError(
+        f"tokenizer returned {words!r:.80} for row {row}. It has to return a list of strings, the "
+        "words of the text; a regular expression has no group, or one."
+    )

@@ -1,0 +1,159 @@
+"""Files of word vectors: mapped into memory, and read a word at a time."""
+
+from __future__ import annotations
+
+import gzip
+import mmap
+import os
+import shutil
+import tempfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+import xxhash
+
+from skltransfer._spelling import near_names
+from skltransfer.feature._word_vector_cache import open_converted
+from skltransfer.feature._word_vector_formats import Layout, index_words, layout_of
+from skltransfer.feature._word_vectors import IndexedVectors, WordVectors
+
+# Files that a process keeps open, and the bytes of parsed lines that one of them keeps.
+_MAX_OPEN = 4
+_MAX_PARSED_BYTES = 2**27
+_open_files: OrderedDict[tuple, WordVectors] = OrderedDict()
+_lock = RLock()
+
+
+class MappedFile(IndexedVectors):
+    """A file of GloVe or word2vec as it is: words by an index, vectors where they lie.
+
+    Parameters
+    ----------
+    file : binary file
+        Of at least one byte.
+    file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
+    decode_error : {"strict", "ignore", "replace"}
+    name : str
+        For messages.
+    """
+
+    def __init__(self, file, file_format: str, decode_error: str, name: str):
+        self.name = name
+        self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._layout: Layout = layout_of(self._content, file_format, name)
+        self._decode_error = decode_error
+        self.index = index_words(self._content, self._layout, decode_error, name)
+        self.dim = self._layout.dim
+        content = xxhash.xxh3_128_hexdigest(self._content)
+        self.digest = f"{self._layout.kind} {self.dim} {content}"
+        self._parsed: dict[int, np.ndarray] = {}
+
+    def word(self, entry: int) -> str:
+        begin = int(self.index.word_at[entry])
+        word = self._content[begin : begin + int(self.index.word_size[entry])]
+        return word.decode("utf-8", self._decode_error)
+
+    def vectors(self, entries: np.ndarray) -> np.ndarray:
+        """Return the vectors of entries of the index, shape (n_entries, dim)."""
+        out = np.empty((len(entries), self.dim), np.float32)
+        read = self._binary_vector if self._layout.is_binary else self._parsed_vector
+        for row, entry in zip(out, entries, strict=True):
+            row[:] = read(int(entry))
+        return out
+
+    def _binary_vector(self, entry: int) -> np.ndarray:
+        return np.frombuffer(self._content, "<f4", self.dim, int(self.index.vector_at[entry]))
+
+    def _parsed_vector(self, entry: int) -> np.ndarray:
+        """Parse a line, once: folds and candidates ask for the same words again."""
+        vector = self._parsed.get(entry)
+        if vector is None:
+            begin = int(self.index.vector_at[entry])
+            end = self._content.find(b"\n", begin)
+            line = self._content[begin : end if end >= 0 else len(self._content)]
+            fields = line.rstrip(b" \t\r").split(self._layout.separator)
+            try:
+                vector = np.array([float(field) for field in fields], dtype=np.float32)
+            except ValueError as error:
+                raise ValueError(
+                    f"The vector of the word {self.word(entry)!r} in {self.name} holds what is no "
+                    f"number ({error}). Repair the line, or remove it."
+                ) from error
+            if len(self._parsed) * 4 * self.dim > _MAX_PARSED_BYTES:
+                self._parsed.clear()
+            self._parsed[entry] = vector
+        return vector
+
+
+def open_file(path: Path, *, file_format: str, decode_error: str, cache_dir) -> WordVectors:
+    """Open a file of word vectors; a process shares what it has open.
+
+    Parameters
+    ----------
+    path : Path
+        Plain, or packed by gzip.
+    file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
+    decode_error : {"strict", "ignore", "replace"}
+    cache_dir : str, Path or None
+        Folder for a converted copy.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        With names close to it.
+    ValueError
+        If the file is empty, damaged or of another kind.
+    """
+    name = f"vectors={str(path)!r}"
+    _check_is_file(path, name)
+    status = path.stat()
+    cache_dir = None if cache_dir is None else Path(cache_dir).expanduser().resolve()
+    settings = (file_format, decode_error)
+    key = (str(path.resolve()), status.st_size, status.st_mtime_ns, *settings)
+    with _lock:
+        full_key = (*key, status.st_ino, cache_dir)
+        if full_key not in _open_files:
+            if cache_dir is None:
+                _open_files[full_key] = _mapped(path, *settings, name)
+            else:
+                _open_files[full_key] = open_converted(
+                    lambda: _mapped(path, *settings, name), cache_dir, path.name, key, name
+                )
+        _open_files.move_to_end(full_key)
+        while len(_open_files) > _MAX_OPEN:
+            _open_files.popitem(last=False)
+        return _open_files[full_key]
+
+
+def _check_is_file(path: Path, name: str) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{name} is a folder. Name one of its files.")
+    if not path.is_file():
+        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise FileNotFoundError(
+            f"{name}: there is no such file.{near_names(path.name, names)} Where it lies elsewhere "
+            "now, set_params(vectors=...) names it, also after fit."
+        )
+
+
+def _mapped(path: Path, file_format: str, decode_error: str, name: str) -> MappedFile:
+    with path.open("rb") as file, tempfile.TemporaryFile() as unpacked:
+        is_packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if is_packed:
+            try:
+                with gzip.open(file) as reader:
+                    shutil.copyfileobj(reader, unpacked, 2**20)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise ValueError(
+                    f"{name} cannot be unpacked: {error} The file is truncated or damaged: get it "
+                    "again."
+                ) from error
+            unpacked.flush()
+            file = unpacked
+        if not os.fstat(file.fileno()).st_size:
+            raise ValueError(f"{name} is empty. Get the file again.")
+        return MappedFile(file, file_format, decode_error, name)

@@ -1,0 +1,403 @@
+"""JDA: components, pseudo-labels, and what it refuses."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.linalg import eigh
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.decomposition import KernelPCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import pairwise_kernels
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler, normalize
+
+from skltransfer import JDA, TCA, DomainDataWarning, WithSource, WithTarget
+from tests.feature.test_tca import office, up_to_signs
+from tests.shared_data import SHARED_DATA
+
+KERNELS = {"rbf": {"gamma": 0.1}, "linear": {}, "poly": {"degree": 2, "gamma": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def domains():
+    """Three classes in another place, closer together, with a class more in the source."""
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(0, 3, 40), rng.integers(0, 2, 20)
+    centers = rng.normal(size=(3, 6)) * 2
+    X = centers[y] + rng.normal(size=(40, 6))
+    X_target = 0.8 * centers[y_target] + 0.7 * rng.normal(size=(20, 6)) + [2, 0, 0, 0, 0, -1]
+    X.flags.writeable = X_target.flags.writeable = y.flags.writeable = False
+    return X, y, X_target, y_target
+
+
+def in_the_paper(F, y, n, rounds, k, regularization, known=None):
+    """Run the rounds with dense matrices; return mapped rows, pseudo-labels and eigenvalues."""
+    N, d = F.shape
+    guess = np.full(N - n, -1)
+    known = np.zeros(N - n, bool) if known is None else known
+    guess[known] = 0
+    for _ in range(rounds):
+        e = np.r_[np.full(n, 1 / n), np.full(N - n, -1 / (N - n))]
+        M = np.outer(e, e)
+        for c in np.unique(y):
+            if (guess == c).any():
+                e = np.r_[(y == c) / (y == c).sum(), -1.0 * (guess == c) / (guess == c).sum()]
+                M += np.outer(e, e)
+        M /= np.linalg.norm(M)
+        H = np.eye(N) - 1 / N
+        left, right = F.T @ H @ F, F.T @ M @ F + regularization * np.eye(d)
+        theta, W = eigh(left, right, subset_by_index=[d - k, d - 1])
+        rows = normalize(F @ W[:, ::-1])
+        guess = np.where(known, 0, KNeighborsClassifier(1).fit(rows[:n], y).predict(rows[n:]))
+    return rows, guess, theta[::-1]
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+@pytest.mark.parametrize("kernel", list(KERNELS))
+def test_rounds_equal_those_of_dense_matrices(domains, kernel, rounds, with_labels):
+    """N = 60; the target has no row of class 2, and the pseudo-labels lack it at times."""
+    X, y, X_target, y_target = domains
+    K = pairwise_kernels(np.vstack([X, X_target]), metric=kernel, **KERNELS[kernel])
+    known = (y_target == 0) & (np.arange(20) < 10) if with_labels else None
+    given = np.where(known, 0.0, np.nan) if with_labels else None
+    rows, guess, theta = in_the_paper(K, y, 40, rounds, 3, 0.5, known)
+    jda = JDA(3, kernel=kernel, regularization=0.5, n_iter=rounds, **KERNELS[kernel])
+    mapped = jda.fit_transform(X, y, X_target=X_target, y_target=given)
+    np.testing.assert_allclose(jda.eigenvalues_, theta, rtol=1e-8)
+    np.testing.assert_array_equal(jda.pseudo_labels_, guess)
+    up_to_signs(mapped, rows[:40], atol=1e-6)
+    up_to_signs(jda.transform(X_target), rows[40:], atol=1e-6)
+    assert jda.residual_ <= 1e-9
+    assert jda.n_iter_ <= rounds
+
+
+@pytest.mark.parametrize("regularization", [1e-2, 1.0, 30.0])
+def test_primal_rounds_equal_those_of_dense_matrices(domains, regularization):
+    X, y, X_target, _ = domains
+    rows, guess, theta = in_the_paper(np.vstack([X, X_target]), y, 40, 4, 3, regularization)
+    jda = JDA(3, form="primal", regularization=regularization, n_iter=4)
+    mapped = jda.fit_transform(X, y, X_target=X_target)
+    np.testing.assert_allclose(jda.eigenvalues_, theta, rtol=1e-8)
+    np.testing.assert_array_equal(jda.pseudo_labels_, guess)
+    up_to_signs(mapped, rows[:40], atol=1e-6)
+
+
+def test_the_first_round_is_tca(domains):
+    X, y, X_target, _ = domains
+    jda = JDA(3, n_iter=1, normalize_rows=False)
+    tca = TCA(3)
+    np.testing.assert_allclose(
+        jda.fit_transform(X, y, X_target=X_target), tca.fit_transform(X, X_target=X_target)
+    )
+
+
+def crossed(seed=0, n=120):
+    """Classes that the marginal means alone do not bring together: shares of classes differ."""
+    rng = np.random.default_rng(seed)
+    y, y_target = rng.random(n) < 0.3, rng.random(n) < 0.7
+    names = np.array(["ant", "beetle"])
+    shift = np.array([0, 0, 3.0, 3.0, 0])
+    X = rng.normal(size=(n, 5)) + 5 * y[:, None] * [1, 1, 0, 0, 0]
+    X_target = rng.normal(size=(n, 5)) + 5 * y_target[:, None] * [1, 1, 0, 0, 0] + shift
+    return X - 2, names[y.astype(int)], X_target - 2, names[y_target.astype(int)]
+
+
+def class_gaps(source, y, target, y_target):
+    scale = np.vstack([source, target]).std(axis=0)
+    return [
+        np.linalg.norm((source[y == c].mean(axis=0) - target[y_target == c].mean(axis=0)) / scale)
+        for c in np.unique(y)
+    ]
+
+
+def test_classes_come_together_and_more_than_by_tca():
+    """Fails for the identity, and where the classes play no part."""
+    X, y, X_target, y_target = crossed()
+    gaps = {"before": class_gaps(X, y, X_target, y_target)}
+    for name, model in (
+        ("tca", TCA(2, regularization=1e-3)),
+        ("jda", JDA(2, regularization=1e-3, normalize_rows=False)),
+    ):
+        labels = {} if name == "tca" else {"y": y}
+        source = model.fit_transform(X, **labels, X_target=X_target)
+        gaps[name] = class_gaps(source, y, model.transform(X_target), y_target)
+    assert max(gaps["jda"]) < 0.5 * max(gaps["tca"])
+    assert max(gaps["jda"]) < 0.2 * max(gaps["before"])
+
+
+def test_rounds_end_when_the_pseudo_labels_stay(domains):
+    X, y, X_target, _ = domains
+    short, long = JDA(3, n_iter=50), JDA(3, n_iter=1000)
+    short.fit(X, y, X_target=X_target), long.fit(X, y, X_target=X_target)
+    assert 1 < short.n_iter_ == long.n_iter_ < 50
+    more = JDA(3, n_iter=short.n_iter_ + 1).fit(X, y, X_target=X_target)
+    np.testing.assert_array_equal(more.weights_, short.weights_)
+    np.testing.assert_array_equal(more.pseudo_labels_, short.pseudo_labels_)
+
+
+# --- labels ------------------------------------------------------------------------------
+
+
+def flipped(y, names):
+    return np.where(y == names[0], names[1], names[0])
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_known_labels_stand_in_place_of_pseudo_labels(missing):
+    """All known, and wrong on purpose: they are believed."""
+    X, y, X_target, y_target = crossed()
+    wrong = flipped(y_target, ["ant", "beetle"])
+    given = wrong.astype(object)
+    given[::4] = missing
+    jda = JDA(3).fit(X, y, X_target=X_target, y_target=given)
+    known = np.arange(len(y)) % 4 > 0
+    np.testing.assert_array_equal(jda.pseudo_labels_[known], wrong[known])
+    assert jda.pseudo_labels_.dtype == y.dtype
+    assert not np.allclose(jda.weights_, JDA(3).fit(X, y, X_target=X_target).weights_)
+    all_known = JDA(3).fit(X, y, X_target=X_target, y_target=wrong)
+    np.testing.assert_array_equal(all_known.pseudo_labels_, wrong)
+    assert all_known.n_iter_ == 1
+
+
+def test_nothing_known_is_as_no_labels():
+    X, y, X_target, _ = crossed()
+    first = JDA(3).fit(X, y, X_target=X_target)
+    second = JDA(3).fit(X, y, X_target=X_target, y_target=[np.nan] * len(X_target))
+    np.testing.assert_array_equal(first.weights_, second.weights_)
+
+
+@pytest.mark.parametrize("values", [(-1, 1), (0.5, 1.5), ("a", "bb"), (True, False)], ids=str)
+def test_labels_of_any_kind(values):
+    """-1 is an ordinary label."""
+    X, y, X_target, y_target = crossed()
+    reference = JDA(3).fit(X, y, X_target=X_target)
+    labels = np.where(y == "ant", min(values), max(values))
+    if isinstance(values[0], float):
+        with pytest.raises(ValueError, match="[Uu]nknown label type"):
+            JDA(3).fit(X, labels, X_target=X_target)
+        return
+    jda = JDA(3).fit(X, labels, X_target=X_target)
+    np.testing.assert_array_equal(jda.weights_, reference.weights_)
+    expected = np.where(reference.pseudo_labels_ == "ant", min(values), max(values))
+    np.testing.assert_array_equal(jda.pseudo_labels_, expected)
+    assert jda.pseudo_labels_.dtype == labels.dtype
+
+
+def test_lists_and_object_arrays():
+    X, y, X_target, y_target = crossed()
+    reference = JDA(3).fit(X, y, X_target=X_target)
+    for labels in (list(y), y.astype(object), y[:, None].ravel()):
+        jda = JDA(3).fit(X.tolist(), labels, X_target=X_target.tolist())
+        np.testing.assert_array_equal(jda.weights_, reference.weights_)
+        np.testing.assert_array_equal(jda.pseudo_labels_, reference.pseudo_labels_)
+
+
+def test_a_class_that_the_source_lacks():
+    X, y, X_target, y_target = crossed()
+    given = np.full(len(y_target), None, dtype=object)
+    given[:5] = "cockroach"
+    jda = JDA(3).fit(X, y, X_target=X_target, y_target=given)
+    assert set(jda.pseudo_labels_) == {"ant", "beetle", "cockroach"}
+    assert (jda.pseudo_labels_[:5] == "cockroach").all()
+
+
+def test_one_class_and_one_row():
+    X, y, X_target, _ = crossed()
+    jda = JDA(2).fit(X, np.full(len(X), "ant"), X_target=X_target)
+    assert set(jda.pseudo_labels_) == {"ant"}
+    jda = JDA(2).fit(X, y, X_target=X_target[:1])
+    assert jda.pseudo_labels_.shape == (1,) and np.isfinite(jda.transform(X_target)).all()
+    jda = JDA(1).fit(X[:1], y[:1], X_target=X_target)
+    assert np.isfinite(jda.transform(X_target)).all()
+
+
+class Spy(ClassifierMixin, BaseEstimator):
+    """Predicts what it was made with; keeps what it saw."""
+
+    seen = []
+
+    def __init__(self, answer="ant"):
+        self.answer = answer
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        Spy.seen.append((X.copy(), np.array(y)))
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.answer)
+
+
+def test_any_classifier_gives_the_pseudo_labels():
+    X, y, X_target, _ = crossed()
+    Spy.seen, spy = [], Spy()
+    jda = JDA(3, estimator=spy).fit(X, y, X_target=X_target)
+    assert (jda.pseudo_labels_ == "ant").all()
+    assert not hasattr(spy, "classes_")
+    assert jda.n_iter_ == 2 == len(Spy.seen)  # the second round's labels are those of the first
+    np.testing.assert_allclose(np.linalg.norm(Spy.seen[0][0], axis=1), 1)
+    np.testing.assert_array_equal(Spy.seen[0][1], y)
+    np.testing.assert_allclose(jda.transform(X), Spy.seen[1][0], atol=1e-9)
+    logistic = JDA(3, estimator=LogisticRegression()).fit(X, y, X_target=X_target)
+    mapped = logistic.fit_transform(X, y, X_target=X_target)
+    again = LogisticRegression().fit(mapped, y).predict(logistic.transform(X_target))
+    np.testing.assert_array_equal(logistic.pseudo_labels_, again)
+
+
+# --- maps --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalize_rows", [True, False])
+@pytest.mark.parametrize("kernel", list(KERNELS))
+def test_fitted_and_new_rows(domains, kernel, normalize_rows):
+    X, y, X_target, _ = domains
+    jda = JDA(3, kernel=kernel, normalize_rows=normalize_rows)
+    mapped = jda.fit_transform(X, y, X_target=X_target)
+    np.testing.assert_allclose(jda.transform(X), mapped, atol=1e-8)
+    norms = np.linalg.norm(mapped, axis=1)
+    assert np.allclose(norms, 1) == normalize_rows
+
+
+@pytest.mark.parametrize("normalize_rows", [True, False])
+def test_without_a_target_it_is_kernel_pca(domains, normalize_rows):
+    X, y, X_new, _ = domains
+    jda = JDA(3, kernel="rbf", gamma=0.1, normalize_rows=normalize_rows)
+    with pytest.warns(DomainDataWarning, match="JDA was given no X_target"):
+        mapped = jda.fit_transform(X, y)
+    pca = KernelPCA(3, kernel="rbf", gamma=0.1).fit(X)
+    for ours, theirs in ((mapped, pca.transform(X)), (jda.transform(X_new), pca.transform(X_new))):
+        up_to_signs(ours, normalize(theirs) if normalize_rows else theirs, atol=1e-8)
+    assert jda.n_iter_ == 0 and len(jda.pseudo_labels_) == 0
+    with pytest.raises(ValueError, match="y_target was given without X_target"):
+        JDA().fit(X, y, y_target=[1, 2])
+
+
+def test_rows_in_another_order_give_the_same_map(domains):
+    X, y, X_target, _ = domains
+    rng = np.random.default_rng(0)
+    order, target_order = rng.permutation(len(X)), rng.permutation(len(X_target))
+    first = JDA(3, kernel="rbf").fit(X, y, X_target=X_target)
+    second = JDA(3, kernel="rbf").fit(X[order], y[order], X_target=X_target[target_order])
+    np.testing.assert_allclose(first.transform(X), second.transform(X), atol=1e-6)
+    np.testing.assert_array_equal(first.pseudo_labels_[target_order], second.pseudo_labels_)
+
+
+# --- in scikit-learn's company -------------------------------------------------------------
+
+
+def test_behind_a_scaler_through_both_wrappers():
+    X, y, X_target, y_target = crossed()
+    pipeline = make_pipeline(
+        StandardScaler(), JDA(3, regularization=1e-2), KNeighborsClassifier(1)
+    )
+    with_target = WithTarget(pipeline, X_target=X_target).fit(X, y)
+    with_source = WithSource(pipeline, X_source=X, y_source=y, use_y=False).fit(X_target, y_target)
+    np.testing.assert_array_equal(with_target.predict(X_target), with_source.predict(X_target))
+    alone = make_pipeline(StandardScaler(), KNeighborsClassifier(1)).fit(X, y)
+    adapted, plain = (m.score(X_target, y_target) for m in (with_target, alone))
+    assert adapted > plain + 0.02 and adapted > 0.95
+    jda = with_target.estimator_["jda"]
+    np.testing.assert_array_equal(jda.pseudo_labels_, with_target.predict(X_target))
+    scaler = StandardScaler().fit(X)
+    by_hand = JDA(3, regularization=1e-2).fit(
+        scaler.transform(X), y, X_target=scaler.transform(X_target)
+    )
+    np.testing.assert_array_equal(jda.weights_, by_hand.weights_)
+
+
+def test_wrappers_pass_known_labels():
+    X, y, X_target, y_target = crossed()
+    wrong = flipped(y_target, ["ant", "beetle"])
+    pipeline = make_pipeline(StandardScaler(), JDA(3), LogisticRegression())
+    held = WithTarget(pipeline, X_target=X_target, y_target=wrong).fit(X, y)
+    np.testing.assert_array_equal(held.estimator_["jda"].pseudo_labels_, wrong)
+    held = WithSource(pipeline, X_source=X, y_source=y).fit(X_target, wrong)
+    np.testing.assert_array_equal(held.estimator_["jda"].pseudo_labels_, wrong)
+
+
+def test_grid_search_over_its_parameters():
+    X, y, X_target, y_target = crossed()
+    model = WithSource(
+        make_pipeline(JDA(2), LogisticRegression()), X_source=X, y_source=y, use_y=False
+    )
+    grid = {"estimator__jda__regularization": [1e-2, 1e6], "estimator__jda__n_iter": [1, 5]}
+    search = GridSearchCV(model, grid, cv=3, error_score="raise").fit(X_target, y_target)
+    assert search.best_params_["estimator__jda__regularization"] == 1e-2
+
+
+def test_clone_pickle_names_and_output(domains):
+    pandas = pytest.importorskip("pandas")
+    X, y, X_target, _ = domains
+    names = list("abcdef")
+    X, X_target = (pandas.DataFrame(Z, columns=names) for Z in (X, X_target))
+    jda = JDA(2, estimator=LogisticRegression()).set_output(transform="pandas")
+    frame = jda.fit_transform(X, pandas.Series(y), X_target=X_target[names[::-1]])
+    assert list(frame.columns) == ["jda0", "jda1"] == list(jda.get_feature_names_out())
+    again = pickle.loads(pickle.dumps(jda))
+    pandas.testing.assert_frame_equal(again.transform(X_target), jda.transform(X_target))
+    second = clone(jda).fit(X, y, X_target=X_target)
+    np.testing.assert_array_equal(second.weights_, jda.weights_)
+
+
+# --- what it refuses -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters, error, message",
+    [
+        ({"n_iter": 0}, ValueError, "n_iter=0 is not an integer of at least 1"),
+        ({"normalize_rows": "yes"}, ValueError, "normalize_rows='yes' is neither True nor False"),
+        ({"estimator": "1-NN"}, TypeError, "estimator='1-NN' has no fit. Pass a classifier"),
+        ({"estimator": StandardScaler()}, TypeError, "has no predict. Pass a classifier"),
+        ({"n_components": 7}, ValueError, "more than the 6 columns"),
+        ({"n_components": 61, "kernel": "rbf"}, ValueError, "more than the 60 rows"),
+    ],
+    ids=str,
+)
+def test_unfit_parameters_are_named(domains, parameters, error, message):
+    X, y, X_target, _ = domains
+    with pytest.raises(error, match=message):
+        JDA(**parameters).fit(X, y, X_target=X_target)
+
+
+def test_unfit_data_are_named(domains):
+    X, y, X_target, y_target = domains
+    with pytest.raises(ValueError, match="needs the labels of the source.*TCA"):
+        JDA().fit(X, X_target=X_target)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        JDA().fit(X, np.where(y == 1, np.nan, y), X_target=X_target)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        JDA().fit(X, y[:-1], X_target=X_target)
+    with pytest.raises(ValueError, match="y_target has 3 entries, but X_target has 20 rows"):
+        JDA().fit(X, y, X_target=X_target, y_target=y_target[:3])
+    with pytest.raises(ValueError, match="Write the labels of both domains in one way"):
+        JDA().fit(X, y, X_target=X_target, y_target=["ant"] * 20)
+    with pytest.raises(TypeError, match="[Ss]parse"):
+        JDA().fit(sparse.csr_array(X), y, X_target=X_target)
+
+
+# --- published numbers ---------------------------------------------------------------------
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not (SHARED_DATA / "SHA256SUMS").is_file(), reason="the shared data are absent")
+@pytest.mark.parametrize(
+    "source, target, accuracy, published",
+    [("dslr", "webcam", 91.53, 89.49), ("webcam", "dslr", 89.81, 89.17)],
+)
+def test_office_caltech(source, target, accuracy, published):
+    """Linear kernel, 100 components, ten rounds, rows of norm 1 before and after.
+
+    The first number was computed by a dense solver on the textbook's matrices; the second stands
+    in the paper's table 3, whose program weighs the marginal difference more.
+    """
+    (X, y), (X_target, y_target) = (office(name) for name in (source, target))
+    model = make_pipeline(Normalizer(), JDA(100), KNeighborsClassifier(1))
+    score = 100 * WithTarget(model, X_target=X_target).fit(X, y).score(X_target, y_target)
+    assert score == pytest.approx(accuracy, abs=1.3)
+    assert score == pytest.approx(published, abs=2.6)

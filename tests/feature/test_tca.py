@@ -1,0 +1,437 @@
+"""TCA: components, maps, and what it refuses."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.linalg import eigh
+from sklearn.base import clone
+from sklearn.decomposition import PCA, KernelPCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics.pairwise import pairwise_kernels
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+
+from skltransfer import TCA, DomainDataWarning, WithSource, WithTarget
+from tests.shared_data import SHARED_DATA
+
+PARAMETERS = {
+    "rbf": {"gamma": 0.3},
+    "laplacian": {"gamma": 0.2},
+    "linear": {},
+    "poly": {"degree": 2, "gamma": 0.2, "coef0": 0.5},
+    "sigmoid": {"gamma": 0.1, "coef0": 0.2},
+    "cosine": {},
+}
+
+
+@pytest.fixture(scope="module")
+def domains():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(50, 4)), rng.normal(0.7, 0.8, size=(30, 4))
+    X.flags.writeable = X_target.flags.writeable = False
+    return X, X_target
+
+
+def matrices(K, n, m, regularization):
+    """Return both sides of the eigenproblem: M has Frobenius norm 1."""
+    e = np.r_[np.full(n, 1 / n), np.full(m, -1 / m)]
+    M = np.outer(e, e) / np.linalg.norm(np.outer(e, e))
+    H = np.eye(n + m) - 1 / (n + m)
+    return K.T @ H @ K, K.T @ M @ K + regularization * np.eye(K.shape[1])
+
+
+def mapped(tca, X, X_target):
+    return np.vstack([tca.fit_transform(X, X_target=X_target), tca.transform(X_target)])
+
+
+def up_to_signs(actual, expected, **tolerance):
+    signs = np.sign(np.einsum("ij,ij->j", actual, expected))
+    np.testing.assert_allclose(actual * signs, expected, **tolerance)
+
+
+# --- the components --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("regularization", [1e-2, 1.0, 30.0])
+@pytest.mark.parametrize("kernel", list(PARAMETERS))
+def test_dual_components_solve_the_generalised_problem(domains, kernel, regularization):
+    X, X_target = domains
+    Z, n, m, k = np.vstack(domains), len(X), len(X_target), 3
+    tca = TCA(k, kernel=kernel, regularization=regularization, **PARAMETERS[kernel])
+    F = mapped(tca, X, X_target)
+    K = pairwise_kernels(Z, metric=kernel, **PARAMETERS[kernel])
+    A, B = matrices(K, n, m, regularization)
+    theta, W = eigh(A, B, subset_by_index=[n + m - k, n + m - 1])
+    np.testing.assert_allclose(tca.eigenvalues_, theta[::-1], rtol=1e-8)
+    up_to_signs(F, K @ W[:, ::-1], atol=1e-6)
+    assert tca.residual_ <= 1e-9
+    if kernel != "linear":
+        W = tca.weights_
+        errors = np.linalg.norm(A @ W - B @ W * tca.eigenvalues_, axis=0)
+        assert (errors <= 1e-8 * tca.eigenvalues_ * np.linalg.norm(B @ W, axis=0)).all()
+
+
+@pytest.mark.parametrize("d", [4, 120])
+@pytest.mark.parametrize("regularization", [1e-2, 1.0, 30.0])
+def test_primal_components_solve_the_generalised_problem(d, regularization):
+    """Fewer columns than rows, and more."""
+    rng = np.random.default_rng(1)
+    X, X_target = rng.normal(size=(50, d)), rng.normal(0.5, 0.8, size=(30, d)) + 2
+    tca = TCA(3, form="primal", regularization=regularization).fit(X, X_target=X_target)
+    A, B = matrices(np.vstack([X, X_target]), 50, 30, regularization)
+    W = tca.weights_
+    exact = eigh(A, B, eigvals_only=True, subset_by_index=[d - 3, d - 1])[::-1]
+    np.testing.assert_allclose(tca.eigenvalues_, exact, rtol=1e-8)
+    errors = np.linalg.norm(A @ W - B @ W * tca.eigenvalues_, axis=0)
+    assert (errors <= 1e-8 * tca.eigenvalues_ * np.linalg.norm(B @ W, axis=0)).all()
+    np.testing.assert_allclose(W.T @ B @ W, np.eye(3), atol=1e-8)
+
+
+def test_the_linear_kernel_is_that_of_a_callable(domains):
+    """In as many dimensions as columns, and in as many as rows."""
+    X, X_target = domains
+    small = TCA(3)
+    large = TCA(3, kernel=lambda A, B: A @ B.T)
+    np.testing.assert_allclose(
+        np.abs(mapped(small, X, X_target)), np.abs(mapped(large, X, X_target)), atol=1e-8
+    )
+    assert small.weights_.shape == (4, 3) and large.weights_.shape == (80, 3)
+    np.testing.assert_allclose(small.eigenvalues_, large.eigenvalues_, rtol=1e-10)
+
+
+def test_more_columns_than_rows(domains):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(20, 90)), rng.normal(size=(15, 90)) + 0.5
+    tca = TCA(4)
+    F = mapped(tca, X, X_target)
+    Z = np.vstack([X, X_target])
+    A, B = matrices(Z @ Z.T, 20, 15, 1.0)
+    theta, W = eigh(A, B, subset_by_index=[31, 34])
+    np.testing.assert_allclose(tca.eigenvalues_, theta[::-1], rtol=1e-8)
+    up_to_signs(F, Z @ Z.T @ W[:, ::-1], atol=1e-5)
+
+
+def test_scatter_of_a_component_is_its_eigenvalue(domains):
+    tca = TCA(3, kernel="rbf")
+    F = mapped(tca, *domains)
+    np.testing.assert_allclose(((F - F.mean(axis=0)) ** 2).sum(axis=0), tca.eigenvalues_)
+
+
+def relative_gap(tca, X, X_target):
+    """Distance of the means relative to the scatter within all rows."""
+    source, target = tca.fit_transform(X, X_target=X_target), tca.transform(X_target)
+    scatter = np.vstack([source, target]).std(axis=0)
+    return np.linalg.norm((source.mean(axis=0) - target.mean(axis=0)) / scatter)
+
+
+@pytest.mark.parametrize("form, kernel", [("primal", "linear"), ("dual", "rbf")])
+def test_less_regularization_brings_the_domains_closer(domains, form, kernel):
+    """Fails where the regularization is ignored, or where nothing is aligned."""
+    X, X_target = domains
+    gaps = [
+        relative_gap(TCA(2, form=form, kernel=kernel, regularization=r), X, X_target)
+        for r in (1e6, 10.0, 1.0, 1e-4)
+    ]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] < 1e-2 < 0.4 < gaps[0]
+
+
+def test_identity_would_leave_the_gap(domains):
+    X, X_target = domains
+    before = np.linalg.norm((X.mean(axis=0) - X_target.mean(axis=0)) / np.vstack(domains).std(0))
+    assert relative_gap(TCA(3, regularization=1e-3), X, X_target) < 0.05 * before
+
+
+def test_conversions_to_other_conventions(domains):
+    """Eigenvectors of (K L K + mu I)^-1 K H K, and of (I + mu K L K)^-1 K H K."""
+    X, X_target = domains
+    n, m, mu = len(X), len(X_target), 0.3
+    K = pairwise_kernels(np.vstack(domains), metric="rbf", gamma=0.3)
+    e = np.r_[np.full(n, 1 / n), np.full(m, -1 / m)]
+    H, KLK, one = np.eye(n + m) - 1 / (n + m), K @ np.outer(e, e) @ K, np.eye(n + m)
+    for left, regularization in (
+        (KLK + mu * one, mu / (1 / n + 1 / m)),
+        (one + mu * KLK, 1 / (mu * (1 / n + 1 / m))),
+    ):
+        tca = TCA(3, kernel="rbf", gamma=0.3, regularization=regularization)
+        W = tca.fit(X, X_target=X_target).weights_
+        product = np.linalg.solve(left, K @ H @ K @ W)
+        cosines = np.einsum("ij,ij->j", product, W) / (
+            np.linalg.norm(product, axis=0) * np.linalg.norm(W, axis=0)
+        )
+        np.testing.assert_allclose(cosines, 1, rtol=1e-12)
+
+
+def test_rows_in_another_order_give_the_same_map(domains):
+    X, X_target = domains
+    tca, rng = TCA(3, kernel="rbf"), np.random.default_rng(0)
+    first = tca.fit(X, X_target=X_target).transform(X)
+    order, target_order = rng.permutation(len(X)), rng.permutation(len(X_target))
+    second = tca.fit(X[order], X_target=X_target[target_order]).transform(X)
+    np.testing.assert_allclose(first, second, atol=1e-7)
+
+
+def test_domains_change_places(domains):
+    X, X_target = domains
+    first = TCA(3, kernel="rbf").fit(X, X_target=X_target)
+    second = TCA(3, kernel="rbf").fit(X_target, X_target=X)
+    np.testing.assert_allclose(first.eigenvalues_, second.eigenvalues_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])
+def test_duplicates_and_constant_columns(domains, kernel):
+    X, X_target = (np.column_stack([Z, np.full(len(Z), 7.0)]) for Z in domains)
+    X, X_target = np.vstack([X, X[:10], X[:10]]), np.vstack([X_target, X_target])
+    tca = TCA(4, kernel=kernel).fit(X, X_target=X_target)
+    assert tca.residual_ <= 1e-9
+    F = tca.transform(X)
+    np.testing.assert_allclose(F[:10], F[50:60], atol=1e-9)
+    assert np.isfinite(F).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e30])
+@pytest.mark.parametrize("form", ["dual", "primal"])
+def test_scales_of_the_columns(domains, form, scale):
+    """The regularization, scaled alike, gives the same components."""
+    X, X_target = domains
+    power = 4 if form == "dual" else 2
+    plain = TCA(3, form=form).fit(X, X_target=X_target)
+    scaled = TCA(3, form=form, regularization=scale**power)
+    scaled.fit(scale * X, X_target=scale * X_target)
+    np.testing.assert_allclose(scaled.eigenvalues_, plain.eigenvalues_, rtol=1e-8)
+    np.testing.assert_allclose(scaled.transform(scale * X), plain.transform(X), atol=1e-6)
+
+
+def test_rbf_is_invariant_to_where_the_rows_lie(domains):
+    X, X_target = domains
+    near = TCA(3, kernel="rbf", gamma=0.3).fit(X, X_target=X_target)
+    far = TCA(3, kernel="rbf", gamma=0.3).fit(X + 1e6, X_target=X_target + 1e6)
+    np.testing.assert_allclose(far.transform(X + 1e6), near.transform(X), atol=1e-6)
+
+
+def test_one_row_in_a_domain(domains):
+    X, X_target = domains
+    for source, target in ((X, X_target[:1]), (X[:1], X_target), (X[:1], X_target[:1])):
+        tca = TCA(kernel="rbf").fit(source, X_target=target)
+        assert np.isfinite(tca.transform(X)).all()
+        assert tca.weights_.shape == (len(source) + len(target),) + (tca.n_features_in_,)[:1] or (
+            len(source) == len(target) == 1 and tca.weights_.shape == (2, 1)
+        )
+
+
+def test_equal_domains_give_uncentred_components_without_a_penalty(domains):
+    """l' K is 0: the components are those of K H K alone."""
+    X, _ = domains
+    tca = TCA(3, form="primal").fit(X, X_target=X)
+    pca = PCA(3).fit(np.vstack([X, X]))
+    up_to_signs(tca.weights_, pca.components_.T, atol=1e-8)
+
+
+# --- new rows --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", [*PARAMETERS, "chi2", RBF(1.5)], ids=str)
+def test_a_fitted_row_is_mapped_as_in_fit(domains, kernel):
+    X, X_target = (np.abs(Z) for Z in domains) if kernel == "chi2" else domains
+    tca = TCA(3, kernel=kernel)
+    np.testing.assert_allclose(
+        tca.fit_transform(X, X_target=X_target), tca.transform(X), atol=1e-8
+    )
+
+
+def test_new_rows_in_tiles(domains, monkeypatch):
+    X, X_target = domains
+    tca = TCA(3, kernel="laplacian").fit(X, X_target=X_target)
+    whole = tca.transform(X)
+    monkeypatch.setattr("skltransfer.feature._kernel_aligner._TILE_VALUES", 7 * 80)
+    np.testing.assert_allclose(tca.transform(X), whole, atol=1e-12)
+    assert tca.transform(X[:1]).shape == (1, 3)
+
+
+# --- without a target ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])
+@pytest.mark.parametrize("form", ["dual", "primal"])
+def test_without_a_target_it_is_kernel_pca(domains, kernel, form):
+    if form == "primal" and kernel != "linear":
+        return
+    X, X_new = domains
+    tca = TCA(3, kernel=kernel, form=form, **PARAMETERS[kernel])
+    with pytest.warns(DomainDataWarning, match="TCA was given no X_target"):
+        F = tca.fit_transform(X)
+    pca = KernelPCA(3, kernel=kernel, **PARAMETERS[kernel])
+    up_to_signs(F, pca.fit_transform(X), atol=1e-8)
+    up_to_signs(tca.transform(X_new), pca.transform(X_new), atol=1e-8)
+    np.testing.assert_allclose(tca.transform(X), F, atol=1e-9)
+    np.testing.assert_allclose(tca.eigenvalues_, pca.eigenvalues_, rtol=1e-10)
+
+
+# --- in scikit-learn's company -----------------------------------------------------------
+
+
+def labelled():
+    """A shift along the column that tells nothing, large enough to fool the source's model."""
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(0, 2, 150), rng.integers(0, 2, 120)
+    X = rng.normal(size=(150, 5)) * [1, 3, 1, 1, 1]
+    X_target = rng.normal(size=(120, 5)) * [1, 3, 1, 1, 1]
+    X[:, 0] += 4 * y
+    X_target[:, 0] += 4 * y_target
+    X_target[:, 2:] += 5
+    X[:, 2:] += 1.5 * y[:, None]
+    return X, y, X_target, y_target
+
+
+def test_behind_a_scaler_through_both_wrappers():
+    X, y, X_target, y_target = labelled()
+    pipeline = make_pipeline(
+        StandardScaler(), TCA(4, regularization=1e-2), LogisticRegression()
+    )
+    with_target = WithTarget(pipeline, X_target=X_target).fit(X, y)
+    with_source = WithSource(pipeline, X_source=X, y_source=y).fit(X_target)
+    alone = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    np.testing.assert_array_equal(
+        with_target.predict(X_target), with_source.predict(X_target)
+    )
+    adapted, plain = with_target.score(X_target, y_target), alone.score(X_target, y_target)
+    assert adapted > 0.9 > 0.7 > plain
+    scaler = StandardScaler().fit(X)
+    by_hand = TCA(4, regularization=1e-2).fit(
+        scaler.transform(X), X_target=scaler.transform(X_target)
+    )
+    np.testing.assert_array_equal(
+        with_target.estimator_["tca"].eigenvalues_, by_hand.eigenvalues_
+    )
+
+
+def test_grid_search_over_its_parameters():
+    X, y, X_target, y_target = labelled()
+    model = WithSource(
+        make_pipeline(StandardScaler(), TCA(4), LogisticRegression()), X_source=X, y_source=y
+    )
+    grid = {"estimator__tca__regularization": [1e-2, 1e6], "estimator__tca__n_components": [1, 4]}
+    search = GridSearchCV(model, grid, cv=3, error_score="raise").fit(X_target, y_target)
+    assert search.best_params_["estimator__tca__regularization"] == 1e-2
+
+
+def test_clone_pickle_names_and_output(domains):
+    pandas = pytest.importorskip("pandas")
+    X, X_target = (pandas.DataFrame(Z, columns=list("abcd")) for Z in domains)
+    tca = TCA(2, kernel="rbf").set_output(transform="pandas")
+    frame = tca.fit_transform(X, X_target=X_target[["d", "c", "b", "a"]])
+    assert list(frame.columns) == ["tca0", "tca1"] == list(tca.get_feature_names_out())
+    again = pickle.loads(pickle.dumps(tca))
+    pandas.testing.assert_frame_equal(again.transform(X_target), tca.transform(X_target))
+    np.testing.assert_array_equal(
+        clone(tca).fit(X, X_target=X_target).weights_, tca.weights_
+    )
+
+
+def test_defaults_and_gamma(domains):
+    X, X_target = domains
+    tca = TCA().fit(X, X_target=X_target)
+    assert tca.weights_.shape == (4, 4)
+    assert (tca.rows_, tca.gamma_) == (None, None)
+    assert TCA().fit(X[:2], X_target=X_target[:1]).weights_.shape == (4, 2)
+    rbf = TCA(kernel="rbf").fit(X, X_target=X_target)
+    assert rbf.gamma_ == pytest.approx(1 / (4 * np.vstack(domains).var()))
+    chi2 = TCA(kernel="chi2").fit(np.abs(X), X_target=np.abs(X_target))
+    assert chi2.gamma_ == pytest.approx(1 / np.abs(np.vstack(domains)).sum(axis=1).mean())
+
+
+# --- what it refuses -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"n_components": 0}, "n_components=0 is not an integer of at least 1 or None"),
+        ({"n_components": 81, "kernel": "rbf"}, "more than the 80 rows of X and X_target together"),
+        ({"n_components": 5}, "more than the 4 columns.*another kernel"),
+        ({"n_components": 5, "form": "primal"}, "more than the 4 columns"),
+        ({"kernel": "additive_chi2"}, "kernel='additive_chi2' is not one of rbf.*chi2 is"),
+        ({"kernel": "chi2"}, "kernel='chi2' needs values of at least 0"),
+        ({"form": "primal", "kernel": "rbf"}, "form='primal' .* needs kernel='linear', not 'rbf'"),
+        ({"form": "both"}, "form='both' is not one of 'dual', 'primal'"),
+        ({"gamma": 0}, "gamma=0 is neither 'scale' nor a number above 0"),
+        ({"degree": "two"}, "degree='two' is not a finite number"),
+        ({"coef0": np.nan}, "coef0=nan is not a finite number"),
+        ({"regularization": 0}, "regularization=0 is not a number greater than 0"),
+        ({"tol": -1}, "tol=-1 is not a number greater than 0"),
+        ({"kernel": lambda A, B: A @ B.T + A[:, :1]}, "is not symmetric"),
+        ({"kernel": lambda A, B: np.ones(3)}, "returned values of shape"),
+    ],
+    ids=str,
+)
+def test_unfit_parameters_are_named(domains, parameters, message):
+    X, X_target = domains
+    with pytest.raises(ValueError, match=message):
+        TCA(**parameters).fit(X, X_target=X_target)
+
+
+def test_unfit_data_are_named(domains):
+    X, X_target = domains
+    with pytest.raises(TypeError, match="[Ss]parse"):
+        TCA().fit(sparse.csr_array(X), X_target=X_target)
+    with pytest.raises(TypeError, match="[Ss]parse"):
+        TCA().fit(X, X_target=sparse.csr_array(X_target))
+    with pytest.raises(ValueError, match="X_target has 3 features"):
+        TCA().fit(X, X_target=X_target[:, :3])
+    with pytest.raises(ValueError, match="X_target has 0 rows"):
+        TCA().fit(X, X_target=X_target[:0])
+    with pytest.raises(ValueError, match="NaN"):
+        TCA().fit(X, X_target=np.full((3, 4), np.nan))
+    for parameters, scale in (
+        ({"kernel": "poly"}, 1e200),
+        ({"kernel": "poly", "gamma": 1.0}, 1e120),
+        ({"form": "primal"}, 1e200),
+        ({}, 1e100),
+        ({}, 1e200),
+    ):
+        with pytest.raises(ValueError, match="StandardScaler"):
+            TCA(**parameters).fit(scale * X, X_target=scale * X_target)
+    with pytest.warns(DomainDataWarning), pytest.raises(ValueError, match="more than the 2 rows of X"):
+        TCA(3).fit(X[:2])
+
+
+def test_a_residual_above_the_tolerance_is_told(domains):
+    X, X_target = domains
+    with pytest.warns(ConvergenceWarning, match=r"not of tol=1\.0e-30.*Lower n_components"):
+        tca = TCA(3, kernel="rbf", tol=1e-30).fit(X, X_target=X_target)
+    assert 0 < tca.residual_ < 1e-10
+
+
+# --- published numbers -----------------------------------------------------------------
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not (SHARED_DATA / "SHA256SUMS").is_file(), reason="the shared data are absent")
+@pytest.mark.parametrize(
+    "source, target, accuracy",
+    [("dslr", "webcam", 84.75), ("webcam", "dslr", 85.35), ("caltech", "dslr", 43.95)],
+)
+def test_office_caltech(source, target, accuracy):
+    """Primal, 100 components, rows of norm 1 before and after, nearest neighbour.
+
+    The numbers were computed by a dense solver on the textbook's matrices.
+    """
+    (X, y), (X_target, y_target) = (office(name) for name in (source, target))
+    model = make_pipeline(
+        Normalizer(), TCA(100, form="primal"), Normalizer(), KNeighborsClassifier(1)
+    )
+    score = WithTarget(model, X_target=X_target).fit(X, y).score(X_target, y_target)
+    assert 100 * score == pytest.approx(accuracy, abs=1.3)
+
+
+def office(name):
+    """Return bags of visual words: shares of a row, then standardised within the domain."""
+    archive = np.load(SHARED_DATA / "office_caltech_surf" / f"{name}.npz")
+    X = archive["X"] / archive["X"].sum(axis=1, keepdims=True, dtype=float)
+    return StandardScaler().fit_transform(X), archive["y"]
