@@ -31,8 +31,8 @@ from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
 
 N_CANCER_DRAWS = 20
-# Target rows with a label, and further target rows without one, in the tumour task.
-N_LABELLED, N_UNLABELLED = 10, 100
+# Source rows, target rows with a label, and further ones without, in the tumour task.
+N_SOURCE, N_LABELLED, N_UNLABELLED = 100, 10, 100
 # Options that mean nothing for other data.
 _OF_TABLES, _OF_IMAGES = ("label", "source", "task", "text"), ("backbone", "fine_tune")
 
@@ -105,7 +105,10 @@ def _plan(options):
     table = read_task(target, options.label, options.source, options.task)
     metric = _metric(options.metric, table.is_classification)
     if options.text is None:
-        strategies = table_strategies("classification" if table.is_classification else "regression")
+        strategies = table_strategies(
+            "classification" if table.is_classification else "regression",
+            len(table.y) + (0 if table.y_source is None else len(table.y_source)),
+        )
     else:
         backbones = text_backbones(options.backbone)
         table = texts_of(table, options.text, target)
@@ -134,13 +137,13 @@ def _bundled(seed: int, progress: Progress) -> list[Task]:
 
 def _compare_tumours(seed: int, progress: Progress) -> Task:
     """Compare ways to use a biased source sample of tumours."""
-    strategies, missing = _installed(table_strategies("classification"))
+    first_test = N_LABELLED + N_UNLABELLED
+    strategies, missing = _installed(table_strategies("classification", N_SOURCE + first_test))
     bar = progress.add_task("tumours", total=len(strategies) * N_CANCER_DRAWS)
     scores = Scores()
     for number in range(N_CANCER_DRAWS):
         rng = np.random.default_rng([seed, number])
-        data = load_biased_breast_cancer(random_state=int(rng.integers(2**31)))
-        first_test = N_LABELLED + N_UNLABELLED
+        data = load_biased_breast_cancer(n_source=N_SOURCE, random_state=int(rng.integers(2**31)))
         for strategy in strategies:
             model = strategy.build(
                 StandardScaler(), LogisticRegression(max_iter=1000), data.X_source, data.y_source
@@ -157,8 +160,9 @@ def _compare_tumours(seed: int, progress: Progress) -> Task:
     return Task(
         "tumours",
         "Tumours, of which the source saw mostly small ones: does it help?",
-        f"Logistic regression, or a network of one hidden layer. Source: 100 rows, biased; target: "
-        f"{N_LABELLED} rows with a label and {N_UNLABELLED} without. {N_CANCER_DRAWS} draws.",
+        f"Logistic regression, or a network of one hidden layer. Source: {N_SOURCE} rows, biased; "
+        f"target: {N_LABELLED} rows with a label and {N_UNLABELLED} without. "
+        f"{N_CANCER_DRAWS} draws.",
         "accuracy",
         [strategy.name for strategy in strategies],
         scores.frame(),

@@ -20,6 +20,12 @@ def shorten(words) -> str:
     return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
 
 
+def list_names(names) -> str:
+    """Return the first eight of some names, quoted, and how many more there are."""
+    names = [repr(name) for name in names]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
 def import_extra(module: str):
     """Import a module of the ``cli`` extra, or say how to install it."""
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, first_line, import_extra
+from skltransfer.cli._errors import CommandError, first_line, import_extra, list_names
 from skltransfer.cli._files import class_of, find_images
 from skltransfer.cli._tables import separator_of
 
@@ -92,7 +92,7 @@ def _check_texts(items: list, path: str, column: str) -> None:
 
 
 def _check_column(column: str | None, names: list[str], path: str) -> None:
-    shown = ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    shown = list_names(names)
     if column is None:
         raise CommandError(
             f"--column is missing: which column of {path} holds the texts, or the paths of the "

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, first_line, import_extra, shorten
+from skltransfer.cli._errors import CommandError, first_line, import_extra, list_names, shorten
 
 # A column of whole numbers with at most so many values is taken for classes.
 _MAX_CLASSES = 20
@@ -71,7 +71,7 @@ def read_task(target: str, label: str | None, source: str | None, task: str | No
     if label is None:
         raise CommandError(
             f"--label is missing: which column of {target} is to be predicted? It has "
-            f"{_list_columns(frame)}."
+            f"{list_names(frame.columns)}."
         )
     X, y = _split(frame, label, target, notes)
     X_source = y_source = None
@@ -178,16 +178,11 @@ def _as_text(value) -> str:
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _list_columns(frame) -> str:
-    names = [repr(name) for name in frame.columns]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
 def _split(frame, label: str, path: str, notes: list[str]):
     if label not in frame.columns:
         raise CommandError(
             f"{path!r} has no column {label!r}.{near_names(label, frame.columns)} It has "
-            f"{_list_columns(frame)}."
+            f"{list_names(frame.columns)}."
         )
     known = frame[label].notna()
     if not known.any():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import clone, is_classifier
+from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,8 +22,10 @@ N_ITERATIONS = 100
 _ALPHA = 1.0
 # Of kernel mean matching: the literature's bound leaves a handful of rows in use.
 _MAX_WEIGHT = 10
-# Of the source, for which a transport plan (one number per pair of rows) is made; else a map.
-_MAX_PLAN_ROWS = 2000
+# Of both domains, for methods with a number for each pair of rows; beyond, a linear form of them.
+_MAX_PAIRED_ROWS = 3000
+# Of kernel methods that map into a space without an end; small tables give no more.
+_N_COMPONENTS = 10
 # Of boosting.
 _N_ROUNDS = 10
 
@@ -65,13 +68,16 @@ class Strategy:
     needs: str | None = None
 
 
-def table_strategies(task: str | None = None) -> list[Strategy]:
+def table_strategies(task: str | None = None, n_rows: int | None = None) -> list[Strategy]:
     """Return what can be done with labelled rows of another domain; the first is the baseline.
 
     Parameters
     ----------
     task : {"classification", "regression"} or None, default=None
         Only what is for that task; ``None``: everything.
+    n_rows : int or None, default=None
+        Rows of both domains. From 3000 on, or if they are not known, TCA, JDA and optimal transport
+        are linear, and their cost does not grow with the square of it.
 
     Returns
     -------
@@ -137,20 +143,28 @@ def table_strategies(task: str | None = None) -> list[Strategy]:
         """Map both domains, and pool the labelled rows of both in the space where they meet."""
 
         def build(steps, model, X_source, y_source):
-            pipeline = make_pipeline(
-                steps, aligner(model, len(X_source)), skltransfer.PooledEstimator(model)
-            )
+            pipeline = make_pipeline(steps, *aligner(model), skltransfer.PooledEstimator(model))
             return skltransfer.WithSource(pipeline, X_source, y_source)
 
         return Strategy(name, build, needs_source=True, **settings)
 
-    def transport(model, n_rows):
-        method = "sinkhorn" if n_rows <= _MAX_PLAN_ROWS else "linear"
-        return skltransfer.OptimalTransportMapper(method)
+    pairs_rows = n_rows is not None and n_rows <= _MAX_PAIRED_ROWS
 
-    def joint(model, n_rows):
+    def kernel_aligner(estimator):
+        if pairs_rows:
+            return [estimator.set_params(kernel="rbf", n_components=_N_COMPONENTS)]
+        # Columns that follow from others have no component of their own.
+        return [PCA(n_components=0.999), estimator.set_params(form="primal")]
+
+    def tca(model):
+        return kernel_aligner(skltransfer.TCA())
+
+    def jda(model):
         # Rows of a table have no common length, as the images of the protocol have.
-        return skltransfer.JDA(estimator=clone(model), normalize_rows=False)
+        return kernel_aligner(skltransfer.JDA(estimator=clone(model), normalize_rows=False))
+
+    def transport(model):
+        return [skltransfer.OptimalTransportMapper("sinkhorn" if pairs_rows else "linear")]
 
     def network_alone(steps, model, *source):
         return make_pipeline(steps, network(model))
@@ -175,13 +189,13 @@ def table_strategies(task: str | None = None) -> list[Strategy]:
         from_source("selected rows", skltransfer.SourceSelector),
         from_source("TrAdaBoost", boosted),
         from_source("two-stage TrAdaBoost", boosted_twice, task="regression"),
-        aligned("CORAL", lambda *_: skltransfer.CORAL()),
-        aligned("subspace alignment", lambda *_: skltransfer.SubspaceAlignment()),
-        aligned("geodesic flow kernel", lambda *_: skltransfer.GeodesicFlowKernel()),
-        aligned("TCA", lambda *_: skltransfer.TCA()),
-        aligned("JDA", joint, task="classification"),
+        aligned("CORAL", lambda model: [skltransfer.CORAL()]),
+        aligned("subspace alignment", lambda model: [skltransfer.SubspaceAlignment()]),
+        aligned("geodesic flow kernel", lambda model: [skltransfer.GeodesicFlowKernel()]),
+        aligned("TCA", tca),
+        aligned("JDA", jda, task="classification"),
         aligned("optimal transport", transport, needs="ot"),
-        aligned("augmented features", lambda *_: skltransfer.FeatureAugmenter()),
+        aligned("augmented features", lambda model: [skltransfer.FeatureAugmenter()]),
         from_source("linear transfer", linear_transfer),
         Strategy("network, no transfer", network_alone),
         from_source("fine-tuned network", fine_tuned),

@@ -15,7 +15,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import GaussianReweighter
+from skltransfer import CORAL, GaussianReweighter
 from skltransfer.cli import _compare, _few_labels, _report, main
 from skltransfer.cli._tables import read_task
 from skltransfer.datasets import load_biased_breast_cancer
@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
 
 FEW = {
     *("no transfer", "source only", "pooled", "KMM without target labels", "Gaussian", "KLIEP"),
-    *("linear transfer", "network, no transfer"),
+    *("linear transfer", "network, no transfer", "CORAL"),
 }
 
 
@@ -39,11 +39,12 @@ FEW = {
 def _few_strategies(monkeypatch):
     """Fit a part of the menu: what a table goes through is the same for all."""
 
-    def few(task=None):
-        return [strategy for strategy in table_strategies(task) if strategy.name in FEW]
+    def few(*arguments):
+        return [strategy for strategy in table_strategies(*arguments) if strategy.name in FEW]
 
     monkeypatch.setattr(_compare, "table_strategies", few)
     monkeypatch.setattr(_strategies, "N_EPOCHS", 2)
+    monkeypatch.setattr(_strategies, "N_ITERATIONS", 5)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, m
     scores = pd.read_csv("skltransfer-report/scores.csv")
     digits, tumours = (scores[scores.task == name] for name in ("digits", "tumours"))
     assert len(digits) == 3 * 2 * 2 + 4 * 2
-    assert len(tumours) == 19 * 3
+    assert len(tumours) == 26 * 3
     assert set(digits[digits.setting == 5].strategy) == {
         "pixels",
         "linear probe",
@@ -100,6 +101,7 @@ def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, m
     }
     assert set(tumours.strategy) == {s.name for s in table_strategies("classification")}
     assert {"KMM", "label shift", "TrAdaBoost", "selected rows"} < set(tumours.strategy)
+    assert {"CORAL", "TCA", "JDA", "optimal transport"} < set(tumours.strategy)
     assert scores.score.between(0, 1).all()
     assert (scores.seconds >= 0).all()
     mean = digits[(digits.strategy == "pixels") & (digits.setting == 5)].score.mean()
@@ -115,6 +117,7 @@ def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, m
 
 
 def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
+    monkeypatch.setattr(_few_labels, "N_TRAINED_DRAWS", 1)
     monkeypatch.setattr(_few_labels, "N_DRAWS", 2)
     monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 2)
     monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1,))
@@ -180,7 +183,7 @@ def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
 def test_a_users_table_is_scored_on_folds_of_the_target(every_strategy, files, capsys):
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
-    assert len(scores) == 19 * 10
+    assert len(scores) == 26 * 10
     task = read_task("target.csv", "sick", None, None)
     expected = cross_val_score(
         make_pipeline(task.steps, LogisticRegression(max_iter=2000)),
@@ -206,6 +209,31 @@ def test_source_only_is_the_model_of_the_source(files):
         for _, test in folds.split(task.X, task.y)
     ]
     np.testing.assert_allclose(scores[scores.strategy == "source only"].score, expected)
+
+
+def test_an_aligner_maps_the_source_and_pools_the_labelled_rows_of_both(files):
+    assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
+    scores = pd.read_csv("out/scores.csv")
+    task = read_task("target.csv", "sick", "source.csv", None)
+    steps = task.steps.fit(task.X_source)
+    folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0)
+    expected = []
+    for train, test in folds.split(task.X, task.y):
+        target = steps.transform(task.X.iloc[train])
+        source = CORAL().fit_transform(steps.transform(task.X_source), X_target=target)
+        model = LogisticRegression(max_iter=2000)
+        model.fit(np.vstack([source, target]), np.concatenate([task.y_source, task.y[train]]))
+        expected.append(model.score(steps.transform(task.X.iloc[test]), task.y[test]))
+    np.testing.assert_allclose(scores[scores.strategy == "CORAL"].score, expected)
+
+
+def test_a_strategy_whose_module_is_missing_is_left_out_with_a_note(files, monkeypatch, capsys):
+    transport = [s for s in table_strategies() if s.name in ("no transfer", "optimal transport")]
+    monkeypatch.setattr(_compare, "table_strategies", lambda *arguments: transport)
+    monkeypatch.setattr(_compare, "find_spec", lambda name: None)
+    assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Note: optimal transport is left out: it needs pip install 'skltransfer[ot]'" in output
 
 
 def test_without_a_source_only_the_baseline_is_scored(files, capsys):

@@ -177,7 +177,6 @@ def test_images_that_cannot_be_read_may_be_rows_of_nan(digits, capsys, monkeypat
 
 
 def test_another_engine_gives_the_same_features(digits):
-    pytest.importorskip("onnxruntime")
     assert run("digits", "--output", "torch.parquet") == 0
     assert run("digits", "--output", "other.parquet", "--engine", "onnxruntime") == 0
     one, other = (pd.read_parquet(f"{name}.parquet") for name in ("torch", "other"))

@@ -6,20 +6,27 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import (
+    CORAL,
+    JDA,
+    TCA,
     DiscriminativeReweighter,
+    FeatureAugmenter,
     FineTunedClassifier,
     FineTunedRegressor,
     GaussianReweighter,
+    GeodesicFlowKernel,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
     LabelShiftReweighter,
     NearestNeighborsReweighter,
+    OptimalTransportMapper,
     PooledEstimator,
     PretrainedFeatureTransformer,
     RegularizedTransferClassifier,
     RegularizedTransferRegressor,
     SourceSelector,
+    SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
     TransferLogisticRegressionCV,
@@ -149,12 +156,66 @@ def test_strategies_of_the_instance_family():
     assert (last["uLSIF"].alpha, last["RuLSIF"].alpha) == (0.0, 0.1)
 
 
+@pytest.mark.parametrize("n_rows", [90, 5000])
+def test_aligners_pool_the_labelled_rows_of_both_domains(n_rows):
+    rng = np.random.default_rng(0)
+    X_source, X = rng.normal(size=(60, 4)), rng.normal(1, 2, size=(30, 4))
+    X_source[:, 3] = X_source[:, 0] + X_source[:, 1]  # follows from others: no warning
+    X[:, 3] = X[:, 0] + X[:, 1]
+    y_source, y = (rows[:, 0] > rows[:, 1] for rows in (X_source, X))
+    labels = [label if row < 10 else np.nan for row, label in enumerate(y.astype(float))]
+    kinds = {
+        "CORAL": CORAL,
+        "subspace alignment": SubspaceAlignment,
+        "geodesic flow kernel": GeodesicFlowKernel,
+        "TCA": TCA,
+        "JDA": JDA,
+        "optimal transport": OptimalTransportMapper,
+        "augmented features": FeatureAugmenter,
+    }
+    steps = {}
+    for strategy in table_strategies("classification", n_rows):
+        if strategy.name in kinds:
+            model = strategy.build(
+                StandardScaler(), LogisticRegression(), X_source, y_source.astype(float)
+            )
+            other = 1 - np.array(labels)
+            predicted, of_others = (
+                model.fit(X, known).predict_proba(X) for known in (labels, other)
+            )
+            assert not np.allclose(predicted, of_others)  # labels of the target are used
+            *_, aligner, last = model.estimator
+            steps[strategy.name] = aligner
+            assert type(aligner) is kinds[strategy.name]
+            assert type(last) is PooledEstimator
+    assert steps.keys() == kinds.keys()
+    is_small = n_rows == 90
+    assert steps["TCA"].kernel == steps["JDA"].kernel == ("rbf" if is_small else "linear")
+    assert steps["optimal transport"].method == ("sinkhorn" if is_small else "linear")
+    assert table_strategies("classification", n_rows)[0].needs is None
+
+
+def test_several_networks_of_images():
+    strategies = image_strategies(["tiny", ("resnet18", "a.pt")])
+    assert [s.name for s in strategies if not s.trains_network] == [
+        "pixels",
+        "linear probe of tiny",
+        "linear probe of tiny, random",
+        "linear probe of resnet18",
+        "linear probe of resnet18, random",
+    ]
+    probe, tuned = (s.build(LogisticRegression()) for s in strategies[7:9])
+    assert (probe[0].backbone, probe[0].weights) == ("resnet18", "a.pt")
+    assert (tuned.backbone, tuned.weights) == ("resnet18", "a.pt")
+    assert [s.backbone for s in strategies] == [None] + ["tiny"] * 6 + ["resnet18"] * 6
+
+
 def test_strategies_by_task():
     every, classes, numbers = (
         {s.name for s in table_strategies(task)} for task in (None, "classification", "regression")
     )
     assert every - classes == {"two-stage TrAdaBoost"}
-    assert every - numbers == {"label shift"}
+    assert every - numbers == {"label shift", "JDA"}
     build = {s.name: s.build for s in table_strategies("regression")}
     X, y = np.eye(3), np.arange(3.0)
     boosted = build["TrAdaBoost"](StandardScaler(), Ridge(), X, y).estimator[-1]
