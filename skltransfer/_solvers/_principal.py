@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import eigh, svd
+from scipy.linalg.blas import dsyrk
 
 
 def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -27,9 +28,11 @@ def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, n
     """
     n, d = centered.shape
     if n > d and not exact:
-        values, vectors = eigh(
-            centered.T @ centered / (n - 1), driver="evd", overwrite_a=True, check_finite=False
-        )
+        # One triangle, and in Fortran's order: nothing is copied or computed twice.
+        is_c = centered.flags.c_contiguous
+        rows = centered.T if is_c else centered
+        C = dsyrk(1 / (n - 1), rows, trans=not is_c, lower=True)
+        values, vectors = eigh(C, driver="evd", overwrite_a=True, check_finite=False)
         return np.maximum(values[::-1], 0), vectors[:, ::-1]
     if n > d:
         centered = np.linalg.qr(centered, mode="r")  # the same singular values, d rows

@@ -59,6 +59,15 @@ def test_the_aligned_axes_minimise_bregman_divergence():
     np.testing.assert_allclose(aligner.alignment_, best, atol=1e-12)
 
 
+def test_source_rows_shrink_by_the_cosines_of_the_angles():
+    X, X_target = two_domains()
+    aligner = SubspaceAlignment(n_components=3).fit(X, X_target=X_target)
+    angles = subspace_angles(aligner.source_components_.T, aligner.target_components_.T)
+    shrinking = np.linalg.svd(aligner.alignment_, compute_uv=False)
+    np.testing.assert_allclose(np.sort(shrinking), np.sort(np.cos(angles)), atol=1e-12)
+    assert shrinking.min() < 0.9
+
+
 def test_it_brings_the_domains_together():
     """Rows of one distribution in a turned subspace: neighbours have the class again."""
     rng = np.random.default_rng(0)
