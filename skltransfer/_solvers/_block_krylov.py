@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy.linalg.lapack import dgeqrf, dorgqr
 
@@ -13,6 +15,8 @@ _LARGEST_BASIS = (10, 200)
 _ACCELERATION = 1.1
 # A singular value below this part of the largest is rounding.
 _ROUNDING = 3e-7
+# Eigenvalues of a squared matrix that are larger than that part of the largest have digits enough.
+_NEAR = 1e-5
 # Singular values closer than that, relatively, may be equal.
 _EQUAL = 1e-6
 # Steps, and columns, of the search for what was missed.
@@ -49,8 +53,8 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
     B = np.zeros((limit, limit + block))  # U' A V: block bidiagonal
     random = np.random.default_rng(0)
     V[:, :block] = np.linalg.qr(random.standard_normal((n_columns, block)))[0]
-    next_check, last = max(4 * k, k + 2 * block), (k, 1.0)
-    largest = 0.0
+    next_check, last = 4 * k + 3 * block, (k, 1.0)
+    R, largest = np.zeros((block, block)), 0.0
     for n in range(block, limit + 1, block):
         newest, following = slice(n - block, n), slice(n, n + block)
         P = operator.forward(V[:, newest])
@@ -63,16 +67,27 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
         V[:, following], R = _orthonormalised(P, V[:, :n], largest)
         B[newest, newest], B[newest, following] = S, R.T
         if n >= next_check:
-            X, s, Yt = np.linalg.svd(B[:n, :n])
+            X, s, Y = _leading(B[:n, :n], k)
             if s[0] == 0:
                 return V[:, :k]
-            errors = np.linalg.norm(R @ X[newest, :k], axis=0)
-            error = (errors / np.maximum(s[:k], _ROUNDING * s[0])).max()
+            errors = np.linalg.norm(R @ X[newest], axis=0)
+            error = (errors / np.maximum(s, _ROUNDING * s[0])).max()
             if error <= tol:
                 known = V[:, :n]
-                return None if _misses(operator, known, s[:k], block) else known @ Yt[:k].T
+                return None if _misses(operator, known, s, block) else known @ Y
             next_check, last = _next_check(n, error, last, tol / 2, block), (n, error)
     return None
+
+
+def _leading(B, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the leading left singular vectors, values and right vectors of a small matrix."""
+    theta, X = np.linalg.eigh(B @ B.T)
+    theta, X = theta[: -k - 1 : -1], X[:, : -k - 1 : -1]
+    if theta[-1] > _NEAR * theta[0]:
+        s = np.sqrt(theta)
+        return X, s, B.T @ X / s
+    X, s, Yt = np.linalg.svd(B)  # twice as long, and with all digits of the small values
+    return X[:, :k], s[:k], Yt[:k].T
 
 
 def _orthonormalised(P, basis, largest: float) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +105,13 @@ def _orthonormalised(P, basis, largest: float) -> tuple[np.ndarray, np.ndarray]:
 def _qr(P) -> tuple[np.ndarray, np.ndarray]:
     """Return the thin factors; numpy's checks take longer than the few columns."""
     factored, tau, _, _ = dgeqrf(P)
-    R = factored[: P.shape[1]] * np.tri(P.shape[1]).T
+    R = factored[: P.shape[1]] * _upper(P.shape[1])
     return dorgqr(factored, tau, overwrite_a=True)[0], R
+
+
+@cache
+def _upper(n: int) -> np.ndarray:
+    return np.tri(n).T
 
 
 def _misses(operator, known, values, block: int) -> bool:

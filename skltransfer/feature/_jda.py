@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import normalize
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -13,7 +11,7 @@ from skltransfer._options import check_count
 from skltransfer._solvers._domain_differences import domain_differences
 from skltransfer.domains._data import as_labels, check_no_missing_labels, known_labels
 from skltransfer.feature._aligner import LabelledAligner
-from skltransfer.feature._kernel_aligner import KernelComponents
+from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelComponents
 
 
 class JDA(KernelComponents, LabelledAligner):
@@ -198,7 +196,10 @@ class JDA(KernelComponents, LabelledAligner):
         return self._scaled(super()._map(X))
 
     def _scaled(self, mapped) -> np.ndarray:
-        return normalize(mapped, copy=False) if self.normalize_rows else mapped
+        if self.normalize_rows:
+            norms = np.linalg.norm(mapped, axis=1, keepdims=True)
+            mapped /= np.where(norms > 0, norms, 1.0)
+        return mapped
 
     def _align(self, X, y, X_target, y_target):
         if X_target is None:
@@ -211,27 +212,38 @@ class JDA(KernelComponents, LabelledAligner):
         self._warn_unless_certified()
         return mapped[: len(X)]
 
+    def _guess(self, source, y, target) -> np.ndarray:
+        if self.estimator is None:
+            return y[_nearest(target, source)]
+        return np.asarray(clone(self.estimator).fit(source, y).predict(target))
+
     def _adapt(self, spaces, X, y, X_target, known, labels) -> np.ndarray:
         """Compute components and pseudo-labels in turn, and return all rows mapped."""
         n, m = len(X), len(X_target)
-        classifier = KNeighborsClassifier(1) if self.estimator is None else self.estimator
         classes, source = np.unique(y, return_inverse=True)
         target = np.full(m, -1)  # of no class
         target[known] = _codes(labels, classes)
         residual = 0.0
-        for self.n_iter_ in range(1, self.n_iter + 1):
+        for n_iter in range(1, self.n_iter + 1):  # noqa: B007
             mapped = self._solve(spaces, domain_differences(n, m, source, target), n + m)
             mapped, residual = self._scaled(mapped), max(residual, self.residual_)
-            guessed = np.asarray(clone(classifier).fit(mapped[:n], y).predict(mapped[n:]))
+            guessed = self._guess(mapped[:n], y, mapped[n:])
             before, target = target, _codes(guessed, classes)
             target[known] = before[known]
             if np.array_equal(target, before):
                 break
-        self.residual_ = residual
+        self.n_iter_, self.residual_ = n_iter, residual
         kinds = [guessed.dtype] + [labels.dtype] * bool(known.any())
         self.pseudo_labels_ = guessed.astype(np.result_type(*kinds))
         self.pseudo_labels_[known] = labels
         return mapped
+
+
+def _nearest(target, source) -> np.ndarray:
+    """Return the position of the source row that is nearest to each target row."""
+    halves, step = 0.5 * np.einsum("ij,ij->i", source, source), max(TILE_VALUES // len(source), 1)
+    parts = (target[i : i + step] for i in range(0, len(target), step))
+    return np.concatenate([(halves - part @ source.T).argmin(axis=1) for part in parts])
 
 
 def _source_labels(y, X) -> np.ndarray:
@@ -241,11 +253,15 @@ def _source_labels(y, X) -> np.ndarray:
             "needs none."
         )
     check_no_missing_labels(y)
-    y = column_or_1d(as_labels(y), warn=True)
+    y = as_labels(y)
     if y.dtype.kind == "O":
         y = np.array(y.tolist())
-    check_consistent_length(X, y)
-    check_classification_targets(y)
+    if y.ndim != 1:
+        y = column_or_1d(y, warn=True)
+    if len(y) != len(X):
+        check_consistent_length(X, y)
+    if y.dtype.kind == "f":  # others are labels
+        check_classification_targets(y)
     return y
 
 

@@ -16,7 +16,7 @@ from skltransfer._solvers._kernels import KERNELS, Kernel, KernelRows, scale_gam
 from skltransfer._solvers._transfer_components import Components, TransferProblem
 
 # Kernel values that `transform` holds at a time.
-_TILE_VALUES = 2**22
+TILE_VALUES = 2**22
 
 
 class KernelComponents(ClassNamePrefixFeaturesOutMixin):
@@ -64,7 +64,7 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
         if self.rows_ is None:
             return X @ self.weights_ - self.offset_
         n, mapped = len(self.rows_), np.empty((len(X), self._n_features_out))
-        step = max(_TILE_VALUES // n, 1)
+        step = max(TILE_VALUES // n, 1)
         for i in range(0, len(X), step):
             part = X[i : i + step] - self._center
             values = KernelRows(self._kernel(), np.vstack([part, self.rows_]))

@@ -102,7 +102,7 @@ def test_differences_are_those_of_the_paper():
 
 def test_a_loose_tolerance_is_kept_and_a_tight_one_costs_more(monkeypatch):
     Z, n = rows(400)
-    K, L = pairwise_kernels(Z, metric="rbf", gamma=0.2), domain_differences(n, len(Z) - n)
+    K, L = pairwise_kernels(Z, metric="rbf", gamma=1.0), domain_differences(n, len(Z) - n)
     calls = []
     forward = _transfer_components._Operator.forward
     monkeypatch.setattr(
@@ -167,10 +167,10 @@ def test_equal_singular_values_that_a_block_misses_are_noticed(monkeypatch):
     """Twelve equal ones: a block of four sees four of them, and smaller ones behind."""
     s = np.r_[np.full(12, 2.0), 1.5 / np.arange(1, 289) ** 0.5]
     A, _ = with_singular_values(s)
-    assert leading_right_vectors(Matrix(A), 8, 1e-3) is None
+    assert leading_right_vectors(Matrix(A), 5, 1e-3) is None
     monkeypatch.setattr(_block_krylov, "_misses", lambda *_: False)
-    V = leading_right_vectors(Matrix(A), 8, 1e-3)
-    assert np.linalg.norm(A @ V) ** 2 < 7 * 4  # what would have been returned: not eight of size 2
+    V = leading_right_vectors(Matrix(A), 5, 1e-3)
+    assert np.linalg.norm(A @ V) ** 2 < 4.9 * 4  # what would have been returned: not five of size 2
 
 
 def test_a_pair_of_equal_singular_values_is_found():

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -240,16 +240,14 @@ def test_equal_domains_give_uncentred_components_without_a_penalty(domains):
 def test_a_fitted_row_is_mapped_as_in_fit(domains, kernel):
     X, X_target = (np.abs(Z) for Z in domains) if kernel == "chi2" else domains
     tca = TCA(3, kernel=kernel)
-    np.testing.assert_allclose(
-        tca.fit_transform(X, X_target=X_target), tca.transform(X), atol=1e-8
-    )
+    np.testing.assert_allclose(tca.fit_transform(X, X_target=X_target), tca.transform(X), atol=1e-8)
 
 
 def test_new_rows_in_tiles(domains, monkeypatch):
     X, X_target = domains
     tca = TCA(3, kernel="laplacian").fit(X, X_target=X_target)
     whole = tca.transform(X)
-    monkeypatch.setattr("skltransfer.feature._kernel_aligner._TILE_VALUES", 7 * 80)
+    monkeypatch.setattr("skltransfer.feature._kernel_aligner.TILE_VALUES", 7 * 80)
     np.testing.assert_allclose(tca.transform(X), whole, atol=1e-12)
     assert tca.transform(X[:1]).shape == (1, 3)
 
@@ -291,24 +289,18 @@ def labelled():
 
 def test_behind_a_scaler_through_both_wrappers():
     X, y, X_target, y_target = labelled()
-    pipeline = make_pipeline(
-        StandardScaler(), TCA(4, regularization=1e-2), LogisticRegression()
-    )
+    pipeline = make_pipeline(StandardScaler(), TCA(4, regularization=1e-2), LogisticRegression())
     with_target = WithTarget(pipeline, X_target=X_target).fit(X, y)
     with_source = WithSource(pipeline, X_source=X, y_source=y).fit(X_target)
     alone = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    np.testing.assert_array_equal(
-        with_target.predict(X_target), with_source.predict(X_target)
-    )
+    np.testing.assert_array_equal(with_target.predict(X_target), with_source.predict(X_target))
     adapted, plain = with_target.score(X_target, y_target), alone.score(X_target, y_target)
     assert adapted > 0.9 > 0.7 > plain
     scaler = StandardScaler().fit(X)
     by_hand = TCA(4, regularization=1e-2).fit(
         scaler.transform(X), X_target=scaler.transform(X_target)
     )
-    np.testing.assert_array_equal(
-        with_target.estimator_["tca"].eigenvalues_, by_hand.eigenvalues_
-    )
+    np.testing.assert_array_equal(with_target.estimator_["tca"].eigenvalues_, by_hand.eigenvalues_)
 
 
 def test_grid_search_over_its_parameters():
@@ -329,9 +321,7 @@ def test_clone_pickle_names_and_output(domains):
     assert list(frame.columns) == ["tca0", "tca1"] == list(tca.get_feature_names_out())
     again = pickle.loads(pickle.dumps(tca))
     pandas.testing.assert_frame_equal(again.transform(X_target), tca.transform(X_target))
-    np.testing.assert_array_equal(
-        clone(tca).fit(X, X_target=X_target).weights_, tca.weights_
-    )
+    np.testing.assert_array_equal(clone(tca).fit(X, X_target=X_target).weights_, tca.weights_)
 
 
 def test_defaults_and_gamma(domains):
@@ -397,7 +387,10 @@ def test_unfit_data_are_named(domains):
     ):
         with pytest.raises(ValueError, match="StandardScaler"):
             TCA(**parameters).fit(scale * X, X_target=scale * X_target)
-    with pytest.warns(DomainDataWarning), pytest.raises(ValueError, match="more than the 2 rows of X"):
+    with (
+        pytest.warns(DomainDataWarning),
+        pytest.raises(ValueError, match="more than the 2 rows of X"),
+    ):
         TCA(3).fit(X[:2])
 
 
