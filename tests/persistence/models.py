@@ -138,6 +138,7 @@ MODELS = {
     "self-supervised, table": (
         lambda _: SelfSupervisedTransformer(method="masked", max_epochs=2).fit(COLUMNS),
         COLUMNS,
+    ),
     "words": (
         lambda _: WordVectorTransformer(VECTORS, pooling="sif", oov="mean").fit(TEXTS),
         TEXTS,
