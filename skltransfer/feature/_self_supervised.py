@@ -172,7 +172,7 @@ class SelfSupervisedTransformer(
        Autoencoders", ICML 2008.
     .. [5] K. He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022.
     .. [6] J. Yoon et al., "VIME: Extending the Success of Self- and Semi-supervised Learning to
-       Tabular Domain", NeurIPS 2020, equations 4 to 6.
+       Tabular Domain", NeurIPS 2020.
     .. [7] D. Bahri et al., "SCARF: Self-Supervised Contrastive Learning using Random Feature
        Corruption", ICLR 2022.
 
