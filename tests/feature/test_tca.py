@@ -358,7 +358,6 @@ def test_defaults_and_gamma(domains):
         ({"kernel": lambda A, B: A @ B.T + A[:, :1]}, "is not symmetric"),
         ({"kernel": lambda A, B: np.ones(3)}, "returned values of shape"),
     ],
-    ids=str,
 )
 def test_unfit_parameters_are_named(domains, parameters, message):
     X, X_target = domains
