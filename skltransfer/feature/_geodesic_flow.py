@@ -36,7 +36,7 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     components_ : ndarray of shape (n_features_out, n_features)
         The root F' of the kernel's matrix ``G = F F'``, which is ``components_.T @ components_``.
         It has ``min(2 * n_components_, n_features)`` rows; `n_components_` without ``X_target``.
-    principal_angles_ : ndarray of shape (n_components_,)
+    principal_angles_ : ndarray of shape (`n_components_`,)
         The angles between the two subspaces, in radians, in rising order.
     n_features_in_ : int
         Number of columns of ``X``.

@@ -30,11 +30,11 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         The mean of the source rows.
     target_mean_ : ndarray of shape (n_features,)
         The mean of the target rows.
-    source_components_ : ndarray of shape (n_components_, n_features)
+    source_components_ : ndarray of shape (`n_components_`, n_features)
         The principal axes of the source, ``P_s'``.
-    target_components_ : ndarray of shape (n_components_, n_features)
+    target_components_ : ndarray of shape (`n_components_`, n_features)
         The principal axes of the target, ``P_t'``.
-    alignment_ : ndarray of shape (n_components_, n_components_)
+    alignment_ : ndarray of shape (`n_components_`, `n_components_`)
         ``P_s' P_t``, the matrix M of the paper.
     n_features_in_ : int
         Number of columns of ``X``.
