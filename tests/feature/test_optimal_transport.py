@@ -336,6 +336,16 @@ def test_the_scale_of_the_columns_does_not_matter(method, scale):
     np.testing.assert_allclose(other / scale, mapped, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100, 1e200])
+def test_linear_takes_very_large_and_very_small_rows(scale):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(40, 3)), rng.normal(size=(30, 3)) @ rng.normal(size=(3, 3)) + 1
+    mapper = OptimalTransportMapper("linear")
+    expected = mapper.fit_transform(X, X_target=X_target)
+    mapped = mapper.fit_transform(scale * X, X_target=scale * X_target) / scale
+    np.testing.assert_allclose(mapped, expected, atol=1e-8)
+
+
 def test_costs_that_overflow_are_refused():
     X, y, X_target, _ = domains()
     with pytest.raises(ValueError, match="sqeuclidean distances .* not finite. Scale the columns"):
