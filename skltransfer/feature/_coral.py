@@ -86,7 +86,7 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
 
     def _check_parameters(self) -> None:
         check_number(self, "shrinkage", low=0, high=1, unset=("ledoit_wolf",))
-        check_number(self, "reg_covar", low=0)
+        check_number(self, "reg_covar", low=0, high=float("inf"), is_open=True)
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}

@@ -184,7 +184,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     def _check_parameters(self):
         check_choice(self, "method", METHODS)
         check_number(self, "entropy", low=0, is_open=True)
-        check_number(self, "group_regularization", low=0)
+        check_number(self, "group_regularization", low=0, high=np.inf, is_open=True)
         check_choice(self, "metric", METRICS)
         check_choice(self, "cost_scale", ("median", "max", None))
         check_number(self, "shrinkage", low=0)

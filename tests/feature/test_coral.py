@@ -163,7 +163,8 @@ def test_units_matter_to_reg_covar_and_not_to_shrinkage():
     [
         ({"shrinkage": -0.1}, "shrinkage=-0.1 is not a number from 0 to 1 or 'ledoit_wolf'"),
         ({"shrinkage": "auto"}, "shrinkage='auto'"),
-        ({"reg_covar": -1}, "reg_covar=-1 is not a number of at least 0"),
+        ({"reg_covar": -1}, "reg_covar=-1 is not a number from 0 to inf"),
+        ({"reg_covar": np.inf}, "reg_covar=inf is not a number from 0 to inf"),
     ],
 )
 def test_parameters_out_of_range(parameters, match):

@@ -497,6 +497,7 @@ def test_pickles_files_and_clones(method, tmp_path):
         ({"method": "emd"}, "method='emd' is not one of 'exact', 'sinkhorn'"),
         ({"entropy": 0.0}, "entropy=0.0 is not a number greater than 0"),
         ({"group_regularization": -1}, "group_regularization=-1 is not"),
+        ({"group_regularization": np.inf}, "group_regularization=inf is not"),
         ({"metric": "hamming"}, "metric='hamming' is not one of"),
         ({"cost_scale": "mean"}, "cost_scale='mean' is not one of 'median', 'max', None"),
         ({"shrinkage": -0.1}, "shrinkage=-0.1 is not"),
