@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skltransfer._solvers._principal import covariance_spectrum
+from skltransfer._solvers._principal import covariance_spectrum, safe_unit
 
 
 def coral_map(source, target, shrinkage, reg: float) -> list:
@@ -47,6 +47,9 @@ def apply_map(rows: np.ndarray, factors: list) -> np.ndarray:
 def _power(centered, shrinkage, reg, power):
     """Return a power of the regularised covariance; of what has no variance at all, zero."""
     n, d = centered.shape
+    unit = safe_unit(np.abs(centered).max(), np.sqrt(reg))
+    if unit != 1:
+        centered, reg = centered / unit, reg / unit / unit
     is_plain = reg == 0 and not isinstance(shrinkage, str) and shrinkage == 0
     values, vectors = covariance_spectrum(centered, exact=is_plain)
     if isinstance(shrinkage, str):
@@ -56,11 +59,11 @@ def _power(centered, shrinkage, reg, power):
     if rest == 0:  # the pseudo-inverse: directions without variance are rounding
         has_variance = values > values[0] * (max(n, d) * np.finfo(float).eps) ** 2
         values, vectors = values[has_variance], vectors[:, has_variance]
-    gains = values**power
+    gains = values**power * unit ** (2 * power)
     if n > d:
         root = vectors * np.sqrt(gains)
         return root @ root.T  # of one matrix: half of the products
-    rest = rest**power if rest > 0 else 0.0
+    rest = rest**power * unit ** (2 * power) if rest > 0 else 0.0
     return rest, vectors, gains - rest
 
 

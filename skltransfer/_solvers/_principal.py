@@ -6,6 +6,22 @@ import numpy as np
 from scipy.linalg import eigh, svd
 from scipy.linalg.blas import dsyrk
 
+# Sizes of entries of which sums of fourth powers neither overflow nor vanish.
+_SAFE_SIZES = (1e-70, 1e70)
+
+
+def centered_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of the rows, and the rows less their mean; a constant column becomes 0."""
+    mean = X.mean(axis=0)
+    mean += (X - mean).mean(axis=0)  # rounding of a sum of many large entries
+    return mean, X - mean
+
+
+def safe_unit(*sizes: float) -> float:
+    """Return 1, or the largest of sizes that are too large or small for their powers."""
+    largest = max(sizes)
+    return 1.0 if largest == 0 or _SAFE_SIZES[0] < largest < _SAFE_SIZES[1] else float(largest)
+
 
 def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues and eigenvectors of the covariance of centred rows.

@@ -88,7 +88,8 @@ class TransferProblem:
         tol : float
             Relative residual to reach: with ``B = regularization I + F' L L' F``, the norm of
             ``B^{-1/2} (F' H F w - theta B w)`` over ``theta |B^{1/2} w|``. An exact eigenvalue
-            lies within that part of theta. Below 1e-13 of the largest theta, relative to that.
+            lies within that part of theta. Below 1e-13 of the largest theta, relative to that;
+            where a component has no scatter but rounding, relative to the largest.
 
         Raises
         ------
@@ -150,7 +151,9 @@ class _Operator:
         errors = self.backward(image)
         errors -= theta * z
         errors = np.linalg.norm(errors, axis=0)
-        scale = np.maximum(theta, _ROUNDING * theta.max(initial=0.0))
+        largest = theta.max(initial=0.0)
+        scale = np.maximum(theta, _ROUNDING * largest)
+        scale[theta <= _ROUNDING**2 * largest] = largest  # no scatter: there is nothing to tell
         residual = np.divide(errors, scale, out=np.zeros_like(errors), where=scale > 0)
         return theta, float(residual.max(initial=0.0))
 

@@ -97,7 +97,7 @@ class FeatureAugmenter(BaseAligner):
 
     def _augment(self, X, block: int):
         if not self._has_target:
-            return X
+            return X.copy()
         if sparse.issparse(X):
             blocks = [X, X, X]
             blocks[3 - block] = type(X)(X.shape)

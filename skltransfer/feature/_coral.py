@@ -6,6 +6,7 @@ from sklearn.base import OneToOneFeatureMixin
 
 from skltransfer._options import check_number
 from skltransfer._solvers._coral import apply_map, coral_map
+from skltransfer._solvers._principal import centered_rows
 from skltransfer.feature._aligner import BaseAligner
 
 
@@ -85,25 +86,22 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
 
     def _check_parameters(self) -> None:
         check_number(self, "shrinkage", low=0, high=1, unset=("ledoit_wolf",))
-        check_number(self, "reg_covar", low=0)
+        check_number(self, "reg_covar", low=0, high=float("inf"), is_open=True)
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}
 
     def _align(self, X, y, X_target, y_target):
-        self.source_mean_ = self.target_mean_ = X.mean(axis=0)
-        self._factors = []
+        self.source_mean_, centered = centered_rows(X)
+        self.target_mean_, self._factors = self.source_mean_, []
         if X_target is None:
-            return X
-        self.target_mean_ = X_target.mean(axis=0)
-        centered = X - self.source_mean_
-        self._factors = coral_map(
-            centered, X_target - self.target_mean_, self.shrinkage, self.reg_covar
-        )
+            return X.copy()
+        self.target_mean_, centered_target = centered_rows(X_target)
+        self._factors = coral_map(centered, centered_target, self.shrinkage, self.reg_covar)
         return self._map_centered(centered)
 
     def _map_source(self, X):
-        return self._map_centered(X - self.source_mean_) if self._factors else X
+        return self._map_centered(X - self.source_mean_) if self._factors else X.copy()
 
     def _map_centered(self, rows):
         mapped = apply_map(rows, self._factors)
@@ -111,4 +109,4 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
         return mapped
 
     def _map_target(self, X):
-        return X
+        return X.copy()

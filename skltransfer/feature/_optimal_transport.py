@@ -10,6 +10,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._solvers._principal import centered_rows, safe_unit
 from skltransfer.domains._data import (
     as_labels,
     check_no_missing_labels,
@@ -183,7 +184,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     def _check_parameters(self):
         check_choice(self, "method", METHODS)
         check_number(self, "entropy", low=0, is_open=True)
-        check_number(self, "group_regularization", low=0)
+        check_number(self, "group_regularization", low=0, high=np.inf, is_open=True)
         check_choice(self, "metric", METRICS)
         check_choice(self, "cost_scale", ("median", "max", None))
         check_number(self, "shrinkage", low=0)
@@ -201,7 +202,8 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         if self.method == "linear":
             self._fit_linear(ot, X, X_target)
             images = self._map_source(X)
-            self.transport_cost_ = float(((images - X) ** 2).sum(axis=1).mean())
+            with np.errstate(over="ignore"):
+                self.transport_cost_ = float(((images - X) ** 2).sum(axis=1).mean())
             return images
         plan = self._fit_plan(ot, X, y, X_target, y_target)
         self.plan_, self.n_iter_ = plan.values, plan.n_iter
@@ -303,11 +305,12 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
             )
 
     def _fit_linear(self, ot, X, X_target) -> None:
-        moments = []
-        for rows in (X, X_target):
-            mean = rows.mean(axis=0)
-            moments.append((mean, (rows - mean).T @ (rows - mean) / len(rows)))
-        (mean, covariance), (target_mean, target_covariance) = moments
+        (mean, centered), (target_mean, centered_target) = map(centered_rows, (X, X_target))
+        # The map does not depend on the unit.
+        unit = safe_unit(*(np.abs(rows).max() for rows in (centered, centered_target)))
+        covariance, target_covariance = (
+            (rows / unit).T @ (rows / unit) / len(rows) for rows in (centered, centered_target)
+        )
         d = X.shape[1]
         ridge = self.shrinkage * (np.trace(covariance) + np.trace(target_covariance)) / (2 * d)
         if ridge == 0 and not (covariance.any() or target_covariance.any()):

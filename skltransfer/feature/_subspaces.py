@@ -6,7 +6,13 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from skltransfer._solvers._principal import covariance_spectrum, n_for_share, with_fixed_signs
+from skltransfer._solvers._principal import (
+    centered_rows,
+    covariance_spectrum,
+    n_for_share,
+    safe_unit,
+    with_fixed_signs,
+)
 
 
 def check_n_components(estimator) -> None:
@@ -40,11 +46,12 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
     """
     if isinstance(n_components, Integral):
         _check_enough(rows, n_components)
-    means = [domain.mean(axis=0) for domain in rows.values()]
-    spectra = [
-        covariance_spectrum(domain - mean)
-        for domain, mean in zip(rows.values(), means, strict=True)
-    ]
+    means, spectra = [], []
+    for domain in rows.values():
+        mean, centered = centered_rows(domain)
+        means.append(mean)
+        # Neither axes nor shares of the variance depend on the unit.
+        spectra.append(covariance_spectrum(centered / safe_unit(np.abs(centered).max())))
     if not isinstance(n_components, Integral):
         wanted = max(n_for_share(values, n_components) for values, _ in spectra)
         n_components = min(wanted, *(len(values) for values, _ in spectra))

@@ -70,7 +70,8 @@ class TCA(KernelComponents, BaseAligner):
         Width that was used; None for ``kernel="linear"``.
     residual_ : float
         Largest relative residual of the eigenproblem: every eigenvalue lies within that part of
-        itself of an exact one.
+        itself of an exact one; those of components without scatter, which are 0, within that part
+        of the largest.
     n_features_in_ : int
         Number of columns of ``X``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

@@ -111,6 +111,30 @@ def test_a_domain_without_variance():
     np.testing.assert_array_equal(CORAL(reg_covar=0).fit_transform(X, X_target=np.ones((5, 6))), 1)
 
 
+@pytest.mark.parametrize("constant", [0.1, 1000.1, 1234567.891, 1e9 + 0.1])
+def test_a_constant_column_far_from_zero_has_no_direction(constant):
+    """What rounding leaves of it about its mean is not blown up to the target's scale."""
+    X, X_target = two_domains()
+    X[:, 1] = constant
+    mapped = CORAL(reg_covar=0).fit_transform(X, X_target=X_target)
+    np.testing.assert_allclose(mapped.mean(axis=0), X_target.mean(axis=0), atol=1e-8)
+    X[:, 1] = 0
+    expected = CORAL(reg_covar=0).fit_transform(X, X_target=X_target)
+    np.testing.assert_allclose(mapped, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, "ledoit_wolf"])
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100, 1e200])
+@pytest.mark.parametrize("n", [100, 4])
+def test_very_large_and_very_small_rows(n, scale, shrinkage):
+    X, X_target = (Z[:n] for Z in two_domains())
+    coral = CORAL(reg_covar=0, shrinkage=shrinkage)
+    expected = coral.fit_transform(X, X_target=X_target)
+    mapped = coral.fit_transform(scale * X, X_target=scale * X_target) / scale
+    np.testing.assert_allclose(mapped, expected, atol=1e-8)
+    assert np.isfinite(CORAL().fit_transform(scale * X, X_target=scale * X_target)).all()
+
+
 def test_wide_rows_form_no_matrix_of_their_width():
     rng = np.random.default_rng(0)
     X, X_target = rng.normal(size=(20, 20_000)), rng.normal(size=(15, 20_000))
@@ -139,7 +163,8 @@ def test_units_matter_to_reg_covar_and_not_to_shrinkage():
     [
         ({"shrinkage": -0.1}, "shrinkage=-0.1 is not a number from 0 to 1 or 'ledoit_wolf'"),
         ({"shrinkage": "auto"}, "shrinkage='auto'"),
-        ({"reg_covar": -1}, "reg_covar=-1 is not a number of at least 0"),
+        ({"reg_covar": -1}, "reg_covar=-1 is not a number from 0 to inf"),
+        ({"reg_covar": np.inf}, "reg_covar=inf is not a number from 0 to inf"),
     ],
 )
 def test_parameters_out_of_range(parameters, match):

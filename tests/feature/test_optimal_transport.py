@@ -336,6 +336,16 @@ def test_the_scale_of_the_columns_does_not_matter(method, scale):
     np.testing.assert_allclose(other / scale, mapped, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100, 1e200])
+def test_linear_takes_very_large_and_very_small_rows(scale):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(40, 3)), rng.normal(size=(30, 3)) @ rng.normal(size=(3, 3)) + 1
+    mapper = OptimalTransportMapper("linear")
+    expected = mapper.fit_transform(X, X_target=X_target)
+    mapped = mapper.fit_transform(scale * X, X_target=scale * X_target) / scale
+    np.testing.assert_allclose(mapped, expected, atol=1e-8)
+
+
 def test_costs_that_overflow_are_refused():
     X, y, X_target, _ = domains()
     with pytest.raises(ValueError, match="sqeuclidean distances .* not finite. Scale the columns"):
@@ -487,6 +497,7 @@ def test_pickles_files_and_clones(method, tmp_path):
         ({"method": "emd"}, "method='emd' is not one of 'exact', 'sinkhorn'"),
         ({"entropy": 0.0}, "entropy=0.0 is not a number greater than 0"),
         ({"group_regularization": -1}, "group_regularization=-1 is not"),
+        ({"group_regularization": np.inf}, "group_regularization=inf is not"),
         ({"metric": "hamming"}, "metric='hamming' is not one of"),
         ({"cost_scale": "mean"}, "cost_scale='mean' is not one of 'median', 'max', None"),
         ({"shrinkage": -0.1}, "shrinkage=-0.1 is not"),

@@ -1,6 +1,7 @@
 """What CORAL, the subspace methods and the augmenter share."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -86,6 +87,20 @@ def test_fits_repeat_bit_for_bit_and_change_nothing_given(domains, aligner):
     assert fitted.get_params() == parameters
     for rows, original in zip((X, X_target), before, strict=True):
         np.testing.assert_array_equal(rows, original)
+
+
+@every
+def test_results_share_no_memory_with_what_was_given(domains, aligner):
+    """A step that works in place does not reach the caller's rows."""
+    X, X_target = np.array(domains[0]), np.array(domains[2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DomainDataWarning)
+        for target in (X_target, None):
+            mapped = clone(aligner).fit_transform(X, X_target=target)
+            fitted = clone(aligner).fit(X, X_target=target)
+            assert not np.shares_memory(mapped, X)
+            assert not np.shares_memory(fitted.transform(X), X)
+            assert not np.shares_memory(fitted.transform_source(X), X)
 
 
 @every

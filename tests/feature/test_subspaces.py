@@ -188,6 +188,19 @@ def test_signs_do_not_depend_on_the_order_of_rows(kind):
 
 
 @pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("n_components", [2, 0.9])
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100, 1e200])
+def test_very_large_and_very_small_rows(kind, n_components, scale):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(30, 5)), rng.normal(size=(20, 5)) * [5, 4, 3, 2, 1]
+    aligner = kind(n_components)
+    expected = aligner.fit_transform(X, X_target=X_target)
+    mapped = aligner.fit_transform(scale * X, X_target=scale * X_target) / scale
+    # Vectors that two subspaces have in common are any basis of what they share.
+    np.testing.assert_allclose(mapped @ mapped.T, expected @ expected.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_a_share_of_the_variance_is_reached_in_both_domains(kind, share):
     X, X_target = two_domains()

@@ -195,6 +195,29 @@ def test_duplicates_and_constant_columns(domains, kernel):
     assert np.isfinite(F).all()
 
 
+@pytest.mark.parametrize("kind", ["constant", "sum", "one-hot"])
+@pytest.mark.parametrize(
+    "kernel, form", [("linear", "dual"), ("linear", "primal"), ("rbf", "dual")]
+)
+def test_components_without_scatter_are_no_reason_to_warn(domains, kind, kernel, form):
+    """As many components as columns, of which one is determined by the others."""
+    X, X_target = domains
+    rng = np.random.default_rng(0)
+    if kind == "one-hot":
+        X, X_target = (np.eye(4)[rng.integers(4, size=len(Z))] for Z in domains)
+    else:
+        X, X_target = (
+            np.column_stack([Z, np.full(len(Z), 7.0) if kind == "constant" else Z[:, 0] + Z[:, 1]])
+            for Z in domains
+        )
+    tca = TCA(kernel=kernel, form=form).fit(X, X_target=X_target)
+    assert tca.residual_ <= 1e-9
+    if kernel == "linear":
+        assert tca.eigenvalues_[-1] < 1e-20 * tca.eigenvalues_[0]
+        scatter = np.ptp(tca.transform(X)[:, -1])
+        assert scatter < 1e-9 * np.ptp(tca.transform(X)[:, 0])
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e30])
 @pytest.mark.parametrize("form", ["dual", "primal"])
 def test_scales_of_the_columns(domains, form, scale):
