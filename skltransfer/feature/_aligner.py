@@ -8,7 +8,7 @@ from abc import ABCMeta, abstractmethod
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._set_output import _wrap_data_with_container
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from skltransfer.domains._data import DomainDataWarning, check_target_rows, unwrap
 
@@ -105,6 +105,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         self._check_parameters()
         X = validate_data(self, X, dtype=np.float64, **self._row_checks())
         if X_target is not None:
+            self._check_enough(X_target)
             X_target = check_target_rows(self, X_target, **self._row_checks())
         elif y_target is not None:
             raise ValueError("y_target was given without X_target. Pass the target's rows too.")
@@ -120,6 +121,14 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """Return rows that are to be mapped as scikit-learn validates them."""
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False)
+
+    def _check_enough(self, X_target) -> None:
+        least = self._row_checks().get("ensure_min_samples", 1)
+        if 0 < (n_rows := _num_samples(X_target)) < least:
+            raise ValueError(
+                f"X_target has {n_rows} row(s), and {type(self).__name__} needs at least {least}. "
+                "Pass more rows of the target."
+            )
 
     def _row_checks(self) -> dict:
         """Return further settings of scikit-learn's ``check_array`` for the rows of fit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
 from skltransfer._options import check_number
@@ -87,6 +88,8 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
     def _check_parameters(self) -> None:
         check_number(self, "shrinkage", low=0, high=1, unset=("ledoit_wolf",))
         check_number(self, "reg_covar", low=0, high=float("inf"), is_open=True)
+        if not isinstance(self.match_means, bool | np.bool_):
+            raise ValueError(f"match_means={self.match_means!r} is neither True nor False.")
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}

@@ -183,6 +183,16 @@ def test_frames_and_names(domains, aligner):
 
 
 @every
+def test_a_single_target_row(domains, aligner):
+    X, _, X_target, _ = domains
+    if isinstance(aligner, FeatureAugmenter):
+        assert clone(aligner).fit_transform(X, X_target=X_target[:1]).shape == (len(X), 12)
+    else:
+        with pytest.raises(ValueError, match=r"X_target has 1 row\(s\), and .* needs at least 2"):
+            clone(aligner).fit(X, X_target=X_target[:1])
+
+
+@every
 @pytest.mark.parametrize(
     "spoil, match",
     [
