@@ -177,4 +177,4 @@ def test_parameters_out_of_range(parameters, match):
 def test_one_row_has_no_covariance():
     X, X_target = two_domains()
     with pytest.raises(ValueError, match=r"1 sample\(s\).*minimum of 2 is required by CORAL"):
-        CORAL().fit(X, X_target=X_target[:1])
+        CORAL().fit(X[:1], X_target=X_target)
