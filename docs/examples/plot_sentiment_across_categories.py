@@ -151,7 +151,8 @@ for ax in axes[0]:
 plt.show()
 
 # %%
-# The largest gain is the cheapest: columns standardised in each domain by itself. What an aligner
-# adds to that is half a point at the most, within the intervals, and it costs some pairs what it
-# gives to others. Several points remain to labels of the target: where a few can be had,
+# Where the reviews are at hand, the largest gain is the cheapest: columns standardised in each
+# domain by itself. What an aligner adds to that is half a point at the most, within the intervals,
+# and it costs some pairs what it gives to others. (The committed numbers scale by the source.)
+# Several points remain to labels of the target: where a few can be had,
 # :class:`~skltransfer.PooledEstimator` uses them behind any of these aligners.
