@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -228,6 +229,25 @@ def test_missing_paths(paths):
         assert list(np.isnan(features).all(axis=1)) == [True, False, False]
     with pytest.raises(ValueError, match="Row 0 is missing.*on_error='nan'"):
         clone(model).set_params(on_error="raise").fit_transform(items)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_column_in_which_every_path_is_missing(paths, missing):
+    """A single row to predict may have no image at all."""
+    pd = pytest.importorskip("pandas")
+    good = pd.DataFrame({"path": [paths[0], paths[3]], "age": [1.0, 2.0]})
+    lost = pd.DataFrame({"path": [missing], "age": [3.0]})
+    model = PretrainedFeatureTransformer("tiny", on_error="nan").fit(good["path"])
+    for X in ([missing], np.array([missing], object), lost["path"], lost[["path"]]):
+        with pytest.warns(UnreadableImageWarning, match="1 of 1.*Row 0 is missing"):
+            assert np.isnan(model.transform(X)).all()
+        with pytest.raises(ValueError, match="Row 0 is missing"):
+            clone(model).set_params(on_error="raise").fit_transform(X)
+    columns = ColumnTransformer([("image", clone(model), "path"), ("age", "passthrough", ["age"])])
+    with pytest.warns(UnreadableImageWarning):
+        features = columns.fit(good).transform(lost)
+    assert features.shape == (1, 769)
+    assert features[0, -1] == 3
 
 
 def test_raise_names_row_and_path(paths):

@@ -636,7 +636,7 @@ def test_a_device_that_is_absent_is_refused(images):
         (np.array([["a", "b"]]), {}, ValueError, "numeric"),
         ([np.zeros((8, 8)), np.zeros((9, 9))], {}, ValueError, "arrays of different shapes"),
         (["gone.png"], {}, ValueError, "Row 0: the image 'gone.png' cannot be read"),
-        ([b"no image"], {}, ValueError, "Row 0: of 8 bytes is not an image that can be decoded"),
+        ([b"no image"], {}, ValueError, "Row 0: what its 8 bytes hold is not an image that can be"),
         (["A whole sentence, not an image."], {}, ValueError, "Text needs a text encoder"),
         ([Image.new("L", (9, 9)), None], {}, ValueError, r"Row 1 is missing \(None\)"),
         ([Image.new("L", (9, 9)), 7], {}, TypeError, "Row 1 is a int"),
