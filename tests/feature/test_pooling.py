@@ -72,6 +72,25 @@ def test_poolings_of_tokens(pooling):
         torch.testing.assert_close(pool(tokens, pooling), given)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_gem_of_a_row_does_not_depend_on_its_place_in_the_batch(n, dtype):
+    """Numbers at the end of an array, which fill no register, are no exception."""
+    rows = torch.rand((n, 17, 4, 4), generator=torch.Generator().manual_seed(n), dtype=dtype)
+    pooled = pool(rows, "gem")
+    for row in range(n):
+        assert torch.equal(pool(rows[row : row + 1], "gem")[0], pooled[row])
+        assert torch.equal(pool(rows.roll(1, 0), "gem").roll(-1, 0), pooled)
+
+
+def test_gem_over_sixteen_orders_of_magnitude():
+    for dtype, close in ((torch.float16, 1e-3), (torch.float32, 3e-7), (torch.float64, 1e-14)):
+        x = torch.logspace(-6, 4 if dtype is torch.float16 else 10, 97).to(dtype)
+        pooled = pool(x[:, None, None, None], "gem")[:, 0]
+        assert pooled.dtype == dtype
+        np.testing.assert_allclose(pooled.double(), x.double().clamp_min(1e-6), rtol=close)
+
+
 @pytest.mark.parametrize("pooling", ["avg", "max", "gem", "mean_tokens"])
 def test_poolings_of_maps(pooling):
     maps = torch.randn(3, 4, 3, 5, generator=torch.Generator().manual_seed(0))
