@@ -136,7 +136,17 @@ class Preprocessing:
         -------
         x : Tensor of shape (n, len(mean), height, width)
             Contiguous.
+
+        Raises
+        ------
+        ValueError
+            If there are neither ``len(mean)`` channels nor one.
         """
+        if pixels.shape[1] not in (1, len(self.mean)):
+            raise ValueError(
+                f"The images have {pixels.shape[1]} channels, and the backbone takes "
+                f"{len(self.mean)} (or 1, which is repeated)."
+            )
         white = 255 if pixels.dtype == torch.uint8 else 1
         at_least = torch.promote_types(dtype, torch.float32)  # of a half it is rounded once
         pixels = pixels.to(at_least)

@@ -650,6 +650,15 @@ def test_bad_images_are_refused(X, parameters, error, message):
     assert len(feature_store) == 0 or error is not FileNotFoundError
 
 
+def test_channels_are_never_left_out():
+    four = np.zeros((2, 8, 8, 4), np.uint8)
+    with pytest.raises(ValueError, match="4 channels, and the backbone takes 3"):
+        PretrainedFeatureTransformer("tiny", weights=None).fit(four)
+    preprocessing = load_backbone("tiny").preprocessing
+    with pytest.raises(ValueError, match="2 channels, and the backbone takes 3"):
+        preprocessing.normalize(torch.zeros(1, 2, 8, 8), torch.float32)
+
+
 def test_an_unreadable_image_is_named_by_row_and_path(tmp_path, images):
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     good.write_bytes(encoded(images[0]))
