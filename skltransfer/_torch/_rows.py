@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import xxhash
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextRows
@@ -33,7 +33,7 @@ class UnreadableImageWarning(UserWarning):
     --------
     >>> import warnings
     >>> from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
-    >>> from PIL import Image
+    >>> from PIL import Image, UnidentifiedImageError
     >>> features = PretrainedFeatureTransformer("tiny", on_error="nan")
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", UnreadableImageWarning)
@@ -196,8 +196,11 @@ class EncodedImageRows:
                 if isinstance(item, str | os.PathLike)
                 else f"what its {len(encoded)} bytes hold"
             )
+            # Pillow's own words for it name an object in memory.
+            is_unknown = isinstance(error, UnidentifiedImageError)
+            reason = "of no format that is known" if is_unknown else error
             raise UnreadableImage(
-                f"Row {row}: {name} is not an image that can be decoded ({error})."
+                f"Row {row}: {name} is not an image that can be decoded ({reason})."
             ) from error
         return image
 
