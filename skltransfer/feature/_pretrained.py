@@ -295,6 +295,10 @@ class PretrainedFeatureTransformer(
         ]
         return np.array(names, dtype=object)
 
+    def __setstate__(self, state):
+        # Parameters that one saved by an older version does not have.
+        super().__setstate__({"engine": "torch", "on_error": "raise", "output": "numpy"} | state)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         passes_through = self.backbone is None
