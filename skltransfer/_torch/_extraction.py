@@ -148,7 +148,7 @@ class Extractor:
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
-        x = self._blank(rows)
+        x = self.blank(rows)
         shape = tuple(x.shape)
         if shape not in self._widths:
             try:
@@ -162,7 +162,7 @@ class Extractor:
             self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
         return self._widths[shape]
 
-    def _blank(self, rows: Rows) -> torch.Tensor:
+    def blank(self, rows: Rows) -> torch.Tensor:
         """Return one empty row as the network takes it."""
         if self.preprocessing is not None:
             return self.preprocessing.blank(self.dtype)
@@ -200,7 +200,7 @@ class Extractor:
         if isinstance(rows, TextRows):  # of any length
             shape, max_length = (2, 16), self.preprocessing.max_length
         else:
-            shape, max_length = tuple(self._blank(rows).shape[1:]), None
+            shape, max_length = tuple(self.blank(rows).shape[1:]), None
         return engine_for(name, self, (size, *shape), max_length, network_lock)
 
     def extract(

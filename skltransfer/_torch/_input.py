@@ -12,6 +12,7 @@ from skltransfer._torch._rows import (
     Rows,
     TableRows,
     as_items,
+    as_missing_items,
     check_not_single,
 )
 from skltransfer._torch._text import TextRows
@@ -42,7 +43,7 @@ def read_rows(
     check_not_single(X)
     if isinstance(X, list | tuple) and not X:
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-    items = as_items(X)
+    items = as_items(X) or as_missing_items(X)
     if items is not None:
         remember_column(estimator, X, reset)
         return EncodedImageRows(items)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 import torch
 from torchvision.transforms.v2 import InterpolationMode
@@ -43,6 +45,28 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str = "bilinear"
     rounding: str = "torchvision"
+
+    def __post_init__(self):
+        sizes = (self.resize_size,) if isinstance(self.resize_size, Integral) else self.resize_size
+        for name, values in (("resize_size", sizes), ("crop_size", (self.crop_size,))):
+            is_sizes = isinstance(values, tuple | list) and len(values) in (1, 2)
+            if not is_sizes or not all(isinstance(v, Integral) and v >= 1 for v in values):
+                raise ValueError(f"{name}={getattr(self, name)!r} is no size in pixels.")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if not all(isinstance(v, Real) and math.isfinite(v) for v in values):
+                raise ValueError(f"{name}={values!r} does not hold one number per channel.")
+        if not len(self.mean) or len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise ValueError(
+                f"mean={self.mean!r} and std={self.std!r} need one number per channel each, those "
+                "of std greater than 0."
+            )
+        for name, known in (
+            ("interpolation", tuple(mode.value for mode in InterpolationMode)),
+            ("rounding", ("torchvision", "transformers")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {known}.")
 
     @classmethod
     def from_torchvision(cls, preset) -> Preprocessing:
@@ -136,7 +160,17 @@ class Preprocessing:
         -------
         x : Tensor of shape (n, len(mean), height, width)
             Contiguous.
+
+        Raises
+        ------
+        ValueError
+            If there are neither ``len(mean)`` channels nor one.
         """
+        if pixels.shape[1] not in (1, len(self.mean)):
+            raise ValueError(
+                f"The images have {pixels.shape[1]} channels, and the backbone takes "
+                f"{len(self.mean)} (or 1, which is repeated)."
+            )
         white = 255 if pixels.dtype == torch.uint8 else 1
         at_least = torch.promote_types(dtype, torch.float32)  # of a half it is rounded once
         pixels = pixels.to(at_least)

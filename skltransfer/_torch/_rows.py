@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import xxhash
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextRows
@@ -33,7 +33,7 @@ class UnreadableImageWarning(UserWarning):
     --------
     >>> import warnings
     >>> from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
-    >>> from PIL import Image
+    >>> from PIL import Image, UnidentifiedImageError
     >>> features = PretrainedFeatureTransformer("tiny", on_error="nan")
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", UnreadableImageWarning)
@@ -194,10 +194,13 @@ class EncodedImageRows:
             name = (
                 _shorten(item)
                 if isinstance(item, str | os.PathLike)
-                else f"of {len(encoded)} bytes"
+                else f"what its {len(encoded)} bytes hold"
             )
+            # Pillow's own words for it name an object in memory.
+            is_unknown = isinstance(error, UnidentifiedImageError)
+            reason = "of no format that is known" if is_unknown else error
             raise UnreadableImage(
-                f"Row {row}: {name} is not an image that can be decoded ({error})."
+                f"Row {row}: {name} is not an image that can be decoded ({reason})."
             ) from error
         return image
 
@@ -327,6 +330,18 @@ def as_items(X) -> list | None:
         items = array.ravel().tolist()
     known = next((item for item in items if not is_missing(item)), None)
     return items if isinstance(known, _IMAGE) else None
+
+
+def as_missing_items(X) -> list | None:
+    """Return the items of a list or column in which every one is missing; else None."""
+    if not isinstance(X, list | tuple):
+        X = np.asarray(X) if not isinstance(X, torch.Tensor) else X
+        is_column = X.ndim == 1 or (X.ndim == 2 and X.shape[1] == 1)
+        if not is_column or not isinstance(X, np.ndarray) or X.dtype.kind not in "Of":
+            return None
+        X = X.ravel().tolist()
+    items = list(X)
+    return items if items and all(map(is_missing, items)) else None
 
 
 def is_missing(item) -> bool:

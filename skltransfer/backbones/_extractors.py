@@ -90,6 +90,8 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
         raise TypeError(f"layers={layers!r} is neither the name of a layer nor a list of names.")
     else:
         names = tuple(layers)
+        if names == (ALL_STAGES,):
+            names = _all_stages(backbone)
         if not names:
             raise ValueError("layers is empty. Name at least one layer, or pass None.")
     known = {*backbone.stages, *(name for name, _ in backbone.module.named_modules() if name)}

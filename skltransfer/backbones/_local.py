@@ -163,5 +163,5 @@ def _preprocessing(settings, source: str) -> Preprocessing:
         return Preprocessing(
             **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         )
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{remedy} ({first_line(error)}).") from error

@@ -52,3 +52,27 @@ def check_width(module: nn.Module, x: torch.Tensor) -> None:
     """Raise a RuntimeError if a table network would broadcast the only column of `x`."""
     if isinstance(module, TableNetwork) and x.shape[1:] != module.columns.mean.shape:
         raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")
+
+
+def check_shape(backbone: Backbone, shape: tuple[int, ...], run):
+    """Return what `run` returns; raise a ValueError if rows of `shape` do not fit the network.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    shape : tuple of int
+        Of one row, as it enters the network.
+    run : callable
+        Passes a row through the network.
+    """
+    try:
+        check_width(backbone.module, torch.empty((1, *shape)))
+        return run()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # what torch says when sizes do not fit
+        raise ValueError(
+            f"The backbone {backbone.name!r} cannot take rows of shape {shape}: "
+            f"{str(error).strip().splitlines()[0]}. Give X the columns, or images of the size and "
+            "channels, that it was made for, or pass another backbone."
+        ) from error

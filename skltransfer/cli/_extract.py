@@ -111,7 +111,8 @@ def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
         for kept, items in rows.passes(_PASS):
             features = _features(transformer, items, rows.notes, n_done, is_first=writer is None)
             if transformer.on_error == "nan":
-                unreadable += [items[i] for i in np.flatnonzero(np.isnan(features).all(axis=1))]
+                rows_of_nan = np.flatnonzero(np.isnan(features).all(axis=1))
+                unreadable += [items[i] or f"row {n_done + i}, no path" for i in rows_of_nan]
             if writer is None:
                 names = _feature_names(transformer, kept.column_names)
                 n_features = len(names)

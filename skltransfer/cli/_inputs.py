@@ -76,10 +76,11 @@ def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
     return rows
 
 
-def _items(items: list, path: str, of_texts: bool) -> list[str]:
+def _items(items: list, path: str, of_texts: bool) -> list[str | None]:
     if of_texts:
         return [item or "" for item in items]
-    return [str(Path(path).parent / (item or "")) for item in items]
+    # Without a name the path would be that of the folder.
+    return [str(Path(path).parent / item) if item else None for item in items]
 
 
 def _check_texts(items: list, path: str, column: str) -> None:

@@ -67,4 +67,11 @@ def weights_of(word: str) -> str | None:
 
 def in_words_of_commands(error: Exception) -> str:
     """Return an error's message for someone who does not write Python."""
-    return f"{first_line(error)}.".replace("list_backbones()", "'skltransfer backbones'")
+    message = f"{first_line(error)}."
+    for in_python, in_commands in (
+        ("list_backbones()", "'skltransfer backbones'"),
+        ("list_backbones('timm:*')", "\"skltransfer backbones 'timm:*'\""),
+        ("pass on_error='nan' to a PretrainedFeatureTransformer", "add --on-error nan"),
+    ):
+        message = message.replace(in_python, in_commands)
+    return message

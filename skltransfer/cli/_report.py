@@ -153,15 +153,19 @@ def _draw_curves(task, rows, axes) -> None:
     """Draw the score over the setting, a line per strategy with its interval."""
     settings = list(dict.fromkeys(row["setting"] for row in rows))
     kinds = list(dict.fromkeys(strategy.removesuffix(_RANDOM) for strategy in task.strategies))
-    for strategy in task.strategies:
+    is_one = len(settings) == 1  # nothing to draw a line between: side by side, with bars
+    for position, strategy in enumerate(task.strategies):
         own = [row for row in rows if row["strategy"] == strategy]
         if not own:
             continue
-        places = [row["setting"] for row in own]
+        beside = 1.03 ** (position - (len(task.strategies) - 1) / 2) if is_one else 1
+        places = [row["setting"] * beside for row in own]
         scores = np.array([row["score"] for row in own]) * task.scale
         number = kinds.index(strategy.removesuffix(_RANDOM))
         colour, is_random = _COLOURS[number % len(_COLOURS)], strategy.endswith(_RANDOM)
         axes.fill_between(places, scores[:, 1], scores[:, 2], color=colour, alpha=0.15, linewidth=0)
+        if is_one:
+            axes.vlines(places, scores[:, 1], scores[:, 2], color=colour)
         axes.plot(
             places,
             scores[:, 0],
@@ -178,7 +182,7 @@ def _draw_curves(task, rows, axes) -> None:
     axes.set_ylabel(task.axis_label)
     axes.grid(axis="y", alpha=0.3)
     style = {"frameon": False, "title": "mean and 95 % interval", "title_fontsize": 8}
-    if len(task.strategies) > _MAX_INSIDE:
+    if len(task.strategies) > _MAX_INSIDE or is_one:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), **style)
     else:
         axes.legend(loc="lower right", **style)

@@ -32,6 +32,7 @@ from skltransfer.backbones._extractors import (
     resolve_pooling,
     takes_text,
 )
+from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.feature._readable import extract_readable, leading_readable
 
@@ -208,7 +209,9 @@ class PretrainedFeatureTransformer(
         backbone, network = self._backbone_and_extractor(rows)
         if self.on_error == "nan":
             rows = leading_readable(rows)
-        self.feature_widths_ = network.widths(rows)
+        shape = tuple(network.blank(rows).shape[1:])
+        network.check_channels(rows)
+        self.feature_widths_ = check_shape(backbone, shape, lambda: network.widths(rows))
         run = network.engine(rows, self.batch_size, self.engine)
         self.engine_ = "torch" if run is network.network else self.engine
         self._fingerprint, self._n_dimensions = backbone.fingerprint, n_dimensions_of_images(X)
@@ -291,6 +294,10 @@ class PretrainedFeatureTransformer(
             f"{name}_{i}" for name, width in self.feature_widths_.items() for i in range(width)
         ]
         return np.array(names, dtype=object)
+
+    def __setstate__(self, state):
+        # Parameters that one saved by an older version does not have.
+        super().__setstate__({"engine": "torch", "on_error": "raise", "output": "numpy"} | state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

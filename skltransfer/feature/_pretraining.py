@@ -27,7 +27,7 @@ from skltransfer.backbones._extractors import (
     resolve_pooling,
 )
 from skltransfer.backbones._random import seeded
-from skltransfer.backbones._table import as_table, check_width, is_table, table_record
+from skltransfer.backbones._table import as_table, check_shape, is_table, table_record
 from skltransfer.feature._pretext import (
     DenoisedColumns,
     DenoisedImages,
@@ -105,18 +105,9 @@ class Pretraining:
         self.preprocessing = taps.preprocessing
         taps.check_channels(rows)
         x = rows.batch([0], self.preprocessing)
-        try:
-            check_width(record.module, x)
-            self.n_features = sum(taps.widths(rows).values())
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # what torch says when sizes do not fit
-            raise ValueError(
-                f"The backbone {record.name!r} cannot take rows of shape {tuple(x.shape[1:])}: "
-                f"{str(error).strip().splitlines()[0]}. Give X the columns, or images of the size "
-                "and channels, that it was made for, or pass another backbone."
-            ) from error
         self.shape = tuple(x.shape[1:])
+        widths = check_shape(record, self.shape, lambda: taps.widths(rows))
+        self.n_features = sum(widths.values())
         self.module = copy.deepcopy(record.module).to(device=self.device, dtype=self.dtype)
         self.module.requires_grad_(True)
         self.history: list[dict] = []

@@ -36,6 +36,7 @@ def check_options(estimator) -> None:
     check_number(e, "clip_norm", low=0, unset=(None,), is_open=True)
     check_count(e, "max_epochs", unset=("auto",))
     check_count(e, "batch_size", unset=("auto",))
+    check_count(e, "input_size", unset=(None,))
     for name, example, least in (
         ("hidden_layer_sizes", "(64,)", 0),
         ("projection_sizes", "(128, 64)", 1),

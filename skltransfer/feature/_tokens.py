@@ -115,7 +115,15 @@ def read_tokens(texts: list[str], *, tokenizer, lowercase: bool) -> Tokens:
 def _splitter(tokenizer) -> Callable[[str], Iterable[str]]:
     if tokenizer is None:
         return split_words
-    return re.compile(tokenizer).findall if isinstance(tokenizer, str) else tokenizer
+    if not isinstance(tokenizer, str):
+        return tokenizer
+    try:
+        return re.compile(tokenizer).findall
+    except re.error as error:
+        raise ValueError(
+            f"tokenizer={tokenizer!r} is no regular expression ({error}). It has to find words, as "
+            r"r'\w+' does."
+        ) from error
 
 
 def _checked_words(words, row: int) -> list[str]:

@@ -20,7 +20,7 @@ from skltransfer._torch._rows import Rows
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import resolve_layers, resolve_pooling
 from skltransfer.backbones._random import seeded
-from skltransfer.backbones._table import check_width
+from skltransfer.backbones._table import check_shape
 
 
 class TransferNetwork(nn.Module):
@@ -160,17 +160,11 @@ def copy_network(
     network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
     x = rows.batch([0], preprocessing).to(device)
     x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
-    try:
-        check_width(module, x)
-        depth = map_depth(module, record.stages, x, features.used_parameters(x))
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:  # what torch says when sizes do not fit
-        raise ValueError(
-            f"The backbone {record.name!r} cannot take rows of shape {tuple(x.shape[1:])}: "
-            f"{str(error).strip().splitlines()[0]}. Give X the columns, or images of the size and "
-            "channels, that it was made for, or pass another backbone."
-        ) from error
+    depth = check_shape(
+        record,
+        tuple(x.shape[1:]),
+        lambda: map_depth(module, record.stages, x, features.used_parameters(x)),
+    )
     return Built(network, record, depth, nodes, pooling)
 
 

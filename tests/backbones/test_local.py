@@ -212,3 +212,22 @@ def test_paths_that_are_no_file(tmp_path):
     path = write(tmp_path, load_backbone("tiny").module.state_dict())
     with pytest.raises(ValueError, match="is a file of weights already"):
         load_backbone(path, weights="other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("std", [0.5, 0.5, 0], "std=.* need one number per channel each, those of std greater"),
+        ("std", [0.5, 0.5], "need one number per channel"),
+        ("mean", ["a", "b", "c"], "mean=.* does not hold one number per channel"),
+        ("crop_size", -1, "crop_size=-1 is no size in pixels"),
+        ("resize_size", "a", "resize_size='a' is no size in pixels"),
+        ("interpolation", "cubic", "interpolation='cubic' is not one of"),
+        ("rounding", "pillow", "rounding='pillow' is not one of"),
+    ],
+)
+def test_a_preprocessing_that_makes_no_sense_is_refused(tmp_path, state, name, value, message):
+    good = {"resize_size": 8, "crop_size": 8, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    path = write(tmp_path, state, beside=BESIDE | {"preprocessing": good | {name: value}})
+    with pytest.raises(ValueError, match=f"flowers.json has a preprocessing of .*{message}"):
+        load_backbone(path)

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -13,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedFeatureTransformer, load_backbone
-from skltransfer.cli import _few_labels, _images, main
+from skltransfer.cli import _few_labels, _images, _report, main
+from skltransfer.cli._task import Task
 from skltransfer.model_selection import _strategies
 from tests.shared_data import SHARED_DATA
 
@@ -205,3 +207,24 @@ def test_weights_stand_after_their_backbone(folder, capsys):
     with pytest.raises(SystemExit):
         run("digits", "--weights", "a.pt")
     assert "goes after the --backbone whose weights they are" in capsys.readouterr().err
+
+
+def test_a_picture_of_one_number_of_labels_shows_each_mean_and_interval():
+    scores = [
+        {"setting": 5, "strategy": name, "draw": draw, "score": 0.8 + 0.02 * draw, "seconds": 1.0}
+        for name in ("pixels", "linear probe")
+        for draw in range(5)
+    ]
+    names = ["pixels", "linear probe"]
+    task = Task("i", "i", "", "accuracy", names, pd.DataFrame(scores), "labels per class")
+    axes = Figure().subplots()
+    rows = _report.summarize(task)
+    _report._draw_curves(task, rows, axes)
+    bars = [bar for bar in axes.collections if type(bar).__name__ == "LineCollection"]
+    drawn = [bar.get_segments()[0] for bar in bars]
+    np.testing.assert_allclose(
+        [bar[:, 1] for bar in drawn], [np.array(r["score"])[1:] * 100 for r in rows]
+    )
+    # Equal scores do not hide each other.
+    assert drawn[0][0, 0] != drawn[1][0, 0]
+    np.testing.assert_allclose([line.get_ydata() for line in axes.lines], 84)

@@ -266,3 +266,34 @@ def test_help_needs_no_torch(tmp_path):
             "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+
+
+def test_cells_without_a_path(digits, capsys):
+    """An empty cell is a missing image, not the folder that the table lies in."""
+    path = next(path.relative_to(digits.parent).as_posix() for path in digits.rglob("*.png"))
+    pd.DataFrame({"file": [path, "", path]}).to_csv("list.csv", index=False)
+    assert run("list.csv", "--column", "file", "--output", "f.parquet") == 2
+    assert "row 1 is missing (None). Drop it, or add --on-error nan" in capsys.readouterr().err
+    assert run("list.csv", "--column", "file", "--output", "f.parquet", "--on-error", "nan") == 0
+    assert "1 images cannot be read, and their features are NaN: 'row 1, no path'" in (
+        " ".join(capsys.readouterr().err.split())
+    )
+    features = features_of(pd.read_parquet("f.parquet"))
+    assert list(features.isna().all(axis=1)) == [False, True, False]
+
+
+def test_messages_are_in_words_of_commands(digits, capsys):
+    assert run("digits", "--backbone", "tyni", "--output", "f.parquet") == 2
+    message = capsys.readouterr().err
+    assert "list_backbones" not in message
+    assert "\"skltransfer backbones 'timm:*'\" those of timm" in message
+    (digits / "0" / "bad.png").write_bytes(b"no image")
+    assert run("digits", "--output", "f.parquet") == 2
+    message = capsys.readouterr().err
+    assert "bad.png' is not an image that can be decoded (of no format that is known)" in message
+
+
+def test_all_stages(digits):
+    output = ["--output", "f.parquet", "--layers", "all_stages", "--pooling", "gem"]
+    assert run("digits", *output) == 0
+    assert features_of(pd.read_parquet("f.parquet")).shape == (60, 16 + 32 + 64 + 128)

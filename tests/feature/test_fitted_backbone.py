@@ -14,7 +14,12 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from skltransfer import FineTunedClassifier, MultiTaskClassifier, PretrainedFeatureTransformer
+from skltransfer import (
+    FineTunedClassifier,
+    MultiTaskClassifier,
+    PretrainedFeatureTransformer,
+    SelfSupervisedTransformer,
+)
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:240] / 16, y[:240]
@@ -119,6 +124,14 @@ def test_a_backbone_that_was_fitted_again_is_noticed():
     assert joblib.hash(source.transform(NEW[0])) == before
 
 
+@pytest.mark.parametrize("other", [X[:, :1], X[:, :5], X.reshape(-1, 1, 64), X.reshape(-1, 8, 8)])
+def test_rows_of_another_width_are_refused(source, other):
+    """Nor is the only column repeated, or each line of an image taken for a row of the table."""
+    for backbone in (source, SelfSupervisedTransformer(max_epochs=1).fit(X)):
+        with pytest.raises(ValueError, match="cannot take rows of shape .*was trained on 64 col"):
+            PretrainedFeatureTransformer(backbone).fit(other)
+
+
 def test_a_network_for_several_tasks_is_a_backbone():
     tasks = np.column_stack([OLD[1] % 2, OLD[1] > 2])
     source = MultiTaskClassifier("network", **SETTINGS).fit(OLD[0], tasks)
@@ -141,3 +154,13 @@ def test_a_module_is_shared_and_not_changed():
     transformer.fit_transform(NEW[0].astype(np.float32))
     assert module.training and all(p.requires_grad for p in module.parameters())
     assert all((a == b).all() for a, b in zip(before, module.parameters(), strict=True))
+
+
+def test_a_transformer_saved_before_it_had_all_parameters():
+    transformer = PretrainedFeatureTransformer("tiny", image_shape=(8, 8)).fit(X)
+    state = transformer.__getstate__()
+    for name in ("engine", "on_error", "output", "engine_"):
+        del state[name]
+    older = PretrainedFeatureTransformer.__new__(PretrainedFeatureTransformer)
+    older.__setstate__(state)
+    np.testing.assert_array_equal(older.transform(X), transformer.transform(X))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -69,6 +70,25 @@ def test_poolings_of_tokens(pooling):
     np.testing.assert_allclose(given, by_hand(tokens, pooling, 2), rtol=1e-5, atol=1e-7)
     if pooling in ("avg", "max", "gem", "cls"):
         torch.testing.assert_close(pool(tokens, pooling), given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_gem_of_a_row_does_not_depend_on_its_place_in_the_batch(n, dtype):
+    """Numbers at the end of an array, which fill no register, are no exception."""
+    rows = torch.rand((n, 17, 4, 4), generator=torch.Generator().manual_seed(n), dtype=dtype)
+    pooled = pool(rows, "gem")
+    for row in range(n):
+        assert torch.equal(pool(rows[row : row + 1], "gem")[0], pooled[row])
+        assert torch.equal(pool(rows.roll(1, 0), "gem").roll(-1, 0), pooled)
+
+
+def test_gem_over_sixteen_orders_of_magnitude():
+    for dtype, close in ((torch.float16, 1e-3), (torch.float32, 3e-7), (torch.float64, 1e-14)):
+        x = torch.logspace(-6, 4 if dtype is torch.float16 else 10, 97).to(dtype)
+        pooled = pool(x[:, None, None, None], "gem")[:, 0]
+        assert pooled.dtype == dtype
+        np.testing.assert_allclose(pooled.double(), x.double().clamp_min(1e-6), rtol=close)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max", "gem", "mean_tokens"])
@@ -228,6 +248,25 @@ def test_missing_paths(paths):
         assert list(np.isnan(features).all(axis=1)) == [True, False, False]
     with pytest.raises(ValueError, match="Row 0 is missing.*on_error='nan'"):
         clone(model).set_params(on_error="raise").fit_transform(items)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_column_in_which_every_path_is_missing(paths, missing):
+    """A single row to predict may have no image at all."""
+    pd = pytest.importorskip("pandas")
+    good = pd.DataFrame({"path": [paths[0], paths[3]], "age": [1.0, 2.0]})
+    lost = pd.DataFrame({"path": [missing], "age": [3.0]})
+    model = PretrainedFeatureTransformer("tiny", on_error="nan").fit(good["path"])
+    for X in ([missing], np.array([missing], object), lost["path"], lost[["path"]]):
+        with pytest.warns(UnreadableImageWarning, match="1 of 1.*Row 0 is missing"):
+            assert np.isnan(model.transform(X)).all()
+        with pytest.raises(ValueError, match="Row 0 is missing"):
+            clone(model).set_params(on_error="raise").fit_transform(X)
+    columns = ColumnTransformer([("image", clone(model), "path"), ("age", "passthrough", ["age"])])
+    with pytest.warns(UnreadableImageWarning):
+        features = columns.fit(good).transform(lost)
+    assert features.shape == (1, 769)
+    assert features[0, -1] == 3
 
 
 def test_raise_names_row_and_path(paths):

@@ -636,7 +636,7 @@ def test_a_device_that_is_absent_is_refused(images):
         (np.array([["a", "b"]]), {}, ValueError, "numeric"),
         ([np.zeros((8, 8)), np.zeros((9, 9))], {}, ValueError, "arrays of different shapes"),
         (["gone.png"], {}, ValueError, "Row 0: the image 'gone.png' cannot be read"),
-        ([b"no image"], {}, ValueError, "Row 0: of 8 bytes is not an image that can be decoded"),
+        ([b"no image"], {}, ValueError, "Row 0: what its 8 bytes hold is not an image that can be"),
         (["A whole sentence, not an image."], {}, ValueError, "Text needs a text encoder"),
         ([Image.new("L", (9, 9)), None], {}, ValueError, r"Row 1 is missing \(None\)"),
         ([Image.new("L", (9, 9)), 7], {}, TypeError, "Row 1 is a int"),
@@ -648,6 +648,15 @@ def test_bad_images_are_refused(X, parameters, error, message):
     with pytest.raises(error, match=message):
         transformer.fit_transform(X)
     assert len(feature_store) == 0 or error is not FileNotFoundError
+
+
+def test_channels_are_never_left_out():
+    four = np.zeros((2, 8, 8, 4), np.uint8)
+    with pytest.raises(ValueError, match="4 channels, and the backbone takes 3"):
+        PretrainedFeatureTransformer("tiny", weights=None).fit(four)
+    preprocessing = load_backbone("tiny").preprocessing
+    with pytest.raises(ValueError, match="2 channels, and the backbone takes 3"):
+        preprocessing.normalize(torch.zeros(1, 2, 8, 8), torch.float32)
 
 
 def test_an_unreadable_image_is_named_by_row_and_path(tmp_path, images):

@@ -427,6 +427,7 @@ def test_progress_bars(capsys):
         ({"method": "rotation"}, "turns images, and the rows are those of a table.*backbone=None"),
         ({"batch_size": 1}, "batch_size=1.*compares the rows of a batch"),
         ({"batch_size": 0}, "batch_size=0 is not an integer of at least 1"),
+        ({"input_size": 0}, "input_size=0 is not an integer of at least 1"),
         ({"temperature": 0}, "temperature=0 is not a number greater than 0"),
         ({"redundancy_weight": -1}, "redundancy_weight=-1"),
         ({"corruption": 0}, "corruption=0 is not"),
