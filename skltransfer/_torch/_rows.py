@@ -286,8 +286,12 @@ def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
     if value_range is None:
         low, high = (0, 255) if images.dtype.kind in "ui" else (0, 1)
     else:
-        low, high = value_range
-        if not low < high:
+        try:
+            low, high = value_range
+            is_range = bool(low < high)
+        except (TypeError, ValueError):
+            is_range = False
+        if not is_range:
             raise ValueError(
                 f"value_range={value_range!r} has to be (black, white) with black < white."
             )

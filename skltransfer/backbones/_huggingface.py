@@ -142,6 +142,10 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     spec = name.removeprefix(prefix)
+    if not spec.strip():
+        raise ValueError(
+            f"backbone={name!r} names no network: write {prefix}NAME or {prefix}FOLDER."
+        )
     local = Path(spec).expanduser()
     if local.is_dir():
         return local

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -38,8 +39,11 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make torch raise many kinds
+        reason = first_line(error)
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run the code in it
+            reason = "it is damaged, or holds more than tensors, and a pickle can run any code"
         raise ValueError(
-            f"weights={str(path)!r} cannot be read as weights of {name!r}: {first_line(error)}. "
+            f"weights={str(path)!r} cannot be read as weights of {name!r}: {reason}. "
             "Pass a complete .safetensors or .pt2 file, or a .pt or .pth file that holds tensors "
             "only (torch.save(module.state_dict(), path)); copy or download a truncated one again."
         ) from error

@@ -269,6 +269,13 @@ def test_files_that_do_not_fit_are_refused(tmp_path, make, message):
         load_backbone("resnet34", path)
 
 
+def test_what_torch_advises_on_pickles_is_not_passed_on(tmp_path):
+    torch.save(tmp_path, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="a pickle can run any code") as caught:
+        load_backbone("resnet18", tmp_path / "w.pt")
+    assert "weights_only" not in str(caught.value)
+
+
 def test_a_truncated_file_is_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     save_file(resnet_state(), path)

@@ -596,6 +596,8 @@ def test_a_class_redefined_with_other_code_is_another_network():
         ({"store": "disk"}, ValueError, "store='disk' is not 'memory'"),
         ({"random_state": None}, TypeError, "random_state=None is not an int"),
         ({"value_range": (1, 0)}, ValueError, r"value_range=\(1, 0\) has to be \(black, white\)"),
+        ({"value_range": 1}, ValueError, r"value_range=1 has to be \(black, white\)"),
+        ({"backbone": "hf:"}, ValueError, "backbone='hf:' names no network"),
         ({"weights": "IMAGENET1K_V9"}, ValueError, "neither a file nor weights of 'resnet18'"),
         ({"weights": "none.safetensors"}, FileNotFoundError, "there is no such file"),
         ({"weights": 7}, TypeError, "weights=7 is a int. Pass 'default'"),
