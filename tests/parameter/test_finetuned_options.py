@@ -536,6 +536,8 @@ def test_full_batches_use_one_blas_thread_and_set_the_number_back(monkeypatch):
     monkeypatch.setattr(_full_batch, "minimize", minimize)
     X, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 2
     with blas.limit(limits=2):
+        before = threads()  # a library may have been built for one thread
         FineTunedClassifier(max_epochs=3).fit(X, y)
-        assert threads() == {2}
+        assert threads() == before
+    assert 2 in before
     assert seen == [{1}]
