@@ -133,7 +133,8 @@ for place, (name, values) in enumerate(reversed(scores.items())):
 ax.set_yticks(range(len(scores)), list(reversed(scores)))
 ax.set_ylim(-0.6, len(scores) - 0.2)
 ax.set_xlabel("accuracy (%) on the target's rows")
-ax.set_title("Office-Caltech, nearest neighbour, 12 tasks", loc="left", fontweight="bold")
+title = "Office-Caltech, nearest neighbour, 12 tasks" if has_data else "Office-Caltech, 12 tasks"
+ax.set_title(title, loc="left", fontweight="bold")
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="x", alpha=0.3)
 plt.show()
