@@ -200,14 +200,14 @@ def index_words(content, layout: Layout, decode_error: str, name: str) -> WordIn
     """
     entries = _binary_entries if layout.is_binary else _text_entries
     hashes, vector_at, word_at, sizes = array("Q"), array("q"), array("q"), array("i")
-    for number, (begin, end) in enumerate(entries(content, layout, name), 1):
+    for number, (begin, end, vector) in enumerate(entries(content, layout, name), 1):
         word = content[begin:end]
         if not word.isascii():
             word = _decoded(word, decode_error, number, name).encode()
         hashes.append(xxhash.xxh3_64_intdigest(word))
         word_at.append(begin)
         sizes.append(end - begin)
-        vector_at.append(end + 1)
+        vector_at.append(vector)
     if layout.n_words is not None and layout.n_words != len(hashes):
         raise ValueError(
             f"The first line of {name} promises {layout.n_words} words, and {len(hashes)} follow. "
@@ -229,7 +229,7 @@ def _decoded(word: bytes, decode_error: str, number: int, name: str) -> str:
 
 
 def _text_entries(content, layout: Layout, name: str):
-    """Yield where each word of a text file begins and ends."""
+    """Yield where each word of a text file begins and ends, and where its vector begins."""
     position, number = layout.start, 1 if layout.n_words is None else 2
     dim, separator = layout.dim, layout.separator
     while position < len(content):
@@ -237,7 +237,8 @@ def _text_entries(content, layout: Layout, name: str):
         line = line.rstrip(_PADDING)
         n_numbers = line.count(separator)
         if n_numbers == dim:
-            yield position, position + line.index(separator)
+            end = position + line.index(separator)
+            yield position, end, end + 1
         elif line:  # some words of GloVe 840B have spaces in them
             word, *numbers = line.rsplit(separator, dim)
             is_number = separator in word and _NUMBER.fullmatch(word.rpartition(separator)[2])
@@ -247,12 +248,14 @@ def _text_entries(content, layout: Layout, name: str):
                     f"{dim} are expected. The file is truncated or damaged: get it again, or "
                     "correct the line."
                 )
-            yield position, position + len(word)
+            stripped = word.strip(separator)  # lines may be aligned by further spaces
+            begin = position + word.index(stripped)
+            yield begin, begin + len(stripped), position + len(word) + 1
         position, number = after, number + 1
 
 
 def _binary_entries(content, layout: Layout, name: str):
-    """Yield where each word of a binary file begins and ends."""
+    """Yield where each word of a binary file begins and ends, and where its vector begins."""
     position, size = layout.start, len(content)
     for number in range(1, layout.n_words + 1):
         while content[position : position + 1] == b"\n":  # word2vec.c ends each vector so
@@ -264,7 +267,7 @@ def _binary_entries(content, layout: Layout, name: str):
                 f"{layout.dim} dimensions each, that its first line promises. Get it again, or, if "
                 "it is no binary file of word2vec, name its kind by file_format=."
             )
-        yield position, end
+        yield position, end, end + 1
         position = end + 1 + 4 * layout.dim
     if content[position : position + _WORD_BYTES].strip(b"\n\r\x00 "):
         raise ValueError(

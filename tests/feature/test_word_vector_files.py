@@ -40,6 +40,10 @@ CONTENTS = {
     "glove, byte order mark": (b"\xef\xbb\xbf" + lines().encode(), WORDS),
     "word2vec, byte order mark": (f"\ufeff{len(WORDS)} 5\n{lines()}".encode(), WORDS),
     "glove, tabs": (lines(separator="\t").encode(), WORDS),
+    "glove, words aligned": (
+        lines([f" {word} " for word in WORDS]).encode(),
+        WORDS,
+    ),
     "glove, first word a number": (lines(["7", *WORDS[1:]]).encode(), ["7", *WORDS[1:]]),
     "word2vec": (f"{len(WORDS)} 5\n{lines()}".encode(), WORDS),
     "word2vec, spaces at ends": (f"{len(WORDS)} 5\n{lines(end=' ' + chr(10))}".encode(), WORDS),
