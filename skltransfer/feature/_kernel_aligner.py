@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
 
 import numpy as np
 from scipy.linalg import eigh
@@ -12,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._kernels import KERNELS, Kernel, KernelRows, scale_gamma
+from skltransfer._solvers._kernel_parameters import check_kernel, fitted_gamma
+from skltransfer._solvers._kernels import Kernel, KernelRows
 from skltransfer._solvers._transfer_components import Components, TransferProblem
 
 # Kernel values that `transform` holds at a time.
@@ -28,25 +28,13 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
 
     def _check_parameters(self) -> None:
         check_count(self, "n_components", unset=(None,))
-        if not callable(self.kernel) and self.kernel not in KERNELS:
-            hint = " additive_chi2 is not positive semi-definite: chi2 is."
-            raise ValueError(
-                f"kernel={self.kernel!r} is not one of {', '.join(KERNELS)}, nor a callable."
-                + (hint if self.kernel == "additive_chi2" else "")
-            )
+        check_kernel(self)
         check_choice(self, "form", ("dual", "primal"))
         if self.form == "primal" and not self._is_linear():
             raise ValueError(
                 f"form='primal' projects columns and needs kernel='linear', not {self.kernel!r}. "
                 "Set form='dual' for other kernels."
             )
-        if not (isinstance(self.gamma, str) and self.gamma == "scale") and not (
-            _is_finite(self.gamma) and self.gamma > 0
-        ):
-            raise ValueError(f"gamma={self.gamma!r} is neither 'scale' nor a number above 0.")
-        for name in ("degree", "coef0"):
-            if not _is_finite(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)!r} is not a finite number.")
         check_number(self, "regularization", low=0, is_open=True)
         check_number(self, "tol", low=0, is_open=True)
 
@@ -86,7 +74,7 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
             self.rows_, self.gamma_ = None, None
             return _LinearSpaces(Z, self.form)
         self._center = np.zeros(Z.shape[1])
-        self.gamma_ = self._fitted_gamma(Z)
+        self.gamma_ = fitted_gamma(self, Z, np.ones(len(Z)), Z[:0])
         if self.kernel == "rbf":  # distances lose fewer digits near the origin
             self._center = np.median(Z, axis=0)
             Z -= self._center
@@ -111,26 +99,6 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
                 "all that kernel='linear' has. Lower n_components or choose another kernel."
             )
         return self.n_components
-
-    def _fitted_gamma(self, Z) -> float:
-        if self.kernel == "chi2" and Z.min() < 0:
-            raise ValueError(
-                "kernel='chi2' needs values of at least 0, and X or X_target has smaller ones. "
-                "Scale the columns into [0, 1] (MinMaxScaler(clip=True)) or choose another kernel."
-            )
-        if not isinstance(self.gamma, str):
-            return float(self.gamma)
-        if self.kernel == "chi2":
-            mean = Z.sum(axis=1).mean()
-            return float(1 / mean) if mean > 0 else 1.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            gamma = scale_gamma(Z, np.ones(len(Z)), Z[:0])
-        if not (np.isfinite(gamma) and gamma > 0):
-            raise ValueError(
-                "gamma='scale' is not to be had: the variance of X and X_target leaves the range "
-                "of floats. Scale the columns (for example by a StandardScaler before)."
-            )
-        return gamma
 
     def _solve(self, spaces: _Spaces, L: np.ndarray, n_rows: int) -> np.ndarray:
         """Learn the map that removes the differences `L`; return the first rows mapped."""
@@ -246,7 +214,3 @@ def _check_symmetric(K, name: str) -> None:
                 f"kernel={name} is not symmetric: k(x, y) differs from k(y, x). Pass a symmetric "
                 "kernel."
             )
-
-
-def _is_finite(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))

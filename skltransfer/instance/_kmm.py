@@ -10,13 +10,12 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skltransfer._options import check_choice
+from skltransfer._solvers._kernel_parameters import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import (
-    KERNELS,
     SPARSE_KERNELS,
     Kernel,
     KernelRows,
     loses_digits,
-    scale_gamma,
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
 from skltransfer.domains._data import check_target_rows
@@ -231,16 +230,7 @@ class KMMReweighter(BaseReweighter):
 
     def _kernel(self, distinct, counts, target_rows):
         """Return the kernel with its width, and the rows that it is to be computed from."""
-        if self.kernel == "chi2" and min(distinct.min(), target_rows.min()) < 0:
-            raise ValueError(
-                "kernel='chi2' needs values of at least 0, and X or X_target has smaller ones. "
-                "Scale the columns into [0, 1] (MinMaxScaler(clip=True)) or choose another kernel."
-            )
-        gamma = self.gamma
-        if isinstance(gamma, str):
-            gamma = (_histogram_gamma if self.kernel == "chi2" else scale_gamma)(
-                distinct, counts, target_rows
-            )
+        gamma = fitted_gamma(self, distinct, counts, target_rows)
         kernel = Kernel(self.kernel, gamma, self.degree, self.coef0, self.kernel_params)
         if self.kernel == "rbf" and not sparse.issparse(distinct):
             # Distances lose fewer digits near the origin.
@@ -291,19 +281,8 @@ class KMMReweighter(BaseReweighter):
 
     def _check_parameters(self) -> None:
         check_takes_weights(self.estimator)
-        if not callable(self.kernel) and self.kernel not in KERNELS:
-            hint = " additive_chi2 is not positive semi-definite: chi2 is."
-            raise ValueError(
-                f"kernel={self.kernel!r} is not one of {', '.join(KERNELS)}, nor a callable."
-                + (hint if self.kernel == "additive_chi2" else "")
-            )
+        check_kernel(self)
         check_choice(self, "dtype", ("auto", "float64", "float32"))
-        for name in ("degree", "coef0"):
-            if not _is_number(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)!r} is not a finite number.")
-        is_scale = isinstance(self.gamma, str) and self.gamma == "scale"
-        if not is_scale and not _is_number(self.gamma, above=0):
-            raise ValueError(f"gamma={self.gamma!r} is neither 'scale' nor a number above 0.")
         if not _is_number(self.max_weight, at_least=1):
             raise ValueError(
                 f"max_weight={self.max_weight!r} has to be a number of at least 1: weights of mean "
@@ -317,13 +296,6 @@ class KMMReweighter(BaseReweighter):
             raise ValueError(f"tol={self.tol!r} is not a number above 0.")
         if not (_is_number(self.max_iter, at_least=1) and self.max_iter == int(self.max_iter)):
             raise ValueError(f"max_iter={self.max_iter!r} is not a whole number of at least 1.")
-
-
-def _histogram_gamma(X, counts, T) -> float:
-    """Return 1 over the mean sum of a row, a row of `X` counted as often as `counts` says."""
-    sums = np.concatenate([X.sum(axis=1), T.sum(axis=1)])
-    mean = np.average(sums, weights=np.concatenate([counts, np.ones(len(T))]))
-    return float(1 / mean) if mean > 0 else 1.0
 
 
 def _is_number(value, *, above: float = -np.inf, at_least: float = -np.inf) -> bool:

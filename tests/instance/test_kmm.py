@@ -281,6 +281,9 @@ def test_a_kernel_that_overflows_is_refused():
         pytest.raises(ValueError, match="kernel of these rows is not finite. Scale"),
     ):
         KMMReweighter(kernel="linear").fit(rows, X_target=rows)
+    with pytest.raises(ValueError, match="gamma='scale' is not to be had"):
+        KMMReweighter().fit(rows, X_target=rows)
+    KMMReweighter(kernel="cosine").fit(rows, X_target=rows)  # which has no width
 
 
 def test_without_a_target_it_warns_and_fits_the_base(domains):
