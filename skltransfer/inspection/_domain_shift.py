@@ -20,7 +20,7 @@ from skltransfer.domains._data import (
     missing_labels,
 )
 from skltransfer.inspection._both_domains import follow
-from skltransfer.inspection._matplotlib import pyplot
+from skltransfer.inspection._matplotlib import divided, pyplot
 
 _SOURCE, _TARGET, _UNKNOWN = "#c8553d", "#2f6f9f", "#b8bec6"
 # Classes that get a colour of their own in the legend.
@@ -255,16 +255,8 @@ class DomainShiftDisplay:
         -------
         display : DomainShiftDisplay
         """
+        axes, self.figure_ = divided(type(self).__name__, ax, (9, 4), 1, 2)
         plt = pyplot(type(self).__name__)
-        if ax is None:
-            _, ax = plt.subplots(figsize=(9, 4), layout="constrained")
-        ax.set_axis_off()
-        grid = ax.get_subplotspec()
-        if grid is None:
-            raise ValueError(
-                "ax has to be a subplot of a figure (plt.subplots), so that it can be divided."
-            )
-        axes = grid.subgridspec(1, 2).subplots()
         classes = self._classes()
         titles = ("before", f"after {self.aligner_name}")
         parts = zip(axes, (self.before, self.after), titles, self.mmd, strict=True)
@@ -272,7 +264,7 @@ class DomainShiftDisplay:
             self._draw(part, places, classes, plt)
             part.set_title(f"{title}: MMD² {round(mmd, 3) + 0.0:.3f}", loc="center")
         self._add_legend(axes[1], classes, plt)
-        self.axes_, self.figure_ = tuple(axes), ax.figure
+        self.axes_ = tuple(axes)
         return self
 
     def _classes(self) -> list:

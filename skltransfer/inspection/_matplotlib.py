@@ -5,6 +5,33 @@ from __future__ import annotations
 from importlib import import_module
 
 
+def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
+    """Return the parts of a subplot, of a new figure if `ax` is None, and the figure.
+
+    Parameters
+    ----------
+    name : str
+        What wants to draw.
+    ax : matplotlib Axes or None
+    figsize : (float, float)
+        Of a new figure, in inches.
+    *shape : int
+        Rows and columns of parts.
+    **settings : dict
+        Of ``subgridspec``, and ``sharex``.
+    """
+    plt, sharex = pyplot(name), settings.pop("sharex", False)
+    if ax is None:
+        _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    ax.set_axis_off()
+    grid = ax.get_subplotspec()
+    if grid is None:
+        raise ValueError(
+            "ax has to be a subplot of a figure (plt.subplots), so that it can be divided."
+        )
+    return grid.subgridspec(*shape, **settings).subplots(sharex=sharex), ax.figure
+
+
 def pyplot(name: str):
     """Return ``matplotlib.pyplot``, or say how to install it; `name` is what wants to draw."""
     try:

@@ -17,7 +17,7 @@ from skltransfer.domains._data import (
     in_order_of,
 )
 from skltransfer.inspection._discriminator import domain_scores
-from skltransfer.inspection._matplotlib import pyplot
+from skltransfer.inspection._matplotlib import divided
 from skltransfer.instance._base import effective_sample_size
 
 _SOURCE, _WEIGHTED, _TARGET = "#9aa5b1", "#c8553d", "#2f6f9f"
@@ -163,19 +163,12 @@ class SampleWeightDisplay:
         -------
         display : SampleWeightDisplay
         """
-        plt = pyplot(type(self).__name__)
-        if ax is None:
-            _, ax = plt.subplots(figsize=(7, 5), layout="constrained")
-        ax.set_axis_off()
-        grid = ax.get_subplotspec()
-        if grid is None:
-            raise ValueError(
-                "ax has to be a subplot of a figure (plt.subplots), so that it can be divided."
-            )
-        upper, lower = grid.subgridspec(2, 1, height_ratios=(1, 1.2)).subplots(sharex=True)
+        parts, self.figure_ = divided(
+            type(self).__name__, ax, (7, 5), 2, 1, height_ratios=(1, 1.2), sharex=True
+        )
+        upper, lower = self.axes_ = tuple(parts)
         self._draw_densities(upper)
         self._draw_weights(lower)
-        self.axes_, self.figure_ = (upper, lower), ax.figure
         return self
 
     def _draw_densities(self, ax) -> None:
