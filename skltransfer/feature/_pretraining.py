@@ -11,6 +11,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from skltransfer._torch._arithmetic import arithmetic
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches
 from skltransfer._torch._depth import norms_with_statistics
 from skltransfer._torch._extraction import FeatureNetwork, network_lock
@@ -49,7 +50,6 @@ from skltransfer.feature._views import (
 
 CONTRASTIVE = ("simclr", "barlow")
 METHODS = (*CONTRASTIVE, "rotation", "denoising", "masked")
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _RATES = {"adamw": 1e-3, "sgd": 3e-2}
 # Enough steps for a few rows, few passes over many.
 _N_STEPS, _MIN_EPOCHS, _MAX_EPOCHS = 1000, 10, 100
@@ -81,12 +81,9 @@ class Pretraining:
         self.estimator, self.rows = estimator, rows
         self.device = resolve_device(estimator.device)
         self.is_table = is_table(rows)
-        precision = estimator.precision
-        if precision == "auto":
-            precision = "float64" if self.is_table and self.device.type == "cpu" else "float32"
-        self.autocast = _AUTOCAST.get(precision)
-        self.precision = "float64" if precision == "float64" else "float32"
-        self.dtype = getattr(torch, self.precision)
+        self.precision, self.dtype, self.autocast = arithmetic(
+            estimator.precision, self.is_table, self.device
+        )
         seeds = check_random_state(estimator.random_state).randint(2**31 - 1, size=4)
         seed, self._seed_of_head, self._seed_of_order, self._seed_of_chance = map(int, seeds)
         if record is None:

@@ -6,7 +6,6 @@ from numbers import Integral
 
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skltransfer._torch._callbacks import EpochReports
@@ -21,6 +20,7 @@ from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import extractor, takes_text
+from skltransfer.backbones._fitted import unfitted_backbone
 from skltransfer.backbones._table import flatten_images, is_table
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.feature._pretraining import Pretraining
@@ -372,11 +372,7 @@ class SelfSupervisedTransformer(
     def __skltransfer_backbone__(self) -> Backbone:
         """Return the trained network as a start for another estimator."""
         if not hasattr(self, "backbone_"):
-            raise NotFittedError(
-                f"backbone is a {type(self).__name__} that is not fitted. Fit it first, or pass "
-                "the backbone that it is made from. As a candidate of a search, which clones its "
-                "candidates, wrap the fitted one in a sklearn.frozen.FrozenEstimator."
-            )
+            raise unfitted_backbone(self)
         return self.backbone_
 
     def __getstate__(self):

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
@@ -28,6 +27,7 @@ from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
+from skltransfer.backbones._fitted import unfitted_backbone
 from skltransfer.backbones._table import as_table, flatten_images, is_table
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.parameter._data import Data
@@ -340,11 +340,7 @@ class FineTuning(
     def __skltransfer_backbone__(self) -> Backbone:
         """Return the trained network, without its head, as a start for another estimator."""
         if not hasattr(self, "network_"):
-            raise NotFittedError(
-                f"backbone is a {type(self).__name__} that is not fitted. Fit it first, or pass "
-                "the backbone that it is made from. As a candidate of a search, which clones its "
-                "candidates, wrap the fitted one in a sklearn.frozen.FrozenEstimator."
-            )
+            raise unfitted_backbone(self)
         if not hasattr(self, "_record"):
             self._record = self._built.trained_record()
         return self._record

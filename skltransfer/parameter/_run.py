@@ -12,6 +12,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from skltransfer._torch._arithmetic import arithmetic
 from skltransfer._torch._augmentation import Augmentation, names_of
 from skltransfer._torch._batches import Batch, IndexStream, Inputs, RowBatches
 from skltransfer._torch._checkpoint import Checkpoint
@@ -40,8 +41,6 @@ from skltransfer.parameter._network import (
 )
 from skltransfer.parameter._schedule import MAX_ITERATIONS, epochs_for, uses_full_batch
 
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 class Run:
     """Build and train the network of an estimator.
@@ -65,12 +64,9 @@ class Run:
         self.validation = validation
         self.device = resolve_device(estimator.device)
         self.is_table = is_table(data.rows)
-        precision = estimator.precision
-        if precision == "auto":
-            precision = "float64" if self.is_table and self.device.type == "cpu" else "float32"
-        self.autocast = _AUTOCAST.get(precision)
-        self.precision = "float64" if precision == "float64" else "float32"
-        self.dtype = getattr(torch, self.precision)
+        self.precision, self.dtype, self.autocast = arithmetic(
+            estimator.precision, self.is_table, self.device
+        )
         seeds = check_random_state(estimator.random_state).randint(2**31 - 1, size=4)
         self._seed_of_head, self._seed_of_order, self._seed_of_chance, seed = map(int, seeds)
         self.extractor = None
