@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from importlib.metadata import version
 from threading import Lock
@@ -21,7 +22,7 @@ _built: OrderedDict[tuple, Engine | str] = OrderedDict()
 _lock = Lock()
 
 
-class Engine:
+class Engine(ABC):
     """A compiled feature network, for batches of one shape; one thread runs it at a time.
 
     Its `key` tells its features from those of others.
@@ -41,9 +42,9 @@ class Engine:
         self._run = self._compile(graph, n_threads)
         self._in_use = Lock()
 
+    @abstractmethod
     def _compile(self, graph: bytes, n_threads: int):
         """Return a function from a batch to its features."""
-        raise NotImplementedError
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, float32 of shape (n, n_features)."""
