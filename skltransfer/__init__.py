@@ -1,6 +1,6 @@
 """Transfer learning with scikit-learn's own interface.
 
-Every public name can be imported from here; the module that holds it is imported when the
+Every public name can be imported from here. The module that defines a name is imported when the
 name is first used, so that importing the package imports neither torch nor a solver.
 """
 
@@ -8,72 +8,93 @@ from importlib import import_module as _import_module
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "skltransfer.backbones": ("Backbone", "Preprocessing", "list_backbones", "load_backbone"),
-    "skltransfer.domains": (
-        "DomainDataWarning",
-        "WithSource",
-        "WithTarget",
-        "split_domains",
-        "stack_domains",
-    ),
-    "skltransfer.feature": (
-        "CORAL",
-        "FeatureAugmenter",
-        "FeatureStore",
-        "GeodesicFlowKernel",
-        "JDA",
-        "OptimalTransportMapper",
-        "PretrainedFeatureTransformer",
-        "SelfSupervisedTransformer",
-        "SubspaceAlignment",
-        "TCA",
-        "UnreadableImageWarning",
-        "WordCoverageWarning",
-        "WordVectorTransformer",
-        "feature_store",
-    ),
-    "skltransfer.inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),
-    "skltransfer.instance": (
-        "DiscriminativeReweighter",
-        "EffectiveSampleSizeWarning",
-        "GaussianReweighter",
-        "KLIEPReweighter",
-        "KMMReweighter",
-        "KernelDensityReweighter",
-        "LabelShiftReweighter",
-        "NearestNeighborsReweighter",
-        "PooledEstimator",
-        "SourceSelector",
-        "TrAdaBoostClassifier",
-        "TrAdaBoostRegressor",
-        "TwoStageTrAdaBoostRegressor",
-        "ULSIFReweighter",
-    ),
-    "skltransfer.parameter": (
-        "FineTunedClassifier",
-        "FineTunedRegressor",
-        "MultiTaskClassifier",
-        "MultiTaskRegressor",
-        "RegularizedTransferClassifier",
-        "RegularizedTransferRegressor",
-        "TransferLogisticRegression",
-        "TransferLogisticRegressionCV",
-        "TransferRidge",
-        "TransferRidgeCV",
-    ),
-    "skltransfer.persistence": ("load", "save"),
+# Package that shows the names, module that defines them, names.
+_PUBLIC = {
+    "backbones": {
+        "backbones": ("Backbone", "Preprocessing", "list_backbones", "load_backbone"),
+    },
+    "domains": {
+        "domains": (
+            "DomainDataWarning",
+            "WithSource",
+            "WithTarget",
+            "split_domains",
+            "stack_domains",
+        ),
+    },
+    "feature": {
+        "_torch._rows": ("UnreadableImageWarning",),
+        "_torch._store": ("FeatureStore", "feature_store"),
+        "feature._augmenter": ("FeatureAugmenter",),
+        "feature._coral": ("CORAL",),
+        "feature._geodesic_flow": ("GeodesicFlowKernel",),
+        "feature._jda": ("JDA",),
+        "feature._optimal_transport": ("OptimalTransportMapper",),
+        "feature._pretrained": ("PretrainedFeatureTransformer",),
+        "feature._self_supervised": ("SelfSupervisedTransformer",),
+        "feature._subspace_alignment": ("SubspaceAlignment",),
+        "feature._tca": ("TCA",),
+        "feature._word_vector_transformer": ("WordCoverageWarning", "WordVectorTransformer"),
+    },
+    "inspection": {
+        "inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),
+    },
+    "instance": {
+        "instance": (
+            "DiscriminativeReweighter",
+            "EffectiveSampleSizeWarning",
+            "GaussianReweighter",
+            "KLIEPReweighter",
+            "KMMReweighter",
+            "KernelDensityReweighter",
+            "LabelShiftReweighter",
+            "NearestNeighborsReweighter",
+            "PooledEstimator",
+            "SourceSelector",
+            "TrAdaBoostClassifier",
+            "TrAdaBoostRegressor",
+            "TwoStageTrAdaBoostRegressor",
+            "ULSIFReweighter",
+        ),
+    },
+    "parameter": {
+        "parameter._finetuned_classifier": ("FineTunedClassifier",),
+        "parameter._finetuned_regressor": ("FineTunedRegressor",),
+        "parameter._logistic": ("TransferLogisticRegression", "TransferLogisticRegressionCV"),
+        "parameter._multitask_classifier": ("MultiTaskClassifier",),
+        "parameter._multitask_regressor": ("MultiTaskRegressor",),
+        "parameter._regularized_classifier": ("RegularizedTransferClassifier",),
+        "parameter._regularized_regressor": ("RegularizedTransferRegressor",),
+        "parameter._ridge": ("TransferRidge", "TransferRidgeCV"),
+    },
+    "persistence": {
+        "persistence": ("load", "save"),
+    },
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = sorted(["__version__", *_MODULE_OF])
 
 
-def __getattr__(name):
-    if name in _MODULE_OF:
-        return getattr(_import_module(_MODULE_OF[name]), name)
-    raise AttributeError(f"module 'skltransfer' has no attribute {name!r}")
+def _face(package=None):
+    """Return ``__all__``, ``__getattr__`` and ``__dir__`` of the top or of one package."""
+    shown = _PUBLIC if package is None else {package: _PUBLIC[package]}
+    module_of = {
+        name: f"{__name__}.{module}"
+        for modules in shown.values()
+        for module, names in modules.items()
+        for name in names
+    }
+    owner = ".".join(filter(None, (__name__, package)))
+    names = sorted(module_of)
+
+    def resolve(name):
+        if name in module_of:
+            return getattr(_import_module(module_of[name]), name)
+        raise AttributeError(f"module {owner!r} has no attribute {name!r}")
+
+    def list_names():
+        return sorted({*vars(_import_module(owner)), *names})
+
+    return names, resolve, list_names
 
 
-def __dir__():
-    return sorted({*globals(), *__all__})
+__all__, __getattr__, __dir__ = _face()
+__all__ = ["__version__", *__all__]

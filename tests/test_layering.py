@@ -1,6 +1,7 @@
 """Who may import whom, and what importing the package does not do."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
+    "_messages": 0,
     "_options": 0,
+    "_parameters": 0,
     "_spelling": 0,
     "_texts": 0,
     "_solvers": 0,
@@ -23,12 +26,70 @@ RANK = {
     "metrics": 1,
     "datasets": 1,
     "backbones": 2,
+    "_networks": 3,
 }
-RANK |= dict.fromkeys(FAMILIES, 3) | {"model_selection": 4, "inspection": 4, "distributed": 4}
-RANK |= {"persistence": 4}
-RANK |= {"cli": 5}
+RANK |= dict.fromkeys(FAMILIES, 4) | {"model_selection": 5, "inspection": 5, "distributed": 5}
+RANK |= {"persistence": 5}
+RANK |= {"cli": 6}
 WITHOUT_TORCH = ("_solvers", "instance", "metrics", "domains", "datasets", "model_selection")
-WITHOUT_TORCH += ("inspection",)
+WITHOUT_TORCH += ("inspection", "feature", "parameter")
+# Names whose use loads torch; every other public name works without.
+NAMES_WITH_TORCH = {
+    "Backbone",
+    "FineTunedClassifier",
+    "FineTunedRegressor",
+    "MultiTaskClassifier",
+    "MultiTaskRegressor",
+    "Preprocessing",
+    "PretrainedFeatureTransformer",
+    "RegularizedTransferClassifier",
+    "RegularizedTransferRegressor",
+    "SelfSupervisedTransformer",
+    "UnreadableImageWarning",
+    "list_backbones",
+    "load",
+    "load_backbone",
+    "save",
+}
+NAMES_WITHOUT_TORCH = {
+    "CORAL",
+    "DiscriminativeReweighter",
+    "DomainDataWarning",
+    "DomainShiftDisplay",
+    "EffectiveSampleSizeWarning",
+    "FeatureAugmenter",
+    "FeatureStore",
+    "GaussianReweighter",
+    "GeodesicFlowKernel",
+    "JDA",
+    "KLIEPReweighter",
+    "KMMReweighter",
+    "KernelDensityReweighter",
+    "LabelShiftReweighter",
+    "NearestNeighborsReweighter",
+    "OptimalTransportMapper",
+    "PooledEstimator",
+    "SampleWeightDisplay",
+    "SourceSelector",
+    "SubspaceAlignment",
+    "TCA",
+    "TrAdaBoostClassifier",
+    "TrAdaBoostRegressor",
+    "TransferLogisticRegression",
+    "TransferLogisticRegressionCV",
+    "TransferRidge",
+    "TransferRidgeCV",
+    "TwoStageTrAdaBoostRegressor",
+    "ULSIFReweighter",
+    "WithSource",
+    "WithTarget",
+    "WordCoverageWarning",
+    "WordVectorTransformer",
+    "__version__",
+    "feature_store",
+    "split_domains",
+    "stack_domains",
+}
 PARTS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
 
 
@@ -81,3 +142,27 @@ assert (numpy.random.get_state()[1] == state).all()
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_that_need_no_network_load_no_torch():
+    """Importing a name runs its module: for all names of the list in one fresh process."""
+    assert set(skltransfer.__all__) == NAMES_WITH_TORCH | NAMES_WITHOUT_TORCH
+    assert not NAMES_WITH_TORCH & NAMES_WITHOUT_TORCH
+    code = f"""
+import sys
+import skltransfer
+for name in {sorted(NAMES_WITHOUT_TORCH)}:
+    getattr(skltransfer, name)
+    assert "torch" not in sys.modules, name
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("package", sorted(skltransfer._PUBLIC))
+def test_packages_show_the_names_that_the_top_lists(package):
+    module = importlib.import_module(f"skltransfer.{package}")
+    names = {name for names in skltransfer._PUBLIC[package].values() for name in names}
+    assert names <= set(module.__all__) <= set(dir(module))
+    assert all(getattr(module, name) is getattr(skltransfer, name) for name in names)
+    with pytest.raises(AttributeError, match=f"skltransfer.{package}.*NoSuchThing"):
+        module.NoSuchThing  # noqa: B018
