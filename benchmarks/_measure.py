@@ -1,16 +1,19 @@
-"""What every benchmark shares: interleaved timing, and a record of machine and versions."""
+"""What the scripts share: options, interleaved timing, and records with machine and versions."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "skltransfer",
     "numpy",
@@ -37,15 +40,49 @@ def one_thread() -> None:
         os.environ[variable] = "1"
 
 
+def make_parser(doc: str, *, data: bool = False) -> argparse.ArgumentParser:
+    """Return the command line that all scripts share.
+
+    Parameters
+    ----------
+    doc : str
+        Docstring of the script.
+    data : bool, default=False
+        Whether the script reads the shared data.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and few rounds, to see that it runs"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the record (default: beside the script; with --quick: a temporary one)",
+    )
+    if data:
+        parser.add_argument(
+            "--data", type=Path, default=Path("../shared/data"), help="folder of the shared data"
+        )
+    return parser
+
+
+def rounds(n_rounds: int, options: argparse.Namespace) -> int:
+    """Return the number of rounds, which is one in a quick run."""
+    return 1 if options.quick else n_rounds
+
+
 def interleave(contenders: dict, n_rounds: int) -> dict[str, dict]:
     """Run the contenders in turn, round by round, after one round that is not counted.
 
     Parameters
     ----------
     contenders : dict of str to callable
-        Each takes no argument; what it returns last is kept.
+        Each takes no argument; the result of its last call is kept.
     n_rounds : int
-        Rounds that are counted.
+        Number of rounds that are counted.
 
     Returns
     -------
@@ -95,13 +132,81 @@ def machine() -> dict[str, object]:
     }
 
 
-def write(script: str, record: dict) -> None:
-    """Write a record as JSON beside its script, and print it."""
-    path = Path(script).with_suffix(".json")
-    text = json.dumps({**record, "machine": machine()}, indent=2) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+def in_columns(rows: list[dict], n_digits: int = 6) -> dict[str, list]:
+    """Return records as the names of their columns and one flat list for each record.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Values are strings, numbers, or dictionaries of numbers: ``{"gain": {"low": 0.1}}`` becomes
+        the column ``"gain, low"``. A value that a record lacks becomes ``None``.
+    n_digits : int, default=6
+        Number of decimals that are kept.
+
+    Returns
+    -------
+    table : dict
+        ``columns`` and ``rows``.
+    """
+    flat = []
+    for row in rows:
+        cells = {}
+        for name, value in row.items():
+            parts = value if isinstance(value, dict) else {None: value}
+            for part, number in parts.items():
+                if isinstance(number, float):
+                    number = round(number, n_digits)
+                cells[name if part is None else f"{name}, {part}"] = number
+        flat.append(cells)
+    columns = list(dict.fromkeys(name for cells in flat for name in cells))
+    return {"columns": columns, "rows": [[cells.get(name) for name in columns] for cells in flat]}
+
+
+def as_json(record: dict) -> str:
+    """Return a record as JSON with each innermost list on one line."""
+    text = json.dumps(record, indent=2) + "\n"
+    one_line = re.sub(
+        r"\[\s+([^\[\]{}]*?)\s+\]",
+        lambda found: "[" + re.sub(r"\n\s*", " ", found[1]) + "]",
+        text,
+    )
+    if json.dumps(json.loads(one_line)) != json.dumps(json.loads(text)):
+        return text  # a string of the record holds brackets and blanks
+    return one_line
+
+
+def output_folder(script: str, options: argparse.Namespace) -> Path:
+    """Return the folder that a run writes to, which a quick run never shares with its script."""
+    beside = Path(script).resolve().parent
+    if not options.quick:
+        return options.output or beside
+    folder = options.output or Path(tempfile.mkdtemp(prefix="benchmarks-"))
+    if (ROOT / "benchmarks").resolve() in [folder.resolve(), *folder.resolve().parents]:
+        raise SystemExit(f"--output {folder}: a quick run does not write beside committed records.")
+    return folder
+
+
+def write(script: str, record: dict, options: argparse.Namespace, **about_machine) -> None:
+    """Write the record of a script as a whole JSON file, and print it.
+
+    Parameters
+    ----------
+    script : str
+        The script's ``__file__``.
+    record : dict
+        The measured numbers; machine and versions are added.
+    options : argparse.Namespace
+        Parsed command line of the script (:func:`make_parser`).
+    **about_machine
+        Corrections of the description of the machine, such as ``threads=2``.
+    """
+    folder = output_folder(script, options)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / Path(script).with_suffix(".json").name
+    text = as_json({**record, "machine": machine() | about_machine})
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}-")
     with os.fdopen(handle, "w") as file:
         file.write(text)
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)
-    print(text)
+    print(text, path, sep="")

@@ -187,7 +187,7 @@ CARD_ROWS = {
 
 @pytest.mark.parametrize("data", CARD_SECTIONS)
 def test_the_card_of_tiny_shows_what_its_script_measured(data):
-    record = json.loads((ROOT / "benchmarks" / "probe_tiny.json").read_text())
+    record = json.loads((ROOT / "benchmarks" / "recipes" / "tiny" / "probe.json").read_text())
     card = (ROOT / "docs" / "tiny.md").read_text()
     table = card[card.index(CARD_SECTIONS[data]) :].split("\n\n", 2)[1]
     for name, label in CARD_ROWS.items():

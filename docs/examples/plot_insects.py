@@ -21,7 +21,7 @@ from skltransfer import FineTunedClassifier
 from skltransfer.model_selection import mean_interval
 
 ROOT = Path.cwd()
-while not (ROOT / "benchmarks" / "probe_photographs.json").is_file() and ROOT != ROOT.parent:
+while not (ROOT / "benchmarks" / "__main__.py").is_file() and ROOT != ROOT.parent:
     ROOT = ROOT.parent
 DATA = ROOT / ".." / "shared" / "data"
 WEIGHTS = DATA / "weights" / "mobilenet_v2_imagenet_fp16.safetensors"
@@ -72,10 +72,10 @@ if has_data:
         print(f"{name}: {points[name][0]} of {points[name][1]} photographs")
 
 # %%
-# Without the data: ``benchmarks/probe_photographs.py`` has measured frozen features of all 244
+# Without the data: ``benchmarks/accuracy/photographs.py`` has measured frozen features of all 244
 # training photographs at full size, with logistic regression behind them.
 if not has_data:
-    committed = json.loads((ROOT / "benchmarks" / "probe_photographs.json").read_text())
+    committed = json.loads((ROOT / "benchmarks" / "accuracy" / "photographs.json").read_text())
     n_test = 153
     points["linear probe"] = round(committed["imagenet"] * n_test), n_test
     points["linear probe, random"] = round(committed["random_mean"] * n_test), n_test

@@ -38,10 +38,10 @@ from skltransfer import (
 )
 
 ROOT = Path.cwd()
-while not (ROOT / "benchmarks" / "coral_speed.json").is_file() and ROOT != ROOT.parent:
+while not (ROOT / "benchmarks" / "__main__.py").is_file() and ROOT != ROOT.parent:
     ROOT = ROOT.parent
 DATA = ROOT / ".." / "shared" / "data" / "office_caltech_surf"
-COMMITTED = ROOT / "benchmarks" / "office_caltech.json"
+COMMITTED = ROOT / "benchmarks" / "accuracy" / "office_caltech.json"
 DOMAINS = ("caltech", "amazon", "webcam", "dslr")
 has_data = all((DATA / f"{name}.npz").is_file() for name in DOMAINS)
 
@@ -112,7 +112,7 @@ for name, method in methods.items() if has_data else ():
     print(f"{name}: {np.mean(scores[name]):.1f} %")
 
 # %%
-# Without the data: what ``benchmarks/office_caltech.py`` has measured in the same protocol.
+# Without the data: what ``benchmarks/accuracy/office_caltech.py`` has measured in the same protocol.
 if not has_data and COMMITTED.is_file():
     committed = json.loads(COMMITTED.read_text())["accuracy, %"]
     scores = {name: row["tasks"] for name, row in committed.items()}

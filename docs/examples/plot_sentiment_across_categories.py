@@ -25,7 +25,7 @@ from skltransfer import CORAL, GeodesicFlowKernel, SubspaceAlignment, WithSource
 from skltransfer.model_selection import mean_interval
 
 ROOT = Path.cwd()
-while not (ROOT / "benchmarks" / "feature_transfer.json").is_file() and ROOT != ROOT.parent:
+while not (ROOT / "benchmarks" / "__main__.py").is_file() and ROOT != ROOT.parent:
     ROOT = ROOT.parent
 DATA = ROOT / ".." / "shared" / "data" / "amazon_review_400"
 CATEGORIES = ("books", "dvd", "electronics", "kitchen")
@@ -71,14 +71,18 @@ if has_data:
                 scores[name][task] = cross_val_score(adapted, X, y, cv=folds)
 
 # %%
-# Without the data: ``benchmarks/feature_transfer.py`` has measured samples of 500 labelled reviews,
-# with the aligners' default settings.
+# Without the data: ``benchmarks/accuracy/feature_transfer.py`` has measured samples of 500 labelled
+# reviews, with the aligners' default settings.
 if not has_data:
-    committed = json.loads((ROOT / "benchmarks" / "feature_transfer.json").read_text())
+    path = ROOT / "benchmarks" / "accuracy" / "feature_transfer.json"
+    means = json.loads(path.read_text())["means"]
+    committed = [dict(zip(means["columns"], row, strict=True)) for row in means["rows"]]
     names = {"source only", "CORAL", "subspace alignment", "geodesic flow"}
     gains = {
-        row["method"]: row.get("gain over source only")
-        for row in committed["means"]
+        row["method"]: {
+            end: row[f"gain over source only, {end}"] for end in ("mean", "low", "high")
+        }
+        for row in committed
         if row["group"] == "Amazon reviews" and row["regime"] == "no label"
         if row["method"] in names
     }

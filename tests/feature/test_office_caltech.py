@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 from skltransfer import CORAL, GeodesicFlowKernel, SubspaceAlignment, WithTarget
 from tests.shared_data import SHARED_DATA
 
-RECORD = Path(__file__).resolve().parents[2] / "benchmarks" / "office_caltech.json"
+RECORD = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy" / "office_caltech.json"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Accuracy on real data, beside baselines."""
