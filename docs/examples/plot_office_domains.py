@@ -112,7 +112,7 @@ for name, method in methods.items() if has_data else ():
     print(f"{name}: {np.mean(scores[name]):.1f} %")
 
 # %%
-# Without the data: what ``benchmarks/accuracy/office_caltech.py`` has measured in the same protocol.
+# Without the data: scores in the same protocol, from ``benchmarks/accuracy/office_caltech.py``.
 if not has_data and COMMITTED.is_file():
     committed = json.loads(COMMITTED.read_text())["accuracy, %"]
     scores = {name: row["tasks"] for name, row in committed.items()}
