@@ -1,12 +1,13 @@
 """The benchmarks' claims are declared once, and the docs show what the committed files say."""
 
 import json
+import re
 
 import pytest
 
 from benchmarks.__main__ import PAGE, main, missing, page
 from benchmarks._claims import FOLDER, Script, find, judge, scripts
-from benchmarks._measure import as_json, in_columns, make_parser, output_folder, write
+from benchmarks._measure import ROOT, as_json, in_columns, make_parser, output_folder, write
 
 EVERY = scripts()
 
@@ -97,3 +98,59 @@ def test_one_script_runs_quickly(tmp_path, capsys):
     assert json.loads((tmp_path / "speed" / "jda.json").read_text())["rows"][0]["N"] == 100
     with pytest.raises(SystemExit):
         main(["--only", "speed/no_such_script"])
+
+
+TEXTS = [
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs" / "guide").glob("*.md"),
+    *(ROOT / "docs" / "examples").glob("*.py"),
+    ROOT / "README.md",
+]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_scripts_that_the_docs_name_exist(path):
+    text = path.read_text()
+    named = re.findall(r"benchmarks/([\w/]+\.(?:py|json))", text)
+    named += [f"{name}.py" for name in re.findall(r"`((?:speed|accuracy|recipes)/[\w/]+)`", text)]
+    assert [name for name in named if not (FOLDER / name).is_file()] == []
+
+
+README_TABLE = {
+    "KMM, certified": [("speed/kmm", "rows", {"n": 1000, "tol": 1e-6}, "ratio_cpu", "adapt")],
+    "KMM, default": [("speed/kmm", "rows", {"n": 1000, "tol": 5e-3}, "ratio_cpu", "skada default")],
+    "KLIEP": [("speed/density_ratios", "rows", {"method": "KLIEP, 5 widths"}, "ratio_cpu")],
+    "TCA": [("speed/tca", "rows", {"n": 500}, "ratio_cpu", peer) for peer in ("adapt", "skada")],
+    "CORAL": [("speed/coral", "sizes", {"columns": 512}, "adapt / skltransfer")],
+    "training": [
+        (
+            "speed/training",
+            "skorch",
+            {"network": "784-128-10", "batch_size": 64},
+            "times_as_fast",
+            p,
+        )
+        for p in ("skorch", "skorch, fused AdamW")
+    ],
+    "JPEG": [
+        ("speed/jpeg", "pipelines", f"skltransfer, {engine}", "speed_up_cpu")
+        for engine in ("onnxruntime", "torch")
+    ],
+}
+
+
+@pytest.mark.parametrize("task", README_TABLE)
+def test_the_readme_shows_what_the_scripts_measured(task):
+    row = next(
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith(f"| {task}")
+    )
+    _, _, peer, times, script, _ = (cell.strip() for cell in row.split("|"))
+    measured = []
+    for name, *path in README_TABLE[task]:
+        assert script == f"`{name}`"
+        measured.append(
+            f"{find(json.loads((FOLDER / name).with_suffix('.json').read_text()), path):.1f}"
+        )
+    assert re.findall(r"\d+\.\d", times) == measured, peer

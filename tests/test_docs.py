@@ -196,3 +196,10 @@ def test_the_card_of_tiny_shows_what_its_script_measured(data):
             for shots, s in record["accuracy"][name][data].items()
         ]
         assert "| " + " | ".join([label, *cells]) + " |" in table
+
+
+def test_the_page_of_families_names_every_estimator():
+    page = (ROOT / "docs" / "families.md").read_text()
+    for name in set(skltransfer.__all__) - {"__version__"}:
+        if hasattr(getattr(skltransfer, name), "fit"):
+            assert f"`{name}`" in page
