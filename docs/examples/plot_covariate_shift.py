@@ -4,7 +4,7 @@ Old rows, weighted for new ones
 
 A clinic that saw mostly small tumours lends its labelled rows to a hospital that sees every
 kind. Kernel mean matching weighs the clinic's rows so that they resemble the hospital's. We draw
-the weights, and see what they are worth beside the baselines, gains and losses alike.
+the weights, and compare them with the baselines. Gains and losses are shown alike.
 """
 
 # %%
@@ -64,8 +64,8 @@ fig.suptitle("Kernel mean matching gives the few large tumours of the source mor
 plt.show()
 
 # %%
-# What is it worth? Ten target rows have labels; the others are known without. All thirty
-# columns, twenty draws, scored on target rows that no one has seen.
+# The gain from the old rows: ten target rows have labels, the others have none. All thirty columns
+# are used. There are twenty draws, scored on target rows that no method has seen.
 strategies = {
     "target only": None,
     "source only": LogisticRegression(max_iter=1000),
@@ -107,5 +107,5 @@ plt.show()
 
 # %%
 # The old rows pay: every way to use them gains about five points over ten labels alone. The weights
-# add nothing here. Thirty columns make a linear model nearly right everywhere, and then weights
-# only leave fewer rows in use. They pay where the model is too simple for the whole source.
+# add nothing here. Thirty columns make a linear model nearly right everywhere, so weights only leave
+# fewer rows in use. Weights pay where the model is too simple for the whole source.

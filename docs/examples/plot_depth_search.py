@@ -21,7 +21,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=80, stratif
 
 # %%
 # ``"head"`` trains the head alone; 1, 2 and 3 are stages from the top; ``"all"`` is everything.
-# What is not trained stays as it is, bit for bit. Twelve passes in batches of sixteen for all.
+# Stages that are not trained keep their weights, bit for bit. Every candidate makes twelve passes in
+# batches of sixteen.
 depths = ["head", 1, 2, 3, "all"]
 searches = {}
 for name, weights in {"pretrained": "default", "random weights": None}.items():
@@ -68,6 +69,6 @@ plt.show()
 
 # %%
 # From pretrained weights every depth is good, and three folds of some 27 digits cannot tell them
-# apart: the search picks one of several equals. From random weights the folds agree that training
-# deeper makes it worse: so few digits do not teach a network to see, and a random projection with a
-# trained head is the best of it. What matters most is the start.
+# apart: the search picks one of several equals. From random weights the folds agree that deeper
+# training does worse. So few digits do not teach a network to see, and a random projection with a
+# trained head is the best choice. The start matters most.

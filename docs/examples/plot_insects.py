@@ -29,7 +29,7 @@ has_data = WEIGHTS.is_file() and (DATA / "hymenoptera").is_dir()
 
 
 def photographs(part):
-    """Return paths and names of the classes, which are those of the folders."""
+    """Return paths and names of the classes: the names of the folders."""
     paths = sorted((DATA / "hymenoptera" / part).glob("*/*.jpg"))
     return paths, np.array([path.parent.name for path in paths])
 
@@ -83,8 +83,8 @@ if not has_data:
         print(f"{name}: {n_right} of {n_all} photographs (committed)")
 
 # %%
-# The scores. Intervals of curves are over ten draws of the labels; the others are those of a share
-# of 153 photographs.
+# The scores. Intervals of curves are over ten draws of the labels. The other intervals belong to a
+# share of 153 photographs.
 width, n_panels = (10, 2) if scores else (6, 1)
 fig, axes = plt.subplots(1, n_panels, figsize=(width, 3.8), layout="constrained", squeeze=False)
 if scores:
@@ -119,7 +119,7 @@ for ax in axes[0]:
 plt.show()
 
 # %%
-# What the weights are worth is plain: features learned on ImageNet beat the same network with
-# random weights by far. What fine-tuning adds to a linear probe is not: 153 photographs leave
-# intervals of some four points to each side, and methods closer than that cannot be told apart
+# The value of the weights is plain: features learned on ImageNet beat the same network with random
+# weights by far. The gain of fine-tuning over a linear probe is not: 153 photographs leave intervals
+# of some four points to each side, and methods closer than four points cannot be told apart
 # here. For random weights of committed numbers the dot is the mean of five seeds.

@@ -69,10 +69,10 @@ if has_data:
     plt.show()
 
 # %%
-# What is left to an aligner are the classes (colours). ``from_estimator`` follows the rows of both
-# domains through a fitted pipeline, source rows mapped as source and target rows as target, from
-# where they reach the aligner to where they leave it. t-SNE draws neighbours together: where the
-# circles (webcam) and crosses (dslr) of a colour form one cloud, a nearest neighbour will do.
+# The classes (colours) are left to an aligner. ``from_estimator`` follows the rows of both domains
+# through a fitted pipeline and draws them before and after the aligner; source rows are mapped as
+# source, target rows as target. t-SNE draws neighbours together: where the circles (webcam) and
+# crosses (dslr) of a colour form one cloud, a nearest neighbour will do.
 if has_data:
     (X, y), (X_target, y_target) = rows["webcam"], rows["dslr"]
     model = WithTarget(make_pipeline(Normalizer(), JDA(100)), X_target=X_target).fit(X, y)
@@ -141,7 +141,7 @@ plt.show()
 
 # %%
 # On average nearest neighbours gain by every aligner, and most between the two cameras (webcam and
-# dslr). A warning belongs to it: a linear classifier of the source alone is a far stronger baseline
-# here than the nearest neighbour, and aligned neighbours do little more than catch up with it. The
-# guide's page on aligners has its scores. And the discrepancy of the second picture's titles was
-# about 0 before, and did not foretell the gain: it compares domains, not classes.
+# dslr). Two warnings: a linear classifier of the source alone is a far stronger baseline here than the
+# nearest neighbour, and aligned neighbours do little more than catch up with it (the guide's page on
+# aligners has its scores). And the discrepancy in the titles of the second picture was about 0 before
+# the alignment. It did not foretell the gain, for it compares domains, not classes.

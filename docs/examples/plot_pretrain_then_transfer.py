@@ -8,7 +8,7 @@ that better than to start from random weights? Two pairs of tasks, and a sober a
 
 # %%
 # A fitted estimator is the backbone of another one: its trained network is the start, and its
-# output layer is replaced. Four ways to use, or not to use, what it has learned:
+# output layer is replaced. There are four ways to use, or not to use, its weights:
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -65,8 +65,8 @@ low = FineTunedClassifier().fit(X[y < 5], y[y < 5])
 high = compare(low, X[y >= 5], y[y >= 5])
 
 # %%
-# What counts is the difference to the same network from random weights on the same rows, with a
-# 95 % interval over the draws.
+# The difference to the same network from random weights on the same rows, with a 95 % interval over
+# the draws.
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 panels = [
     (axes[0], even, "Even or odd, after ten names"),
