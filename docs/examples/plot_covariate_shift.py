@@ -107,5 +107,5 @@ plt.show()
 
 # %%
 # The old rows pay: every way to use them gains about five points over ten labels alone. The weights
-# add nothing here. Thirty columns make a linear model nearly right everywhere, so weights only leave
-# fewer rows in use. Weights pay where the model is too simple for the whole source.
+# add nothing here. Thirty columns make a linear model nearly right everywhere, so weights only
+# leave fewer rows in use. Weights pay where the model is too simple for the whole source.

@@ -61,8 +61,8 @@ fig.supylabel("weight")
 plt.show()
 
 # %%
-# The weights of one method over the score that tells the domains apart. The weighted source lies over
-# the target, and no single row decides.
+# The weights of one method over the score that tells the domains apart. The weighted source lies
+# over the target, and no single row decides.
 SampleWeightDisplay.from_estimator(reweighters["uLSIF"], X, X_target=X_target)
 plt.show()
 

@@ -21,8 +21,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=80, stratif
 
 # %%
 # ``"head"`` trains the head alone; 1, 2 and 3 are stages from the top; ``"all"`` is everything.
-# Stages that are not trained keep their weights, bit for bit. Every candidate makes twelve passes in
-# batches of sixteen.
+# Stages that are not trained keep their weights, bit for bit. Every candidate makes twelve passes
+# in batches of sixteen.
 depths = ["head", 1, 2, 3, "all"]
 searches = {}
 for name, weights in {"pretrained": "default", "random weights": None}.items():

@@ -120,6 +120,6 @@ plt.show()
 
 # %%
 # The value of the weights is plain: features learned on ImageNet beat the same network with random
-# weights by far. The gain of fine-tuning over a linear probe is not: 153 photographs leave intervals
-# of some four points to each side, and methods closer than four points cannot be told apart
-# here. For random weights of committed numbers the dot is the mean of five seeds.
+# weights by far. The gain of fine-tuning over a linear probe is not: 153 photographs leave
+# intervals of some four points to each side, and methods closer than four points cannot be told
+# apart here. For random weights of committed numbers the dot is the mean of five seeds.

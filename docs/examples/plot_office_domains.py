@@ -141,7 +141,7 @@ plt.show()
 
 # %%
 # On average nearest neighbours gain by every aligner, and most between the two cameras (webcam and
-# dslr). Two warnings: a linear classifier of the source alone is a far stronger baseline here than the
-# nearest neighbour, and aligned neighbours do little more than catch up with it (the guide's page on
-# aligners has its scores). And the discrepancy in the titles of the second picture was about 0 before
-# the alignment. It did not foretell the gain, for it compares domains, not classes.
+# dslr). Two warnings: a linear classifier of the source alone is a far stronger baseline here than
+# the nearest neighbour, and aligned neighbours do little more than catch up with it (the guide's
+# page on aligners has its scores). And the discrepancy in the titles of the second picture was
+# about 0 before the alignment. It did not foretell the gain, for it compares domains, not classes.

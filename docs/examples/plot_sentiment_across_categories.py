@@ -156,7 +156,7 @@ plt.show()
 
 # %%
 # Where the reviews are at hand, the largest gain is the cheapest: columns standardised in each
-# domain by itself. An aligner adds half a point at the most, within the intervals, and takes from some
-# pairs as much as it gives to others. (The committed numbers scale by the source.)
-# Labels of the target would gain several points more: where a few can be had,
+# domain by itself. An aligner adds half a point at the most, within the intervals, and takes from
+# some pairs as much as it gives to others. (The committed numbers scale by the source.) Labels of
+# the target would gain several points more: where a few can be had,
 # :class:`~skltransfer.PooledEstimator` uses them behind any of these aligners.
