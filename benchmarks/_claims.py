@@ -22,6 +22,7 @@ from benchmarks._measure import ROOT
 
 FOLDER = ROOT / "benchmarks"
 KEYS = {"claim", "beside", "value", "at_least", "at_most", "within", "unit"}
+NO_BREAK = "\N{NO-BREAK SPACE}"
 HEADINGS = {
     "speed": "Time and memory",
     "accuracy": "Accuracy",
@@ -153,17 +154,17 @@ def table() -> str:
         lines = [
             f"## {heading}",
             "",
-            "| claim | script | beside | asked | measured | met |",
+            "| claim | beside | asked | measured | met | script |",
             "|---|---|---|---|---|---|",
         ]
         for script in every:
             if script.name.split("/")[0] != folder:
                 continue
             for claim in script.claims:
-                cells = [claim.text, f"`{script.name}`", claim.beside, claim.asked, claim.measured]
-                lines.append(
-                    "| " + " | ".join([*cells, "yes" if claim.is_met else "**no**"]) + " |"
-                )
+                numbers = (text.replace(" ", NO_BREAK) for text in (claim.asked, claim.measured))
+                met = "yes" if claim.is_met else "**no**"
+                cells = [claim.text, claim.beside, *numbers, met, f"`{script.name}`"]
+                lines.append("| " + " | ".join(cells) + " |")
         blocks.append("\n".join(lines))
     lines = ["## Tables without a bar", ""]
     lines += [f"- `{script.name}`: {script.title}" for script in every if not script.claims]

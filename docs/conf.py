@@ -49,7 +49,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": False,
 }
-html_sidebars = {"changelog": [], "api": []}
+html_sidebars = {name: [] for name in ("api", "benchmarks", "changelog", "families")}
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
