@@ -140,6 +140,8 @@ OTHERS = (BASELINE, "pooled ridge", "pooled ridge, own intercepts")
 
 def main(options) -> None:
     """Score the strategies on all splits."""
+    if options.quick and options.only:
+        raise SystemExit("--only keeps rows of all splits, which a quick run does not have.")
     n_splits = 2 if options.quick else N_SPLITS
     warnings.simplefilter("ignore", ConvergenceWarning)  # of the network, stopped early on purpose
     school = np.load(options.data / "school_mtl" / "school.npz")

@@ -299,7 +299,8 @@ def summary(scores: dict, baselines: tuple, metric: str, seconds: dict) -> list[
 def main(options) -> None:
     """Probe digits and tables."""
     path = Path(__file__).with_suffix(".json")
-    record = json.loads(path.read_text()) if options.part and path.is_file() else {}
+    keeps_rest = options.part and not options.quick and path.is_file()
+    record = json.loads(path.read_text()) if keeps_rest else {}
     for part, run in (("digits", digits), ("tables", tables)):
         if options.part in (None, part):
             started = time.process_time()
