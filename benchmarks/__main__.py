@@ -62,7 +62,8 @@ def run_quickly(every: list[Script], data: Path, output: Path | None) -> int:
         seconds = time.perf_counter() - started
         if run.returncode:
             n_failed += 1
-            print(f"{script.name}: FAILED after {seconds:.0f} s\n{run.stderr}", flush=True)
+            print(f"{script.name}: FAILED after {seconds:.0f} s, exit status {run.returncode}")
+            print(run.stderr, flush=True)
         else:
             print(f"{script.name}: ran in {seconds:.0f} s", flush=True)
     print(f"{time.perf_counter() - start:.0f} s in all; records are in {output}")

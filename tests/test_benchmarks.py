@@ -24,6 +24,14 @@ def test_every_committed_record_has_its_script_and_the_reverse():
     assert {path.stem for path in modules} - {script.path.stem for script in EVERY} <= helpers
 
 
+@pytest.mark.parametrize("script", EVERY, ids=lambda script: script.name)
+def test_every_script_has_a_quick_run(script):
+    text = script.path.read_text()
+    assert "options.quick" in text or "rounds(" in text
+    assert "write(__file__, " in text or "write(script, " in text
+    assert "make_parser(__doc__" in text
+
+
 def test_misses_are_shown_as_misses():
     missed = [claim for script in EVERY for claim in script.claims if not claim.is_met]
     assert page().count("| **no** |") == len(missed)
