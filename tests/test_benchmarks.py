@@ -28,7 +28,7 @@ def test_every_committed_record_has_its_script_and_the_reverse():
 def test_every_script_has_a_quick_run(script):
     text = script.path.read_text()
     assert "options.quick" in text or "rounds(" in text
-    assert re.search(r"\bwrite\(\s*(__file__|script), ", text)
+    assert re.search(r"\bwrite\(\s*(__file__|script),\s", text)
     assert "make_parser(__doc__" in text
 
 
