@@ -1,5 +1,7 @@
 """The benchmarks' claims are declared once, and the docs show what the committed files say."""
 
+import ast
+import importlib
 import json
 import re
 
@@ -30,6 +32,16 @@ def test_every_script_has_a_quick_run(script):
     assert "options.quick" in text or "rounds(" in text
     assert re.search(r"\bwrite\(\s*(__file__|script),\s", text)
     assert "make_parser(__doc__" in text
+
+
+@pytest.mark.parametrize("path", FOLDER.rglob("*.py"), ids=lambda path: path.stem)
+def test_scripts_import_what_the_package_has(path):
+    """Peers are absent here, so that many scripts cannot be run."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "skltransfer":
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                assert hasattr(module, name.name), f"{node.module} has no {name.name}"
 
 
 def test_misses_are_shown_as_misses():
