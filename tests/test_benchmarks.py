@@ -1,7 +1,6 @@
 """The benchmarks' claims are declared once, and the docs show what the committed files say."""
 
 import ast
-import importlib
 import json
 import re
 
@@ -34,14 +33,13 @@ def test_every_script_has_a_quick_run(script):
     assert "make_parser(__doc__" in text
 
 
-@pytest.mark.parametrize("path", FOLDER.rglob("*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.stem)
 def test_scripts_import_what_the_package_has(path):
     """Peers are absent here, so that many scripts cannot be run."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "skltransfer":
-            module = importlib.import_module(node.module)
             for name in node.names:
-                assert hasattr(module, name.name), f"{node.module} has no {name.name}"
+                exec(f"from {node.module} import {name.name}", {})
 
 
 def test_misses_are_shown_as_misses():
