@@ -304,7 +304,7 @@ def main(options) -> None:
     start = time.process_time()
     splits, omniglot = load_splits(options.data), load_omniglot(options.data)
     if options.quick:
-        splits = {"digits": tuple(part[:300] for part in splits["digits"])}
+        splits = {"digits": tuple(part[:500] for part in splits["digits"])}
         omniglot = None if omniglot is None else omniglot[: 20 * N_DRAWERS]
     accuracy = {}
     for name, represent in representations([WEIGHTS, *options.weights]).items():
