@@ -21,7 +21,6 @@ from skltransfer._solvers._mean_regularized import mean_regularized_logistic
 from skltransfer._solvers._multitask import TaskRows
 from skltransfer._solvers._trace_norm import trace_norm_logistic
 from skltransfer.parameter._multitask import MultiTask
-from skltransfer.parameter._task_problems import TaskClasses
 from skltransfer.parameter._tasks import split_wide, union_of_labels, with_own_type
 
 
@@ -407,6 +406,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         )
 
     def _problem_of(self, targets, tasks):
+        from skltransfer.parameter._task_problems import TaskClasses  # loads torch
+
         k = 1 if len(self._labels) == 2 else len(self._labels)
         # Where a task lacks a class, its intercept would fall for ever.
         held = [t for t, task in enumerate(tasks) if task is not None and task.intercept_penalty]
