@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 
-from skltransfer._solvers._geodesic import geodesic_flow
+from skltransfer._solvers._alignment import geodesic_flow
 from skltransfer.feature._aligner import BaseAligner
 from skltransfer.feature._subspaces import check_n_components, principal_axes
 

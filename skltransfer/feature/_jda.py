@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skltransfer._options import check_count
-from skltransfer._solvers._domain_differences import domain_differences
+from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.domains._data import as_labels, check_no_missing_labels, known_labels
 from skltransfer.feature._aligner import LabelledAligner
 from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelComponents

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from skltransfer._solvers._principal import (
+from skltransfer._solvers._alignment import (
     centered_rows,
     covariance_spectrum,
     n_for_share,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skltransfer._solvers._domain_differences import domain_differences
+from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.feature._aligner import BaseAligner
 from skltransfer.feature._kernel_aligner import KernelComponents
 

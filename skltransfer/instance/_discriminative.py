@@ -14,7 +14,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils import get_tags
 
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._calibration import fit_scale_and_bias
+from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer.domains._data import check_target_rows
 from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import SMALLEST_SAMPLE, EffectiveSampleSizeWarning

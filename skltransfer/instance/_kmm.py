@@ -10,11 +10,11 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skltransfer._options import check_choice
-from skltransfer._solvers._kernel_parameters import check_kernel, fitted_gamma
+from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import (
     SPARSE_KERNELS,
     Kernel,
-    KernelRows,
+    KernelMatrix,
     loses_digits,
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
@@ -219,7 +219,7 @@ class KMMReweighter(BaseReweighter):
         distinct, group = distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
         kernel, distinct, target_rows = self._kernel(distinct, counts, sorted_rows(target_rows))
-        solution = self._solve(KernelRows(kernel, distinct), counts, target_rows)
+        solution = self._solve(KernelMatrix(kernel, distinct), counts, target_rows)
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if not solution.gap <= self.tol:
@@ -240,7 +240,7 @@ class KMMReweighter(BaseReweighter):
                 distinct, target_rows = centered
         return kernel, distinct, target_rows
 
-    def _solve(self, rows: KernelRows, counts, target_rows) -> KMMSolution:
+    def _solve(self, rows: KernelMatrix, counts, target_rows) -> KMMSolution:
         n, tol = counts.sum(), self.tol
         error = 0.0
         rounding = 0.0 if self.dtype == "float64" else rows.float32_error(target_rows)

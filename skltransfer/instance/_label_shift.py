@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._calibration import fit_scale_and_bias
+from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._solvers._label_shift import (
     bbse_covariance,
     rlls_error_bound,
