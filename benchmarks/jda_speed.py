@@ -69,7 +69,7 @@ def script(K, X, y, T, guess):
 
 def estimator():
     """Return the library's estimator for one round."""
-    return JDA(N_COMPONENTS, kernel="rbf", gamma=GAMMA, regularization=LAMBDA, n_iter=1)
+    return JDA(N_COMPONENTS, kernel="rbf", gamma=GAMMA, regularization=LAMBDA, max_iter=1)
 
 
 def fit(X, y, T, guess):

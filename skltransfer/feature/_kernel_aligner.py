@@ -14,16 +14,17 @@ from skltransfer._options import check_choice, check_count, check_number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._transfer_components import Components, TransferProblem
+from skltransfer.feature._aligner import BaseAligner
 
 # Kernel values that `transform` holds at a time.
 TILE_VALUES = 2**22
 
 
-class KernelComponents(ClassNamePrefixFeaturesOutMixin):
+class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     """Components that are linear in the kernel values between a row and the fitted rows.
 
-    To be put before an aligner's class. A subclass calls `_start`, then `_solve` as often as it
-    has differences between the domains to remove.
+    A subclass has the parameters of :class:`~skltransfer.TCA`. Its `_align` calls `_start`, then
+    `_solve` as often as it has differences between the domains to remove.
     """
 
     def _check_parameters(self) -> None:
