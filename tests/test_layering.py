@@ -15,10 +15,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
+    "_files": 0,
     "_messages": 0,
     "_options": 0,
     "_parameters": 0,
-    "_spelling": 0,
     "_texts": 0,
     "_solvers": 0,
     "_torch": 1,
