@@ -16,6 +16,7 @@ FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
     "_files": -1,
+    "_shared_cache": -1,
     "_messages": -1,
     "_options": 0,
     "_parameters": 0,

@@ -353,7 +353,7 @@ def test_records_are_passed_through_and_shared_by_clones():
 
 
 def test_the_least_recently_used_network_goes_first(monkeypatch):
-    monkeypatch.setattr(_load, "_MAX_LOADED", 2)
+    monkeypatch.setattr(_load._loaded, "max_entries", 2)
     _load._loaded.clear()
     first = load_backbone("tiny", None, random_state=0)
     second = load_backbone("tiny", None, random_state=1)
