@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from skltransfer._messages import near_names
 from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
@@ -20,12 +21,12 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
 from skltransfer.backbones._local import file_key, is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
-from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._sentence import SENTENCE, load_sentence
 from skltransfer.backbones._state import load_state, read_state
 from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
 from skltransfer.backbones._tiny import TinyResNet
-from skltransfer.backbones._torchvision import load_torchvision, torchvision_names, unknown_name
+from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
 
 # Frozen networks are shared within a process; loading one draws random numbers.
 _loaded = SharedCache(8, random_lock)
@@ -183,8 +184,23 @@ def _load_named(name: str, weights, random_state: int) -> Backbone:
     if name.startswith(TIMM):
         return load_timm(name, weights, random_state)
     if name not in torchvision_names():
-        raise unknown_name(name, list_backbones())
+        raise _unknown(name)
     return load_torchvision(name, weights, random_state)
+
+
+def _unknown(name: str) -> UnknownBackbone:
+    prefix = name.partition(":")[0]
+    if ":" in name:
+        return UnknownBackbone(
+            f"Unknown backbone {name!r}: {prefix + ':'!r} is no source of networks."
+            f"{near_names(prefix, ('timm', 'hf', 'st'))} Sources are 'timm:', 'hf:' (transformers) "
+            "and 'st:' (sentence-transformers). Networks of torchvision have no prefix."
+        )
+    return UnknownBackbone(
+        f"Unknown backbone {name!r}.{near_names(name, list_backbones())}",
+        remedy=" list_backbones('timm:*') returns names of timm. Pass a network of your own as a "
+        "module, or as a function or class that builds one.",
+    )
 
 
 def _load_tiny(weights, random_state: int) -> Backbone:

@@ -109,7 +109,7 @@ def test_the_embedded_network_needs_no_download(offline):
     ("spec", "weights", "error", "message"),
     [
         ("resnet81", None, ValueError, "Unknown backbone 'resnet81'. Did you mean 'resnet18'"),
-        ("zzz", None, ValueError, r"Unknown backbone 'zzz'. list_backbones\(\) names them all"),
+        ("zzz", None, ValueError, r"Unknown backbone 'zzz'. list_backbones\(\) returns"),
         (
             "resnet18",
             "IMAGENET",
