@@ -19,6 +19,7 @@ RANK = {
     "_options": 0,
     "_parameters": 0,
     "_spelling": -1,
+    "_warnings": -1,
     "_texts": 0,
     "_solvers": 0,
     "_torch": 1,

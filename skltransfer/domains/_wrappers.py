@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.callback import with_callbacks
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
+from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import CallbackPassingMixin
 from skltransfer.domains._data import (
@@ -36,14 +35,13 @@ class _HoldsDomain(
 ):
     """Holds the other domain's data by reference: a clone shares it and copies nothing."""
 
-    def _warn_without_data(self, missing: str, stacklevel: int) -> None:
+    def _warn_without_data(self, missing: str) -> None:
         # A two-domain estimator inside says so itself.
         if not consumed_keywords(self.estimator, "fit", ["X_target"]):
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} was given no {missing}: {name_steps(self.estimator)} is "
                 "fitted as it is, without data of the other domain.",
                 DomainDataWarning,
-                stacklevel=stacklevel,
             )
 
     def _check_one_coding(self, y, held_labels, held_name: str) -> None:
@@ -189,7 +187,7 @@ class WithTarget(_HoldsDomain):
         with self._fit_task(estimator, X, y, sample_weight):
             if "X_target" not in consumed:
                 if self.X_target is None:
-                    self._warn_without_data("X_target", stacklevel=5)
+                    self._warn_without_data("X_target")
                 else:
                     self._warn_unused(["X_target"] + ["y_target"] * (self.y_target is not None))
                 result = fit_weighted(estimator, X, y, sample_weight, method=method)
@@ -220,12 +218,11 @@ class WithTarget(_HoldsDomain):
             self._check_one_coding(y, labels, "y_target")
 
     def _warn_unused(self, names) -> None:
-        warnings.warn(
+        warn(
             f"No step of {name_steps(self.estimator)} asks for {' or '.join(names)}: it is not "
             "used. Add a two-domain step (such as KMMReweighter or PooledEstimator), or leave "
             "WithTarget out.",
             DomainDataWarning,
-            stacklevel=5,
         )
 
 
@@ -322,7 +319,7 @@ class WithSource(_HoldsDomain):
         estimator = clone(self.estimator)
         with self._fit_task(estimator, X, y):
             if self.X_source is None:
-                self._warn_without_data("X_source", stacklevel=4)
+                self._warn_without_data("X_source")
                 estimator.fit(X, y)
             elif "X_target" not in consumed_keywords(self.estimator, "fit"):
                 fit_weighted(estimator, X_source, self.y_source, self.source_sample_weight)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgWarning
@@ -25,6 +23,7 @@ from skltransfer._solvers._label_shift import (
     solve_em,
     solve_rlls,
 )
+from skltransfer._warnings import warn
 from skltransfer.domains._data import column_names, select_columns
 from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import BaseReweighter, unit_weights
@@ -326,11 +325,10 @@ class LabelShiftReweighter(BaseReweighter):
             _softmax(log_target), p_source, max_iter=self.max_iter, tol=self.tol
         )
         if gap > self.tol:
-            warnings.warn(
+            warn(
                 f"The likelihood is certified to {gap:.1e} of its maximum, not to "
                 f"tol={self.tol:.1e}. Raise max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
         ratio = prior / p_source
         shares = np.bincount(data.labels, weights=data.weights) / data.weights.sum()
@@ -344,13 +342,12 @@ class LabelShiftReweighter(BaseReweighter):
         if values[-1] < max(chance, values[0] / _LARGEST_CONDITION):
             never = self.source_classes_[counts.sum(axis=1) == 0].tolist()
             reason = f" (it never predicts {', '.join(map(repr, never))})" if len(never) else ""
-            warnings.warn(
+            warn(
                 f"The classifier hardly tells some classes apart{reason}: the smallest singular "
                 f"value of its confusion matrix is {values[-1]:.2g}, and the class ratios are "
                 "uncertain. Use a better classifier, one with class_weight='balanced', or "
                 "method='rlls'.",
                 LinAlgWarning,
-                stacklevel=6,
             )
 
 
