@@ -15,10 +15,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
+    "_files": -1,
     "_messages": -1,
+    "_shared_cache": -1,
     "_options": 0,
     "_parameters": 0,
-    "_spelling": -1,
+    "_warnings": -1,
     "_texts": 0,
     "_solvers": 0,
     "_torch": 1,

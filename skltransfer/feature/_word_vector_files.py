@@ -16,7 +16,7 @@ from threading import RLock
 import numpy as np
 import xxhash
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import near_names
 from skltransfer.feature._word_vector_formats import Layout, WordIndex, index_words, layout_of
 from skltransfer.feature._word_vectors import IndexedVectors, WordVectors
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -18,6 +17,7 @@ from skltransfer._solvers._kernels import (
     loses_digits,
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
+from skltransfer._warnings import warn
 from skltransfer.domains._data import check_target_rows
 from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import BaseReweighter, only_numbers, unit_weights
@@ -161,8 +161,6 @@ class KMMReweighter(BaseReweighter):
     array([0, 1])
     """
 
-    _adopted_attributes = ("classes_",)
-
     def __init__(
         self,
         estimator=None,
@@ -223,7 +221,7 @@ class KMMReweighter(BaseReweighter):
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if not solution.gap <= self.tol:
-            warnings.warn(self._uncertified(solution.gap), ConvergenceWarning, stacklevel=5)
+            warn(self._uncertified(solution.gap), ConvergenceWarning)
         matched = np.zeros_like(weights)
         matched[used] = weights[used] * (solution.weights / counts)[group]
         return matched
