@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils import get_tags
 
-from skltransfer._parameters import Choice, Count, Number
+from skltransfer._parameters import Choice, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
 from skltransfer.domains._data import check_target_rows, concatenate_rows
@@ -21,7 +21,6 @@ from skltransfer.instance._base import (
 )
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
-from skltransfer.instance._rows import row_groups
 
 # What the classifier learns for source and target rows.
 DOMAINS = np.array([0, 1])
@@ -134,7 +133,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     """
 
     _parameters = {
-        "cv": Count(2),
+        "cv": Folds(),
         "calibration": Choice("sigmoid", "isotonic", None),
         "max_weight": Number(1),
     }
@@ -190,12 +189,18 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             )
 
     def _fit_ratio(self, rows, weights, target_rows):
-        data, order = stacked(rows, weights, target_rows)
+        n_source, n_target = rows.shape[0], target_rows.shape[0]
+        data = LabelledRows.sorted_by(
+            lambda data: (data.weights, data.groups, data.labels),
+            concatenate_rows(rows, target_rows),
+            np.repeat([0, 1], [n_source, n_target]),
+            np.concatenate([weights, np.ones(n_target)]),
+        )
         classifier = self.classifier
         if classifier is None:
             classifier = default_classifier(rows.shape[1])
-        self.classifier_ = data.fit(classifier, np.arange(len(order)), DOMAINS)
-        self._log_prior = np.log(weights.sum() / target_rows.shape[0])
+        self.classifier_ = data.fit(classifier, np.arange(n_source + n_target), DOMAINS)
+        self._log_prior = np.log(weights.sum() / n_target)
         fold = data.folds(self.cv, self.random_state)
         self._calibrator = None
         if fold is None:
@@ -206,9 +211,9 @@ class DiscriminativeReweighter(DensityRatioReweighter):
                 self._calibrator = self._fitted_calibrator(log_ratio, data)
         self.domain_auc_ = float(roc_auc_score(data.labels, log_ratio, sample_weight=data.weights))
         self._warn_if_separated(data)
-        ratio = np.empty(len(weights))
+        ratio = np.empty(n_source)
         is_source = data.labels == 0
-        ratio[order[is_source]] = self._calibrated(log_ratio[is_source])
+        ratio[data.positions[is_source]] = self._calibrated(log_ratio[is_source])
         return ratio
 
     def _warn_if_separated(self, data) -> None:
@@ -252,24 +257,6 @@ class DiscriminativeReweighter(DensityRatioReweighter):
 
     def _ratio(self, rows):
         return self._calibrated(log_odds(self.classifier_, rows) + self._log_prior)
-
-
-def stacked(rows, weights, target_rows) -> tuple[LabelledRows, np.ndarray]:
-    """Return the rows of both domains in an order of their own, labelled 0 (source) and 1 (target).
-
-    Returns
-    -------
-    data : LabelledRows
-    order : ndarray of shape (n_source + n_target,), int
-        Where each row stood: source rows first.
-    """
-    n_source, n_target = rows.shape[0], target_rows.shape[0]
-    domain = np.repeat([0, 1], [n_source, n_target])
-    weights = np.concatenate([weights, np.ones(n_target)])
-    X = concatenate_rows(rows, target_rows)
-    groups = row_groups(X)
-    order = np.lexsort((weights, groups, domain))
-    return LabelledRows(X, domain, weights, groups).take(order), order
 
 
 def default_classifier(n_features: int):

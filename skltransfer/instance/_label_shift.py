@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from skltransfer._parameters import Choice, Count, Number
+from skltransfer._parameters import Choice, Count, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._solvers._label_shift import (
     bbse_covariance,
@@ -162,7 +162,7 @@ class LabelShiftReweighter(BaseReweighter):
 
     _parameters = {
         "method": Choice("em", "bbse", "rlls"),
-        "cv": Count(2),
+        "cv": Folds(),
         "calibration": Choice("bcts", None),
         "regularization": Number(0),
         "max_iter": Count(),
@@ -213,9 +213,12 @@ class LabelShiftReweighter(BaseReweighter):
                 "cannot shift. Pass rows of every class, or use a reweighter for covariate shift, "
                 "such as KMMReweighter."
             )
-        X = _safe_indexing(X, used)
-        data = LabelledRows(X, codes, weights[used], row_groups(X))
-        data = data.take(np.lexsort((data.weights, data.labels, data.groups)))
+        data = LabelledRows.sorted_by(
+            lambda data: (data.weights, data.labels, data.groups),
+            _safe_indexing(X, used),
+            codes,
+            weights[used],
+        )
         self._estimate(data, *self._held_out_predictions(data, classifier, X_target))
         ratio = np.zeros(len(weights))
         ratio[used] = self.class_prior_ratio_[codes]
