@@ -42,7 +42,7 @@ class LabelledRows:
 
     @classmethod
     def sorted_by(cls, keys: Callable[[LabelledRows], tuple], X, labels, weights) -> LabelledRows:
-        """Return samples in the lexicographic order of some keys, the last of them first."""
+        """Return samples in the lexicographic order of some keys, the last key first."""
         data = cls(X, labels, weights, row_groups(X), np.arange(len(labels)))
         order = np.lexsort(keys(data))
         fields = (labels, weights, data.groups, data.positions)
@@ -103,7 +103,7 @@ class LabelledRows:
 def fit_clone(classifier, X, y, weights=None):
     """Fit a clone of a classifier, with weights for every step of it that takes them.
 
-    A scaler in front of the classifier has to count a row of weight 2 twice as well.
+    A scaler in front of the classifier also has to count a sample of weight 2 twice.
     """
     classifier = clone(classifier)
     is_weighted_pipeline = (
@@ -124,21 +124,25 @@ def fit_clone(classifier, X, y, weights=None):
 
 
 def stratified_folds(groups, labels, n_folds: int, random_state) -> np.ndarray | None:
-    """Deal the rows to folds: equal rows to one fold, each label to all folds.
+    """Deal the samples to folds, equal samples to one fold and each label to all folds.
 
     Parameters
     ----------
-    groups : ndarray of shape (n_rows,), int
-        From :func:`row_groups`.
-    labels : ndarray of shape (n_rows,), int
+    groups : ndarray of shape (n,), int
+        Equal samples have equal numbers (see ``row_groups``).
+    labels : ndarray of shape (n,), int
+        Numbers of the classes.
     n_folds : int
-        Largest number of folds. There are no more folds than distinct rows of any label.
+        Largest number of folds. It is reduced to the number of distinct samples of the rarest
+        label.
     random_state : int, RandomState or None
+        Seed of the folds.
 
     Returns
     -------
-    fold : ndarray of shape (n_rows,), int, or None
-        ``None`` where a label has fewer than two distinct rows, or none outside of some fold.
+    fold : ndarray of shape (n,), int, or None
+        Number of each sample's fold. ``None`` if some label has fewer than two distinct samples, or
+        all of its samples in one fold.
     """
     n_groups = groups.max() + 1
     lowest, highest = np.full(n_groups, labels.max()), np.zeros(n_groups, dtype=labels.dtype)
