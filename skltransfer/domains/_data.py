@@ -1,4 +1,4 @@
-"""What every two-domain estimator does with the other domain's rows and labels."""
+"""Checks and selections of the samples and labels of the other domain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carry the other domain's rows and the weights to the steps that ask for them."""
+"""Carry the data of the other domain, and the weights, to the steps that ask for them."""
 
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
     if isinstance(part, BaggingClassifier | BaggingRegressor) and consumed_keywords(part, method):
         if part.bootstrap_features or part.max_features != 1.0:
             raise TypeError(
-                f"{name} draws columns for its members, but not those of X_target. Put WithTarget "
-                "or WithSource around a bagging of rows alone (max_features=1.0, "
+                f"{name} draws columns of X for its members, and leaves X_target whole. Put "
+                "WithTarget or WithSource around a bagging of rows alone (max_features=1.0, "
                 "bootstrap_features=False)."
             )
     if "y_target" not in keywords or not consumed_keywords(part, method, ["y_target"]):
@@ -174,8 +174,8 @@ def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
         _, labels = known_labels(keywords["y_target"][0], X_target)
         if not is_numbered(y) or not np.isin(labels, np.unique(y)).all():
             raise ValueError(
-                f"{name} numbers the classes 0..k-1 before its members see them, but not those of "
-                "y_target. Encode the labels of both domains by one LabelEncoder first."
+                f"{name} numbers the classes 0..k-1 before its members see them, and leaves "
+                "y_target as it is. Encode the labels of both domains by one LabelEncoder first."
             )
 
 

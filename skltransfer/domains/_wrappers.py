@@ -29,6 +29,7 @@ from skltransfer.domains._routing import (
     is_numbered,
     name_steps,
 )
+from skltransfer.domains._two_domains import given_target
 
 
 class _HoldsDomain(
@@ -62,8 +63,8 @@ class _HoldsDomain(
             raise ValueError(
                 f"y holds exactly the classes 0..{len(classes) - 1}, and {held_name} also holds "
                 f"{outside[:5]}. Voting, stacking and bagging number the classes 0..k-1 before "
-                f"their members see them, but cannot number those of {held_name}: encode the "
-                "labels of both domains by one LabelEncoder, and fit on rows of every class. If "
+                f"their members see them, and cannot number {held_name}. Encode the labels of "
+                " both domains by one LabelEncoder, and fit on rows of every class. If "
                 "the domains do have different classes, name the classes by strings."
             )
 
@@ -213,9 +214,8 @@ class WithTarget(_HoldsDomain):
         return result
 
     def _check_data(self, X, y) -> None:
+        given_target(self.X_target, self.y_target)  # refuses labels alone
         if self.X_target is None:
-            if self.y_target is not None:
-                raise ValueError("y_target was given without X_target. Pass the target's rows too.")
             return
         check_not_empty(self.X_target, "X_target")
         check_same_width(self.X_target, X, "X_target")

@@ -1,4 +1,4 @@
-"""What all reweighters share: weigh the source rows, then fit with the weights."""
+"""The base class of reweighters: weigh the source samples, then fit with the weights."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def numeric_rows(reweighter, X, **checks):
             raise
         name = type(reweighter).__name__
         raise ValueError(
-            f"{error}. {name} compares rows as numbers. Put what encodes them in front of it, not "
+            f"{error}. {name} compares rows as numbers. Encode them in a step before it, not "
             f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target)."
         ) from error
 

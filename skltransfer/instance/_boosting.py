@@ -1,4 +1,4 @@
-"""What the boosting estimators of two domains share: data, base fits, rounds."""
+"""The base class of boosting on two domains: data, base fits, rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classifiers that predict rows which they have not seen."""
+"""Classifiers that predict samples which they have not seen."""
 
 from __future__ import annotations
 

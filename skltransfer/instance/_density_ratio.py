@@ -1,4 +1,4 @@
-"""What the reweighters that estimate a density ratio share: the face, scales and exponentials."""
+"""The base class of reweighters by a density ratio, with common scales and exponentials."""
 
 from __future__ import annotations
 

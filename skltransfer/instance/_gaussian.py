@@ -133,7 +133,7 @@ class GaussianReweighter(DensityRatioReweighter):
         return relative_exp(self._log_ratio(rows))[group]
 
     def _mean_and_factor(self, rows, counts) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean of scaled rows and the lower Cholesky factor of their covariance."""
+        """Return the mean of scaled samples and the lower Cholesky factor of their covariance."""
         rows = self._scaled(rows)
         mean = np.average(rows, axis=0, weights=counts)
         covariance = shrunk_covariance(
@@ -167,15 +167,15 @@ def log_gaussian(rows, mean, factor) -> np.ndarray:
 
 
 def shrunk_covariance(centered, counts, shrinkage, *, is_diagonal: bool) -> np.ndarray:
-    """Return the covariance of centred rows, shrunk towards a multiple of the identity.
+    """Return the covariance of centred samples, shrunk towards a multiple of the identity.
 
     Parameters
     ----------
     centered : ndarray of shape (n, n_features)
     counts : ndarray of shape (n,)
-        How often each row counts.
+        How often each sample counts.
     shrinkage : "ledoit_wolf" or float
-        Ledoit and Wolf's intensity is that of the entries that are estimated.
+        Intensity. ``"ledoit_wolf"`` is estimated from the entries in use.
     is_diagonal : bool
         Whether only the variances are.
 

@@ -1,4 +1,4 @@
-"""What the density ratios that are sums of Gaussian kernels share."""
+"""The base class of density ratios that are sums of Gaussian kernels."""
 
 from __future__ import annotations
 

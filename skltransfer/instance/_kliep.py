@@ -201,7 +201,7 @@ class KLIEPReweighter(KernelRatioReweighter):
         self.n_iter_ = max(solution.n_iter, 1)
 
     def _splits(self, target_order, rng) -> list:
-        """Return which of the sorted target rows to fit and which to hold out, split by split."""
+        """Return pairs of indices of the sorted target samples: to fit and to hold out."""
         n = len(target_order)
         if isinstance(self.cv, Integral):
             folds = rng.permutation(n) % self.cv
@@ -211,8 +211,8 @@ class KLIEPReweighter(KernelRatioReweighter):
         splits = list(check_cv(self.cv).split(np.empty((n, 1))))
         if any(np.max(part, initial=-1) >= n for split in splits for part in split):
             raise ValueError(
-                f"cv splits more rows than the {n} of X_target. It is the target's rows that are "
-                "held out: pass an integer, or splits of these."
+                f"cv splits more rows than the {n} of X_target. Only target rows are held "
+                "out: pass an integer, or splits of the target."
             )
         return [(place[fitted], place[held]) for fitted, held in splits]
 

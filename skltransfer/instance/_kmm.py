@@ -218,7 +218,7 @@ class KMMReweighter(BaseReweighter):
         return weights
 
     def _match(self, rows, weights, target_rows) -> np.ndarray:
-        """Solve the quadratic programme and return the weights of all source rows."""
+        """Solve the quadratic programme and return the weights of all source samples."""
         used = weights > 0
         distinct, group = distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
@@ -233,7 +233,7 @@ class KMMReweighter(BaseReweighter):
         return matched
 
     def _kernel(self, distinct, counts, target_rows):
-        """Return the kernel with its width, and the rows that it is to be computed from."""
+        """Return the kernel with its width, and the samples to compute it from."""
         gamma = fitted_gamma(self, distinct, counts, target_rows)
         kernel = Kernel(self.kernel, gamma, self.degree, self.coef0, self.kernel_params)
         if self.kernel == "rbf" and not sparse.issparse(distinct):

@@ -1,4 +1,4 @@
-"""Weights of source rows by how the shares of the classes shift."""
+"""Weights of source samples by the change of the class shares."""
 
 from __future__ import annotations
 
@@ -252,8 +252,8 @@ class LabelShiftReweighter(BaseReweighter):
         needed = "predict_proba" if self.method == "em" else "predict"
         if not hasattr(classifier, needed):
             raise TypeError(
-                f"method={self.method!r} needs a classifier with {needed}, which "
-                f"{type(classifier).__name__} has not. Pass another one as classifier=..."
+                f"method={self.method!r} needs a classifier with {needed}, and "
+                f"{type(classifier).__name__} has none. Pass another one as classifier=..."
                 + (", or choose method='bbse'." if self.method == "em" else ".")
             )
         return classifier

@@ -1,4 +1,4 @@
-"""The baseline of the family: source and labelled target rows in one pool."""
+"""The baseline of the family: source and labelled target samples in one pool."""
 
 from __future__ import annotations
 

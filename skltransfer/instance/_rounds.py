@@ -139,7 +139,7 @@ class BoostingData:
 
     @property
     def has_target(self) -> bool:
-        """Whether there is a target row with a label."""
+        """Whether there is a target sample with a label."""
         return self.n_source > 0
 
     @property

@@ -1,4 +1,4 @@
-"""Select source rows for the target instead of weighing them."""
+"""Select source samples for the target instead of weighing them."""
 
 from __future__ import annotations
 

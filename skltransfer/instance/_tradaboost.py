@@ -1,4 +1,4 @@
-"""TrAdaBoost: boost target rows that are hard, and let go of source rows that mislead."""
+"""TrAdaBoost: raise the weights of hard target samples, and let go of contradicting source."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ class TrAdaBoost(TransferBoosting):
             task=task,
             fitted=fitted,
         )
-        for name, value in fitted(rounds).items():
-            setattr(self, name, value)
+        vars(self).update(fitted(rounds))
         self.sample_weight_ = spread(rounds.weights[-1], used)[: len(used) - data.n_target]
         if self.store_weights:
             self.sample_weight_history_ = spread(np.array(rounds.weights), used)

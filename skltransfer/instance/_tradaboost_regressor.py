@@ -331,8 +331,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         part = task.part("boosting", max_subtasks=self.n_estimators)
         rounds = self._second_stage(fits, data, steps[best], task=part, fitted=fitted)
         part.end({})
-        for name, value in fitted(rounds).items():
-            setattr(self, name, value)
+        vars(self).update(fitted(rounds))
         self.best_step_, self.cv_errors_ = best, errors
         weights = data.weights * np.array(steps)
         self.target_shares_ = weights[:, data.n_source :].sum(axis=1) / weights.sum(axis=1)

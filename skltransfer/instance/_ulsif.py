@@ -219,7 +219,7 @@ class ULSIFReweighter(KernelRatioReweighter):
         except LinAlgError:
             raise ValueError(
                 f"regularization={self.regularization_:.1e} is too small: the kernels on the "
-                "centres are all but dependent. Raise it, or choose a larger gamma."
+                "centres are nearly linearly dependent. Raise it, or choose a larger gamma."
             ) from None
         self.objective_ = float(0.5 * self.coef_ @ H @ self.coef_ - h @ self.coef_)
 
