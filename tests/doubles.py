@@ -1,11 +1,19 @@
 """Small two-domain estimators that show what reached them."""
 
+from functools import wraps
+from inspect import signature
+from unittest.mock import patch
+
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from skltransfer import WithSource, WithTarget
 from skltransfer.domains._data import check_target_rows, unwrap
+from skltransfer.domains._routing import consumed_keywords
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -83,3 +91,76 @@ class NumbersAsText(TransformerMixin, BaseEstimator):
 
 
 WORD_VECTORS = {letter: [np.cos(i), np.sin(i), 1.0] for i, letter in enumerate("abcdefgh")}
+
+
+def with_two_domains(estimator):
+    """Return the same estimator, but for fits that see half of their rows as the other domain.
+
+    scikit-learn's checks call ``fit(X, y)``, and a two-domain estimator is then fitted without
+    adaptation. The class of what is returned adds the other domain and inherits the rest.
+    """
+    parent = type(estimator)
+    name = f"TwoDomain{parent.__name__}"
+    if name not in globals():
+        methods = {"fit": _two_domain_fit(parent), "__module__": __name__, "__qualname__": name}
+        if hasattr(parent, "transform_source"):
+            methods["fit_transform"] = _two_domain_fit_transform(parent)
+        globals()[name] = type(parent)(name, (parent,), methods)  # where pickle finds it
+    return globals()[name](**estimator.get_params(deep=False))
+
+
+def _two_domain_fit(parent):
+    @wraps(parent.fit)
+    def fit(self, X, *args, **kwargs):
+        rows, labels = _half(parent.fit, self, X, *args, **kwargs)
+        if issubclass(parent, WithSource | WithTarget):
+            other = "source" if issubclass(parent, WithSource) else "target"
+            with patch.multiple(self, **{f"X_{other}": rows, f"y_{other}": labels}):
+                return parent.fit(self, X, *args, **kwargs)
+        return parent.fit(self, X, *args, **kwargs, **_keywords(self, rows, labels))
+
+    return fit
+
+
+def _two_domain_fit_transform(parent):
+    """The source's rows are mapped as ``transform_source`` maps them; returned is the target's map.
+
+    The checks, which know one domain, take ``fit_transform`` for ``fit`` and ``transform``.
+    """
+
+    @wraps(parent.fit_transform)
+    def fit_transform(self, X, *args, **kwargs):
+        rows, labels = _half(parent.fit_transform, self, X, *args, **kwargs)
+        mapped = parent.fit_transform(self, X, *args, **kwargs, **_keywords(self, rows, labels))
+        scale = np.abs(mapped).max(axis=None)
+        np.testing.assert_allclose(mapped, self.transform_source(X), rtol=1e-9, atol=1e-9 * scale)
+        return self.transform(X)
+
+    return fit_transform
+
+
+def _keywords(estimator, rows, labels) -> dict:
+    given = {"X_target": rows, "y_target": labels}
+    return {name: given[name] for name in consumed_keywords(estimator, "fit")}
+
+
+def _half(method, *args, **kwargs):
+    """Return every second row, in the order of their texts, and its label.
+
+    Rows that are given twice count once and rows that weigh nothing do not count, so that the
+    other domain is the same whether rows are repeated or weighted.
+    """
+    given = signature(method).bind(*args, **kwargs).arguments
+    X, y, weight = (given.get(name) for name in ("X", "y", "sample_weight"))
+    X = X.tocsr() if sparse.issparse(X) else X
+    texts = [repr(np.ravel(row).tolist()) for row in (X.toarray() if sparse.issparse(X) else np.asarray(X))]
+    weight = np.asarray(1 if weight is None else weight)
+    weight = weight if weight.shape == (len(texts),) else np.ones(len(texts))
+    distinct = {text: row for row, text in enumerate(texts) if weight[row] > 0}
+    picked = [distinct[text] for text in sorted(distinct)[::2]]
+    return tuple(
+        _safe_indexing(value if hasattr(value, "__getitem__") else np.asarray(value), picked)
+        if value is not None
+        else None
+        for value in (X, y)
+    )

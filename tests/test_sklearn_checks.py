@@ -93,7 +93,7 @@ ESTIMATORS = [
     LabelShiftReweighter(LogisticRegression(), method="rlls"),
     LabelShiftReweighter(LogisticRegression(), classifier=GaussianNB(), method="em"),
     NearestNeighborsReweighter(),
-    NearestNeighborsReweighter(LogisticRegression(), n_neighbors=50),
+    NearestNeighborsReweighter(LogisticRegression(), n_neighbors=1),
     KMMReweighter(),
     KMMReweighter(LogisticRegression()),
     KMMReweighter(Ridge(), max_weight=10, sum_tolerance=0.1),
