@@ -26,7 +26,7 @@ from adapt.instance_based import KLIEP, RULSIF, ULSIF
 from scipy.stats import spearmanr
 
 from skltransfer import KLIEPReweighter, ULSIFReweighter
-from skltransfer._solvers._centers import draw_centers
+from skltransfer._solvers._kernel_choice import draw_centers
 from skltransfer._solvers._kliep import solve_kliep
 from skltransfer._solvers._ulsif import draw_pairs
 

@@ -15,10 +15,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
-    "_messages": 0,
+    "_files": -1,
+    "_messages": -1,
+    "_shared_cache": -1,
     "_options": 0,
     "_parameters": 0,
-    "_spelling": 0,
+    "_warnings": -1,
     "_texts": 0,
     "_solvers": 0,
     "_torch": 1,
@@ -38,8 +40,6 @@ NAMES_WITH_TORCH = {
     "Backbone",
     "FineTunedClassifier",
     "FineTunedRegressor",
-    "MultiTaskClassifier",
-    "MultiTaskRegressor",
     "Preprocessing",
     "PretrainedFeatureTransformer",
     "RegularizedTransferClassifier",
@@ -66,6 +66,8 @@ NAMES_WITHOUT_TORCH = {
     "KMMReweighter",
     "KernelDensityReweighter",
     "LabelShiftReweighter",
+    "MultiTaskClassifier",
+    "MultiTaskRegressor",
     "NearestNeighborsReweighter",
     "OptimalTransportMapper",
     "PooledEstimator",

@@ -18,14 +18,14 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import how_to_install, near_names
 from skltransfer.cli._errors import CommandError, import_extra
 from skltransfer.cli._few_labels import compare_digits, compare_images
 from skltransfer.cli._images import read_images
 from skltransfer.cli._networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_task, write_scores
 from skltransfer.cli._tables import TableTask, read_task
-from skltransfer.cli._task import Scores, Task, failure
+from skltransfer.cli._task import Scores, Task, check_metric, failure
 from skltransfer.cli._texts import TextTask, text_strategies, texts_of
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
@@ -174,7 +174,7 @@ def _installed(strategies: list[Strategy]) -> tuple[list[Strategy], list[str]]:
     """Return the strategies whose modules are installed, and notes on the others."""
     found = [s for s in strategies if s.needs is None or find_spec(s.needs) is not None]
     return found, [
-        f"{s.name} is left out: it needs pip install 'skltransfer[{s.needs}]'."
+        f"{s.name} is left out: it needs {how_to_install(s.needs)}."
         for s in strategies
         if s not in found
     ]
@@ -201,6 +201,7 @@ def _compare_table(
     table: TableTask | TextTask, path: str, strategies, metric: str, seed: int, progress: Progress
 ) -> Task:
     """Compare ways to use a user's source table, by folds of the target table."""
+    check_metric(metric, table.y)
     for note in table.notes:
         progress.console.print(f"Note: {note}.", markup=False)
     strategies, missing = _installed(

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
-from sklearn.callback import with_callbacks
-from sklearn.utils import _safe_indexing
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
     check_consistent_length,
 )
 
-from skltransfer.domains._callbacks import CallbackPassingMixin
+from skltransfer._warnings import warn
+from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import (
-    DomainDataWarning,
     check_no_missing_labels,
     check_not_empty,
     check_same_width,
-    concatenate_rows,
     known_labels,
-    unwrap,
 )
 from skltransfer.domains._delegation import DelegatingMixin
+from skltransfer.domains._refit import forget
 from skltransfer.domains._routing import fit_weighted
+from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
 from skltransfer.instance._rows import ordered_sum
 
 # Fewer equal rows than this, and than this part of the source, are a collapse.
@@ -54,7 +52,7 @@ class EffectiveSampleSizeWarning(UserWarning):
     """
 
 
-class BaseReweighter(CallbackPassingMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
     """Weigh source rows by the target, and fit any estimator that takes weights with them.
 
     A subclass says how rows are weighed in `_weigh`.
@@ -97,32 +95,34 @@ class BaseReweighter(CallbackPassingMixin, DelegatingMixin, BaseEstimator, metac
         ValueError
             If a parameter or the data are unfit: what is wrong, and the remedy, is named.
         """
-        X_target, y_target = unwrap(X_target), unwrap(y_target)
+        has_estimator = self.estimator is not None
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=int(has_estimator))
+        X_target, y_target = given_target(X_target, y_target)
         if not sparse.issparse(y):
             check_no_missing_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if X_target is None:
-            self._warn_without_target(y_target)
+            warn_without_target(self, "is fitted without adaptation")
         else:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
             if y is not None:
                 known_labels(y_target, X_target, y)  # refused before the work
-        estimator = None if self.estimator is None else clone(self.estimator)
-        with self._fit_task(estimator, X, y, sample_weight):
-            self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
-            self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
-            if X_target is not None:
-                self._warn_of_collapse(X, sample_weight)
-            if estimator is None:
-                self._forget()
-            else:
+        forget(self)
+        self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
+        self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
+        if X_target is not None:
+            self._warn_of_collapse(X, sample_weight)
+        if has_estimator:
+            estimator = clone(self.estimator)
+            with task.hand_on(estimator):
                 if X_target is None:
                     fit_weighted(estimator, X, y, sample_weight)
                 else:
                     self._fit_on_both(estimator, X, y, sample_weight, X_target, y_target)
-                self._adopt(estimator)
+            self._adopt(estimator)
+        task.end({})
         return self
 
     @abstractmethod
@@ -136,40 +136,22 @@ class BaseReweighter(CallbackPassingMixin, DelegatingMixin, BaseEstimator, metac
         size = self.effective_sample_size_
         before = effective_sample_size(unit_weights(X, sample_weight))
         if size < SMALLEST_SAMPLE and size < SMALLEST_SHARE * before:
-            warnings.warn(
+            warn(
                 f"The weights of {type(self).__name__} leave an effective sample of {size:.1f} of "
                 f"{before:.0f} source rows: few rows decide the fit. Bound the weights "
                 "(KMMReweighter(max_weight=10), ULSIFReweighter(alpha=0.1)), use fewer or scaled "
                 "columns, or check that the domains overlap.",
                 EffectiveSampleSizeWarning,
-                stacklevel=4,
             )
 
     def _fit_on_both(self, estimator, X, y, sample_weight, X_target, y_target):
         check_consistent_length(X, y)
         weights = self._weights_of_fit(sample_weight)
-        known, labels = known_labels(y_target, X_target, y)
-        if known.any():
-            X = concatenate_rows(X, _safe_indexing(X_target, np.flatnonzero(known)))
-            y = np.concatenate([np.asarray(y), labels])
-            if weights is not None:
-                weights = np.concatenate([weights, np.ones(known.sum())])
-        fit_weighted(estimator, X, y, weights)
+        fit_weighted(estimator, *join_labelled(X, y, weights, X_target, y_target))
 
     def _weights_of_fit(self, sample_weight):
         """Return the weights that the estimator is fitted with, None for all one."""
         return self.sample_weight_
-
-    def _warn_without_target(self, y_target, stacklevel: int = 4) -> None:
-        name = type(self).__name__
-        if y_target is not None:
-            raise ValueError("y_target was given without X_target. Pass the target's rows too.")
-        warnings.warn(
-            f"{name} was given no X_target and is fitted without adaptation. Pass X_target=... to "
-            f"fit, or put WithTarget or WithSource, with data, around {name} or its pipeline.",
-            DomainDataWarning,
-            stacklevel=stacklevel,
-        )
 
 
 def unit_weights(X, sample_weight) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
 
 import numpy as np
@@ -14,16 +13,18 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skltransfer._options import check_count
-from skltransfer.domains._data import (
-    DomainDataWarning,
-    check_no_missing_labels,
-    check_target_rows,
-    known_labels,
-    unwrap,
+from skltransfer._warnings import warn
+from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._data import check_no_missing_labels, check_target_rows
+from skltransfer.domains._refit import forget
+from skltransfer.domains._two_domains import (
+    given_target,
+    labelled_rows,
+    warn_without_labels,
+    warn_without_target,
 )
 from skltransfer.instance._base_fits import BaseFits, RowForms
 from skltransfer.instance._rounds import BoostingData, Rounds
-from skltransfer.instance._tasks import Task
 
 
 class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
@@ -66,15 +67,14 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         ValueError
             If a parameter or the data are unfit: what is wrong, and the remedy, is named.
         """
-        X_target, y_target = unwrap(X_target), unwrap(y_target)
+        X_target, y_target = given_target(X_target, y_target)
         self._check_parameters()
         template = self._template()
         self._check_kind(template)
+        forget(self)
         fits = BaseFits(template, self.random_state)
         data, used = self._prepare(template, X, y, sample_weight, X_target, y_target)
-        context = self._init_callback_context(max_subtasks=self._n_tasks(data))
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        task = Task(context, {"estimator": self, "X": X, "y": y, "metadata": metadata})
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=self._n_tasks(data))
         # What is inside is given its weights by keyword, whatever the routing mode is.
         with config_context(enable_metadata_routing=False):
             rounds = self._boost(fits, data, used, task)
@@ -103,7 +103,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         data : BoostingData
         used : ndarray of shape (n_samples + n_labelled_target,), bool
             Which of the rows given are in `data`.
-        task : Task
+        task : FitTask
             Of which the rounds are parts.
         """
 
@@ -146,10 +146,9 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         used = weights > 0
         if not used.all():
             X, y, weights = X[used], y[used], weights[used]
-        target = self._labelled_target(X_target, y_target, y)
-        if target is None:
+        rows, labels = self._labelled_target(X_target, y_target, y)
+        if rows is None:
             return BoostingData(RowForms.of(template, X), y, weights, 0), used
-        rows, labels = target
         data = BoostingData(
             RowForms.of(template, X, rows),
             np.concatenate([y, labels]),
@@ -159,30 +158,19 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         return data, np.concatenate([used, np.ones(len(labels), dtype=bool)])
 
     def _labelled_target(self, X_target, y_target, y):
-        """Return the target rows whose label is known and the labels, None without any."""
-        name = type(self).__name__
+        """Return the target rows whose label is known and the labels; None, None without any."""
         if X_target is None:
-            if y_target is not None:
-                raise ValueError("y_target was given without X_target. Pass the target's rows too.")
-            problem = f"{name} was given no X_target and boosts the source alone. Pass X_target=..."
-        else:
-            rows = check_target_rows(self, X_target, **self._row_checks())
-            if np.ndim(y_target) == 2 and np.shape(y_target)[1] == 1:  # as y may be
-                y_target = np.ravel(y_target)
-            known, labels = known_labels(y_target, X_target, y)
-            if known.any():
-                return rows[known], labels
-            problem = (
-                f"{name} was given no label of a target row and boosts the source alone. Pass "
-                "X_target=..."
+            warn_without_target(
+                self, "boosts the source alone", keywords="X_target=... and y_target=..."
             )
-        warnings.warn(
-            f"{problem} and y_target=..., with at least one known label, to fit, or put WithTarget "
-            f"or WithSource, with data, around {name} or its pipeline.",
-            DomainDataWarning,
-            stacklevel=5,
-        )
-        return None
+            return None, None
+        rows = check_target_rows(self, X_target, **self._row_checks())
+        if np.ndim(y_target) == 2 and np.shape(y_target)[1] == 1:  # as y may be
+            y_target = np.ravel(y_target)
+        rows, labels = labelled_rows(rows, y_target, y)
+        if rows is None:
+            warn_without_labels(self, "boosts the source alone")
+        return rows, labels
 
     def _check_rows(self, X) -> RowForms:
         """Validate rows to predict for."""
@@ -204,12 +192,11 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
     def _warn_of_guess(self, has_target: bool) -> None:
         rows = "target rows" if has_target else "rows"
         remedy = ", or give the source rows a smaller sample_weight" if has_target else ""
-        warnings.warn(
+        warn(
             f"The first learner of {type(self).__name__} is no better than a guess on the {rows} "
             f"(error {self.estimator_errors_[0]:.2f}): it is the only one. Use a stronger base "
             f"estimator{remedy}.",
             ConvergenceWarning,
-            stacklevel=4,
         )
 
     def _voters(self, n_rounds: int) -> slice:

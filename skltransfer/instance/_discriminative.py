@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy import sparse
 from sklearn.isotonic import IsotonicRegression
@@ -14,7 +12,8 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils import get_tags
 
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._calibration import fit_scale_and_bias
+from skltransfer._solvers._classes import fit_scale_and_bias
+from skltransfer._warnings import warn
 from skltransfer.domains._data import check_target_rows
 from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
@@ -130,8 +129,6 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     True
     """
 
-    _ratio_attributes = ("classifier_", "domain_auc_", "_log_prior", "_calibrator")
-
     def __init__(
         self,
         estimator=None,
@@ -209,12 +206,11 @@ class DiscriminativeReweighter(DensityRatioReweighter):
 
     def _warn_if_separated(self, data) -> None:
         if self.domain_auc_ == 1 and np.bincount(data.domain).min() >= SMALLEST_SAMPLE:
-            warnings.warn(
+            warn(
                 "The classifier tells every target row from every source row (domain_auc_ is 1): "
                 "no source row resembles the target, and the weights mean little. Leave out the "
                 "columns that give the domain away, or use another way of transfer.",
                 EffectiveSampleSizeWarning,
-                stacklevel=7,
             )
 
     def _held_out_log_ratio(self, data, classifier, fold) -> np.ndarray:

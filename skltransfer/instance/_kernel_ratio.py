@@ -10,7 +10,11 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skltransfer._options import check_count
-from skltransfer._solvers._centers import draw_centers, median_gamma, squared_distances
+from skltransfer._solvers._kernel_choice import (
+    center_gamma,
+    draw_centers,
+    squared_distances,
+)
 from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows
@@ -38,8 +42,6 @@ class KernelRatioReweighter(DensityRatioReweighter):
     ratio is at given distances from the centres.
     """
 
-    _ratio_attributes = ("centers_", "coef_", "gamma_", "gammas_", "scores_")
-
     def _fit_ratio(self, rows, weights, target_rows):
         distinct, counts, group = counted_rows(rows, weights)
         target_order = np.lexsort(target_rows.T[::-1])
@@ -64,7 +66,7 @@ class KernelRatioReweighter(DensityRatioReweighter):
         if not isinstance(self.gamma, str):
             return np.atleast_1d(np.asarray(self.gamma, dtype=np.float64))
         factors = np.array(GAMMA_FACTORS if self.gamma == "cv" else (1.0,))
-        return factors * median_gamma(rows, weights, target_rows, self.centers_)
+        return factors * center_gamma(rows, weights, target_rows, self.centers_)
 
     def _ratio(self, rows):
         ratio = np.empty(len(rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.model_selection import check_cv
 
 from skltransfer._options import check_count, check_number
 from skltransfer._solvers._kliep import held_out_likelihood, log_kernel_ratios, solve_kliep
+from skltransfer._warnings import warn
 from skltransfer.instance._kernel_ratio import KernelRatioReweighter, best_candidate
 
 # The largest logarithm of a coefficient or of a kernel: their sums have to remain finite.
@@ -144,8 +144,6 @@ class KLIEPReweighter(KernelRatioReweighter):
     array([0, 1])
     """
 
-    _ratio_attributes = (*KernelRatioReweighter._ratio_attributes, "_mixture", "_log_h")
-
     def __init__(
         self,
         estimator=None,
@@ -170,11 +168,10 @@ class KLIEPReweighter(KernelRatioReweighter):
         self.dual_gap_, self.objective_, self.n_iter_ = 0.0, 0.0, 1
         weights = super()._weigh(X, y, sample_weight, X_target)
         if not self.dual_gap_ <= self.tol:
-            warnings.warn(
+            warn(
                 f"KLIEP's mean log-ratio is certified to {self.dual_gap_:.1e} below its optimum, "
                 f"not to tol={self.tol:.1e}. Raise max_iter or tol, or choose another gamma.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         return weights
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -10,14 +9,15 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skltransfer._options import check_choice
-from skltransfer._solvers._kernel_parameters import check_kernel, fitted_gamma
+from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import (
     SPARSE_KERNELS,
     Kernel,
-    KernelRows,
+    KernelMatrix,
     loses_digits,
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
+from skltransfer._warnings import warn
 from skltransfer.domains._data import check_target_rows
 from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import BaseReweighter, only_numbers, unit_weights
@@ -161,8 +161,6 @@ class KMMReweighter(BaseReweighter):
     array([0, 1])
     """
 
-    _adopted_attributes = ("classes_",)
-
     def __init__(
         self,
         estimator=None,
@@ -219,11 +217,11 @@ class KMMReweighter(BaseReweighter):
         distinct, group = distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
         kernel, distinct, target_rows = self._kernel(distinct, counts, sorted_rows(target_rows))
-        solution = self._solve(KernelRows(kernel, distinct), counts, target_rows)
+        solution = self._solve(KernelMatrix(kernel, distinct), counts, target_rows)
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if not solution.gap <= self.tol:
-            warnings.warn(self._uncertified(solution.gap), ConvergenceWarning, stacklevel=5)
+            warn(self._uncertified(solution.gap), ConvergenceWarning)
         matched = np.zeros_like(weights)
         matched[used] = weights[used] * (solution.weights / counts)[group]
         return matched
@@ -240,7 +238,7 @@ class KMMReweighter(BaseReweighter):
                 distinct, target_rows = centered
         return kernel, distinct, target_rows
 
-    def _solve(self, rows: KernelRows, counts, target_rows) -> KMMSolution:
+    def _solve(self, rows: KernelMatrix, counts, target_rows) -> KMMSolution:
         n, tol = counts.sum(), self.tol
         error = 0.0
         rounding = 0.0 if self.dtype == "float64" else rows.float32_error(target_rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgWarning
@@ -17,7 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._calibration import fit_scale_and_bias
+from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._solvers._label_shift import (
     bbse_covariance,
     rlls_error_bound,
@@ -25,6 +23,7 @@ from skltransfer._solvers._label_shift import (
     solve_em,
     solve_rlls,
 )
+from skltransfer._warnings import warn
 from skltransfer.domains._data import column_names, select_columns
 from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import BaseReweighter, unit_weights
@@ -184,11 +183,6 @@ class LabelShiftReweighter(BaseReweighter):
         self.tol = tol
         self.random_state = random_state
 
-    @property
-    def _adopted_attributes(self):
-        own = ("n_features_in_", "feature_names_in_")
-        return ("classes_",) if self.estimator is None else ("classes_", *own)
-
     def _check_parameters(self) -> None:
         check_takes_weights(self.estimator)
         check_choice(self, "method", ("em", "bbse", "rlls"))
@@ -200,8 +194,6 @@ class LabelShiftReweighter(BaseReweighter):
 
     def _weigh(self, X, y, sample_weight, X_target):
         self._check_parameters()
-        for name in _RATIO_ATTRIBUTES:
-            self.__dict__.pop(name, None)
         self.n_iter_ = 1
         if self.estimator is None:
             X = self._validated(X)
@@ -326,11 +318,10 @@ class LabelShiftReweighter(BaseReweighter):
             _softmax(log_target), p_source, max_iter=self.max_iter, tol=self.tol
         )
         if gap > self.tol:
-            warnings.warn(
+            warn(
                 f"The likelihood is certified to {gap:.1e} of its maximum, not to "
                 f"tol={self.tol:.1e}. Raise max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
         ratio = prior / p_source
         shares = np.bincount(data.labels, weights=data.weights) / data.weights.sum()
@@ -344,23 +335,13 @@ class LabelShiftReweighter(BaseReweighter):
         if values[-1] < max(chance, values[0] / _LARGEST_CONDITION):
             never = self.source_classes_[counts.sum(axis=1) == 0].tolist()
             reason = f" (it never predicts {', '.join(map(repr, never))})" if len(never) else ""
-            warnings.warn(
+            warn(
                 f"The classifier hardly tells some classes apart{reason}: the smallest singular "
                 f"value of its confusion matrix is {values[-1]:.2g}, and the class ratios are "
                 "uncertain. Use a better classifier, one with class_weight='balanced', or "
                 "method='rlls'.",
                 LinAlgWarning,
-                stacklevel=6,
             )
-
-
-_RATIO_ATTRIBUTES = (
-    "source_classes_",
-    "class_prior_ratio_",
-    "class_prior_ratio_std_err_",
-    "target_class_prior_",
-    "confusion_matrix_",
-)
 
 
 class _Source:

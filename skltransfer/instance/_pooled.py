@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
-from skltransfer.domains._data import DomainDataWarning, missing_labels, unwrap
+from skltransfer.domains._data import unwrap
+from skltransfer.domains._two_domains import has_known_label, warn_without_labels
 from skltransfer.instance._base import BaseReweighter, unit_weights
 
 
@@ -74,19 +73,9 @@ class PooledEstimator(BaseReweighter):
         -------
         self : PooledEstimator
         """
-        if X_target is not None:
-            labels = unwrap(y_target)
-            if labels is None or missing_labels(labels).all():
-                warnings.warn(
-                    "PooledEstimator was given no label of a target row and is fitted on the "
-                    "source alone. Pass y_target=... with at least one known label.",
-                    DomainDataWarning,
-                    stacklevel=2,
-                )
+        if X_target is not None and not has_known_label(unwrap(y_target)):
+            warn_without_labels(self, "is fitted on the source alone")
         return super().fit(X, y, sample_weight, X_target=X_target, y_target=y_target)
-
-    def _warn_without_target(self, y_target):
-        super()._warn_without_target(y_target, stacklevel=6)  # past this class's own fit
 
     def _weigh(self, X, y, sample_weight, X_target):
         return unit_weights(X, sample_weight)

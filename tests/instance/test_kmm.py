@@ -16,7 +16,8 @@ from sklearn.utils import get_tags
 
 from skltransfer import DomainDataWarning, KMMReweighter, PooledEstimator
 from skltransfer._solvers import _kmm, _kmm_columns
-from skltransfer._solvers._kernels import SPARSE_KERNELS, KernelRows, scale_gamma
+from skltransfer._solvers._kernel_choice import scale_gamma
+from skltransfer._solvers._kernels import SPARSE_KERNELS, KernelMatrix
 from skltransfer.instance._rows import distinct_rows, sorted_rows
 
 
@@ -373,7 +374,7 @@ def test_sparse_rows_equal_dense_ones(kernel, monkeypatch):
     X = np.vstack([X, X[:10]])  # equal rows
     settings = {"kernel": kernel, "max_weight": 5, "gamma": 0.05, "coef0": 2.0}
     if kernel == "sigmoid":
-        monkeypatch.setattr(KernelRows, "is_surely_indefinite", lambda self: False)
+        monkeypatch.setattr(KernelMatrix, "is_surely_indefinite", lambda self: False)
         settings |= {"gamma": 1e-6, "tol": 10.0}
     weights = 1.0 + np.arange(100) % 2
     dense = KMMReweighter(**settings).fit(X, sample_weight=weights, X_target=X_target)
