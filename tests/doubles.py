@@ -2,12 +2,20 @@
 
 from functools import wraps
 from inspect import signature
+from itertools import groupby
+from operator import itemgetter
 from unittest.mock import patch
 
 import numpy as np
-from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import _safe_indexing
+from scipy.sparse import issparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    is_classifier,
+)
+from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
@@ -94,73 +102,84 @@ WORD_VECTORS = {letter: [np.cos(i), np.sin(i), 1.0] for i, letter in enumerate("
 
 
 def with_two_domains(estimator):
-    """Return the same estimator, but for fits that see half of their rows as the other domain.
+    """Return the same estimator, but for a fit that sees half of its rows as the target.
 
-    scikit-learn's checks call ``fit(X, y)``, and a two-domain estimator is then fitted without
-    adaptation. The class of what is returned adds the other domain and inherits the rest.
+    scikit-learn's checks call ``fit(X, y)``, by which a two-domain estimator is fitted without
+    adaptation. Here `X` and `y` are the source, and half of them the target.
     """
     parent = type(estimator)
     name = f"TwoDomain{parent.__name__}"
     if name not in globals():
-        methods = {"fit": _two_domain_fit(parent), "__module__": __name__, "__qualname__": name}
+        methods = {"fit": _fit_of(parent), "__module__": __name__, "__qualname__": name}
         if hasattr(parent, "transform_source"):
-            methods["fit_transform"] = _two_domain_fit_transform(parent)
+            methods["fit_transform"] = _fit_transform_of(parent)
         globals()[name] = type(parent)(name, (parent,), methods)  # where pickle finds it
     return globals()[name](**estimator.get_params(deep=False))
 
 
-def _two_domain_fit(parent):
+def _fit_of(parent):
     @wraps(parent.fit)
     def fit(self, X, *args, **kwargs):
-        rows, labels = _half(parent.fit, self, X, *args, **kwargs)
-        if issubclass(parent, WithSource | WithTarget):
-            other = "source" if issubclass(parent, WithSource) else "target"
-            with patch.multiple(self, **{f"X_{other}": rows, f"y_{other}": labels}):
+        y, target = _y_and_target(parent.fit, self, X, *args, **kwargs)
+        if issubclass(parent, WithTarget):
+            with patch.multiple(self, X_target=target[0], y_target=target[1]):
                 return parent.fit(self, X, *args, **kwargs)
-        return parent.fit(self, X, *args, **kwargs, **_keywords(self, rows, labels))
+        if issubclass(parent, WithSource):
+            if y is None:  # without labels there is no source
+                return parent.fit(self, X, *args, **kwargs)
+            with patch.multiple(self, X_source=X, y_source=y):
+                return parent.fit(self, *target)
+        return parent.fit(self, X, *args, **kwargs, **_keywords(self, target))
 
     return fit
 
 
-def _two_domain_fit_transform(parent):
-    """The source's rows are mapped as ``transform_source`` maps them; returned is the target's map.
+def _fit_transform_of(parent):
+    """Map the source as ``transform_source`` does, and return how the target is mapped.
 
     The checks, which know one domain, take ``fit_transform`` for ``fit`` and ``transform``.
     """
 
     @wraps(parent.fit_transform)
     def fit_transform(self, X, *args, **kwargs):
-        rows, labels = _half(parent.fit_transform, self, X, *args, **kwargs)
-        mapped = parent.fit_transform(self, X, *args, **kwargs, **_keywords(self, rows, labels))
-        scale = np.abs(mapped).max(axis=None)
-        np.testing.assert_allclose(mapped, self.transform_source(X), rtol=1e-9, atol=1e-9 * scale)
+        _, target = _y_and_target(parent.fit_transform, self, X, *args, **kwargs)
+        mapped = parent.fit_transform(self, X, *args, **kwargs, **_keywords(self, target))
+        again = np.asarray(self.transform_source(X))
+        np.testing.assert_allclose(mapped, again, rtol=1e-7, atol=1e-9 * np.abs(again).max())
         return self.transform(X)
 
     return fit_transform
 
 
-def _keywords(estimator, rows, labels) -> dict:
-    given = {"X_target": rows, "y_target": labels}
+def _keywords(estimator, target) -> dict:
+    given = dict(zip(("X_target", "y_target"), target, strict=True))
     return {name: given[name] for name in consumed_keywords(estimator, "fit")}
 
 
-def _half(method, *args, **kwargs):
-    """Return every second row, in the order of their texts, and its label.
+def _y_and_target(method, estimator, *args, **kwargs):
+    """Return `y`, and every second row (of each class, for a classifier) with its label.
 
-    Rows that are given twice count once and rows that weigh nothing do not count, so that the
-    other domain is the same whether rows are repeated or weighted.
+    Rows that are given twice count once and rows that weigh nothing do not count: the target is
+    the same whether rows are repeated or weighted.
     """
-    given = signature(method).bind(*args, **kwargs).arguments
-    X, y, weight = (given.get(name) for name in ("X", "y", "sample_weight"))
-    X = X.tocsr() if sparse.issparse(X) else X
-    texts = [repr(np.ravel(row).tolist()) for row in (X.toarray() if sparse.issparse(X) else np.asarray(X))]
-    weight = np.asarray(1 if weight is None else weight)
-    weight = weight if weight.shape == (len(texts),) else np.ones(len(texts))
-    distinct = {text: row for row, text in enumerate(texts) if weight[row] > 0}
-    picked = [distinct[text] for text in sorted(distinct)[::2]]
-    return tuple(
-        _safe_indexing(value if hasattr(value, "__getitem__") else np.asarray(value), picked)
-        if value is not None
-        else None
-        for value in (X, y)
-    )
+    given = signature(method).bind(estimator, *args, **kwargs).arguments
+    (X,), y = indexable(given["X"]), given.get("y")
+    (labels,) = indexable(y)
+    rows = [repr(np.ravel(row).tolist()) for row in (X.toarray() if issparse(X) else np.asarray(X))]
+    classes = [""] * len(rows)
+    if is_classifier(estimator) and labels is not None and len(labels) == len(rows):
+        classes = [repr(np.ravel(label).tolist()) for label in np.asarray(labels)]
+    weight = np.asarray(given.get("sample_weight"))
+    if weight.shape != (len(rows),) or not (weight > 0).any():
+        weight = np.ones(len(rows))
+    distinct = {
+        key: number
+        for number, key in enumerate(zip(classes, rows, strict=True))
+        if weight[number] > 0
+    }
+    half = [
+        distinct[key]
+        for _, same_class in groupby(sorted(distinct), key=itemgetter(0))
+        for key in list(same_class)[::2]
+    ]
+    return y, [None if part is None else _safe_indexing(part, half) for part in (X, labels)]

@@ -200,7 +200,10 @@ class KMMReweighter(BaseReweighter):
 
     def _weigh(self, X, y, sample_weight, X_target):
         self._check_parameters()
-        checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
+        checks = {
+            "accept_sparse": "csr" if self._takes_sparse() else False,
+            "accept_large_sparse": self.kernel != "laplacian",  # scikit-learn's takes no int64
+        }
         rows = numeric_rows(self, X, **checks)
         weights = unit_weights(rows, sample_weight)
         self.dual_gap_, self.objective_, self.n_iter_ = 0.0, np.nan, 1
