@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -41,12 +40,13 @@ class LabelledRows:
     positions: np.ndarray
 
     @classmethod
-    def sorted_by(cls, keys: Callable[[LabelledRows], tuple], X, labels, weights) -> LabelledRows:
-        """Return samples in the lexicographic order of some keys, the last key first."""
-        data = cls(X, labels, weights, row_groups(X), np.arange(len(labels)))
-        order = np.lexsort(keys(data))
-        fields = (labels, weights, data.groups, data.positions)
-        return cls(_safe_indexing(X, order), *(values[order] for values in fields))
+    def sorted_by(cls, first: str, X, labels, weights) -> LabelledRows:
+        """Return samples sorted by "labels" or "groups", then by the other one, then by weight."""
+        groups = row_groups(X)
+        keys = (groups, labels) if first == "labels" else (labels, groups)
+        order = np.lexsort((weights, *keys))
+        columns = labels[order], weights[order], groups[order], order
+        return cls(_safe_indexing(X, order), *columns)
 
     def fit(self, classifier, index: np.ndarray, classes: np.ndarray):
         """Fit a clone of a classifier on some of the samples, with weights unless all are 1."""

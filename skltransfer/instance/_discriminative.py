@@ -198,7 +198,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     def _fit_ratio(self, rows, weights, target_rows):
         n_source, n_target = rows.shape[0], target_rows.shape[0]
         data = LabelledRows.sorted_by(
-            lambda data: (data.weights, data.groups, data.labels),
+            "labels",
             concatenate_rows(rows, target_rows),
             np.repeat([0, 1], [n_source, n_target]),
             np.concatenate([weights, np.ones(n_target)]),

@@ -232,7 +232,7 @@ class LabelShiftReweighter(BaseReweighter):
                 "such as KMMReweighter."
             )
         data = LabelledRows.sorted_by(
-            lambda data: (data.weights, data.labels, data.groups),
+            "groups",
             _safe_indexing(X, used),
             codes,
             weights[used],
