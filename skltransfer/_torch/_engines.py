@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from importlib.metadata import version
 from threading import Lock
@@ -12,6 +11,7 @@ import torch
 
 from skltransfer._messages import first_line, require
 from skltransfer._torch._engine_onnx import feature_graph
+from skltransfer._warnings import warn
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 # Largest difference to torch, relative to the largest feature of a layer.
@@ -96,7 +96,7 @@ _KINDS = {kind.package: kind for kind in (OnnxRuntime, OpenVINO)}
 
 
 def check_engine(engine, precision, device) -> None:
-    """Raise an error if an engine is unknown, not installed, or cannot do what is asked for.
+    """Raise an error if an engine is not installed or does not take a precision or a device.
 
     Parameters
     ----------
@@ -104,8 +104,6 @@ def check_engine(engine, precision, device) -> None:
     precision : str
     device : str or torch.device
     """
-    if not isinstance(engine, str) or engine not in ENGINES:
-        raise ValueError(f"engine={engine!r} is not one of {', '.join(ENGINES)}.")
     if engine == "torch":
         return
     if precision != "float32":
@@ -143,11 +141,10 @@ def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | N
     engine = _build(name, network, shape, max_length)
     if isinstance(engine, Engine):
         return engine
-    warnings.warn(
+    warn(
         f"engine={name!r} cannot run this network, and torch runs it: {engine} "
         "Pass engine='torch' to do so without this warning.",
         EngineWarning,
-        stacklevel=6,
     )
     return None
 

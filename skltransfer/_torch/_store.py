@@ -7,6 +7,8 @@ from threading import RLock
 
 import numpy as np
 
+from skltransfer._parameters import Parameter
+
 # Rows are allocated, and forgotten, in chunks of about this size.
 _CHUNK_BYTES = 2**22
 
@@ -170,3 +172,16 @@ class FeatureStore:
 
 
 feature_store = FeatureStore()
+
+
+class StoreParameter(Parameter):
+    """Parameter `store` of an estimator: "memory", a store or None."""
+
+    def __init__(self):
+        super().__init__(unset=("memory", None))
+
+    def accepts(self, value) -> bool:
+        return isinstance(value, FeatureStore)
+
+    def describe(self) -> str:
+        return "a FeatureStore"

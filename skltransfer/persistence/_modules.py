@@ -294,7 +294,7 @@ class _Reader:
         self._parts.append(None)
         if "features" in node:
             inner = self.module(node["features"])
-            prefix = node.get("prefix_tokens")  # not in older files
+            prefix = node["prefix_tokens"]
             module = FeatureNetwork(
                 inner,
                 dict(node["nodes"]),
