@@ -20,7 +20,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import near_names
 
 
 class Parameter(ABC):

@@ -15,10 +15,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
+    "_files": -1,
     "_messages": -1,
     "_options": 0,
     "_parameters": 0,
-    "_spelling": -1,
     "_warnings": -1,
     "_texts": 0,
     "_solvers": 0,

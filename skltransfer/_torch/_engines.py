@@ -11,6 +11,7 @@ from threading import Lock
 import numpy as np
 import torch
 
+from skltransfer._messages import first_line, require
 from skltransfer._torch._engine_onnx import feature_graph
 
 ENGINES = ("torch", "onnxruntime", "openvino")
@@ -119,13 +120,7 @@ def check_engine(engine, precision, device) -> None:
             "engine='torch'."
         )
     for package in (engine, "onnx", "onnxscript"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise ImportError(
-                f"engine={engine!r} needs {package}. Install it by "
-                "pip install skltransfer[engines]."
-            ) from error
+        require(package, "engines", f"engine={engine!r}")
 
 
 def engine_for(name: str, extractor, shape: tuple[int, ...], max_length: int | None, lock):
@@ -187,8 +182,7 @@ def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -
         features = engine(probe)
         reversed_features = engine(probe.flip(0).contiguous())
     except Exception as error:  # torch.export, the converters and the engines raise many kinds
-        reason = (str(error).strip().splitlines() or [""])[0]
-        return f"it cannot be exported or compiled ({type(error).__name__}: {reason})."
+        return f"it cannot be exported or compiled ({type(error).__name__}: {first_line(error)})."
     with torch.inference_mode():
         blocks = network.blocks(probe)
     widths = [block.shape[1] for block in blocks]

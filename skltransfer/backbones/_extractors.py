@@ -10,7 +10,7 @@ from threading import Lock
 import torch
 from torch import nn
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import first_line, near_names
 from skltransfer._torch._extraction import PRECISIONS, Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._pooling import OWN, POOLINGS
 from skltransfer._torch._text import TEXT_POOLINGS, TextPreprocessing
@@ -187,7 +187,7 @@ def extractor(
         except Exception as error:  # torch.fx raises many kinds
             raise ValueError(
                 f"The layers {list(nodes)} of {backbone.name!r} cannot be reached: torch.fx cannot "
-                f"trace its forward ({str(error).strip().splitlines()[0]}). Pass a module whose "
+                f"trace its forward ({first_line(error)}). Pass a module whose "
                 "forward returns the features, and layers=None."
             ) from error
         return Extractor(network, preprocessing, device, precision, key)

@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from skltransfer._messages import first_line, require
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import first_line, is_default, load_state, read_state
+from skltransfer.backbones._state import is_default, load_state, read_state
 
 PREFIX = "hf:"
 # What is read from a repository: settings, tokenizer and tensors; neither code nor pickles.
@@ -46,7 +47,7 @@ class ImageEncoder(nn.Module):
 
 def load_huggingface(name: str, weights, random_state: int) -> Backbone:
     """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
-    transformers = _transformers(name)
+    transformers = import_transformers(name)
     with _quiet(transformers):
         folder = folder_of(name, weights)
         config = _config(transformers, name, folder)
@@ -101,14 +102,9 @@ def folder_key(name: str) -> tuple | None:
     )
 
 
-def _transformers(name: str):
-    try:
-        import transformers
-    except ImportError as error:
-        raise ImportError(
-            f"backbone={name!r} needs transformers. Install it by pip install skltransfer[hub]."
-        ) from error
-    return transformers
+def import_transformers(name: str):
+    """Return transformers; raise an error that says how to install it."""
+    return require("transformers", "hub", f"backbone={name!r}")
 
 
 @contextmanager

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import first_line, near_names
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import first_line
 
 _SUFFIXES = (".safetensors", ".pt2", ".pt", ".pth")
 _KEYS = ("architecture", "preprocessing")

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from skltransfer._messages import first_line
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._sentence import TOKEN_POOLINGS, DenseLayer, SentenceEncoder, UnitLength
@@ -16,7 +17,7 @@ from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones import _huggingface as hub
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import first_line, is_default, load_state
+from skltransfer.backbones._state import is_default, load_state
 
 SENTENCE = "st:"
 # Names of its poolings in files of version 5 and before, in the order of their vectors.
@@ -39,7 +40,7 @@ def load_sentence(name: str, weights, random_state: int) -> Backbone:
             f"weights={weights!r}: the weights of {name!r} lie in its folder. Pass 'default', or "
             "None for random ones."
         )
-    transformers = hub._transformers(name)
+    transformers = hub.import_transformers(name)
     with hub._quiet(transformers):
         root = hub.folder_of(name, weights, SENTENCE)
         parts = _parts(name, root)

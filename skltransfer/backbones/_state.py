@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from skltransfer._messages import first_line
 from skltransfer.backbones._programs import read_program_weights
 
 
@@ -53,11 +54,6 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
 def is_default(weights) -> bool:
     """Tell whether the published weights are meant."""
     return isinstance(weights, str) and weights.lower() == "default"
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, without a full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _unwrap(state, path: Path) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from skltransfer._messages import first_line
 from skltransfer._torch._layers import TableNetwork
 from skltransfer._torch._rows import ImageArrayRows, Rows, TableRows
 from skltransfer.backbones._random import seeded
@@ -73,6 +74,6 @@ def check_shape(backbone: Backbone, shape: tuple[int, ...], run):
     except RuntimeError as error:  # what torch says when sizes do not fit
         raise ValueError(
             f"The backbone {backbone.name!r} cannot take rows of shape {shape}: "
-            f"{str(error).strip().splitlines()[0]}. Give X the columns, or images of the size and "
+            f"{first_line(error)}. Give X the columns, or images of the size and "
             "channels, that it was made for, or pass another backbone."
         ) from error

@@ -15,12 +15,12 @@ from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models._api import WeightsEnum
 from torchvision.models.feature_extraction import NodePathTracer
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import first_line, near_names
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import first_line, load_state, read_state
+from skltransfer.backbones._state import load_state, read_state
 
 PENULTIMATE = "penultimate"
 _HEADS = ("classifier", "fc", "head", "heads", "AuxLogits", "aux1", "aux2")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torchvision.models import get_model_weights
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import how_to_install, near_names
 from skltransfer._torch._text import TextPreprocessing
 from skltransfer.backbones import Backbone, list_backbones
 from skltransfer.backbones._local import is_file_name
@@ -77,7 +77,7 @@ def _is_name(pattern: str) -> bool:
 def _matching(pattern: str | None) -> list[str]:
     found = list_backbones(pattern)
     if not found and pattern.startswith(TIMM) and find_spec("timm") is None:
-        raise CommandError("timm is not installed. Run: pip install 'skltransfer[hub]'")
+        raise CommandError(f"timm is not installed. Run: {how_to_install('hub')}")
     if not found:
         raise CommandError(
             f"no backbone is called {pattern!r}.{near_names(pattern, list_backbones())} Patterns "

@@ -18,7 +18,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import how_to_install, near_names
 from skltransfer.cli._errors import CommandError, import_extra
 from skltransfer.cli._few_labels import compare_digits, compare_images
 from skltransfer.cli._images import read_images
@@ -174,7 +174,7 @@ def _installed(strategies: list[Strategy]) -> tuple[list[Strategy], list[str]]:
     """Return the strategies whose modules are installed, and notes on the others."""
     found = [s for s in strategies if s.needs is None or find_spec(s.needs) is not None]
     return found, [
-        f"{s.name} is left out: it needs pip install 'skltransfer[{s.needs}]'."
+        f"{s.name} is left out: it needs {how_to_install(s.needs)}."
         for s in strategies
         if s not in found
     ]

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
+from skltransfer._files import write_whole
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.cli._errors import CommandError, import_extra, shorten
-from skltransfer.cli._files import written_beside
 from skltransfer.cli._inputs import Input, read_folder, read_table
 from skltransfer.cli._networks import REFUSALS, in_words_of_commands, load, weights_of
 
@@ -57,7 +57,7 @@ def extract(options) -> None:
     console = Console(file=sys.stderr)
     with (
         Progress(*columns, console=console, transient=True) as progress,
-        written_beside(output) as path,
+        write_whole(output) as path,
     ):
         bar = progress.add_task(options.backbone, total=rows.n_rows)
         n_features = _write(

@@ -1,30 +1,13 @@
-"""Files that are written whole or not at all, and images in folders."""
+"""Images in folders."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from skltransfer.cli._errors import CommandError
 
 IMAGE_SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split())
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """Give the path of a new file beside `path`; it takes its place when all has gone well."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    try:
-        yield Path(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def find_images(folder: str) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, first_line, import_extra, list_names
+from skltransfer._messages import first_line, near_names
+from skltransfer.cli._errors import CommandError, import_extra, list_names
 from skltransfer.cli._files import class_of, find_images
 from skltransfer.cli._tables import separator_of
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from skltransfer._messages import first_line
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.cli._errors import CommandError, first_line
+from skltransfer.cli._errors import CommandError
 
 # What a network, its weights or its rows may be refused with.
 REFUSALS = (ValueError, TypeError, ImportError, FileNotFoundError, ConnectionError)

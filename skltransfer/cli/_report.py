@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from skltransfer.cli._errors import CommandError, first_line, import_extra
-from skltransfer.cli._files import written_beside
+from skltransfer._files import write_whole
+from skltransfer._messages import first_line
+from skltransfer.cli._errors import CommandError, import_extra
 from skltransfer.model_selection import mean_interval
 
 _COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#8a6d5a")
@@ -145,7 +146,7 @@ def draw(tasks, path: Path) -> None:
             title = textwrap.fill(task.title, 50)
             style = {"loc": "left", "fontsize": 10, "fontweight": "bold", "parse_math": False}
             axes.set_title(title, **style)
-        with written_beside(path) as temporary:
+        with write_whole(path) as temporary:
             figure.savefig(temporary, format="png", dpi=160)
 
 
@@ -214,5 +215,5 @@ def write_scores(tasks, path: Path) -> None:
     frames = [task.scores.assign(task=task.name, metric=task.metric) for task in tasks]
     columns = ["task", "setting", "strategy", "draw", "metric", "score", "seconds"]
     scores = pandas.concat(frames, ignore_index=True)[columns]
-    with written_beside(path) as temporary:
+    with write_whole(path) as temporary:
         scores.to_csv(temporary, index=False)

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skltransfer._spelling import near_names
-from skltransfer.cli._errors import CommandError, first_line, import_extra, list_names, shorten
+from skltransfer._messages import first_line, near_names
+from skltransfer.cli._errors import CommandError, import_extra, list_names, shorten
 
 # A column of whole numbers with at most so many values is taken for classes.
 _MAX_CLASSES = 20

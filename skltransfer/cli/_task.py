@@ -11,7 +11,8 @@ from typing import Any
 from scipy.linalg import LinAlgWarning
 
 from skltransfer import EffectiveSampleSizeWarning
-from skltransfer.cli._errors import first_line, import_extra
+from skltransfer._messages import first_line
+from skltransfer.cli._errors import import_extra
 
 # Warnings that are counted, and what they say of a strategy.
 _NOTED = {

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PooledEstimator, PretrainedFeatureTransformer, WithSource
-from skltransfer._spelling import near_names
+from skltransfer._messages import near_names
 from skltransfer.cli._errors import CommandError, shorten
 from skltransfer.cli._tables import TableTask
 from skltransfer.model_selection import Strategy

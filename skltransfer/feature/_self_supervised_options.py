@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numbers import Integral
 
+from skltransfer._messages import near_names
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._spelling import near_names
 from skltransfer._torch._extraction import PRECISIONS
 from skltransfer._torch._optimizers import SCHEDULES
 from skltransfer._torch._store import FeatureStore

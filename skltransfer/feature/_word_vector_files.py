@@ -15,7 +15,7 @@ from threading import RLock
 import numpy as np
 import xxhash
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import near_names
 from skltransfer.feature._word_vector_cache import open_converted
 from skltransfer.feature._word_vector_formats import Layout, index_words, layout_of
 from skltransfer.feature._word_vectors import IndexedVectors, WordVectors

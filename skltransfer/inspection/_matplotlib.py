@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from skltransfer._messages import require
 
 
 def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
@@ -34,10 +34,4 @@ def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings
 
 def pyplot(name: str):
     """Return ``matplotlib.pyplot``, or say how to install it; `name` is what wants to draw."""
-    try:
-        return import_module("matplotlib.pyplot")
-    except ImportError as error:
-        raise ImportError(
-            f"{name} draws with matplotlib, which is not installed. Run: "
-            "pip install 'skltransfer[cli]'"
-        ) from error
+    return require("matplotlib.pyplot", "cli", name)

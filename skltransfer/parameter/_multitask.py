@@ -15,8 +15,8 @@ from sklearn.utils import check_X_y
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skltransfer._messages import near_names
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
-from skltransfer._spelling import near_names
 from skltransfer._torch._callbacks import EpochReports
 from skltransfer._torch._input import n_dimensions
 from skltransfer._torch._persisted import HoldsNetworks

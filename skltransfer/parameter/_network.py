@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import near_names
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._extraction import Extractor, FeatureNetwork
 from skltransfer._torch._layers import HEADS, Standardize

@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _num_features
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import near_names
 from skltransfer._torch._rows import as_items
 from skltransfer.domains._data import as_labels, column_names, missing_labels
 

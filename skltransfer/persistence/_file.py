@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
@@ -13,6 +10,8 @@ import sklearn
 import torch
 
 import skltransfer
+from skltransfer._files import write_whole
+from skltransfer._messages import require
 from skltransfer._torch._persisted import states_as_data
 from skltransfer.persistence._modules import UntrustedClass, trusted_classes
 from skltransfer.persistence._state import known_types, to_data_once
@@ -80,7 +79,7 @@ def save(estimator, path) -> Path:
     >>> bool((again.predict_proba(X) == model.predict_proba(X)).all())
     True
     """
-    skops_io = _skops("save")
+    skops_io = require("skops.io", "export", "skltransfer.save")
     path = Path(path).expanduser()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}.")
@@ -90,8 +89,7 @@ def save(estimator, path) -> Path:
         "scikit-learn": sklearn.__version__,
         "torch": torch.__version__,
     }
-
-    def write(temporary: Path) -> None:
+    with write_whole(path) as temporary:
         try:
             with states_as_data(to_data_once()):
                 skops_io.dump(estimator, temporary)
@@ -103,7 +101,6 @@ def save(estimator, path) -> Path:
         with ZipFile(temporary, "a") as archive:
             archive.writestr(_HEADER, json.dumps(header))
 
-    write_whole(path, write)
     return path
 
 
@@ -155,7 +152,7 @@ def load(path, *, trusted=()):
     Traceback (most recent call last):
     TypeError: ... holds types that are not trusted: builtins.print. ...
     """
-    skops_io = _skops("load")
+    skops_io = require("skops.io", "export", "skltransfer.load")
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r}: there is no such file.")
@@ -217,21 +214,3 @@ def _damaged(path: Path, reason) -> ValueError:
 
 def _name_of(kind) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside `path`, and give it that name once it is whole."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        write(temporary)
-        os.replace(temporary, path)
-
-
-def _skops(action: str):
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ImportError(
-            f"skltransfer.{action} needs skops. Install it by pip install skltransfer[export]."
-        ) from error
-    return skops.io

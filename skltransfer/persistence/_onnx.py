@@ -10,8 +10,9 @@ import torch
 from sklearn.base import is_classifier
 from sklearn.pipeline import make_pipeline
 
+from skltransfer._files import write_whole
+from skltransfer._messages import first_line, require
 from skltransfer._torch._extraction import network_lock
-from skltransfer.persistence._file import write_whole
 from skltransfer.persistence._graph import Graph, graph_of
 from skltransfer.persistence._steps import split_steps
 from skltransfer.persistence._torch_program import trace
@@ -99,19 +100,13 @@ def export_onnx(estimator, path, X) -> Path:
         model = _join(onnx, model, following, f"step{number}_")
     onnx.checker.check_model(model)
     path = Path(path).expanduser()
-    write_whole(path, lambda temporary: onnx.save_model(model, temporary))
+    with write_whole(path) as temporary:
+        onnx.save_model(model, temporary)
     return path
 
 
 def _import(name: str):
-    try:
-        if name != "onnx":
-            __import__("onnxscript")
-        return __import__(name)
-    except ImportError as error:
-        raise ImportError(
-            f"export_onnx needs {error.name}. Install it by pip install skltransfer[export]."
-        ) from error
+    return require(name, "export", "export_onnx")
 
 
 def _convert_network(graph: Graph):
@@ -205,10 +200,10 @@ def _convert_steps(steps: list, X):
                 target_opset={"": _OPSET, "ai.onnx.ml": _ML_OPSET},
             )
         except Exception as error:  # skl2onnx raises many kinds
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TypeError(
-                f"The step {type(step).__name__} cannot be converted by skl2onnx ({reason}). "
-                "Export the step with the network alone, and run the others in scikit-learn."
+                f"The step {type(step).__name__} cannot be converted by skl2onnx "
+                f"({first_line(error)}). Export the step with the network alone, and run the "
+                "others in scikit-learn."
             ) from error
     return model
 

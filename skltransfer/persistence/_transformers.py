@@ -13,7 +13,7 @@ from torch import nn
 
 from skltransfer._torch._persisted import AsData
 from skltransfer._torch._text import TextPreprocessing
-from skltransfer.backbones._huggingface import _quiet, _transformers
+from skltransfer.backbones._huggingface import _quiet, import_transformers
 from skltransfer.backbones._random import seeded
 
 # How a network was loaded, which decides nothing but how transformers would save it.
@@ -49,7 +49,7 @@ def build_transformer(description: dict) -> nn.Module:
     named = [key for key in _keys(settings) if key.endswith("_implementation")]
     if named:  # never written by `describe_transformer`: it may name code to be downloaded
         raise ValueError(f"the settings of {name} choose code, by {named[0]!r}")
-    transformers = _transformers(f"hf:{name}")
+    transformers = import_transformers(f"hf:{name}")
     with _quiet(transformers), seeded(0):
         kind = type(transformers.AutoConfig.for_model(settings["model_type"]))
         config = kind.from_dict(settings)
@@ -118,7 +118,7 @@ class TokenizerData(AsData):
 
     def restore(self) -> TextPreprocessing:
         """Return the preprocessing with a new tokenizer."""
-        transformers = _transformers("hf:")
+        transformers = import_transformers("hf:")
         with tempfile.TemporaryDirectory() as folder, _quiet(transformers):
             for name, content in self.files.items():
                 if Path(name).name != name:

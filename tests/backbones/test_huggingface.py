@@ -614,5 +614,5 @@ def test_a_repository_is_read_from_the_cache_of_the_hub(monkeypatch, tmp_path, b
 def test_without_transformers(monkeypatch, bert):
     _load._loaded.clear()
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"pip install skltransfer\[hub\]"):
+    with pytest.raises(ImportError, match=r'pip install "skltransfer\[hub\]"'):
         load_backbone(bert)

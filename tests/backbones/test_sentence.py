@@ -318,5 +318,5 @@ def test_a_repository_with_folders_is_read_from_the_hub(monkeypatch, plain):
 def test_without_transformers(monkeypatch, plain):
     _load._loaded.clear()
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"pip install skltransfer\[hub\]"):
+    with pytest.raises(ImportError, match=r'pip install "skltransfer\[hub\]"'):
         load_backbone(plain)

@@ -233,7 +233,7 @@ def test_a_strategy_whose_module_is_missing_is_left_out_with_a_note(files, monke
     monkeypatch.setattr(_compare, "find_spec", lambda name: None)
     assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "Note: optimal transport is left out: it needs pip install 'skltransfer[ot]'" in output
+    assert 'Note: optimal transport is left out: it needs pip install "skltransfer[ot]"' in output
 
 
 def test_without_a_source_only_the_baseline_is_scored(files, capsys):
@@ -382,12 +382,12 @@ def test_an_interruption_leaves_nothing_half_written(files, capsys, monkeypatch)
 
 
 def test_a_failing_write_keeps_the_old_file(tmp_path):
-    from skltransfer.cli._files import written_beside
+    from skltransfer._files import write_whole
 
     path = tmp_path / "scores.csv"
     path.write_text("old")
 
-    with pytest.raises(OSError, match="disk full"), written_beside(path) as temporary:
+    with pytest.raises(OSError, match="disk full"), write_whole(path) as temporary:
         temporary.write_text("half")
         raise OSError("disk full")
     assert path.read_text() == "old"
@@ -400,7 +400,7 @@ def test_a_missing_extra_names_the_command_that_installs_it(files, capsys, monke
             patch.setitem(sys.modules, module, None)
             assert run("target.csv", "--label", "sick") == 2
         assert f"needs {module}" in (error := capsys.readouterr().err)
-        assert "pip install 'skltransfer[cli]'" in error
+        assert 'pip install "skltransfer[cli]"' in error
 
 
 def test_help_and_version_need_no_torch(tmp_path):

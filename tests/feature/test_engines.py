@@ -269,7 +269,7 @@ def test_settings_that_no_engine_has(settings, message):
 def test_a_missing_package_names_the_extra(engine, package, monkeypatch):
     package = package or engine
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"{package}.*pip install skltransfer\[engines\]"):
+    with pytest.raises(ImportError, match=rf'{package}.*pip install "skltransfer\[engines\]"'):
         transformer(engine=engine).fit(IMAGES)
 
 

@@ -258,5 +258,5 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pip install 'skltransfer\[cli\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skltransfer\[cli\]"'):
         display.plot()
