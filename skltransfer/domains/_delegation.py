@@ -28,21 +28,15 @@ class DelegatingMixin(MetaEstimatorMixin):
     is read from its tags; it has no type of its own.
     """
 
-    # Fitted attributes that are taken over from the held estimator.
-    _adopted_attributes = ("classes_", "n_features_in_", "feature_names_in_")
-
     def _adopt(self, estimator) -> None:
-        """Take `estimator` as the fitted one, with what it learned about the form of the data."""
-        self._forget()
-        self.estimator_ = estimator
-        for name in self._adopted_attributes:
-            if hasattr(estimator, name):
-                setattr(self, name, getattr(estimator, name))
+        """Take `estimator` as the fitted one, with what it learned about the form of the data.
 
-    def _forget(self) -> None:
-        """Drop what an earlier fit has taken over."""
-        for name in ("estimator_", *self._adopted_attributes):
-            self.__dict__.pop(name, None)
+        The form that this one has found in its own `fit` stands.
+        """
+        self.estimator_ = estimator
+        for name in ("classes_", "n_features_in_", "feature_names_in_"):
+            if hasattr(estimator, name) and not hasattr(self, name):
+                setattr(self, name, getattr(estimator, name))
 
     def __sklearn_tags__(self):
         if self.estimator is None or isinstance(self.estimator, str):

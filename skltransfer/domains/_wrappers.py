@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.callback import with_callbacks
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.domains._callbacks import CallbackPassingMixin
+from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import (
     DomainDataWarning,
     check_no_missing_labels,
@@ -21,6 +21,7 @@ from skltransfer.domains._data import (
     known_labels,
 )
 from skltransfer.domains._delegation import DelegatingTransformerMixin, estimator_has
+from skltransfer.domains._refit import forget
 from skltransfer.domains._routing import (
     consumed_keywords,
     fit_weighted,
@@ -31,7 +32,7 @@ from skltransfer.domains._routing import (
 
 
 class _HoldsDomain(
-    HoldsByReference, CallbackPassingMixin, DelegatingTransformerMixin, BaseEstimator
+    HoldsByReference, CallbackSupportMixin, DelegatingTransformerMixin, BaseEstimator
 ):
     """Holds the other domain's data by reference: a clone shares it and copies nothing."""
 
@@ -180,11 +181,13 @@ class WithTarget(_HoldsDomain):
 
     @with_callbacks
     def _fit(self, method, X, y, sample_weight):
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         self._check_data(X, y)
+        forget(self)
         X_target = in_order_of(X, self.X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
-        with self._fit_task(estimator, X, y, sample_weight):
+        with task.hand_on(estimator):
             if "X_target" not in consumed:
                 if self.X_target is None:
                     self._warn_without_data("X_target")
@@ -203,7 +206,8 @@ class WithTarget(_HoldsDomain):
                     sample_weight=sample_weight,
                     method=method,
                 )
-            self._adopt(estimator)
+        self._adopt(estimator)
+        task.end({})
         return result
 
     def _check_data(self, X, y) -> None:
@@ -314,10 +318,12 @@ class WithSource(_HoldsDomain):
         -------
         self : WithSource
         """
+        task = FitTask.begin(self, X, y, max_subtasks=1)
         self._check_data(X, y)
+        forget(self)
         X_source = in_order_of(X, self.X_source, "X_source")
         estimator = clone(self.estimator)
-        with self._fit_task(estimator, X, y):
+        with task.hand_on(estimator):
             if self.X_source is None:
                 self._warn_without_data("X_source")
                 estimator.fit(X, y)
@@ -332,7 +338,8 @@ class WithSource(_HoldsDomain):
                     y_target=y if self.use_y else None,
                     sample_weight=self.source_sample_weight,
                 )
-            self._adopt(estimator)
+        self._adopt(estimator)
+        task.end({})
         return self
 
     @available_if(estimator_has("transform"))

@@ -7,7 +7,7 @@ from abc import ABCMeta, abstractmethod
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
-from sklearn.callback import with_callbacks
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
 )
 
 from skltransfer._warnings import warn
-from skltransfer.domains._callbacks import CallbackPassingMixin
+from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
@@ -23,6 +23,7 @@ from skltransfer.domains._data import (
     known_labels,
 )
 from skltransfer.domains._delegation import DelegatingMixin
+from skltransfer.domains._refit import forget
 from skltransfer.domains._routing import fit_weighted
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
 from skltransfer.instance._rows import ordered_sum
@@ -51,7 +52,7 @@ class EffectiveSampleSizeWarning(UserWarning):
     """
 
 
-class BaseReweighter(CallbackPassingMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
     """Weigh source rows by the target, and fit any estimator that takes weights with them.
 
     A subclass says how rows are weighed in `_weigh`.
@@ -94,6 +95,8 @@ class BaseReweighter(CallbackPassingMixin, DelegatingMixin, BaseEstimator, metac
         ValueError
             If a parameter or the data are unfit: what is wrong, and the remedy, is named.
         """
+        has_estimator = self.estimator is not None
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=int(has_estimator))
         X_target, y_target = given_target(X_target, y_target)
         if not sparse.issparse(y):
             check_no_missing_labels(y)
@@ -106,20 +109,20 @@ class BaseReweighter(CallbackPassingMixin, DelegatingMixin, BaseEstimator, metac
             check_same_width(X_target, X, "X_target")
             if y is not None:
                 known_labels(y_target, X_target, y)  # refused before the work
-        estimator = None if self.estimator is None else clone(self.estimator)
-        with self._fit_task(estimator, X, y, sample_weight):
-            self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
-            self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
-            if X_target is not None:
-                self._warn_of_collapse(X, sample_weight)
-            if estimator is None:
-                self._forget()
-            else:
+        forget(self)
+        self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
+        self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
+        if X_target is not None:
+            self._warn_of_collapse(X, sample_weight)
+        if has_estimator:
+            estimator = clone(self.estimator)
+            with task.hand_on(estimator):
                 if X_target is None:
                     fit_weighted(estimator, X, y, sample_weight)
                 else:
                     self._fit_on_both(estimator, X, y, sample_weight, X_target, y_target)
-                self._adopt(estimator)
+            self._adopt(estimator)
+        task.end({})
         return self
 
     @abstractmethod

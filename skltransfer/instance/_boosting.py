@@ -14,7 +14,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skltransfer._options import check_count
 from skltransfer._warnings import warn
+from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import check_no_missing_labels, check_target_rows
+from skltransfer.domains._refit import forget
 from skltransfer.domains._two_domains import (
     given_target,
     labelled_rows,
@@ -23,7 +25,6 @@ from skltransfer.domains._two_domains import (
 )
 from skltransfer.instance._base_fits import BaseFits, RowForms
 from skltransfer.instance._rounds import BoostingData, Rounds
-from skltransfer.instance._tasks import Task
 
 
 class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
@@ -70,11 +71,10 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         self._check_parameters()
         template = self._template()
         self._check_kind(template)
+        forget(self)
         fits = BaseFits(template, self.random_state)
         data, used = self._prepare(template, X, y, sample_weight, X_target, y_target)
-        context = self._init_callback_context(max_subtasks=self._n_tasks(data))
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        task = Task(context, {"estimator": self, "X": X, "y": y, "metadata": metadata})
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=self._n_tasks(data))
         # What is inside is given its weights by keyword, whatever the routing mode is.
         with config_context(enable_metadata_routing=False):
             rounds = self._boost(fits, data, used, task)
@@ -103,7 +103,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         data : BoostingData
         used : ndarray of shape (n_samples + n_labelled_target,), bool
             Which of the rows given are in `data`.
-        task : Task
+        task : FitTask
             Of which the rounds are parts.
         """
 

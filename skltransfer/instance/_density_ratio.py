@@ -44,11 +44,6 @@ class DensityRatioReweighter(BaseReweighter):
     A subclass learns the ratio in `_fit_ratio` and evaluates it in `_ratio`.
     """
 
-    # The number of columns is what the ratio was fitted on, not the estimator.
-    _adopted_attributes = ("classes_",)
-    # Fitted attributes of the ratio: absent where `fit` was given no target rows.
-    _ratio_attributes = ()
-
     def density_ratio(self, X):
         """Return the estimate of ``p_target(x) / p_source(x)`` at any rows.
 
@@ -78,8 +73,6 @@ class DensityRatioReweighter(BaseReweighter):
 
     def _weigh(self, X, y, sample_weight, X_target):
         self._check_parameters()
-        for name in self._ratio_attributes:
-            self.__dict__.pop(name, None)
         rows = self._check_rows(X, reset=True)
         weights = unit_weights(rows, sample_weight)
         self._is_adapted = X_target is not None

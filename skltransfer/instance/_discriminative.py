@@ -129,8 +129,6 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     True
     """
 
-    _ratio_attributes = ("classifier_", "domain_auc_", "_log_prior", "_calibrator")
-
     def __init__(
         self,
         estimator=None,

@@ -101,17 +101,6 @@ class GaussianReweighter(DensityRatioReweighter):
     True
     """
 
-    _ratio_attributes = (
-        "source_mean_",
-        "target_mean_",
-        "source_covariance_",
-        "target_covariance_",
-        "_center",
-        "_scale",
-        "_source",
-        "_target",
-    )
-
     def __init__(
         self, estimator=None, *, covariance="full", shrinkage="ledoit_wolf", reg_covar=1e-6
     ):

@@ -109,8 +109,6 @@ class KernelDensityReweighter(DensityRatioReweighter):
     True
     """
 
-    _ratio_attributes = ("bandwidth_", "_center", "_scale", "_source", "_target", "_log_bound")
-
     def __init__(self, estimator=None, *, bandwidth="scott", kernel="gaussian"):
         self.estimator = estimator
         self.bandwidth = bandwidth

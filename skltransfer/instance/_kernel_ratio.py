@@ -38,8 +38,6 @@ class KernelRatioReweighter(DensityRatioReweighter):
     ratio is at given distances from the centres.
     """
 
-    _ratio_attributes = ("centers_", "coef_", "gamma_", "gammas_", "scores_")
-
     def _fit_ratio(self, rows, weights, target_rows):
         distinct, counts, group = counted_rows(rows, weights)
         target_order = np.lexsort(target_rows.T[::-1])

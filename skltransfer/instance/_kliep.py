@@ -144,8 +144,6 @@ class KLIEPReweighter(KernelRatioReweighter):
     array([0, 1])
     """
 
-    _ratio_attributes = (*KernelRatioReweighter._ratio_attributes, "_mixture", "_log_h")
-
     def __init__(
         self,
         estimator=None,

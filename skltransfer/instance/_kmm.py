@@ -161,8 +161,6 @@ class KMMReweighter(BaseReweighter):
     array([0, 1])
     """
 
-    _adopted_attributes = ("classes_",)
-
     def __init__(
         self,
         estimator=None,

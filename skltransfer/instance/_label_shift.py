@@ -183,11 +183,6 @@ class LabelShiftReweighter(BaseReweighter):
         self.tol = tol
         self.random_state = random_state
 
-    @property
-    def _adopted_attributes(self):
-        own = ("n_features_in_", "feature_names_in_")
-        return ("classes_",) if self.estimator is None else ("classes_", *own)
-
     def _check_parameters(self) -> None:
         check_takes_weights(self.estimator)
         check_choice(self, "method", ("em", "bbse", "rlls"))
@@ -199,8 +194,6 @@ class LabelShiftReweighter(BaseReweighter):
 
     def _weigh(self, X, y, sample_weight, X_target):
         self._check_parameters()
-        for name in _RATIO_ATTRIBUTES:
-            self.__dict__.pop(name, None)
         self.n_iter_ = 1
         if self.estimator is None:
             X = self._validated(X)
@@ -349,15 +342,6 @@ class LabelShiftReweighter(BaseReweighter):
                 "method='rlls'.",
                 LinAlgWarning,
             )
-
-
-_RATIO_ATTRIBUTES = (
-    "source_classes_",
-    "class_prior_ratio_",
-    "class_prior_ratio_std_err_",
-    "target_class_prior_",
-    "confusion_matrix_",
-)
 
 
 class _Source:

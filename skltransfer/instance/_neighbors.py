@@ -105,8 +105,6 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
     array([0.  , 0.67])
     """
 
-    _ratio_attributes = ("n_neighbors_", "_source", "_target")
-
     def __init__(self, estimator=None, *, n_neighbors="sqrt", metric="euclidean", algorithm="auto"):
         self.estimator = estimator
         self.n_neighbors = n_neighbors

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skltransfer._solvers._boosting import rounded, weighted_mean
+from skltransfer.domains._callbacks import FitTask
 from skltransfer.instance._base_fits import BaseFits, RowForms
-from skltransfer.instance._tasks import Task
 
 # Weights are in single precision: an error is not known better.
 _ERROR_OF_ERRORS = 1e-6
@@ -94,7 +94,7 @@ def run_rounds(
     judged: slice = slice(None),
     factors: np.ndarray | None = None,
     store_weights: bool = False,
-    task: Task | None = None,
+    task: FitTask | None = None,
     fitted: Callable[[Rounds], dict] | None = None,
 ) -> Rounds:
     """Fit, judge and boost, until a learner makes no error, or is no better than a guess.
@@ -113,7 +113,7 @@ def run_rounds(
         Where they start; ``None``: at 1.
     store_weights : bool, default=False
         Whether to keep the weights of all rounds, not only the last ones.
-    task : Task, default=None
+    task : FitTask, default=None
         Of which the rounds are parts.
     fitted : callable, default=None
         Takes the rounds so far, returns the attributes that predictions need.
@@ -146,6 +146,6 @@ def run_rounds(
     return rounds
 
 
-def _end(part: Task | None, fitted, rounds: Rounds) -> bool:
+def _end(part: FitTask | None, fitted, rounds: Rounds) -> bool:
     """End a round for the callbacks, if any listen, and return whether one asks to stop."""
     return part is not None and part.end(lambda: fitted(rounds))

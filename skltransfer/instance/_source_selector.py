@@ -106,8 +106,6 @@ class SourceSelector(BaseReweighter):
     True
     """
 
-    _adopted_attributes = ("classes_",)
-
     def __init__(
         self,
         estimator=None,
@@ -128,7 +126,6 @@ class SourceSelector(BaseReweighter):
 
     def _weigh(self, X, y, sample_weight, X_target):
         self._check_parameters()
-        self.__dict__.pop("reweighter_", None)
         rows = numeric_rows(self, X)
         weights = unit_weights(rows, sample_weight)
         self.support_ = weights > 0

@@ -48,8 +48,6 @@ class TrAdaBoost(TransferBoosting):
         self.sample_weight_ = spread(rounds.weights[-1], used)[: len(used) - data.n_target]
         if self.store_weights:
             self.sample_weight_history_ = spread(np.array(rounds.weights), used)
-        else:
-            self.__dict__.pop("sample_weight_history_", None)
         return rounds
 
 

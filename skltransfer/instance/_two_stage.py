@@ -158,7 +158,7 @@ class TwoStageTrAdaBoostRegressor(MedianOfLearners, TransferBoosting):
         def fitted(rounds):
             return self._fitted(rounds, votes_by_half=False)
 
-        part = task.part("boosting", self.n_estimators)
+        part = task.part("boosting", max_subtasks=self.n_estimators)
         rounds = self._second_stage(fits, data, steps[best], task=part, fitted=fitted)
         part.end({})
         for name, value in fitted(rounds).items():

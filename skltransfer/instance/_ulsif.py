@@ -154,8 +154,6 @@ class ULSIFReweighter(KernelRatioReweighter):
     array([0, 1])
     """
 
-    _ratio_attributes = (*KernelRatioReweighter._ratio_attributes, "reg_", "regs_", "objective_")
-
     def __init__(
         self,
         estimator=None,

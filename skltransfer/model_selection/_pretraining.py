@@ -8,6 +8,7 @@ from sklearn.utils import _safe_indexing
 
 from skltransfer.domains._data import known_labels, unwrap
 from skltransfer.domains._delegation import DelegatingMixin
+from skltransfer.domains._refit import forget
 
 
 class PretrainedOnSource(DelegatingMixin, BaseEstimator):
@@ -46,6 +47,7 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         self : estimator
         """
         X_target, y_target = unwrap(X_target), unwrap(y_target)
+        forget(self)
         source = clone(self.pretrained).fit(X, y)
         if X_target is None:
             self._adopt(source)
