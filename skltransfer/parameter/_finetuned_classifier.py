@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skltransfer.parameter._network_estimators import NetworkClassifier
+from skltransfer._networks._network_estimators import NetworkClassifier
 
 
 class FineTunedClassifier(NetworkClassifier):

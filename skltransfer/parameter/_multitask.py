@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -18,15 +19,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skltransfer._messages import near_names
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
 from skltransfer._torch._callbacks import EpochReports
-from skltransfer._torch._input import n_dimensions
 from skltransfer._torch._persisted import HoldsNetworks
-from skltransfer._torch._rows import as_items
-from skltransfer.backbones import Backbone
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._data import as_labels
 from skltransfer.parameter._linear import check_penalty
-from skltransfer.parameter._multitask_network import MultiTaskNetwork
-from skltransfer.parameter._task_problems import Tasks
 from skltransfer.parameter._tasks import (
     check_known_values,
     look_up_tasks,
@@ -36,6 +32,11 @@ from skltransfer.parameter._tasks import (
     task_position,
     weights_of_tasks,
 )
+
+if TYPE_CHECKING:  # these load torch
+    from skltransfer.backbones import Backbone
+    from skltransfer.parameter._multitask_network import MultiTaskNetwork
+    from skltransfer.parameter._task_problems import Tasks
 
 METHODS = ("mean_regularized", "trace_norm", "network")
 _FITTED = (
@@ -62,6 +63,19 @@ _FITTED = (
 
 def _has_network(estimator) -> bool:
     return estimator.method == "network"
+
+
+def _untrained_network(estimator) -> MultiTaskNetwork:
+    from skltransfer.parameter._multitask_network import MultiTaskNetwork  # loads torch
+
+    return MultiTaskNetwork.of(estimator)
+
+
+def _is_table(X) -> bool:
+    from skltransfer._torch._input import n_dimensions  # loads torch
+    from skltransfer._torch._rows import as_items
+
+    return as_items(X) is None and n_dimensions(X) <= 2
 
 
 class MultiTask(
@@ -111,7 +125,7 @@ class MultiTask(
         self._check_parameters()
         for name in _FITTED:
             self.__dict__.pop(name, None)
-        network = MultiTaskNetwork.of(self) if _has_network(self) else None
+        network = _untrained_network(self) if _has_network(self) else None
         y_array = None if y is None or sparse.issparse(y) else as_labels(y)
         self._is_wide = y_array is not None and y_array.ndim == 2 and self.task_column is None
         if self._is_wide:
@@ -198,10 +212,7 @@ class MultiTask(
 
     def _read(self, X, network, *, reset: bool):
         """Return rows without a column of tasks: numbers (n, d), or what the network takes."""
-        is_table = network is None or (
-            self.backbone is None and as_items(X) is None and n_dimensions(X) <= 2
-        )
-        if is_table:
+        if network is None or (self.backbone is None and _is_table(X)):
             X = validate_data(self, X, dtype=np.float64, reset=reset)
             return X if network is None else network.read(X, reset=reset)
         rows = network.read(X, reset=reset)
@@ -334,7 +345,7 @@ class MultiTask(
         """
 
         def attributes() -> dict:
-            network = MultiTaskNetwork.of(self)
+            network = _untrained_network(self)
             vars(network).update(snapshot())
             own = {name: vars(self)[name] for name in _FITTED if name in vars(self)}
             return own | self._attributes_of(network)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from skltransfer._networks._fine_tuning_options import check_options
+from skltransfer._networks._fitting import Run
 from skltransfer._torch._rows import Rows
-from skltransfer.parameter._fine_tuning_options import check_options
 from skltransfer.parameter._finetuned_regressor import FineTunedRegressor
-from skltransfer.parameter._run import Run
 from skltransfer.parameter._task_problems import Tasks
 
 # What a multi-task estimator hands on.

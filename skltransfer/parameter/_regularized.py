@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sklearn.frozen import FrozenEstimator
 
+from skltransfer._networks._estimators import FineTuning
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.parameter._fine_tuning import FineTuning
 from skltransfer.parameter._penalties import (
     FeatureMapPenalty,
     SmallSingularValues,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skltransfer.parameter._network_estimators import NetworkRegressor
+from skltransfer._networks._network_estimators import NetworkRegressor
 from skltransfer.parameter._regularized import Regularized
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from skltransfer._networks._labels import Problem
 from skltransfer._torch._task_heads import TaskHeads
-from skltransfer.parameter._problems import Problem
 
 # Where a network fits a task exactly, the logarithm of its variance would fall for ever.
 _SMALLEST_VARIANCE = {"numbers": 1e-4, "classes": 1e-2}

@@ -10,12 +10,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skltransfer._networks._network_estimators import NetworkClassifier, NetworkRegressor
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._text import TextPreprocessing, TextRows
 from skltransfer.feature import PretrainedFeatureTransformer
-from skltransfer.parameter._network_estimators import NetworkClassifier, NetworkRegressor
 
 
 class Features(nn.Module):

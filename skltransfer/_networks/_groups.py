@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from skltransfer._networks._plan import rate_of
 from skltransfer._torch._optimizers import make_optimizer
 from skltransfer._torch._penalties import DistancePenalty, Pull
-from skltransfer.parameter._schedule import rate_of
 
 
 class ParameterGroups:

@@ -13,6 +13,16 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
+from skltransfer._networks._built import (
+    Built,
+    distinct_rows,
+    make_extractor,
+)
+from skltransfer._networks._data import Data
+from skltransfer._networks._fine_tuning_options import check_options
+from skltransfer._networks._fitting import Run
+from skltransfer._networks._labels import Problem
+from skltransfer._networks._plan import MAX_ROWS_OF_FEATURES, needs_steps
 from skltransfer._torch._callbacks import EpochReports
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._input import (
@@ -30,16 +40,6 @@ from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._fitted import unfitted_backbone
 from skltransfer.backbones._table import as_table, flatten_images, is_table
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.parameter._data import Data
-from skltransfer.parameter._fine_tuning_options import check_options
-from skltransfer.parameter._network import (
-    Built,
-    distinct_rows,
-    make_extractor,
-)
-from skltransfer.parameter._problems import Problem
-from skltransfer.parameter._run import Run
-from skltransfer.parameter._schedule import MAX_ROWS_OF_FEATURES, needs_steps
 
 _FITTED = (
     "network_",

@@ -8,8 +8,8 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
-from skltransfer.parameter._fine_tuning import FineTuning
-from skltransfer.parameter._problems import Classes, Numbers
+from skltransfer._networks._estimators import FineTuning
+from skltransfer._networks._labels import Classes, Numbers
 
 
 class NetworkClassifier(ClassifierMixin, FineTuning):

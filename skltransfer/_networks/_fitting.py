@@ -12,6 +12,18 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from skltransfer._networks._built import (
+    Built,
+    copy_network,
+    learn_scale,
+    make_extractor,
+    make_head,
+    n_trained_stages,
+)
+from skltransfer._networks._data import Data, loss_on
+from skltransfer._networks._groups import ParameterGroups
+from skltransfer._networks._lora import Adapters
+from skltransfer._networks._plan import MAX_ITERATIONS, epochs_for, uses_full_batch
 from skltransfer._torch._arithmetic import arithmetic
 from skltransfer._torch._augmentation import Augmentation, names_of
 from skltransfer._torch._batches import Batch, IndexStream, Inputs, RowBatches
@@ -28,18 +40,6 @@ from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, resolve_device
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._table import is_table, table_record
-from skltransfer.parameter._data import Data, loss_on
-from skltransfer.parameter._groups import ParameterGroups
-from skltransfer.parameter._lora import Adapters
-from skltransfer.parameter._network import (
-    Built,
-    copy_network,
-    learn_scale,
-    make_extractor,
-    make_head,
-    n_trained_stages,
-)
-from skltransfer.parameter._schedule import MAX_ITERATIONS, epochs_for, uses_full_batch
 
 
 class Run:
