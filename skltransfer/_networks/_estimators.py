@@ -37,7 +37,7 @@ from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.backbones._fitted import unfitted_backbone
+from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.backbones._table import as_table, flatten_images, is_table
 from skltransfer.domains._by_reference import HoldsByReference
 

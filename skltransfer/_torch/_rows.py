@@ -27,7 +27,7 @@ class UnreadableImage(ValueError):
     ----------
     row : int
     reason : str
-        Main clause, without a full stop.
+        Sentence, without its full stop.
     remedy : str
         Sentences.
     """
@@ -184,13 +184,12 @@ class EncodedImageRows:
         try:
             return path.read_bytes()
         except (OSError, ValueError) as error:
-            remedy = "Pass the paths of images, PIL images, encoded bytes or an array."
+            why = getattr(error, "strerror", None) or error
+            reason = f"the image {_shorten(item)} cannot be read ({why})"
             if not _looks_like_path(item):
-                remedy += " Text needs a text encoder, not an image backbone."
-            reason = getattr(error, "strerror", None) or error
-            raise UnreadableImage(
-                row, f"the image {_shorten(item)} cannot be read ({reason})", remedy
-            ) from error
+                reason += ". Text needs a text encoder, not an image backbone"
+            remedy = "Pass the paths of images, PIL images, encoded bytes or an array."
+            raise UnreadableImage(row, reason, remedy) from error
 
     def _decode(self, row: int) -> Image.Image:
         item = self._items[row]

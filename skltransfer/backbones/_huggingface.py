@@ -17,7 +17,7 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import is_default, load_state, read_state
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
 PREFIX = "hf:"
 # What is read from a repository: settings, tokenizer and tensors; neither code nor pickles.

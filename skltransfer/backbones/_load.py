@@ -22,11 +22,11 @@ from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingf
 from skltransfer.backbones._local import file_key, is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
-from skltransfer.backbones._sentence import SENTENCE, load_sentence
-from skltransfer.backbones._state import load_state, read_state
+from skltransfer.backbones._sentence_transformers import SENTENCE, load_sentence
 from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
 from skltransfer.backbones._tiny import TinyResNet
 from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
+from skltransfer.backbones._weight_files import load_state, read_state
 
 # Frozen networks are shared within a process; loading one draws random numbers.
 _loaded = SharedCache(8, random_lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from skltransfer._torch._fingerprint import fingerprint
@@ -113,3 +114,12 @@ class Backbone(HoldsNetworks):
 
     def __hash__(self):
         return hash(self.fingerprint)
+
+
+def unfitted_backbone(estimator) -> NotFittedError:
+    """Return the error for an estimator that is a backbone and has no network yet."""
+    return NotFittedError(
+        f"backbone is a {type(estimator).__name__} that is not fitted. Fit it first, or pass "
+        "the backbone that it is made from. As a candidate of a search, which clones its "
+        "candidates, wrap the fitted one in a sklearn.frozen.FrozenEstimator."
+    )

@@ -20,7 +20,7 @@ from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import load_state, read_state
+from skltransfer.backbones._weight_files import load_state, read_state
 
 PENULTIMATE = "penultimate"
 _HEADS = ("classifier", "fc", "head", "heads", "AuxLogits", "aux1", "aux2")

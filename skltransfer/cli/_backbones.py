@@ -19,7 +19,7 @@ from skltransfer.backbones import Backbone, list_backbones
 from skltransfer.backbones._local import is_file_name
 from skltransfer.backbones._timm import TIMM
 from skltransfer.cli._errors import CommandError
-from skltransfer.cli._networks import load
+from skltransfer.cli._named_networks import load
 
 # What no list can name, because it is a hub, a folder or code.
 _OTHERS = (

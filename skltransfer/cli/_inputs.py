@@ -8,8 +8,8 @@ from pathlib import Path
 
 from skltransfer._messages import first_line, near_names
 from skltransfer.cli._errors import CommandError, import_extra, list_names
-from skltransfer.cli._files import class_of, find_images
-from skltransfer.cli._tables import separator_of
+from skltransfer.cli._image_data import class_of, find_images
+from skltransfer.cli._table_data import separator_of
 
 # Rows of a CSV file that are looked at together to tell the types of its columns.
 _CSV_ROWS = 65_536

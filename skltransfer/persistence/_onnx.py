@@ -13,8 +13,7 @@ from sklearn.pipeline import make_pipeline
 from skltransfer._files import write_whole
 from skltransfer._messages import first_line, require
 from skltransfer._torch._extraction import network_lock
-from skltransfer.persistence._graph import Graph, graph_of
-from skltransfer.persistence._steps import split_steps
+from skltransfer.persistence._graph import Graph, graph_of, split_steps
 from skltransfer.persistence._torch_program import trace
 
 _OPSET = 18

@@ -451,7 +451,7 @@ def test_a_rewritten_folder_is_read_again(tmp_path):
     save_tiny_bert(tmp_path, seed=2)
     assert load_backbone(spec).fingerprint != record.fingerprint
     assert all(torch.equal(before[k], v) for k, v in record.module.state_dict().items())
-    with pytest.raises(ValueError, match="are not the weights that this transformer was fitted with"):
+    with pytest.raises(ValueError, match="not the weights that this transformer was fitted"):
         model.transform(["a film"])
 
 

@@ -24,7 +24,7 @@ _NOTED = {
 
 
 @dataclass
-class Task:
+class Comparison:
     """What was compared, and the scores."""
 
     name: str

@@ -12,12 +12,18 @@ from torch import nn
 from skltransfer._messages import first_line
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._pooling import OWN
-from skltransfer._torch._sentence import TOKEN_POOLINGS, DenseLayer, SentenceEncoder, UnitLength
-from skltransfer._torch._text import TextPreprocessing, TokenEncoder
+from skltransfer._torch._text import (
+    TOKEN_POOLINGS,
+    DenseLayer,
+    SentenceEncoder,
+    TextPreprocessing,
+    TokenEncoder,
+    UnitLength,
+)
 from skltransfer.backbones import _huggingface as hub
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import is_default, load_state
+from skltransfer.backbones._weight_files import is_default, load_state
 
 SENTENCE = "st:"
 # Names of its poolings in files of version 5 and before, in the order of their vectors.

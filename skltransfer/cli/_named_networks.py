@@ -70,6 +70,8 @@ def weights_of(word: str) -> str | None:
 def explain(error: Exception) -> str:
     """Return an error's message for someone who does not write Python."""
     if isinstance(error, UnknownBackbone):
-        pattern = f" '{error.pattern}'" if error.pattern else ""
-        return f"{error.problem} The names are listed by: skltransfer backbones{pattern}"
+        listed = f"\"skltransfer backbones '{error.pattern or 'timm:*'}'\""
+        if not error.pattern:
+            listed = f"'skltransfer backbones', and names of timm by {listed}"
+        return f"{error.problem} Names are listed by {listed}."
     return f"{first_line(error)}."
