@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_array
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from skltransfer._solvers._kernels import scale_gamma
 from skltransfer._solvers._mmd import median_gamma, squared_mmd
@@ -19,8 +22,7 @@ from skltransfer.domains._data import (
     in_order_of,
     missing_labels,
 )
-from skltransfer.inspection._both_domains import follow
-from skltransfer.inspection._matplotlib import divided, pyplot
+from skltransfer.inspection._matplotlib import divide_axes, pyplot
 
 _SOURCE, _TARGET, _UNKNOWN = "#c8553d", "#2f6f9f", "#b8bec6"
 # Classes that get a colour of their own in the legend.
@@ -255,7 +257,7 @@ class DomainShiftDisplay:
         -------
         display : DomainShiftDisplay
         """
-        axes, self.figure_ = divided(type(self).__name__, ax, (9, 4), 1, 2)
+        axes, self.figure_ = divide_axes(type(self).__name__, ax, (9, 4), 1, 2)
         plt = pyplot(type(self).__name__)
         classes = self._classes()
         titles = ("before", f"after {self.aligner_name}")
@@ -356,3 +358,70 @@ def _discrepancy(source, target, gamma) -> float:
     elif gamma == "scale":
         gamma = scale_gamma(source, np.ones(len(source)), target)
     return squared_mmd(source, target, gamma, unbiased=min(len(source), len(target)) > 1)
+
+
+class Way(NamedTuple):
+    """Both domains where they reach the first aligner, and behind the last transformer."""
+
+    before: tuple[np.ndarray, np.ndarray]  # source, target
+    after: tuple[np.ndarray, np.ndarray]
+    aligner: str
+
+
+def follow(estimator, X_source, X_target) -> Way:
+    """Map rows of both domains by a fitted estimator, each as its own.
+
+    Nothing is fitted again: an aligner maps source rows by ``transform_source`` and target rows by
+    ``transform``; any other step has one map for both.
+    """
+    check_is_fitted(estimator)
+    steps = list(_steps(estimator))
+    if steps and hasattr(steps[-1], "predict"):
+        steps = steps[:-1]
+    source, target, before, names = X_source, X_target, None, []
+    for step in steps:
+        if hasattr(step, "transform_source"):
+            names.append(type(step).__name__)
+            before = before or (_matrix(source), _matrix(target))
+            source, target = step.transform_source(source), step.transform(target)
+        else:
+            _check_no_aligner_inside(step)
+            source, target = step.transform(source), step.transform(target)
+    if before is None:
+        raise TypeError(
+            f"{type(estimator).__name__} holds no aligner. Pass a fitted aligner (such as CORAL), "
+            "or a pipeline, WithTarget or WithSource in which there is one as a step; or mapped "
+            "rows to DomainShiftDisplay.from_domains."
+        )
+    return Way(before, (_matrix(source), _matrix(target)), " and ".join(names))
+
+
+def _steps(part) -> Iterator:
+    """Yield the fitted steps in `part`, in order, without what does nothing."""
+    if part is None or isinstance(part, str):
+        return
+    if isinstance(part, Pipeline):
+        for _, step in part.steps:
+            yield from _steps(step)
+    elif hasattr(part, "transform_source"):
+        yield part
+    elif hasattr(part, "best_estimator_"):
+        yield from _steps(part.best_estimator_)
+    elif hasattr(part, "estimator_") and not hasattr(part, "sample_weight_"):
+        yield from _steps(part.estimator_)
+    else:
+        yield part
+
+
+def _check_no_aligner_inside(step) -> None:
+    inside = [v for v in step.get_params().values() if hasattr(v, "transform_source")]
+    if inside:
+        raise TypeError(
+            f"{type(step).__name__} holds {type(inside[0]).__name__} inside, where source rows "
+            "cannot be followed. Map the rows of both domains yourself, and pass them to "
+            "DomainShiftDisplay.from_domains."
+        )
+
+
+def _matrix(rows) -> np.ndarray:
+    return check_array(rows, dtype=np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from skltransfer._messages import require
 
 
-def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
+def divide_axes(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
     """Return the parts of a subplot, of a new figure if `ax` is None, and the figure.
 
     Parameters

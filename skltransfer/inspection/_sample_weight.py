@@ -5,7 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_array, check_is_fitted
 
@@ -14,10 +18,10 @@ from skltransfer.domains._data import (
     check_same_length,
     check_same_width,
     column_names,
+    concatenate_rows,
     in_order_of,
 )
-from skltransfer.inspection._discriminator import domain_scores
-from skltransfer.inspection._matplotlib import divided
+from skltransfer.inspection._matplotlib import divide_axes
 from skltransfer.instance._base import effective_sample_size
 
 _SOURCE, _WEIGHTED, _TARGET = "#9aa5b1", "#c8553d", "#2f6f9f"
@@ -163,7 +167,7 @@ class SampleWeightDisplay:
         -------
         display : SampleWeightDisplay
         """
-        parts, self.figure_ = divided(
+        parts, self.figure_ = divide_axes(
             type(self).__name__, ax, (7, 5), 2, 1, height_ratios=(1, 1.2), sharex=True
         )
         upper, lower = self.axes_ = tuple(parts)
@@ -264,3 +268,24 @@ def _matrix(X) -> np.ndarray:
 def _column(X, index: int, name: str) -> np.ndarray:
     column = _safe_indexing(X, [index], axis=1) if hasattr(X, "shape") else np.array(X)[:, [index]]
     return check_array(column, dtype=np.float64, input_name=name)[:, 0]
+
+
+def domain_scores(X, X_target, random_state=0) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the log-odds that a row is of the target, each by a model that did not see the row.
+
+    Parameters
+    ----------
+    X, X_target : array-like of numbers, at least 2 rows each
+
+    Returns
+    -------
+    source, target : ndarray of shape (n_samples,), (n_target_samples,)
+    area : float
+        Area under the ROC curve: 0.5 where the domains cannot be told apart.
+    """
+    rows = concatenate_rows(X, X_target)
+    is_target = np.repeat([0, 1], [len(X), len(X_target)])
+    folds = StratifiedKFold(min(5, len(X), len(X_target)), shuffle=True, random_state=random_state)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    scores = cross_val_predict(model, rows, is_target, cv=folds, method="decision_function")
+    return scores[: len(X)], scores[len(X) :], float(roc_auc_score(is_target, scores))

@@ -56,7 +56,7 @@ class Features(nn.Module):
         return self.network(x)
 
 
-class Classified(nn.Module):
+class ClassifierOutputs(nn.Module):
     """Features to the number of the class, and the probabilities; labels one by one."""
 
     def __init__(self, head: nn.Module, dtype: torch.dtype, is_binary: bool, is_multilabel: bool):
@@ -75,7 +75,7 @@ class Classified(nn.Module):
         return outputs.argmax(1), outputs.softmax(1)
 
 
-class Predicted(nn.Module):
+class RegressorOutputs(nn.Module):
     """Features to numbers in the units of ``y``."""
 
     def __init__(self, head: nn.Module, dtype: torch.dtype, mean, scale, is_flat: bool):
@@ -90,7 +90,7 @@ class Predicted(nn.Module):
         return outputs[:, 0] if self.is_flat else outputs
 
 
-class Chain(nn.Module):
+class FeatureGraph(nn.Module):
     """Features and what follows."""
 
     def __init__(self, features: Features, last: nn.Module):
@@ -98,7 +98,7 @@ class Chain(nn.Module):
         self.features, self.last = features, last
 
 
-class OfRows(Chain):
+class TensorGraph(FeatureGraph):
     """Takes one tensor."""
 
     def forward(self, x: torch.Tensor):
@@ -106,7 +106,7 @@ class OfRows(Chain):
         return self.last(self.features(x))
 
 
-class OfTexts(Chain):
+class TextGraph(FeatureGraph):
     """Takes token ids and their mask."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor):
@@ -181,7 +181,7 @@ def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
     with network_lock:
         features = Features(copy.deepcopy(network).cpu(), preprocessing, dtype, white)
         last = copy.deepcopy(last).cpu() if last is not None else nn.Identity()
-    kind = OfTexts if len(inputs) == 2 else OfRows
+    kind = TextGraph if len(inputs) == 2 else TensorGraph
     module = kind(features, last).eval().requires_grad_(False)
     max_length = getattr(preprocessing, "max_length", None)
     return Graph(module, inputs, outputs, classes, isinstance(rows, TableRows), max_length)
@@ -195,10 +195,10 @@ def _last_of(estimator):
         estimator._problem,
     )
     if isinstance(estimator, NetworkClassifier):
-        last = Classified(head, dtype, estimator._is_binary, problem.is_multilabel)
+        last = ClassifierOutputs(head, dtype, estimator._is_binary, problem.is_multilabel)
         classes = None if problem.is_multilabel else estimator.classes_
         return last, ["label", "probabilities"], classes
-    last = Predicted(head, dtype, problem.mean, problem.scale, estimator._is_flat)
+    last = RegressorOutputs(head, dtype, problem.mean, problem.scale, estimator._is_flat)
     return last, ["prediction"], None
 
 
