@@ -25,7 +25,7 @@ class EngineWarning(RuntimeWarning):
 class Engine(ABC):
     """A compiled feature network, for batches of one shape; one thread runs it at a time.
 
-    Its `key` tells its features from those of others.
+    Its `key` tells its features from another engine's features.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -
         difference = float((block - given).abs().max())
         if not difference <= TOLERANCE * scale:  # NaN as well
             return (
-                f"its features differ from those of torch by {difference / (scale or 1):.0e} of "
+                f"its features differ from torch by {difference / (scale or 1):.0e} of "
                 f"the largest on a probe, more than {TOLERANCE:.0e}."
             )
     if not torch.equal(reversed_features.flip(0), features):

@@ -82,7 +82,7 @@ class TextPreprocessing:
         return torch.tensor([[[self.pad_id], [1]]])
 
     def normalize(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Return token ids as they are: `dtype` is that of the network."""
+        """Return token ids unchanged: `dtype` is the network's."""
         return x
 
 
@@ -203,7 +203,7 @@ class DenseLayer(nn.Module):
     ----------
     linear, activation : Module
     residual : Module or None
-        What the input passes before it is added; ``Identity`` for the input itself.
+        Map of the input before it is added; ``Identity`` for the input itself.
     """
 
     def __init__(self, linear: nn.Module, activation: nn.Module, residual: nn.Module | None = None):
@@ -234,9 +234,9 @@ class SentenceEncoder(TokenEncoder):
     modes : list of str
         Members of `TOKEN_POOLINGS`, whose vectors stand side by side.
     layers : Module
-        What the vectors pass then.
+        Layers behind the pooling.
     pooling : str, default="own"
-        "own" is all of the above; another one that of :class:`TokenEncoder`, without `layers`.
+        "own" uses `modes` and `layers`; other poolings are as in :class:`TokenEncoder`.
     """
 
     def __init__(self, model: nn.Module, modes, layers: nn.Module, pooling: str = OWN):

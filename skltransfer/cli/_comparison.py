@@ -1,4 +1,4 @@
-"""What a comparison is made of: scores, their cost, and what a reader has to know."""
+"""A comparison: scores, their cost and notes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOTED = {
 
 @dataclass
 class Comparison:
-    """What was compared, and the scores."""
+    """A finished comparison with its scores."""
 
     name: str
     title: str

@@ -63,9 +63,9 @@ def read_images(folder: str, seed: int, advance) -> ImageData:
     folder : str
         Holds one folder a class.
     seed : int
-        Of the choice where there are too many images.
+        Seed of the choice if there are too many images.
     advance : callable
-        Is called with the number of images read, and with that of all.
+        Called with the number of images read and the number of all images.
 
     Raises
     ------

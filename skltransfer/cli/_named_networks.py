@@ -8,7 +8,7 @@ from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._record import UnknownBackbone
 from skltransfer.cli._errors import CommandError
 
-# What a network, its weights or its rows may be refused with.
+# Errors of networks, weights and rows that are the user's to mend.
 REFUSALS = (ValueError, TypeError, ImportError, FileNotFoundError, ConnectionError)
 
 

@@ -20,9 +20,9 @@ _COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#
 _MARKERS = "osD^vPX"
 # Of a strategy in a picture of intervals, in inches.
 _ROW_HEIGHT = 0.25
-# Lines whose legend has room between them; that of more stands beside the picture.
+# Largest number of lines with a legend inside the axes; a longer legend stands beside them.
 _MAX_INSIDE = 7
-# What methods that use the source have to beat.
+# Baseline of methods that use the source.
 _POOL = "pooled"
 # Ends the names of strategies that start from random weights: drawn like their pretrained twin.
 _RANDOM = ", random"

@@ -18,7 +18,7 @@ from skltransfer.model_selection import Strategy
 
 @dataclass(frozen=True)
 class TextData:
-    """Texts to predict on, and perhaps those of another domain."""
+    """Texts to predict on, and perhaps texts of another domain."""
 
     X: object  # Series of str (n_samples,)
     y: np.ndarray  # (n_samples,)

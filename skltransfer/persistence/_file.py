@@ -33,47 +33,47 @@ _HEADER = "skltransfer.json"
 
 
 def save(estimator, path) -> Path:
-    """Save an estimator, or anything of scikit-learn with estimators in it, in one file.
+    """Save an estimator, a pipeline or a search in one file.
 
-    Unlike a pickle, the file holds data only: settings and arrays as skops_ writes them, networks
-    by their structure and their tensors. It is written beside `path` and then renamed, so that it
-    is never half-written.
+    Unlike a pickle, the file holds data only: settings and arrays in the format of skops_, and
+    networks as structure and tensors. The file is written beside `path` and then renamed, so that
+    it is never incomplete.
 
     .. _skops: https://skops.readthedocs.io/en/stable/persistence.html
 
     Parameters
     ----------
     estimator : estimator
-        Fitted or not: one of this package, a Pipeline, a search.
+        Estimator of this package, pipeline or search; it need not be fitted.
     path : str or Path
-        The file, replaced if it is there.
+        Path of the file. An existing file is replaced.
 
     Returns
     -------
     path : Path
-        Of the file.
+        Path of the file.
 
     Raises
     ------
     TypeError
-        If something in it cannot be written as data: a network with hooks or with attributes that
-        are neither settings nor tensors, a class that cannot be imported by name, an open file.
+        If something in it cannot be written as data, such as a network with hooks, a class that
+        cannot be imported by name, or an open file.
     FileNotFoundError
-        If the folder is not there.
+        If the folder does not exist.
     ImportError
         If skops is not installed.
 
     See Also
     --------
-    load : The way back.
+    load : Load an estimator from a file.
 
     Notes
     -----
-    A network of torch's, torchvision's and this package's own layers is rebuilt from settings,
-    without its constructor. One of transformers is rebuilt from its configuration, its tokenizer
-    from its files. A class of your own is named in the file, and :func:`load` wants its name in
-    `trusted`. A :class:`~skltransfer.PretrainedFeatureTransformer` that names its network keeps the
-    name, not the weights.
+    Networks whose layers are from torch, torchvision and this package are rebuilt from settings,
+    without their constructors. Networks of transformers are rebuilt from their configuration, and
+    tokenizers from their files. The file names your own classes, and :func:`load` loads them if
+    `trusted` lists them. A :class:`~skltransfer.PretrainedFeatureTransformer` whose `backbone` is a
+    name keeps the name and not the weights.
 
     Examples
     --------
@@ -117,43 +117,43 @@ def save(estimator, path) -> Path:
 
 
 def load(path, *, trusted=()):
-    """Load what :func:`save` has written, and run no code that the file names.
+    """Load an estimator from a file of :func:`save`, and run no code that the file names.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        Path of the file.
     trusted : list of str or type, default=()
-        Classes and functions beyond those of this package and of scikit-learn, numpy and scipy
-        that the file may hold, such as ``"my_package.MyNetwork"``. Their code runs.
+        Further classes and functions that the file may hold, such as ``"my_package.MyNetwork"``.
+        Their code runs. This package, scikit-learn, numpy and scipy are trusted.
 
     Returns
     -------
     estimator : estimator
-        With the predictions of the one that was saved, bit for bit on the same machine.
+        Estimator with the same predictions, bit for bit on the same machine.
 
     Raises
     ------
     TypeError
-        If the file holds other types than the trusted ones; the message names them.
+        If the file holds types that are not trusted; the message names them.
     ValueError
-        If the file is damaged, or written by another program or a later version.
+        If the file is damaged, or written by another program or another version.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ImportError
         If skops is not installed.
 
     See Also
     --------
-    save : What is in the file.
+    save : Save an estimator; describes the file.
 
     Notes
     -----
-    Networks that were on a GPU go back to it where there is one, and to the CPU otherwise.
+    Networks that were on a GPU return to a GPU if there is one, and to the CPU otherwise.
 
     Examples
     --------
-    See :func:`save`. A file with anything else in it is refused:
+    See :func:`save`. Other types are refused:
 
     >>> from tempfile import TemporaryDirectory
     >>> from sklearn.preprocessing import FunctionTransformer
@@ -241,7 +241,7 @@ _DATA = (
 )
 
 
-# What a fitted search holds beside estimators, and skops does not trust by itself.
+# Types in a fitted search that skops does not trust by itself.
 _SCORERS = ("sklearn.metrics._scorer._PassthroughScorer", "sklearn.metrics._scorer._Scorer")
 _METRICS = ("_score", "_loss", "_error")
 

@@ -28,9 +28,9 @@ class Features(nn.Module):
     network : FeatureNetwork
     preprocessing : Preprocessing, TextPreprocessing or None
     dtype : torch.dtype
-        Of the network.
+        Type of the network's parameters.
     white : float
-        The value of white in pixels: 255 or 1.
+        Value of white in pixels, 255 or 1.
     """
 
     def __init__(self, network: nn.Module, preprocessing, dtype: torch.dtype, white: float):
@@ -116,7 +116,7 @@ class TextGraph(FeatureGraph):
 
 @dataclass
 class Graph:
-    """What is to be exported.
+    """A module to export, with its inputs and outputs.
 
     Parameters
     ----------
@@ -126,10 +126,10 @@ class Graph:
         Two rows or more, in the order of the arguments.
     outputs : list of str
     classes : ndarray or None
-        What the numbers in ``label`` stand for.
+        Classes that the numbers in ``label`` stand for.
     is_table : bool
     max_length : int or None
-        Of a text, in tokens.
+        Largest length of a text in tokens.
     """
 
     module: nn.Module
@@ -141,7 +141,7 @@ class Graph:
 
     @property
     def dynamic_shapes(self) -> tuple[dict, ...]:
-        """Return which axes have any length: that of rows, and of tokens."""
+        """Return the axes of any length, samples and tokens."""
         axes = {0: torch.export.Dim("n")}
         if len(self.inputs) == 2:
             axes[1] = torch.export.Dim("length", max=self.max_length)
@@ -246,7 +246,7 @@ def innermost(estimator):
 
 
 def _steps_of(pipeline: Pipeline) -> list:
-    """Return the steps of a pipeline, those of pipelines inside it one by one."""
+    """Return the steps of a pipeline and of the pipelines inside it."""
     steps = []
     for _, step in pipeline.steps:
         if step is None or isinstance(step, str):  # "passthrough"

@@ -38,7 +38,7 @@ def describe_transformer(module: nn.Module) -> dict:
 
 
 def copy_notes(source: nn.Module, target: nn.Module) -> None:
-    """Let the networks of transformers inside `target` have been loaded as those of `source`."""
+    """Copy from `source` to `target` how the networks of transformers inside were loaded."""
     for given, built in zip(source.modules(), target.modules(), strict=False):
         if is_transformer(given):
             vars(built).update({n: vars(given)[n] for n in _NOTES if n in vars(given)})
