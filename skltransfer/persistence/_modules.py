@@ -24,10 +24,10 @@ from skltransfer._torch._persisted import AsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._sentence import DenseLayer, SentenceEncoder, UnitLength
 from skltransfer._torch._taps import is_timm
-from skltransfer._torch._task_heads import TaskHeads
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._huggingface import ImageEncoder
 from skltransfer.backbones._tiny import ResidualBlock, TinyResNet
+from skltransfer.parameter._multitask_network import TaskHeads
 from skltransfer.persistence._timm import build_timm, describe_timm
 from skltransfer.persistence._transformers import (
     TokenizerData,
