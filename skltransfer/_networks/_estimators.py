@@ -3,248 +3,66 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Integral
 
 import numpy as np
-import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
-
-from skltransfer._networks._built import (
-    Built,
-    distinct_rows,
-    make_extractor,
+from scipy.special import expit
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
 )
-from skltransfer._networks._data import Data
-from skltransfer._networks._fine_tuning_options import check_options
-from skltransfer._networks._fitting import Run
-from skltransfer._networks._labels import Problem
-from skltransfer._networks._plan import MAX_ROWS_OF_FEATURES, needs_steps
-from skltransfer._torch._callbacks import EpochReports
-from skltransfer._torch._extraction import network_lock
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
+
+from skltransfer._networks._built import Built
+from skltransfer._networks._fitting import Data, Fitting
+from skltransfer._networks._labels import Classes, Labels, Numbers
+from skltransfer._networks._objective import LabelLoss, Objective
+from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
+from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
+from skltransfer._solvers._classes import (
+    decisions,
+    log_probabilities,
+    predicted_codes,
+    probabilities,
+)
+from skltransfer._torch._augmentation import names_of
 from skltransfer._torch._input import (
     check_dimensions,
     check_images_for,
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._penalties import Pull
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
-from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._record import unfitted_backbone
-from skltransfer.backbones._table import as_table, flatten_images, is_table
+from skltransfer.backbones._table import flatten_images
 from skltransfer.domains._by_reference import HoldsByReference
-
-_FITTED = (
-    "network_",
-    "history_",
-    "n_iter_",
-    "stages_",
-    "classes_",
-    "_built",
-    "_problem",
-    "_key",
-    "_is_frozen",
-    "_record",
-    "_optimizer",
-)
+from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._refit import forget
 
 
-class FineTuning(
-    HoldsNetworks,
-    HoldsByReference,
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
-    """Train a pretrained network, or its output layer, on the rows of a task.
+class NetworkEstimator(HoldsNetworks, HoldsByReference, BaseEstimator):
+    """Read what the parameters `backbone` and ``X`` of an estimator stand for.
 
-    A subclass says what the labels are, which loss compares them with outputs, and which penalty
-    the weights carry.
+    A subclass has the parameters `backbone`, `weights`, `image_shape`, `value_range` and
+    `random_state`.
     """
 
     _held = ("backbone",)
-
-    @with_callbacks
-    def fit(self, X, y, sample_weight=None):
-        """Train the network on the rows of the task.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows of the task, in any of the forms above.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows: a weight of two counts like the row given twice.
-
-        Returns
-        -------
-        self : estimator
-        """
-        context = self._init_callback_context(max_subtasks=None)
-        context.call_on_fit_task_begin(
-            estimator=self, X=X, y=y, metadata={"sample_weight": sample_weight}
-        )
-        check_options(self)
-        earlier = self._earlier_fit() if self.warm_start else None
-        if earlier is None:
-            self._forget()
-        data, problem = self._checked(X, y, sample_weight, earlier)
-        data, validation = self._split(data)
-        run = Run(self, self._load(data.rows), data, problem, validation, earlier)
-        reports = EpochReports(
-            self, context, X, y, sample_weight, lambda: self._attributes(run, copy=True)
-        )
-        run.train(reports)
-        self._forget()
-        vars(self).update(self._attributes(run))
-        context.call_on_fit_task_end(
-            estimator=self,
-            X=X,
-            y=y,
-            metadata={"sample_weight": sample_weight},
-            reconstruction_attributes={},
-        )
-        return self
-
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train for one epoch from where the last call, or `fit`, has ended.
-
-        Mini-batches, with a constant learning rate. The first call fixes classes, number of
-        outputs and standardisation; the moments of the optimiser are kept from call to call.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows of the task.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their labels.
-        classes : array-like of shape (n_classes,), default=None
-            For a classifier, all classes that will ever come: needed in the first call.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : estimator
-        """
-        check_options(self)
-        if self.strategy == "lora":
-            raise ValueError(
-                "partial_fit cannot go on with strategy='lora', whose changes are added to the "
-                "weights at the end. Use fit, or strategy='finetune' or 'linear_probe'."
-            )
-        earlier = self._earlier_fit()
-        data, problem = self._checked(X, y, sample_weight, earlier, classes, is_partial=True)
-        history = getattr(self, "history_", [])
-        run = Run(self, self._load(data.rows), data, problem, None, earlier)
-        run.train_one_epoch(getattr(self, "_optimizer", None), len(history))
-        vars(self).update(self._attributes(run))
-        vars(self).pop("_record", None)  # the network has moved on
-        self.history_ = history + [r | {"epoch": len(history) + 1} for r in self.history_]
-        self.n_iter_ = len(self.history_)
-        self._optimizer = run.optimizer
-        return self
-
-    def transform(self, X):
-        """Return the features that the output layer is given.
-
-        Parameters
-        ----------
-        X : array-like
-            Rows of the task.
-
-        Returns
-        -------
-        features : ndarray of shape (n_samples, n_features_out)
-        """
-        check_is_fitted(self)
-        return self._features(X)
-
-    # --- what a subclass says ----------------------------------------------------------
-
-    @abstractmethod
-    def _encode(self, y, earlier, classes, is_partial: bool) -> Problem:
-        """Validate labels, and say what is to be minimised."""
-
-    def _pulls(self, run: Run, group: dict) -> list[Pull] | None:
-        """Return what pulls the parameters of a group; None leaves them to `weight_decay`."""
-        return None
-
-    def _extra_loss(self, run: Run):
-        """Return what takes the place of the plain objective, or None.
-
-        It is called with the network, a batch and a function from outputs and batch to the losses
-        of rows, or to their mean if they count alike; returns losses (or a pair of losses and a
-        scalar), and has ``close()``.
-        """
-        return None
-
-    # --- fitting -----------------------------------------------------------------------
-
-    def _checked(
-        self, X, y, sample_weight, earlier, classes=None, is_partial=False
-    ) -> tuple[Data, Problem]:
-        """Validate rows, labels and weights; drop the rows that weigh nothing."""
-        rows = self._rows(X, reset=earlier is None)
-        if len(rows) == 0:
-            raise ValueError("X has 0 sample(s). At least one row is needed to train on.")
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        check_consistent_length(range(len(rows)), y)
-        problem = self._encode(y, earlier, classes, is_partial)
-        weights = None
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, problem.targets, dtype=np.float64, ensure_non_negative=True
-            )
-        if weights is not None and not (used := weights > 0).all():
-            kept = np.flatnonzero(used)
-            rows, problem, weights = rows.subset(kept), problem.subset(kept), weights[kept]
-        at_once = not is_partial and not needs_steps(self, of_head=self.strategy == "linear_probe")
-        if at_once and is_table(rows) and len(rows) <= MAX_ROWS_OF_FEATURES:
-            first, weights = distinct_rows(as_table(rows), problem.targets, weights)
-            rows, problem = rows.subset(first), problem.subset(first)
-        by_class = problem.row_weights(weights)
-        if by_class is not None:
-            weights = by_class if weights is None else weights * by_class
-        problem.learn(weights)
-        return Data(rows, problem.targets, weights, problem.codes), problem
-
-    def _split(self, data: Data) -> tuple[Data, Data | None]:
-        """Return rows to train on and, for early stopping, rows to validate on."""
-        if not self.early_stopping:
-            return data, None
-        n = len(data)
-        n_valid = int(np.ceil(self.validation_fraction * n))
-        counts = None if data.codes is None else np.bincount(data.codes)
-        is_stratified = counts is not None and counts[counts > 0].min() > 1
-        is_stratified = is_stratified and min(n_valid, n - n_valid) >= (counts > 0).sum()
-        splitter = StratifiedShuffleSplit if is_stratified else ShuffleSplit
-        if n_valid == 0:
-            raise ValueError(
-                f"early_stopping=True with validation_fraction={self.validation_fraction!r} sets "
-                "no row aside. Raise validation_fraction, or set early_stopping=False."
-            )
-        if n_valid >= n:
-            raise ValueError(
-                f"early_stopping=True leaves no row of {n} to train on. Lower "
-                "validation_fraction, give more rows, or set early_stopping=False."
-            )
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        splits = splitter(1, test_size=n_valid, random_state=seed)
-        trained, held_out = next(splits.split(np.zeros(n), data.codes))
-        return data.subset(trained), data.subset(held_out)
 
     def _load(self, rows: Rows | None) -> Backbone | None:
         """Return the record of the backbone; None for the table network."""
@@ -256,12 +74,12 @@ class FineTuning(
         record = load_backbone(
             self.backbone, self.weights, random_state=int(seed), input_shape=shape
         )
-        if rows is None:
-            return record
-        check_images_for(record.name, record.preprocessing, rows)
+        if rows is not None:
+            check_images_for(record.name, record.preprocessing, rows)
         return record
 
     def _rows(self, X, *, reset: bool, is_text: bool | None = None) -> Rows:
+        """Read rows of any form; remember their width if `reset`, else check it."""
         if self.backbone is None and as_items(X) is not None:
             raise TypeError(
                 "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
@@ -289,57 +107,55 @@ class FineTuning(
             return takes_text(self._built.record)
         return takes_text(self._load(None))
 
-    def _earlier_fit(self) -> tuple[Built, Problem] | None:
-        """Return what `warm_start` and `partial_fit` go on from."""
-        return (self._built, self._problem) if hasattr(self, "network_") else None
+    def _read_attributes(self) -> dict:
+        """Return the fitted attributes that come from the rows."""
+        names = ("n_features_in_", "feature_names_in_", "_n_dimensions")
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
-    def _forget(self) -> None:
-        for name in _FITTED:
-            self.__dict__.pop(name, None)
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_callback_fit_ctx", None)
+        return state
 
-    def _attributes(self, run: Run, *, copy: bool = False) -> dict:
-        """Return the fitted attributes; a copy for a callback, while training goes on."""
-        attributes = run.attributes(copy=copy) | run.problem.attributes
-        for name in ("n_features_in_", "feature_names_in_", "_n_dimensions"):
-            if hasattr(self, name):
-                attributes[name] = getattr(self, name)
-        return attributes
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = []
+        return tags
 
-    # --- prediction --------------------------------------------------------------------
 
-    def _features(self, X) -> np.ndarray:
-        rows = self._rows(X, reset=False)
-        network = self.network_
-        if self.backbone is not None:
-            check_images_for(self._built.record.name, network.preprocessing, rows)
-        device = next((t.device for t in network.parameters()), torch.device("cpu"))
-        extractor = make_extractor(network, device, self._key)
-        if not len(rows):
-            return np.empty((0, self._n_features_out))
-        if self._is_frozen:
-            return extractor.extract(rows, store=feature_store)
-        return extractor.extract(rows, batch_size=min(extractor.batch_size(rows), len(rows)))
+class FittedNetwork(NetworkEstimator):
+    """An estimator with a network that was trained on labels, as it predicts.
+
+    Its fitted attributes are ``_built`` and ``_labels``.
+    """
+
+    def _attributes(self, fitting: Fitting, *, is_running: bool = False) -> dict:
+        """Return the fitted attributes; with a copy of the network while training goes on."""
+        return fitting.attributes(is_running=is_running) | self._read_attributes()
+
+    def _network_features(self, X) -> np.ndarray:
+        return self._built.features(self._rows_to_predict(X))
 
     def _outputs(self, X) -> np.ndarray:
         """Return the network's outputs, shape (n_samples, n_outputs)."""
         check_is_fitted(self)
-        features = self._features(X)
-        head = self.network_.head
-        like = next(iter([*head.parameters(), *head.buffers()]), torch.empty(0))
-        with network_lock, torch.inference_mode():
-            outputs = head(torch.tensor(features, dtype=self.network_.head_dtype).to(like.device))
-        return outputs.double().cpu().numpy()
+        return self._built.outputs(self._rows_to_predict(X))
 
-    @property
-    def _n_features_out(self) -> int:
-        return self._built.n_features
+    def _rows_to_predict(self, X) -> Rows:
+        rows = self._rows(X, reset=False)
+        if self.backbone is not None:
+            built = self._built
+            check_images_for(built.record.name, built.network.preprocessing, rows)
+        return rows
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
+        return hasattr(self, "_built")
 
     def __skltransfer_backbone__(self) -> Backbone:
         """Return the trained network, without its head, as a start for another estimator."""
-        if not hasattr(self, "network_"):
+        if not hasattr(self, "_built"):
             raise unfitted_backbone(self)
         if not hasattr(self, "_record"):
             self._record = self._built.trained_record()
@@ -347,15 +163,431 @@ class FineTuning(
 
     def __getstate__(self):
         state = super().__getstate__()
-        for name in ("_record", "_optimizer", "_callback_fit_ctx"):
+        for name in ("_record", "_optimizer"):
             state.pop(name, None)
         if self.backbone is not None and "_built" in state:
             # The weights at the start are those of `backbone`, and read from it when needed.
             state["_built"] = state["_built"].without_source()
         return state
 
+
+class EpochReports:
+    """Tell callbacks when an epoch begins and ends, and pass on that one asks to stop.
+
+    Parameters
+    ----------
+    task : FitTask
+        The fit.
+    snapshot : callable
+        Returns the fitted attributes, as a dictionary; called only if a callback asks.
+    history : list of dict, optional
+        Gets the record of each epoch.
+    """
+
+    def __init__(self, task: FitTask, snapshot: Callable[[], dict], history=None):
+        self._task, self._snapshot, self._history = task, snapshot, history
+
+    def begin(self) -> None:
+        """Say that an epoch begins."""
+        self._epoch = self._task.part("epoch")
+
+    def end(self, record: dict) -> bool:
+        """Say that an epoch has ended; return whether training is to stop.
+
+        The record is no metadata: a monitor would pass it on to its scorer.
+        """
+        if self._history is not None:
+            self._history.append(record)
+        return self._epoch.end(self._snapshot)
+
+
+class FineTuning(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedNetwork
+):
+    """Train a pretrained network, or its output layer, on the rows of a task.
+
+    A subclass says what the labels are in `_encode`, and what is minimised in `_objective`.
+    """
+
+    _parameters = TRAINING_PARAMETERS | {
+        "strategy": Choice("finetune", "linear_probe", "lp_ft"),
+        "norm_statistics": Choice("auto", "keep", "learn"),
+        "backbone_lr_ratio": Number(0, unset=("auto",)),
+        "layer_decay": Number(0, 1),
+        "dropout": Number(0, 1, high_open=True),
+        "validation_fraction": Number(0, 1, high_open=True),
+        "ema_decay": Number(0, 1, high_open=True, unset=(None,)),
+        "gradual_unfreezing": Count(0),
+        "accumulate": Count(),
+        "patience": Count(),
+        "tol": Number(0),
+        "early_stopping": Flag(),
+        "warm_start": Flag(),
+    }
+
+    def _check_combinations(self):
+        names_of(self.augment)
+        if self.gradual_unfreezing and self.strategy in ("lora", "linear_probe"):
+            raise ValueError(
+                f"gradual_unfreezing={self.gradual_unfreezing!r} has nothing to unfreeze with "
+                f"strategy={self.strategy!r}. Set it to 0, or choose strategy='finetune' or "
+                "'lp_ft'."
+            )
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None):
+        """Train the network on the rows of the task.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task, in any of the forms above.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows: a weight of two counts like the row given twice.
+
+        Returns
+        -------
+        self : estimator
+        """
+        return self._fit_domains(X, y, sample_weight)
+
+    @with_callbacks
+    def _fit_to_target(self, X, y, sample_weight, X_target, adapt):
+        """Train on samples of two domains.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As for `fit`.
+        X_target : array-like
+            Samples of the target.
+        adapt : callable
+            Takes the :class:`Objective` of this estimator and returns one for batches of both
+            domains, see :class:`~skltransfer._torch._batches.TwoDomainBatch`.
+        """
+        return self._fit_domains(X, y, sample_weight, X_target, adapt)
+
+    def _fit_domains(self, X, y, sample_weight, X_target=None, adapt=None):
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=None)
+        check_parameters(self)
+        earlier = self._earlier_fit() if self.warm_start else None
+        if earlier is None:
+            forget(self)
+        plan, data = self._checked(X, y, sample_weight, earlier)
+        data, validation = data.split(plan)
+
+        def objective_of(fitting: Fitting) -> Objective:
+            objective = self._objective(fitting)
+            return objective if adapt is None else adapt(objective)
+
+        fitting = Fitting(
+            plan,
+            self._load(data.rows),
+            data,
+            objective_of,
+            validation=validation,
+            target=None if X_target is None else Data(self._rows(X_target, reset=False)),
+            earlier=earlier and earlier[0],
+        )
+        fitting.train(EpochReports(task, lambda: self._attributes(fitting, is_running=True)))
+        for name in ("_record", "_optimizer"):  # of the network before
+            vars(self).pop(name, None)
+        vars(self).update(self._attributes(fitting))
+        task.end({})
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch from where the last call, or `fit`, has ended.
+
+        Mini-batches, with a constant learning rate. The first call fixes classes, number of
+        outputs and standardisation; the moments of the optimiser are kept from call to call.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels.
+        classes : array-like of shape (n_classes,), default=None
+            For a classifier, all classes that will ever come: needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : estimator
+        """
+        check_parameters(self)
+        if self.strategy == "lora":
+            raise ValueError(
+                "partial_fit cannot go on with strategy='lora', whose changes are added to the "
+                "weights at the end. Use fit, or strategy='finetune' or 'linear_probe'."
+            )
+        earlier = self._earlier_fit()
+        plan, data = self._checked(X, y, sample_weight, earlier, classes, is_partial=True)
+        history = getattr(self, "history_", [])
+        fitting = Fitting(
+            plan,
+            self._load(data.rows),
+            data,
+            self._objective,
+            earlier=earlier and earlier[0],
+        )
+        optimizer = fitting.train_one_epoch(getattr(self, "_optimizer", None), len(history))
+        vars(self).update(self._attributes(fitting))
+        vars(self).pop("_record", None)  # the network has moved on
+        self.history_ = history + [r | {"epoch": len(history) + 1} for r in self.history_]
+        self.n_iter_ = len(self.history_)
+        self._optimizer = optimizer
+        return self
+
+    def transform(self, X):
+        """Return the features that the output layer is given.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out)
+        """
+        check_is_fitted(self)
+        return self._network_features(X)
+
+    # --- what a subclass says ----------------------------------------------------------
+
+    @abstractmethod
+    def _encode(self, y, known: Labels | None, classes, is_partial: bool) -> Labels:
+        """Validate labels; `known` are those of an earlier fit that is gone on from."""
+
+    def _objective(self, fitting: Fitting) -> Objective:
+        """Return what is minimised."""
+        return LabelLoss(fitting.data.labels)
+
+    # --- fitting -----------------------------------------------------------------------
+
+    def _checked(
+        self, X, y, sample_weight, earlier, classes=None, is_partial=False
+    ) -> tuple[Plan, Data]:
+        """Validate rows, labels and weights; drop the rows that weigh nothing."""
+        rows = self._rows(X, reset=earlier is None)
+        if len(rows) == 0:
+            raise ValueError("X has 0 sample(s). At least one row is needed to train on.")
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        check_consistent_length(range(len(rows)), y)
+        labels = self._encode(y, earlier and earlier[1], classes, is_partial)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, labels.targets, dtype=np.float64, ensure_non_negative=True
+            )
+        plan = Plan.of(self, rows)
+        return plan, Data(rows, labels, weights).prepared(plan, merges=not is_partial)
+
+    def _earlier_fit(self) -> tuple[Built, Labels] | None:
+        """Return what `warm_start` and `partial_fit` go on from."""
+        return (self._built, self._labels) if hasattr(self, "_built") else None
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._built.n_features
+
+
+class NetworkClassifier(ClassifierMixin, FineTuning):
+    """What classifiers that train a network share: labels in, probabilities out."""
+
+    _parameters = {"label_smoothing": Number(0, 1, high_open=True), "balanced_batches": Flag()}
+
+    def _encode(self, y, known, classes, is_partial):
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        check_classification_targets(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "y has several columns with several classes each. Columns of 0 and 1 are labels of "
+                "one task; for several tasks use MultiTaskClassifier, or put this estimator into "
+                "sklearn.multioutput.MultiOutputClassifier."
+            )
+        known = None if known is None else known.attributes["classes_"]
+        is_multilabel = kind == "multilabel-indicator"
+        if is_multilabel:
+            y = check_array(y, accept_sparse=True, dtype=np.float64, input_name="y")
+            y = y.toarray() if hasattr(y, "toarray") else y
+            if self.class_weight is not None or self.balanced_batches:
+                raise ValueError(
+                    "class_weight and balanced_batches need one class per row, and y has several "
+                    "labels per row. Pass sample_weight instead."
+                )
+            names = np.arange(y.shape[1])
+            self._check_known(known, names, names)
+            return self._labels_of(y, y.shape[1], {"classes_": names}, None, True)
+        y = column_or_1d(y, warn=True)
+        found = np.unique(y)
+        if known is None:
+            known = found if classes is None else np.unique(column_or_1d(classes))
+            if is_partial and classes is None:
+                raise ValueError(
+                    "classes= is missing: the first call of partial_fit needs all classes that "
+                    "will ever come."
+                )
+        elif not is_partial and not np.array_equal(known, found):
+            raise ValueError(
+                f"warm_start=True goes on with the classes {known.tolist()}, and y holds "
+                f"{found.tolist()}. Set warm_start=False, or pass the fitted estimator as the "
+                "backbone of a new one."
+            )
+        self._check_known(known, classes, found)
+        if len(known) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
+                f"{known.tolist()[0]!r}."
+            )
+        codes = np.searchsorted(known, y)
+        n_outputs = 1 if len(known) == 2 else len(known)
+        return self._labels_of(codes, n_outputs, {"classes_": known}, codes, False)
+
+    def _check_known(self, known, classes, found) -> None:
+        if known is None:
+            return
+        if classes is not None and not np.array_equal(known, np.unique(classes)):
+            raise ValueError(
+                f"classes={np.asarray(classes).tolist()} are not those of the first call, "
+                f"{known.tolist()}. Make a new estimator for other classes."
+            )
+        unseen = np.setdiff1d(found, known)
+        if len(unseen):
+            raise ValueError(
+                f"y holds {unseen.tolist()[:5]}, which is not among the classes "
+                f"{known.tolist()}. Name all classes in the first call of partial_fit, or pass the "
+                "fitted estimator as the backbone of a new one."
+            )
+
+    def _labels_of(self, targets, n_outputs, attributes, codes, is_multilabel):
+        return Classes(
+            targets,
+            n_outputs,
+            attributes,
+            codes,
+            label_smoothing=self.label_smoothing,
+            class_weight=self.class_weight,
+            is_multilabel=is_multilabel,
+        )
+
+    def decision_function(self, X):
+        """Compute the logits.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the logit of the second.
+        """
+        outputs = self._outputs(X)
+        return outputs if self._labels.is_multilabel else decisions(outputs)
+
+    def predict(self, X):
+        """Predict the most probable class, or the labels that are more probable than not.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+        """
+        outputs = self._outputs(X)
+        if self._labels.is_multilabel:
+            return (outputs > 0).astype(int)
+        return self.classes_[predicted_codes(outputs)]
+
+    def predict_proba(self, X):
+        """Predict the probability of each class, or of each label.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Columns in the order of ``classes_``. Labels are independent of each other.
+        """
+        outputs = self._outputs(X)
+        return expit(outputs) if self._labels.is_multilabel else probabilities(outputs)
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+        """
+        outputs = self._outputs(X)
+        if self._labels.is_multilabel:
+            return -np.logaddexp(0.0, -outputs)
+        return log_probabilities(outputs)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = []
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class NetworkRegressor(RegressorMixin, FineTuning):
+    """What regressors that train a network share: numbers in, numbers out."""
+
+    def _encode(self, y, known, classes, is_partial):
+        if classes is not None:
+            raise ValueError("classes= is for classifiers.")
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        if y.ndim > 2:
+            raise ValueError(f"y has {y.ndim} dimensions. Pass one number, or one row, per sample.")
+        is_flat = y.ndim == 1
+        y = y.reshape(len(y), -1)
+        labels = Numbers(y, y.shape[1], {"_is_flat": is_flat})
+        if known is not None:
+            labels.mean, labels.scale = known.mean, known.scale
+            if known.n_outputs != labels.n_outputs:
+                raise ValueError(
+                    f"y has {labels.n_outputs} outputs, and this estimator goes on from "
+                    f"{known.n_outputs}. Set warm_start=False, or make a new estimator."
+                )
+        return labels
+
+    def predict(self, X):
+        """Predict the numbers.
+
+        Parameters
+        ----------
+        X : array-like
+            Rows of the task.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        outputs = self._outputs(X) * self._labels.scale + self._labels.mean
+        return outputs[:, 0] if self._is_flat else outputs
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
         return tags

@@ -23,8 +23,7 @@ from skltransfer._networks._labels import Classes, Numbers
 from skltransfer._torch._depth import DepthMap
 from skltransfer._torch._persisted import states_as_data
 from skltransfer._torch._text import TextPreprocessing
-from skltransfer.parameter._multitask_network import MultiTaskNetwork
-from skltransfer.parameter._task_problems import TaskClasses, TaskNumbers
+from skltransfer.parameter._multitask_network import MultiTaskNetwork, TaskClasses, TaskNumbers
 from skltransfer.persistence._library_networks import TokenizerData
 from skltransfer.persistence._modules import ModuleData, UntrustedClass, trusted_classes
 

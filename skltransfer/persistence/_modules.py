@@ -23,7 +23,6 @@ from skltransfer._torch._layers import CosineHead, LinearHead, MLPHead, Standard
 from skltransfer._torch._persisted import AsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._taps import is_timm
-from skltransfer._torch._task_heads import TaskHeads
 from skltransfer._torch._text import (
     DenseLayer,
     SentenceEncoder,
@@ -33,6 +32,7 @@ from skltransfer._torch._text import (
 )
 from skltransfer.backbones._huggingface import ImageEncoder
 from skltransfer.backbones._tiny import ResidualBlock, TinyResNet
+from skltransfer.parameter._multitask_network import TaskHeads
 from skltransfer.persistence._library_networks import (
     TokenizerData,
     build_timm,
