@@ -46,6 +46,7 @@ from skltransfer._torch._input import (
 )
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._rows import Rows, as_items
+from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._record import unfitted_backbone
@@ -277,6 +278,12 @@ class FineTuning(
             forget(self)
         plan, data = self._checked(X, y, sample_weight, earlier)
         data, validation = data.split(plan)
+        record, target = self._load(data.rows), None
+        if X_target is not None:
+            rows = self._rows(X_target, reset=False, is_text=isinstance(data.rows, TextRows))
+            if record is not None:
+                check_images_for(record.name, record.preprocessing, rows)
+            target = Data(rows)
 
         def objective_of(fitting: Fitting) -> Objective:
             objective = self._objective(fitting)
@@ -284,11 +291,11 @@ class FineTuning(
 
         fitting = Fitting(
             plan,
-            self._load(data.rows),
+            record,
             data,
             objective_of,
             validation=validation,
-            target=None if X_target is None else Data(self._rows(X_target, reset=False)),
+            target=target,
             earlier=earlier and earlier[0],
         )
         fitting.train(EpochReports(task, lambda: self._attributes(fitting, is_running=True)))

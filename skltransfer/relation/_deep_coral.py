@@ -160,8 +160,8 @@ class DeepCORALClassifier(
     >>> X, y = make_moons(200, noise=0.1, random_state=0)
     >>> angle = np.radians(30)
     >>> turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    >>> network = FineTunedClassifier(hidden_layer_sizes=(32, 32), max_epochs=50)
-    >>> model = DeepCORALClassifier(network, trade_off=10.0)
+    >>> network = FineTunedClassifier(hidden_layer_sizes=(32, 32), optimizer="adamw", max_epochs=20)
+    >>> model = DeepCORALClassifier(network, trade_off=1000.0)
     >>> model = model.fit(X[:100], y[:100], X_target=X[100:] @ turn)
     >>> model.predict(X[100:] @ turn).shape
     (100,)
