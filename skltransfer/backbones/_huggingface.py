@@ -181,13 +181,13 @@ def _config(transformers, name: str, folder: Path):
         raise ValueError(
             f"{name!r} has no config.json of a network that transformers "
             f"{transformers.__version__} knows ({first_line(error)}). Code in a repository is "
-            "never run: build its module yourself and pass that."
+            "never run. Build the module yourself and pass it."
         ) from error
     is_two_towers = hasattr(config, "text_config") and hasattr(config, "vision_config")
     if is_two_towers or getattr(config, "is_encoder_decoder", False):
         kind = "an encoder of two kinds of input" if is_two_towers else "an encoder with a decoder"
         raise ValueError(
-            f"{name!r} is a {config.model_type}, {kind}. Save the part that is meant by its "
+            f"{name!r} is a {config.model_type}, {kind}. Save one of its encoders by "
             "save_pretrained, together with its tokenizer or image processor, and pass that folder."
         )
     return config

@@ -26,7 +26,7 @@ from skltransfer.backbones._sentence_transformers import SENTENCE, load_sentence
 from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
 from skltransfer.backbones._tiny import TinyResNet
 from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
-from skltransfer.backbones._weight_files import load_state, read_state
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
 # Frozen networks are shared within a process; loading one draws random numbers.
 _loaded = SharedCache(8, random_lock)
@@ -211,7 +211,7 @@ def _unknown(name: str) -> UnknownBackbone:
 def _load_tiny(weights, random_state: int) -> Backbone:
     with seeded(random_state):
         module = TinyResNet()
-    if weights is not None and str(weights).lower() == "default":
+    if is_default(weights):
         with as_file(files("skltransfer.backbones") / "weights" / "tiny.safetensors") as path:
             load_state(module, read_state(path, "tiny"), "tiny")
     elif weights is not None:
@@ -265,7 +265,7 @@ def _with_weights(module: nn.Module, weights) -> nn.Module:
             f"weights={weights!r} is a {type(weights).__name__}. For {name}, a network of your "
             "own, pass 'default' or None (as it is), or the path of a file."
         )
-    if weights is not None and str(weights).lower() != "default":
+    if weights is not None and not is_default(weights):
         load_state(module, read_state(weights, name), name, weights)
     return module
 

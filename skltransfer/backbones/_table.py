@@ -74,6 +74,6 @@ def check_shape(backbone: Backbone, shape: tuple[int, ...], forward):
     except RuntimeError as error:  # what torch says when sizes do not fit
         raise ValueError(
             f"The backbone {backbone.name!r} cannot take rows of shape {shape}: "
-            f"{first_line(error)}. Pass as many columns, or images of the size and channels, as "
+            f"{first_line(error)}. Give X as many columns, or images of the size and channels, as "
             "it was made for, or choose another backbone."
         ) from error

@@ -562,7 +562,7 @@ def load_file_of(content, folder):
 def test_networks_that_are_no_encoder_of_one_input(tmp_path, kind):
     with quiet():
         transformers.AutoConfig.for_model(kind).save_pretrained(tmp_path)
-    message = "a Backbone record" if kind == "wav2vec2" else "Save the part that is meant"
+    message = "a Backbone record" if kind == "wav2vec2" else "Save one of its encoders"
     with pytest.raises(ValueError, match=message):
         load_backbone(f"hf:{tmp_path}", None)
 

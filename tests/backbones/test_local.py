@@ -217,7 +217,11 @@ def test_paths_that_are_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("std", [0.5, 0.5, 0], "std=.* need one number per channel each, those of std greater"),
+        (
+            "std",
+            [0.5, 0.5, 0],
+            "std=.* need one number per channel each, and std",
+        ),
         ("std", [0.5, 0.5], "need one number per channel"),
         ("mean", ["a", "b", "c"], "mean=.* does not hold one number per channel"),
         ("crop_size", -1, "crop_size=-1 is no size in pixels"),

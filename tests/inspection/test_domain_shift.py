@@ -205,7 +205,7 @@ def test_arguments_stay_as_they_are():
         ({"y_target": np.zeros((40, 2))}, "y_target has 2 dimensions"),
         ({"embedding": "tsne"}, "embedding='tsne' is neither 'pca' nor a transformer"),
         ({"embedding": PCA(3)}, "returned 3 columns. Choose one that returns 2"),
-        ({"gamma": 0}, "gamma=0 is not 'median', 'scale' or a number above 0"),
+        ({"gamma": 0}, "gamma=0 is not a number greater than 0 or 'median' or 'scale'"),
         ({"gamma": "auto"}, "gamma='auto' is not"),
         ({"X_target": X_TARGET[:, :2]}, "X_target has 2 features"),
         ({"X_target": X_TARGET[:0]}, "X_target has 0 rows"),
