@@ -241,7 +241,7 @@ def test_an_estimator_without_an_aligner_is_refused():
         DomainShiftDisplay.from_estimator(pooled, X, X_TARGET)
     inside = ColumnTransformer([("map", OptimalTransportMapper("linear"), [0, 1])])
     inside = WithTarget(inside, X_TARGET[:, :2]).fit(X[:, :2])
-    with pytest.raises(TypeError, match="ColumnTransformer holds OptimalTransportMapper inside"):
+    with pytest.raises(TypeError, match="ColumnTransformer holds OptimalTransportMapper, and"):
         DomainShiftDisplay.from_estimator(inside, X[:, :2], X_TARGET[:, :2])
 
 
