@@ -104,6 +104,7 @@ def _plan(options):
     _refuse(options, ("fine_tune",), "a folder of images")
     table = read_tables(target, options.label, options.source, options.task)
     metric = _metric(options.metric, table.is_classification)
+    check_metric(metric, table.y)
     if options.text is None:
         strategies = table_strategies(
             "classification" if table.is_classification else "regression",
@@ -201,7 +202,6 @@ def _compare_table(
     table: TableData | TextData, path: str, strategies, metric: str, seed: int, progress: Progress
 ) -> Comparison:
     """Compare ways to use a user's source table, by folds of the target table."""
-    check_metric(metric, table.y)
     for note in table.notes:
         progress.console.print(f"Note: {note}.", markup=False)
     strategies, missing = _installed(
