@@ -117,8 +117,8 @@ def check_metric(metric: str, y) -> None:
     if f"{metric}_macro" in get_scorer_names() and (len(classes) != 2 or 1 not in classes):
         raise CommandError(
             f"--metric {metric} scores the class 1 of two classes, and the classes are "
-            f"{shorten(classes)}. Write the classes as 0 and 1, or choose an averaged metric such as "
-            f"{metric}_macro."
+            f"{shorten(classes)}. Write the classes as 0 and 1, or choose an averaged metric such "
+            f"as {metric}_macro."
         )
 
 
