@@ -18,6 +18,7 @@ from skltransfer import (
     CORAL,
     JDA,
     TCA,
+    DeepCORALClassifier,
     DiscriminativeReweighter,
     DomainDataWarning,
     FeatureAugmenter,
@@ -76,6 +77,7 @@ ESTIMATORS = [
     GeodesicFlowKernel(n_components=1),
     SubspaceAlignment(),
     SubspaceAlignment(n_components=1),
+    DeepCORALClassifier(),
     DiscriminativeReweighter(),
     DiscriminativeReweighter(Ridge(), classifier=LogisticRegression(), calibration="isotonic"),
     DiscriminativeReweighter(
