@@ -170,7 +170,7 @@ class KLIEPReweighter(KernelRatioReweighter):
         self.random_state = random_state
 
     def _weigh(self, X, y, sample_weight, X_target):
-        # Those of the ratio 1, which needs no target.
+        # Values for a ratio of 1, which needs no target.
         self.dual_gap_, self.objective_, self.n_iter_ = 0.0, 0.0, 1
         weights = super()._weigh(X, y, sample_weight, X_target)
         if not self.dual_gap_ <= self.tol:

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import _safe_indexing
 
 import skltransfer
-from skltransfer.domains._data import known_labels, unwrap
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
+from skltransfer.domains._two_domains import given_target, labelled_rows
 
 # Training epochs of a network; a fit has to take seconds.
 N_EPOCHS = 30
@@ -319,15 +317,12 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         -------
         self : estimator
         """
-        X_target, y_target = unwrap(X_target), unwrap(y_target)
+        X_target, y_target = given_target(X_target, y_target)
         forget(self)
-        source = clone(self.pretrained).fit(X, y)
-        if X_target is None:
-            self._adopt(source)
-            return self
-        known, labels = known_labels(y_target, X_target, y)
-        if known.any():
-            rows = _safe_indexing(X_target, np.flatnonzero(known))
-            source = clone(self.estimator).set_params(backbone=source).fit(rows, labels)
-        self._adopt(source)
+        fitted = clone(self.pretrained).fit(X, y)
+        if X_target is not None:
+            rows, labels = labelled_rows(X_target, y_target, y)
+            if rows is not None:
+                fitted = clone(self.estimator).set_params(backbone=fitted).fit(rows, labels)
+        self._adopt(fitted)
         return self
