@@ -27,12 +27,11 @@ _PUBLIC = {
         "_torch._store": ("FeatureStore", "feature_store"),
         "feature._augmenter": ("FeatureAugmenter",),
         "feature._coral": ("CORAL",),
-        "feature._geodesic_flow": ("GeodesicFlowKernel",),
         "feature._jda": ("JDA",),
         "feature._optimal_transport": ("OptimalTransportMapper",),
         "feature._pretrained": ("PretrainedFeatureTransformer",),
         "feature._self_supervised": ("SelfSupervisedTransformer",),
-        "feature._subspace_alignment": ("SubspaceAlignment",),
+        "feature._subspaces": ("GeodesicFlowKernel", "SubspaceAlignment"),
         "feature._tca": ("TCA",),
         "feature._word_vector_transformer": ("WordCoverageWarning", "WordVectorTransformer"),
     },
@@ -58,17 +57,21 @@ _PUBLIC = {
         ),
     },
     "parameter": {
-        "parameter._finetuned_classifier": ("FineTunedClassifier",),
-        "parameter._finetuned_regressor": ("FineTunedRegressor",),
+        "parameter._fine_tuned": ("FineTunedClassifier", "FineTunedRegressor"),
         "parameter._logistic": ("TransferLogisticRegression", "TransferLogisticRegressionCV"),
         "parameter._multitask_classifier": ("MultiTaskClassifier",),
         "parameter._multitask_regressor": ("MultiTaskRegressor",),
-        "parameter._regularized_classifier": ("RegularizedTransferClassifier",),
-        "parameter._regularized_regressor": ("RegularizedTransferRegressor",),
+        "parameter._regularized": (
+            "RegularizedTransferClassifier",
+            "RegularizedTransferRegressor",
+        ),
         "parameter._ridge": ("TransferRidge", "TransferRidgeCV"),
     },
     "persistence": {
         "persistence": ("load", "save"),
+    },
+    "relation": {
+        "relation._deep_coral": ("DeepCORALClassifier",),
     },
 }
 

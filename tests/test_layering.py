@@ -15,10 +15,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
-    "_messages": 0,
+    "_files": -1,
+    "_messages": -1,
+    "_missing": -1,
+    "_shared_cache": -1,
     "_options": 0,
     "_parameters": 0,
-    "_spelling": 0,
+    "_warnings": -1,
     "_texts": 0,
     "_solvers": 0,
     "_torch": 1,
@@ -32,14 +35,13 @@ RANK |= dict.fromkeys(FAMILIES, 4) | {"model_selection": 5, "inspection": 5, "di
 RANK |= {"persistence": 5}
 RANK |= {"cli": 6}
 WITHOUT_TORCH = ("_solvers", "instance", "metrics", "domains", "datasets", "model_selection")
-WITHOUT_TORCH += ("inspection", "feature", "parameter")
+WITHOUT_TORCH += ("inspection", "feature", "parameter", "relation")
 # Names whose use loads torch; every other public name works without.
 NAMES_WITH_TORCH = {
     "Backbone",
+    "DeepCORALClassifier",
     "FineTunedClassifier",
     "FineTunedRegressor",
-    "MultiTaskClassifier",
-    "MultiTaskRegressor",
     "Preprocessing",
     "PretrainedFeatureTransformer",
     "RegularizedTransferClassifier",
@@ -66,6 +68,8 @@ NAMES_WITHOUT_TORCH = {
     "KMMReweighter",
     "KernelDensityReweighter",
     "LabelShiftReweighter",
+    "MultiTaskClassifier",
+    "MultiTaskRegressor",
     "NearestNeighborsReweighter",
     "OptimalTransportMapper",
     "PooledEstimator",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torchvision.transforms import v2
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import near_names
 from skltransfer._torch._batches import Batch
 
 POLICIES = ("flip", "crop", "trivial", "rand", "auto", "color", "erase")

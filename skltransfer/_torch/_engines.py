@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from importlib.metadata import version
 from threading import Lock
 
 import numpy as np
 import torch
 
+from skltransfer._messages import first_line, require
 from skltransfer._torch._engine_onnx import feature_graph
+from skltransfer._warnings import warn
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 # Largest difference to torch, relative to the largest feature of a layer.
 TOLERANCE = 1e-4
-# The least recently used goes first.
-_MAX_BUILT = 8
-_built: OrderedDict[tuple, Engine | str] = OrderedDict()
-_lock = Lock()
+
+
+class EngineWarning(RuntimeWarning):
+    """An engine cannot run a network, and torch runs it."""
 
 
 class Engine(ABC):
     """A compiled feature network, for batches of one shape; one thread runs it at a time.
 
-    Its `key` tells its features from those of others.
+    Its `key` tells its features from another engine's features.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ _KINDS = {kind.package: kind for kind in (OnnxRuntime, OpenVINO)}
 
 
 def check_engine(engine, precision, device) -> None:
-    """Raise an error if an engine is unknown, not installed, or cannot do what is asked for.
+    """Raise an error if an engine is not installed or does not take a precision or a device.
 
     Parameters
     ----------
@@ -104,8 +104,6 @@ def check_engine(engine, precision, device) -> None:
     precision : str
     device : str or torch.device
     """
-    if not isinstance(engine, str) or engine not in ENGINES:
-        raise ValueError(f"engine={engine!r} is not one of {', '.join(ENGINES)}.")
     if engine == "torch":
         return
     if precision != "float32":
@@ -119,64 +117,36 @@ def check_engine(engine, precision, device) -> None:
             "engine='torch'."
         )
     for package in (engine, "onnx", "onnxscript"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise ImportError(
-                f"engine={engine!r} needs {package}. Install it by "
-                "pip install skltransfer[engines]."
-            ) from error
+        require(package, "engines", f"engine={engine!r}")
 
 
-def engine_for(name: str, extractor, shape: tuple[int, ...], max_length: int | None, lock):
-    """Return what runs the network of an extractor on batches of a shape.
-
-    It is built where it is not there yet, on as many threads as torch has. Where it cannot be, or
-    disagrees with torch, a warning says why, once, and torch is returned.
+def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | None):
+    """Return an engine that runs a network on batches of one shape, on as many threads as torch.
 
     Parameters
     ----------
     name : {"onnxruntime", "openvino"}
-    extractor : Extractor
-        In float32 on the CPU.
+    network : FeatureNetwork
+        In float32 on the CPU; it is traced, and no other thread may run it meanwhile.
     shape : tuple of int
-        Of a batch.
+        Shape of a batch.
     max_length : int or None
-        Of a text, in tokens; None for other rows.
-    lock : RLock
-        Held while the network is traced.
+        Largest length of a text in tokens; None for other rows.
 
     Returns
     -------
-    run : Engine or FeatureNetwork
-        Takes a batch, gives its features.
+    engine : Engine or None
+        None if it cannot be built or disagrees with torch; a warning says why.
     """
-    key = (name, extractor.key, shape, torch.get_num_threads())
-    engine = _found(key)
-    if engine is None:
-        with lock:  # it is traced, and built for all threads by one
-            engine = _found(key)
-            if engine is None:
-                engine = _build(name, extractor.network, shape, max_length)
-                with _lock:
-                    _built[key] = engine
-                    if len(_built) > _MAX_BUILT:
-                        _built.popitem(last=False)
-                if isinstance(engine, str):
-                    warnings.warn(
-                        f"engine={name!r} cannot run this network, and torch runs it: {engine} "
-                        "Pass engine='torch' to do so without this warning.",
-                        RuntimeWarning,
-                        stacklevel=4,
-                    )
-    return extractor.network if isinstance(engine, str) else engine
-
-
-def _found(key):
-    with _lock:
-        if key in _built:
-            _built.move_to_end(key)
-        return _built.get(key)
+    engine = _build(name, network, shape, max_length)
+    if isinstance(engine, Engine):
+        return engine
+    warn(
+        f"engine={name!r} cannot run this network, and torch runs it: {engine} "
+        "Pass engine='torch' to do so without this warning.",
+        EngineWarning,
+    )
+    return None
 
 
 def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -> Engine | str:
@@ -187,8 +157,7 @@ def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -
         features = engine(probe)
         reversed_features = engine(probe.flip(0).contiguous())
     except Exception as error:  # torch.export, the converters and the engines raise many kinds
-        reason = (str(error).strip().splitlines() or [""])[0]
-        return f"it cannot be exported or compiled ({type(error).__name__}: {reason})."
+        return f"it cannot be exported or compiled ({type(error).__name__}: {first_line(error)})."
     with torch.inference_mode():
         blocks = network.blocks(probe)
     widths = [block.shape[1] for block in blocks]
@@ -199,7 +168,7 @@ def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -
         difference = float((block - given).abs().max())
         if not difference <= TOLERANCE * scale:  # NaN as well
             return (
-                f"its features differ from those of torch by {difference / (scale or 1):.0e} of "
+                f"its features differ from torch by {difference / (scale or 1):.0e} of "
                 f"the largest on a probe, more than {TOLERANCE:.0e}."
             )
     if not torch.equal(reversed_features.flip(0), features):

@@ -1,4 +1,4 @@
-"""Rows of input in every form that is accepted, as tensors and as digests of their content."""
+"""Samples in every accepted form, as tensors and as digests of their content."""
 
 from __future__ import annotations
 
@@ -12,22 +12,39 @@ import torch
 import xxhash
 from PIL import Image, UnidentifiedImageError
 
+from skltransfer._missing import is_missing
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextRows
 
 IMAGE_CHANNELS = (1, 3, 4)
-# What one image is given as where images are not an array.
+# Types of one image in a list of images.
 _IMAGE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
 class UnreadableImage(ValueError):
-    """A row whose image is missing, or cannot be decoded."""
+    """An image is missing or cannot be decoded.
+
+    Parameters
+    ----------
+    row : int
+    reason : str
+        Sentence, without its full stop.
+    remedy : str
+        Sentences.
+    """
+
+    def __init__(self, row: int, reason: str, remedy: str):
+        super().__init__(row, reason, remedy)
+        self.row, self.reason, self.remedy = row, reason, remedy
+
+    def __str__(self):
+        return f"Row {self.row}: {self.reason}. {self.remedy}"
 
 
 class UnreadableImageWarning(UserWarning):
-    """Images could not be read, and their rows are NaN.
+    """Images could not be read, and their features are NaN.
 
-    Raised once for all rows of a call, by estimators whose ``on_error="nan"``.
+    Estimators with ``on_error="nan"`` raise it once per call for all images.
 
     Examples
     --------
@@ -159,10 +176,7 @@ class EncodedImageRows:
             return bytes(item)
         if not isinstance(item, str | os.PathLike):
             if is_missing(item):
-                raise UnreadableImage(
-                    f"Row {row} is missing ({item!r}). Drop it, or pass on_error='nan' to a "
-                    "PretrainedFeatureTransformer."
-                )
+                raise UnreadableImage(row, f"the image is missing ({item!r})", "Drop the row.")
             raise TypeError(
                 f"Row {row} is a {type(item).__name__}. Images are paths, PIL images, encoded "
                 "bytes or one array."
@@ -171,16 +185,12 @@ class EncodedImageRows:
         try:
             return path.read_bytes()
         except (OSError, ValueError) as error:
-            hint = (
-                ""
-                if _looks_like_path(item)
-                else " Text needs a text encoder, not an image backbone."
-            )
-            raise UnreadableImage(
-                f"Row {row}: the image {_shorten(item)} cannot be read "
-                f"({getattr(error, 'strerror', None) or error}). Images are given by path, as PIL "
-                f"images, as encoded bytes or as arrays.{hint}"
-            ) from error
+            why = getattr(error, "strerror", None) or error
+            reason = f"the image {_shorten(item)} cannot be read ({why})"
+            if not _looks_like_path(item):
+                reason += ". Text needs a text encoder, not an image backbone"
+            remedy = "Pass the paths of images, PIL images, encoded bytes or an array."
+            raise UnreadableImage(row, reason, remedy) from error
 
     def _decode(self, row: int) -> Image.Image:
         item = self._items[row]
@@ -200,7 +210,7 @@ class EncodedImageRows:
             is_unknown = isinstance(error, UnidentifiedImageError)
             reason = "of no format that is known" if is_unknown else error
             raise UnreadableImage(
-                f"Row {row}: {name} is not an image that can be decoded ({reason})."
+                row, f"{name} is not an image that can be decoded ({reason})", "Drop the row."
             ) from error
         return image
 
@@ -235,8 +245,9 @@ class EncodedImageRows:
             image = Image.fromarray((np.asarray(image).astype(np.uint16) // 257).astype(np.uint8))
         if image.mode in ("I", "F"):
             raise UnreadableImage(
-                f"Row {row}: the image has mode {image.mode!r}, which does not say how bright "
-                "white is. Pass it as an array together with value_range."
+                row,
+                f"the image has mode {image.mode!r}, which does not say how bright white is",
+                "Pass it as an array together with value_range.",
             )
         keep_grey = preprocessing is None and image.mode in ("1", "L")
         pixels = np.array(image.convert("L" if keep_grey else "RGB"))
@@ -299,9 +310,9 @@ def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
         smallest, largest = images.min(), images.max()
         if not (smallest >= low and largest <= high):  # NaN fails as well
             raise ValueError(
-                f"Pixel values run from {smallest} to {largest}, outside of {low} to {high}. Say "
-                "which values are black and white by value_range, for example value_range=(0, 16) "
-                "for scikit-learn's digits."
+                f"Pixel values run from {smallest} to {largest}, outside of {low} to {high}. Set "
+                "value_range to the values of black and white, for example value_range=(0, 16) for "
+                "scikit-learn's digits."
             )
     return low, high
 
@@ -346,9 +357,3 @@ def as_missing_items(X) -> list | None:
         X = X.ravel().tolist()
     items = list(X)
     return items if items and all(map(is_missing, items)) else None
-
-
-def is_missing(item) -> bool:
-    """Tell whether an item of a list or column is a missing value."""
-    is_nan = isinstance(item, float) and np.isnan(item)
-    return item is None or is_nan or type(item).__name__ in ("NAType", "NaTType")

@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Iterable
-from threading import Lock
 
 import torch
 from torch import nn
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import first_line, near_names
+from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import PRECISIONS, Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._pooling import OWN, POOLINGS
 from skltransfer._torch._text import TEXT_POOLINGS, TextPreprocessing
 from skltransfer.backbones._record import Backbone
 
 ALL_STAGES = "all_stages"
-# The least recently used goes first.
-_MAX_BUILT, _MAX_MOVED = 16, 8
-_built: OrderedDict[str, Extractor] = OrderedDict()
-_moved: OrderedDict[tuple, nn.Module] = OrderedDict()
-_lock = Lock()
-
-
-def _shared(cache: OrderedDict, key, max_entries: int, build):
-    """Return the entry of `key`, built if it is not there."""
-    entry = _found(cache, key)
-    if entry is not None:
-        return entry
-    with network_lock:  # building traces a network; one thread builds for all
-        entry = _found(cache, key)
-        if entry is None:
-            entry = build()
-            with _lock:
-                cache[key] = entry
-                if len(cache) > max_entries:
-                    cache.popitem(last=False)
-    return entry
-
-
-def _found(cache: OrderedDict, key):
-    with _lock:
-        if key in cache:
-            cache.move_to_end(key)
-        return cache.get(key)
+# Building an extractor traces a network.
+_built, _moved = SharedCache(16, network_lock), SharedCache(8, network_lock)
 
 
 def _module_on(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -56,7 +29,7 @@ def _module_on(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> 
     def move():
         return copy.deepcopy(backbone.module).to(device=device, dtype=dtype).eval()
 
-    return _shared(_moved, (backbone.fingerprint, str(device), dtype), _MAX_MOVED, move)
+    return _moved.get((backbone.fingerprint, str(device), dtype), move)
 
 
 def resolve_device(device) -> torch.device:
@@ -75,10 +48,10 @@ def resolve_device(device) -> torch.device:
 
 
 def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
-    """Return the layers that are meant, each with its name inside the module.
+    """Return layers by their name for the user, each with its name inside the module.
 
-    ``None`` means the layers that the record names; the network's own output if it names none.
-    ``"all_stages"`` are the record's stages without the output, which is made of the last of them.
+    ``None`` stands for the record's layers; if there are none, for the network's output.
+    ``"all_stages"`` are the record's stages without ``penultimate``.
     """
     if layers is None:
         names = backbone.layers
@@ -104,8 +77,8 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
             )
     if names and takes_text(backbone):
         raise ValueError(
-            f"layers={layers!r}, and {backbone.name!r} is a text encoder, whose features are its "
-            "last layer's. Pass layers=None."
+            f"layers={layers!r}, but {backbone.name!r} is a text encoder, which gives features of "
+            "its last layer only. Pass layers=None."
         )
     if len(set(names)) != len(names):
         raise ValueError(f"layers={layers!r} names a layer twice.")
@@ -116,7 +89,7 @@ def _all_stages(backbone: Backbone) -> tuple[str, ...]:
     names = tuple(name for name in backbone.stages if name not in backbone.aliases)
     if not names:
         raise ValueError(
-            f"layers={ALL_STAGES!r}, and {backbone.name!r} has no stages. Name its layers, or pass "
+            f"layers={ALL_STAGES!r}, but {backbone.name!r} has no stages. Name its layers, or pass "
             "layers=None."
         )
     return names
@@ -128,14 +101,14 @@ def takes_text(backbone: Backbone) -> bool:
 
 
 def resolve_pooling(backbone: Backbone, pooling: str) -> str:
-    """Return the pooling that is meant; "default" is that of the record."""
+    """Return a pooling; "default" stands for the record's pooling."""
     if pooling == "default":
         return backbone.pooling
     if pooling == OWN and backbone.pooling == OWN:
         return OWN
     if takes_text(backbone) and pooling not in TEXT_POOLINGS:
         raise ValueError(
-            f"pooling={pooling!r}, and {backbone.name!r} is a text encoder. Pass 'default' or one "
+            f"pooling={pooling!r}, but {backbone.name!r} is a text encoder. Pass 'default' or one "
             f"of {', '.join(TEXT_POOLINGS)}."
         )
     if pooling not in POOLINGS:
@@ -161,7 +134,7 @@ def extractor(
             )
         if takes_text(backbone):
             raise ValueError(
-                f"input_size={input_size!r} is a size of images, and {backbone.name!r} takes "
+                f"input_size={input_size!r} is a size of images, but {backbone.name!r} takes "
                 "texts. Pass input_size=None."
             )
         preprocessing = preprocessing.with_input_size(input_size)
@@ -187,9 +160,9 @@ def extractor(
         except Exception as error:  # torch.fx raises many kinds
             raise ValueError(
                 f"The layers {list(nodes)} of {backbone.name!r} cannot be reached: torch.fx cannot "
-                f"trace its forward ({str(error).strip().splitlines()[0]}). Pass a module whose "
+                f"trace its forward ({first_line(error)}). Pass a module whose "
                 "forward returns the features, and layers=None."
             ) from error
         return Extractor(network, preprocessing, device, precision, key)
 
-    return _shared(_built, key, _MAX_BUILT, build)
+    return _built.get(key, build)

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from fnmatch import fnmatch
 from importlib.resources import as_file, files
 from numbers import Integral
 from pathlib import Path
-from threading import Lock
 from types import FunctionType
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from skltransfer._messages import near_names
+from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
 from skltransfer.backbones._local import file_key, is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
-from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._sentence import SENTENCE, load_sentence
-from skltransfer.backbones._state import load_state, read_state
+from skltransfer.backbones._record import Backbone, UnknownBackbone
+from skltransfer.backbones._sentence_transformers import SENTENCE, load_sentence
 from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
 from skltransfer.backbones._tiny import TinyResNet
-from skltransfer.backbones._torchvision import load_torchvision, torchvision_names, unknown_name
+from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
-# Frozen networks are shared within a process; the least recently used one goes first.
-_MAX_LOADED = 8
-_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
-_lock = Lock()
+# Frozen networks are shared within a process; loading one draws random numbers.
+_loaded = SharedCache(8, random_lock)
 
 
 def list_backbones(pattern: str | None = None) -> list[str]:
@@ -45,10 +43,10 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     Returns
     -------
     names : list of str
-        ``"tiny"`` first, which needs no download, then torchvision's classification networks. Those
-        of timm, if it is installed, for a `pattern` that begins with ``"timm:"``: importing it
-        takes seconds. The encoders of transformers and of sentence-transformers are too many to
-        list: ``"hf:NAME"`` and ``"st:NAME"`` work as well.
+        ``"tiny"``, which needs no download, then torchvision's classification networks. Names of
+        timm are listed if it is installed and `pattern` begins with ``"timm:"``, because importing
+        timm takes seconds. Encoders of transformers (``"hf:NAME"``) and sentence-transformers
+        (``"st:NAME"``) are too many to list.
 
     Examples
     --------
@@ -63,61 +61,67 @@ def list_backbones(pattern: str | None = None) -> list[str]:
 
 
 def load_backbone(backbone, weights="default", *, random_state=0, input_shape=None) -> Backbone:
-    """Return a frozen network with everything one must know to take features from it.
+    """Return a frozen network with its preprocessing and its layers.
 
     Parameters
     ----------
     backbone : str, Path, callable, torch.nn.Module, fitted estimator or Backbone
-        ``"tiny"`` (embedded, works offline), the name of a torchvision network, ``"hf:NAME"`` or
-        ``"hf:FOLDER"`` (a text or image encoder of transformers, from the hub or written by
-        ``save_pretrained``), ``"timm:NAME"`` (an image network of timm), ``"st:NAME"`` or
-        ``"st:FOLDER"`` (a sentence encoder of sentence-transformers), the path of a file of weights
-        that says which network they are for (see Notes), a function or class that builds a module,
-        a module (copied, never changed), a fitted estimator of this package (its trained network,
-        without the output layer), or a record, which is returned as it is.
+        Network in one of these forms:
+
+        - ``"tiny"``: embedded network, works offline.
+        - Name of a torchvision network.
+        - ``"hf:NAME"`` or ``"hf:FOLDER"``: text or image encoder of transformers, from the hub or
+          from a folder written by ``save_pretrained``.
+        - ``"timm:NAME"``: image network of timm.
+        - ``"st:NAME"`` or ``"st:FOLDER"``: encoder of sentence-transformers.
+        - Path of a file of weights that names its network (see Notes).
+        - Function or class that builds a module.
+        - Module, which is copied and never changed.
+        - Fitted estimator of this package: its trained network without the output layer.
+        - Record, which is returned as it is.
     weights : str, Path, torchvision weights or None, default="default"
-        ``"default"``: the published weights, downloaded once; or the module's own. A
-        member of torchvision's weights enum or its name. The path of a ``.safetensors``, ``.pt2``,
-        ``.pt`` or ``.pth`` file. ``None``: random weights (a module keeps its own).
+        ``"default"``: published weights, downloaded once, or the weights of the given module.
+        A member of torchvision's weights enum or its name. The path of a ``.safetensors``,
+        ``.pt2``, ``.pt`` or ``.pth`` file. ``None``: random weights; a module keeps its own.
     random_state : int, default=0
-        Seed of random weights. The global generator is not touched.
+        Seed of random weights. The global random state does not change.
     input_shape : tuple of int, default=None
-        Shape of one row, for a function or class whose module has lazy layers.
+        Shape of one sample, for a function or class whose module has lazy layers.
 
     Returns
     -------
     Backbone
-        Shared within the process: the same arguments return the same record while it is among the
-        8 used last.
+        Record, shared within the process. The same arguments return the same record while it is
+        among the 8 used last.
 
     Raises
     ------
     ValueError
-        If the name, the weights or the file's content does not fit.
+        If the name is unknown, or the weights or the file do not fit the network.
     FileNotFoundError
-        If `weights` is a path and nothing is there.
+        If `weights` is the path of a file that does not exist.
     ConnectionError
         If published weights cannot be downloaded.
     ImportError
-        If ``"hf:..."``, ``"st:..."`` or ``"timm:..."`` is named and what it needs is not
-        installed.
+        If the package that ``"hf:..."``, ``"st:..."`` or ``"timm:..."`` needs is not installed.
     TypeError
-        If `backbone` is none of the above.
+        If `backbone` has none of these forms.
 
     See Also
     --------
-    list_backbones : The names.
+    list_backbones : Names of networks.
 
     Notes
     -----
-    A file of weights is a backbone by itself if there is a JSON file of the same name beside it,
-    such as ``flowers.json`` beside ``flowers.safetensors``, or if the metadata of a safetensors
-    file hold the same: ``{"architecture": "resnet18"}``, a name of :func:`list_backbones` or
-    ``"timm:NAME"``, and optionally ``"preprocessing"``, the parameters of :class:`Preprocessing`
-    (``{"resize_size": 64, "crop_size": 64, "mean": [...], "std": [...]}``), in metadata as a string
-    of JSON. Otherwise the preprocessing is that of the architecture's published weights. Of a
-    ``.pt2`` file, a program of torch.export, the weights alone are read: loading the program would
-    unpickle, and so run, what is in the file.
+    A file of weights can name its network in a JSON file beside it, such as ``flowers.json`` beside
+    ``flowers.safetensors``, or in the metadata of a safetensors file. The key ``"architecture"`` is
+    a name of :func:`list_backbones` or ``"timm:NAME"``, as in ``{"architecture": "resnet18"}``. The
+    optional key ``"preprocessing"`` holds the parameters of :class:`Preprocessing`
+    (``{"resize_size": 64, "crop_size": 64, "mean": [...], "std": [...]}``), in metadata as a JSON
+    string. Without it, images are preprocessed as for the architecture's published weights.
+
+    A ``.pt2`` file is a program of torch.export, and only its weights are read. Loading the program
+    would unpickle the file, which can run any code.
 
     Examples
     --------
@@ -136,12 +140,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     random_state = int(random_state)
     if isinstance(backbone, nn.Module):
         _check_materialised(backbone, None)
-        return _cached(
-            ("module", fingerprint(backbone), _weights_key(weights)),
-            _load_module,
-            backbone,
-            weights,
-        )
+        key = ("module", fingerprint(backbone), _weights_key(weights))
+        return _loaded.get(key, lambda: _load_module(backbone, weights))
     if isinstance(backbone, str | Path):
         is_path = is_file_name(backbone)
         backbone = str(backbone)
@@ -150,46 +150,25 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
             key = (*key, folder_key(backbone))
         elif is_path:
             key = (*key, file_key(backbone))
-            return _cached(key, load_file_backbone, backbone, weights, random_state, _load_named)
-        return _cached(key, _load_named, backbone, weights, random_state)
+            return _loaded.get(
+                key, lambda: load_file_backbone(backbone, weights, random_state, _load_named)
+            )
+        return _loaded.get(key, lambda: _load_named(backbone, weights, random_state))
     if callable(backbone):
         # A function or class is what it is; another object may have changed since.
         is_fixed = isinstance(backbone, FunctionType | type)
         builder = backbone if is_fixed else (type(backbone), digest_of(backbone))
         key = (builder, _weights_key(weights), random_state, input_shape)
-        return _cached(key, _load_built, backbone, weights, random_state, input_shape)
+        return _loaded.get(key, lambda: _load_built(backbone, weights, random_state, input_shape))
     if hasattr(backbone, "steps") or hasattr(backbone, "predict"):
         raise TypeError(
-            f"backbone={backbone!r} is a {type(backbone).__name__}, and no network. Pass the "
-            "fitted step of this package that has one, such as pipeline[-1]: its network takes "
-            "rows as that step does."
+            f"backbone={backbone!r} is a {type(backbone).__name__}, not a network. Pass its fitted "
+            "step of this package that has a network, such as pipeline[-1]."
         )
     raise TypeError(
         f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "
         "list_backbones()), a torch.nn.Module, or a function or class that builds one."
     )
-
-
-def _cached(key: tuple, load, *arguments) -> Backbone:
-    record = _found(key)
-    if record is not None:
-        return record
-    with random_lock:  # loading draws random numbers; one thread loads for all
-        record = _found(key)
-        if record is None:
-            record = load(*arguments)
-            with _lock:
-                _loaded[key] = record
-                while len(_loaded) > _MAX_LOADED:
-                    _loaded.popitem(last=False)
-    return record
-
-
-def _found(key: tuple) -> Backbone | None:
-    with _lock:
-        if key in _loaded:
-            _loaded.move_to_end(key)
-        return _loaded.get(key)
 
 
 def _weights_key(weights):
@@ -210,14 +189,29 @@ def _load_named(name: str, weights, random_state: int) -> Backbone:
     if name.startswith(TIMM):
         return load_timm(name, weights, random_state)
     if name not in torchvision_names():
-        raise unknown_name(name, list_backbones())
+        raise _unknown(name)
     return load_torchvision(name, weights, random_state)
+
+
+def _unknown(name: str) -> UnknownBackbone:
+    prefix = name.partition(":")[0]
+    if ":" in name:
+        return UnknownBackbone(
+            f"Unknown backbone {name!r}: {prefix + ':'!r} is no source of networks."
+            f"{near_names(prefix, ('timm', 'hf', 'st'))} Sources are 'timm:', 'hf:' (transformers) "
+            "and 'st:' (sentence-transformers). Networks of torchvision have no prefix."
+        )
+    return UnknownBackbone(
+        f"Unknown backbone {name!r}.{near_names(name, list_backbones())}",
+        remedy=" list_backbones('timm:*') returns names of timm. Pass a network of your own as a "
+        "module, or as a function or class that builds one.",
+    )
 
 
 def _load_tiny(weights, random_state: int) -> Backbone:
     with seeded(random_state):
         module = TinyResNet()
-    if weights is not None and str(weights).lower() == "default":
+    if is_default(weights):
         with as_file(files("skltransfer.backbones") / "weights" / "tiny.safetensors") as path:
             load_state(module, read_state(path, "tiny"), "tiny")
     elif weights is not None:
@@ -257,9 +251,9 @@ def _load_built(build, weights, random_state: int, input_shape) -> Backbone:
 def _check_materialised(module: nn.Module, input_shape) -> None:
     if input_shape is None and any(is_lazy(parameter) for parameter in module.parameters()):
         raise ValueError(
-            f"{type(module).__name__} has lazy layers whose shape is not known yet. Pass a "
-            "function that builds it, with rows in one array (or load_backbone(..., input_shape="
-            "...)), or run the module once before."
+            f"{type(module).__name__} has lazy layers without a shape. Run the module once, or "
+            "pass a function that builds it: an array X or load_backbone(..., input_shape=...) "
+            "tells the shape then."
         )
 
 
@@ -271,7 +265,7 @@ def _with_weights(module: nn.Module, weights) -> nn.Module:
             f"weights={weights!r} is a {type(weights).__name__}. For {name}, a network of your "
             "own, pass 'default' or None (as it is), or the path of a file."
         )
-    if weights is not None and str(weights).lower() != "default":
+    if weights is not None and not is_default(weights):
         load_state(module, read_state(weights, name), name, weights)
     return module
 

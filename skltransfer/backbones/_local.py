@@ -9,11 +9,11 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import first_line, near_names
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
-from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import first_line
+from skltransfer.backbones._record import Backbone, UnknownBackbone
+from skltransfer.backbones._weight_files import is_default
 
 _SUFFIXES = (".safetensors", ".pt2", ".pt", ".pth")
 _KEYS = ("architecture", "preprocessing")
@@ -60,21 +60,21 @@ def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone
         )
     if not path.is_file():
         raise FileNotFoundError(f"backbone={str(path)!r}: there is no such file.")
-    if not (weights is None or (isinstance(weights, str) and weights.lower() == "default")):
+    if not (weights is None or is_default(weights)):
         raise ValueError(
-            f"weights={weights!r}, and backbone={str(path)!r} is a file of weights already. Pass "
-            "weights='default', or None for random ones."
+            f"weights={weights!r}, but backbone={str(path)!r} is already a file of weights. Pass "
+            "weights='default', or None for random weights."
         )
     described, source = _description(path)
     architecture = _checked(described, source)
     try:
         record = load_named(architecture, None if weights is None else path, random_state)
-    except ValueError as error:
-        if str(error).startswith("Unknown backbone"):
-            raise ValueError(
-                f"{source} names an architecture that is not known. {error}"
-            ) from error
-        raise
+    except UnknownBackbone as error:
+        raise UnknownBackbone(
+            f"{source} names an architecture that is not known. {error.problem}",
+            error.pattern,
+            error.remedy,
+        ) from error
     settings = described.get("preprocessing")
     if settings is not None:
         record = replace(record, preprocessing=_preprocessing(settings, source))
@@ -118,7 +118,7 @@ def _description(path: Path) -> tuple[dict, str]:
     )
     raise ValueError(
         f"backbone={str(path)!r} does not say which network its weights are for.{program} Write "
-        f"{_EXAMPLE} into {beside}, with a name of list_backbones() or 'timm:NAME'"
+        f"{_EXAMPLE} into {beside}, with a name of torchvision or 'timm:NAME'"
         + (", or into the metadata of the file" if path.suffix == ".safetensors" else "")
         + f". For a network of your own pass the module, and weights={str(path)!r}."
     )
@@ -144,7 +144,7 @@ def _checked(described: dict, source: str) -> str:
     if not isinstance(architecture, str) or is_file_name(architecture):
         raise ValueError(
             f"{source} names the architecture {architecture!r}. It has to be a name of "
-            f"list_backbones() or 'timm:NAME', as in {_EXAMPLE}."
+            f"torchvision or 'timm:NAME', as in {_EXAMPLE}."
         )
     if architecture.startswith(("hf:", "st:")):
         raise ValueError(

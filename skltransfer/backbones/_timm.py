@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import first_line, near_names, require
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._taps import is_timm
 from skltransfer.backbones._random import seeded
-from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import first_line, is_default, load_state, read_state
+from skltransfer.backbones._record import Backbone, UnknownBackbone
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
 TIMM = "timm:"
 
@@ -75,31 +75,27 @@ def describe_timm(name: str, module: nn.Module, preprocessing: Preprocessing | N
 
 
 def import_timm(name: str):
-    """Import timm, or say how to install it."""
-    try:
-        import timm
-        import timm.data
-    except ImportError as error:
-        raise ImportError(
-            f"backbone={name!r} needs timm. Install it by pip install skltransfer[hub]."
-        ) from error
-    return timm
+    """Return timm with ``timm.data``; raise an error that says how to install it."""
+    require("timm.data", "hub", f"backbone={name!r}")
+    return require("timm", "hub", f"backbone={name!r}")
 
 
 def _check_name(timm, name: str, spec: str) -> None:
     architecture, _, tag = spec.partition(".")
     if not timm.is_model(architecture):
         known = [f"{TIMM}{known}" for known in timm.list_models()]
-        raise ValueError(
+        raise UnknownBackbone(
             f"Unknown backbone {name!r}: timm {timm.__version__} has no such network."
-            f"{near_names(f'{TIMM}{architecture}', known)} list_backbones('timm:*') names them all."
+            f"{near_names(f'{TIMM}{architecture}', known)}",
+            f"{TIMM}*",
         )
     if "." in spec:
         tagged = timm.list_models(f"{architecture}.*", pretrained=True)
         if spec not in tagged:
-            raise ValueError(
+            raise UnknownBackbone(
                 f"Unknown backbone {name!r}: timm has no weights {tag!r} of {architecture!r}. Its "
-                f"weights are: {', '.join(f'{TIMM}{known}' for known in tagged) or 'none'}."
+                f"weights are: {', '.join(f'{TIMM}{known}' for known in tagged) or 'none'}.",
+                f"{TIMM}*",
             )
 
 

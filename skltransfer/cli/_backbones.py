@@ -1,4 +1,4 @@
-"""``skltransfer backbones``: which networks there are, and what one is like."""
+"""``skltransfer backbones``: list networks, or describe one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from torchvision.models import get_model_weights
 
-from skltransfer._spelling import near_names
+from skltransfer._messages import how_to_install, near_names
 from skltransfer._torch._text import TextPreprocessing
 from skltransfer.backbones import Backbone, list_backbones
 from skltransfer.backbones._local import is_file_name
 from skltransfer.backbones._timm import TIMM
 from skltransfer.cli._errors import CommandError
-from skltransfer.cli._networks import load
+from skltransfer.cli._named_networks import load
 
-# What no list can name, because it is a hub, a folder or code.
+# Backbones that cannot be listed, because they lie on a hub, in a folder or in code.
 _OTHERS = (
     ("hf:NAME, hf:FOLDER", "text and image encoders of transformers, from the hub or a folder"),
     ("st:NAME, st:FOLDER", "sentence-transformers"),
@@ -33,7 +33,7 @@ _OTHERS = (
 
 @dataclass
 class _Entry:
-    """What is known of a network without building it."""
+    """Facts of a network that is not built."""
 
     name: str
     source: str
@@ -77,7 +77,7 @@ def _is_name(pattern: str) -> bool:
 def _matching(pattern: str | None) -> list[str]:
     found = list_backbones(pattern)
     if not found and pattern.startswith(TIMM) and find_spec("timm") is None:
-        raise CommandError("timm is not installed. Run: pip install 'skltransfer[hub]'")
+        raise CommandError(f"timm is not installed. Run: {how_to_install('hub')}")
     if not found:
         raise CommandError(
             f"no backbone is called {pattern!r}.{near_names(pattern, list_backbones())} Patterns "

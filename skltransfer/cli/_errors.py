@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from skltransfer._messages import require
 
 
 class CommandError(Exception):
     """Something in the command or its files is wrong; the message says what to do."""
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, without a full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def shorten(words) -> str:
@@ -27,11 +22,8 @@ def list_names(names) -> str:
 
 
 def import_extra(module: str):
-    """Import a module of the ``cli`` extra, or say how to install it."""
+    """Return a module of the ``cli`` extra; raise an error that says how to install it."""
     try:
-        return import_module(module)
+        return require(module, "cli", "this command")
     except ImportError as error:
-        raise CommandError(
-            f"this command needs {module.split('.')[0]}, which is not installed. Run: "
-            "pip install 'skltransfer[cli]'"
-        ) from error
+        raise CommandError(str(error)) from error

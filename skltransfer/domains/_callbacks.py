@@ -1,38 +1,80 @@
-"""Callbacks of scikit-learn, passed on to the one estimator that a meta-estimator fits."""
+"""A fit and its parts, as scikit-learn's callbacks see them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sklearn import config_context
-from sklearn.callback import CallbackSupportMixin
 
 
-class CallbackPassingMixin(CallbackSupportMixin):
-    """Tells callbacks of its fit, and hands those that propagate to the estimator it fits.
+class FitTask:
+    """A fit, or a part of one, that has begun.
 
-    The method that enters `_fit_task` is decorated by ``with_callbacks``.
+    The method that begins a fit is decorated by scikit-learn's ``with_callbacks``.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext
+    data : dict
+        Arguments of the hooks: estimator, X, y and metadata.
     """
 
-    @contextmanager
-    def _fit_task(self, estimator, X, y, sample_weight=None):
-        """Make the fit of `estimator` (None for no such fit) a task within the fit of this one.
+    def __init__(self, context, data: dict):
+        self._context, self._data = context, data
+        context.call_on_fit_task_begin(**data)
 
-        On leaving, this one is fitted.
+    @classmethod
+    def begin(cls, estimator, X, y=None, sample_weight=None, *, max_subtasks: int | None = 0):
+        """Begin the fit of an estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Supports callbacks.
+        X, y, sample_weight : array-like
+            Arguments of its `fit`.
+        max_subtasks : int or None, default=0
+            Largest number of parts; ``None`` if it is not known.
+
+        Returns
+        -------
+        task : FitTask
         """
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
-        context = self._init_callback_context(max_subtasks=0 if estimator is None else 1)
-        context.call_on_fit_task_begin(**data)
+        context = estimator._init_callback_context(max_subtasks=max_subtasks)
+        return cls(context, {"estimator": estimator, "X": X, "y": y, "metadata": metadata})
+
+    def part(self, name: str, *, max_subtasks: int | None = 0) -> FitTask:
+        """Begin a part of this task."""
+        context = self._context.subcontext(task_name=name, max_subtasks=max_subtasks)
+        return FitTask(context, self._data)
+
+    @contextmanager
+    def hand_on(self, estimator) -> Iterator[None]:
+        """Make the fit of an inner estimator, in the body, a part of this task.
+
+        Callbacks that propagate see it. Without an estimator (None) there is no such part.
+        """
         if estimator is None:
             yield
-        else:
-            subcontext = context.subcontext(task_name="fit-estimator")
-            with subcontext.propagate_callback_context(estimator):
-                subcontext.call_on_fit_task_begin(**data)
-                yield
-                subcontext.call_on_fit_task_end(**data)
+            return
+        part = self.part("fit-estimator")
+        with part._context.propagate_callback_context(estimator):
+            yield
+            part.end()
+
+    def end(self, fitted: Callable[[], dict] | dict | None = None) -> bool:
+        """End the task, and return whether a callback asks to stop.
+
+        Parameters
+        ----------
+        fitted : dict, or callable that returns one, default=None
+            Attributes with which the estimator could predict by now, beside those it has;
+            ``None`` if it could not. A callable is called only if a callback asks.
+        """
         # Inside WithTarget routing is on, and a monitor's scorer has no request for the weights.
         with config_context(enable_metadata_routing=False):
-            # Nothing has to be set to predict: what fit learned is there.
-            context.call_on_fit_task_end(**data, reconstruction_attributes={})
+            return self._context.call_on_fit_task_end(
+                **self._data, reconstruction_attributes=fitted
+            )

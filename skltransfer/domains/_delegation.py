@@ -15,7 +15,7 @@ def estimator_has(method: str):
     """Return a check for ``available_if``: the held estimator has `method`."""
 
     def check(self):
-        getattr(getattr(self, "estimator_", self.estimator), method)
+        getattr(self.estimator_ if hasattr(self, "estimator_") else self._to_fit(), method)
         return True
 
     return check
@@ -24,30 +24,29 @@ def estimator_has(method: str):
 class DelegatingMixin(MetaEstimatorMixin):
     """Predict, transform and score by the fitted ``estimator_``.
 
-    What the held estimator is (classifier, regressor, transformer) and what input it takes
-    is read from its tags; it has no type of its own.
+    The type (classifier, regressor, transformer) and the accepted input are read from the tags of
+    the held estimator.
     """
 
-    # Fitted attributes that are taken over from the held estimator.
-    _adopted_attributes = ("classes_", "n_features_in_", "feature_names_in_")
+    def _to_fit(self):
+        """Return the estimator that `fit` fits a clone of."""
+        return self.estimator
 
     def _adopt(self, estimator) -> None:
-        """Take `estimator` as the fitted one, with what it learned about the form of the data."""
-        self._forget()
+        """Set the fitted estimator, and take over what it learned about the form of the data.
+
+        Attributes that this estimator has set in its own `fit` stay.
+        """
         self.estimator_ = estimator
-        for name in self._adopted_attributes:
-            if hasattr(estimator, name):
+        for name in ("classes_", "n_features_in_", "feature_names_in_"):
+            if hasattr(estimator, name) and not hasattr(self, name):
                 setattr(self, name, getattr(estimator, name))
 
-    def _forget(self) -> None:
-        """Drop what an earlier fit has taken over."""
-        for name in ("estimator_", *self._adopted_attributes):
-            self.__dict__.pop(name, None)
-
     def __sklearn_tags__(self):
-        if self.estimator is None or isinstance(self.estimator, str):
+        estimator = self._to_fit()
+        if estimator is None or isinstance(estimator, str):
             return super().__sklearn_tags__()
-        tags = deepcopy(get_tags(self.estimator))
+        tags = deepcopy(get_tags(estimator))
         tags.array_api_support = False
         return tags
 
@@ -58,11 +57,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions.
         """
         check_is_fitted(self)
         return self.estimator_.predict(X)
@@ -74,12 +74,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+            Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
@@ -91,12 +91,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         log_p : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+            Logarithms of the probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
         return self.estimator_.predict_log_proba(X)
@@ -108,11 +108,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values, in the order of ``classes_``.
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
@@ -124,16 +125,16 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Their labels.
+            True labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples.
 
         Returns
         -------
         score : float
-            What the estimator's own ``score`` returns: accuracy or R^2 as a rule.
+            Score of the estimator's own ``score`` method, usually accuracy or R^2.
         """
         check_is_fitted(self)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -142,37 +143,38 @@ class DelegatingMixin(MetaEstimatorMixin):
 
 
 class DelegatingTransformerMixin(DelegatingMixin):
-    """A :class:`DelegatingMixin` that passes on what a transformer offers as well."""
+    """Delegate the methods of a transformer as well."""
 
     @available_if(estimator_has("transform"))
     def transform(self, X):
-        """Transform target rows with the fitted estimator.
+        """Transform target samples with the fitted estimator.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_features_out)
-            Or the container chosen by ``set_output``.
+            Transformed samples, or the container chosen by ``set_output``.
         """
         check_is_fitted(self)
         return self.estimator_.transform(X)
 
     @available_if(estimator_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features=None):
-        """Return the names of the transformed columns.
+        """Return the names of the transformed features.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the input columns.
+            Names of the input features.
 
         Returns
         -------
         names : ndarray of str
+            Names of the output features.
         """
         check_is_fitted(self)
         return self.estimator_.get_feature_names_out(input_features)

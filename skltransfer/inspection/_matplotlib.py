@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from skltransfer._messages import require
 
 
-def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
-    """Return the parts of a subplot, of a new figure if `ax` is None, and the figure.
+def divide_axes(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
+    """Divide a subplot, of a new figure if `ax` is None; return its parts and the figure.
 
     Parameters
     ----------
     name : str
-        What wants to draw.
+        Name of the display, for messages.
     ax : matplotlib Axes or None
     figsize : (float, float)
-        Of a new figure, in inches.
+        Width and height of a new figure in inches.
     *shape : int
         Rows and columns of parts.
     **settings : dict
-        Of ``subgridspec``, and ``sharex``.
+        ``sharex`` and arguments of ``subgridspec``.
     """
     plt, sharex = pyplot(name), settings.pop("sharex", False)
     if ax is None:
@@ -33,11 +33,5 @@ def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings
 
 
 def pyplot(name: str):
-    """Return ``matplotlib.pyplot``, or say how to install it; `name` is what wants to draw."""
-    try:
-        return import_module("matplotlib.pyplot")
-    except ImportError as error:
-        raise ImportError(
-            f"{name} draws with matplotlib, which is not installed. Run: "
-            "pip install 'skltransfer[cli]'"
-        ) from error
+    """Return ``matplotlib.pyplot``, or say how to install it; `name` is the display's."""
+    return require("matplotlib.pyplot", "cli", name)

@@ -6,13 +6,20 @@ import warnings
 
 import numpy as np
 from scipy import linalg
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skltransfer._solvers._classes import (
+    check_class_weight,
+    decisions,
+    log_probabilities,
+    predicted_codes,
+    probabilities,
+    weights_by_class,
+)
 from skltransfer._solvers._logistic import solve_logistic
 from skltransfer.parameter._linear import LinearTransfer, penalty_on_coefficients
 from skltransfer.parameter._path import CrossValidatesAlpha
@@ -153,8 +160,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes the score of the second.
         """
-        scores = self._validated(X) @ self.coef_.T + self.intercept_
-        return scores[:, 0] if scores.shape[1] == 1 else scores
+        return decisions(self._logits(X))
 
     def predict(self, X):
         """Predict the most probable class.
@@ -168,8 +174,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         -------
         y : ndarray of shape (n_samples,)
         """
-        scores = self.decision_function(X)
-        codes = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        codes = predicted_codes(self._logits(X))  # refuses an unfitted estimator
         return self.classes_[codes]
 
     def predict_proba(self, X):
@@ -185,10 +190,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         p : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)
+        return probabilities(self._logits(X))
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
@@ -203,10 +205,10 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         log_p : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return -np.logaddexp(0.0, np.column_stack([scores, -scores]))
-        return log_softmax(scores, axis=1)
+        return log_probabilities(self._logits(X))
+
+    def _logits(self, X):
+        return self._validated(X) @ self.coef_.T + self.intercept_
 
     def _check_rows(self, X, y):
         X, y = validate_data(self, X, y, dtype=np.float64)
@@ -220,17 +222,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
 
     def _set_outputs(self, y, y_target):
         self.classes_ = np.unique(y if y_target is None else np.concatenate([y, y_target]))
-        if isinstance(self.class_weight, dict):
-            unknown = set(self.class_weight) - set(self.classes_.tolist())
-            if unknown:
-                raise ValueError(
-                    f"class_weight names {sorted(unknown, key=str)}, and the classes are "
-                    f"{self.classes_.tolist()}."
-                )
-        elif self.class_weight not in (None, "balanced"):
-            raise ValueError(
-                f"class_weight={self.class_weight!r} is neither 'balanced', a dictionary nor None."
-            )
+        check_class_weight(self.class_weight, self.classes_)
 
     def _match_outputs(self, coef, carried):
         if carried.intercept is not None and carried.classes is None:
@@ -268,19 +260,6 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         return coefs[0], intercepts[0]
 
 
-def _weights_of_classes(class_weight, y, sample_weight):
-    """Return the weight that each row has by its class, shape (n_samples,)."""
-    used = sample_weight > 0
-    classes, codes = np.unique(y[used], return_inverse=True)
-    if isinstance(class_weight, dict):  # it may name classes of the other domain
-        class_weight = {label: class_weight.get(label, 1.0) for label in classes.tolist()}
-    weights = np.zeros(len(y))
-    weights[used] = compute_class_weight(
-        class_weight, classes=classes, y=y[used], sample_weight=sample_weight[used]
-    )[codes]
-    return weights
-
-
 class _Task:
     """Rows and labels of a task around carried coefficients, ready for the solver.
 
@@ -299,9 +278,7 @@ class _Task:
         self.codes = np.searchsorted(estimator.classes_, y)
         self.weights = np.ones(len(X)) if sample_weight is None else sample_weight
         if estimator.class_weight is not None:
-            self.weights = self.weights * _weights_of_classes(
-                estimator.class_weight, y, self.weights
-            )
+            self.weights = self.weights * weights_by_class(estimator.class_weight, y, self.weights)
         self.X = X
         self.offset = X @ coef.T + self.intercept
 

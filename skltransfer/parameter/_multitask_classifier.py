@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from skltransfer._solvers._classes import (
+    check_class_weight,
+    decisions,
+    log_probabilities,
+    predicted_codes,
+    probabilities,
+    weights_by_class,
+)
 from skltransfer._solvers._mean_regularized import mean_regularized_logistic
 from skltransfer._solvers._multitask import TaskRows
 from skltransfer._solvers._trace_norm import trace_norm_logistic
 from skltransfer.parameter._multitask import MultiTask
-from skltransfer.parameter._task_problems import TaskClasses
 from skltransfer.parameter._tasks import split_wide, union_of_labels, with_own_type
 
 
@@ -270,8 +276,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes the score of the second.
         """
-        scores = self._own_scores(*self._read_rows(X))
-        return scores[:, 0] if scores.shape[1] == 1 else scores
+        return decisions(self._own_scores(*self._read_rows(X)))
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -290,10 +295,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         X, numbers = self._read_rows(X)
         if numbers is None:
             return [softmax(logits, axis=1) for logits in self._wide_logits(X)]
-        scores = self._own_scores(X, numbers)
-        if scores.shape[1] == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)
+        return probabilities(self._own_scores(X, numbers))
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
@@ -312,10 +314,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         X, numbers = self._read_rows(X)
         if numbers is None:
             return [log_softmax(logits, axis=1) for logits in self._wide_logits(X)]
-        scores = self._own_scores(X, numbers)
-        if scores.shape[1] == 1:
-            return -np.logaddexp(0.0, np.column_stack([scores, -scores]))
-        return log_softmax(scores, axis=1)
+        return log_probabilities(self._own_scores(X, numbers))
 
     def score(self, X, y, sample_weight=None):
         """Compute the accuracy.
@@ -346,10 +345,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
 
     def _check_parameters(self):
         super()._check_parameters()
-        if not isinstance(self.class_weight, dict) and self.class_weight not in (None, "balanced"):
-            raise ValueError(
-                f"class_weight={self.class_weight!r} is neither 'balanced', a dictionary nor None."
-            )
+        if not isinstance(self.class_weight, dict):  # its keys are checked where labels are known
+            check_class_weight(self.class_weight, ())
 
     def _tasks_of(self, X, y, known, weights):
         if self._is_wide:
@@ -357,13 +354,13 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self._labels = self.classes_
-        self._check_classes(self.classes_.tolist())
+        check_class_weight(self.class_weight, self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        weights = weights * self._weights_of_classes(y, self.classes_, weights)[codes]
+        weights = weights * weights_by_class(self.class_weight, y, weights)
         tasks = []
         for rows in known.T:
             lacks_a_class = len(np.unique(codes[rows])) < len(self.classes_)
@@ -378,7 +375,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
             check_classification_targets(column)
         self.classes_ = [np.unique(column) for column in columns]
         self._labels = union_of_labels(self.classes_)
-        self._check_classes(self._labels)
+        check_class_weight(self.class_weight, self._labels)
         if all(len(classes) < 2 for classes in self.classes_):
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes in a column of y, and every "
@@ -392,28 +389,12 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
                 continue
             own = np.array([number_of[label] for label in classes.tolist()])
             codes = np.searchsorted(classes, column)
-            weight = weights[rows] * self._weights_of_classes(column, classes, weights[rows])[codes]
+            weight = weights[rows] * weights_by_class(self.class_weight, column, weights[rows])
             allowed = None
             if len(classes) < len(self._labels):
                 allowed = np.isin(np.arange(len(self._labels)), own)
             tasks.append(TaskRows(X[rows], own[codes], weight, allowed))
         return tasks
-
-    def _check_classes(self, labels):
-        if isinstance(self.class_weight, dict):
-            unknown = set(self.class_weight) - set(labels)
-            if unknown:
-                raise ValueError(
-                    f"class_weight names {sorted(unknown, key=str)}, and the classes are "
-                    f"{list(labels)}."
-                )
-
-    def _weights_of_classes(self, y, classes, weights):
-        """Return the weight of each class."""
-        class_weight = self.class_weight
-        if isinstance(class_weight, dict):
-            class_weight = {label: class_weight.get(label, 1.0) for label in classes.tolist()}
-        return compute_class_weight(class_weight, classes=classes, y=y, sample_weight=weights)
 
     def _solve(self, tasks):
         k = 1 if len(self._labels) == 2 else len(self._labels)
@@ -425,6 +406,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         )
 
     def _problem_of(self, targets, tasks):
+        from skltransfer.parameter._multitask_network import TaskClasses  # loads torch
+
         k = 1 if len(self._labels) == 2 else len(self._labels)
         # Where a task lacks a class, its intercept would fall for ever.
         held = [t for t, task in enumerate(tasks) if task is not None and task.intercept_penalty]
@@ -470,9 +453,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
 
     def _predicted(self, X, numbers):
         if numbers is not None:
-            scores = self._own_scores(X, numbers)
-            is_binary = scores.shape[1] == 1
-            return self.classes_[(scores[:, 0] > 0).astype(int) if is_binary else scores.argmax(1)]
+            return self.classes_[predicted_codes(self._own_scores(X, numbers))]
         columns = [
             classes[logits.argmax(axis=1)]
             for classes, logits in zip(self.classes_, self._wide_logits(X), strict=True)

@@ -10,7 +10,6 @@ from skltransfer._solvers._mean_regularized import mean_regularized_ridge
 from skltransfer._solvers._multitask import TaskRows
 from skltransfer._solvers._trace_norm import trace_norm_ridge
 from skltransfer.parameter._multitask import MultiTask
-from skltransfer.parameter._task_problems import TaskNumbers
 from skltransfer.parameter._tasks import split_wide
 
 
@@ -287,6 +286,8 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         return mean_regularized_ridge(tasks, self.alpha, self.shared_alpha, self.fit_intercept)
 
     def _problem_of(self, targets, tasks):
+        from skltransfer.parameter._multitask_network import TaskNumbers  # loads torch
+
         return TaskNumbers(
             targets,
             len(tasks) + len(tasks) * self._is_uncertain,

@@ -13,8 +13,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _num_features
 
-from skltransfer._spelling import near_names
-from skltransfer._torch._rows import as_items
+from skltransfer._messages import near_names
 from skltransfer.domains._data import as_labels, column_names, missing_labels
 
 
@@ -79,8 +78,11 @@ def split_task_column(X, position: int, *, takes_items: bool = False):
             "rows, or give them a task of their own."
         )
     features = _safe_indexing(X, others, axis=1)
-    if takes_items and (items := as_items(features)) is not None:
-        return items, tasks
+    if takes_items:
+        from skltransfer._torch._rows import as_items  # loads torch
+
+        if (items := as_items(features)) is not None:
+            return items, tasks
     try:
         features = np.asarray(features, dtype=np.float64)
     except (TypeError, ValueError) as error:

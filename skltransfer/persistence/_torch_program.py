@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skltransfer.persistence._file import write_whole
-from skltransfer.persistence._graph import graph_of, has_network, rows_of, tensors_of
-from skltransfer.persistence._steps import innermost, split_steps
+from skltransfer._files import write_whole
+from skltransfer._messages import first_line
+from skltransfer.persistence._graph import (
+    graph_of,
+    has_network,
+    innermost,
+    rows_of,
+    split_steps,
+    tensors_of,
+)
 
 
 def export_torch(estimator, path, X) -> Path:
@@ -69,12 +76,9 @@ def export_torch(estimator, path, X) -> Path:
     program = trace(graph)
     classes = None if graph.classes is None else np.asarray(graph.classes).tolist()
     files = {"classes.json": json.dumps(classes, default=str)}
-
-    def write(temporary: Path) -> None:
-        torch.export.save(program, temporary, extra_files=files)
-
     path = Path(path).expanduser()
-    write_whole(path, write)
+    with write_whole(path) as temporary:
+        torch.export.save(program, temporary, extra_files=files)
     return path
 
 
@@ -83,10 +87,9 @@ def trace(graph) -> torch.export.ExportedProgram:
     try:
         return graph.exported()
     except Exception as error:  # torch.export raises many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"The network cannot be traced by torch.export ({reason}). Networks whose forward "
-            "depends on values, not on shapes alone, cannot be exported."
+            f"The network cannot be traced by torch.export ({first_line(error)}). Networks "
+            "whose forward depends on values, not on shapes alone, cannot be exported."
         ) from error
 
 

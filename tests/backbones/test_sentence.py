@@ -151,7 +151,7 @@ def test_poolings_of_ones_own_take_the_tokens(tmp_path, texts):
         np.testing.assert_allclose(given, expected, atol=1e-5)
     own = PretrainedFeatureTransformer(name, pooling="own").fit_transform(texts[:4])
     assert own.shape == (4, 16)
-    with pytest.raises(ValueError, match="pooling='gem', and 'st:.*is a text encoder"):
+    with pytest.raises(ValueError, match="pooling='gem', but 'st:.*is a text encoder"):
         PretrainedFeatureTransformer(name, pooling="gem").fit(texts)
 
 
@@ -318,5 +318,5 @@ def test_a_repository_with_folders_is_read_from_the_hub(monkeypatch, plain):
 def test_without_transformers(monkeypatch, plain):
     _load._loaded.clear()
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"pip install skltransfer\[hub\]"):
+    with pytest.raises(ImportError, match=r'pip install "skltransfer\[hub\]"'):
         load_backbone(plain)

@@ -270,6 +270,6 @@ def test_without_a_connection(tmp_path):
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     _load._loaded.clear()
-    with pytest.raises(ImportError, match=r"needs timm. .*pip install skltransfer\[hub\]"):
+    with pytest.raises(ImportError, match=r'needs timm, .*pip install "skltransfer\[hub\]"'):
         load_backbone("timm:test_resnet", weights=None)
     assert list_backbones("timm:*") == []

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 from sklearn import config_context
-from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.base import BaseEstimator, clone
+from sklearn.callback import (
+    CallbackSupportMixin,
+    ProgressBar,
+    ScoringMonitor,
+    with_callbacks,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
@@ -12,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import KMMReweighter, PooledEstimator, WithSource, WithTarget
+from skltransfer.domains._callbacks import FitTask
 from tests.doubles import Recorder
 
 
@@ -275,3 +281,59 @@ def test_scoring_monitor_logs_the_wrapper_and_the_estimator_inside(domains, n_jo
     refit = [row for row in outer_log.data if row["task_id_path"] == (0, 1)]
     assert [row["accuracy"] for row in refit] == [search.score(domains[2], domains[3])]
     assert len(inner_log.data) > len(outer_log.data)  # it logs iterations too
+
+
+# --- a fit and its parts -----------------------------------------------------------------
+
+
+class Parts(CallbackSupportMixin, BaseEstimator):
+    """Learns in parts, and says so."""
+
+    @with_callbacks
+    def fit(self, X, y=None, sample_weight=None):
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=3)
+        for number in range(3):
+            part = task.part("part", max_subtasks=1)
+            part.part("detail").end()
+            if part.end(lambda: {"number_": number}):  # noqa: B023
+                break
+        self.number_ = number
+        task.end({})
+        return self
+
+
+class StopsAfterTwo(Hooks):
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        super().on_fit_task_end(estimator, context, fitted_estimator=fitted_estimator)
+        return context.task_name == "part" and context.task_id == 1
+
+
+@pytest.mark.parametrize("weights", [None, np.ones(1)])
+def test_parts_of_a_fit_are_told_with_its_data_and_can_be_stopped(weights):
+    hooks, X = StopsAfterTwo(), [[0.0]]
+    model = Parts().set_callbacks(hooks).fit(X, sample_weight=weights)
+    assert model.number_ == 1
+    names = ["fit", "part", "detail", "part", "detail"]
+    assert [task[0] for task in hooks.begun] == names
+    assert [task[1] for task in hooks.begun] == [3, 1, 0, 1, 0]
+    assert all(task[2] is X and task[3] is None for task in hooks.begun)
+    metadata = None if weights is None else {"sample_weight": weights}
+    assert all(task[4] == metadata for task in hooks.begun)
+    assert [name for name, _ in hooks.ended] == ["detail", "part", "detail", "part", "fit"]
+    fitted = [None if model is None else model.number_ for _, model in hooks.ended]
+    assert fitted == [None, 0, None, 1, 1]
+
+
+def test_what_a_part_has_learned_is_asked_for_only_by_callbacks_that_listen():
+    def learned():
+        raise AssertionError("nobody asked")
+
+    class Silent(Parts):
+        @with_callbacks
+        def fit(self, X, y=None):
+            FitTask.begin(self, X, y).end(learned)
+            return self
+
+    Silent().fit([[0.0]])
+    with pytest.raises(AssertionError, match="nobody asked"):
+        Silent().set_callbacks(Hooks()).fit([[0.0]])

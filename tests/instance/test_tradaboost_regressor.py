@@ -460,10 +460,12 @@ def test_clone_pickle_and_callbacks(domains, kind):
         ({"n_estimators": 0}, "n_estimators=0 is not an integer of at least 1"),
         ({"loss": "absolute"}, "loss='absolute' is not one of 'linear', 'square', 'exponential'"),
         ({"n_steps": 1}, "n_steps=1 is not an integer of at least 2"),
+        ({"cv": 1}, "cv=1 is not an integer of at least 2"),
+        ({"cv": [([0, 1], [500])]}, "cv splits more rows than the .* of X_target whose label"),
     ],
 )
 def test_bad_parameters_are_refused_by_name(domains, kind, parameters, message):
-    if "n_steps" in parameters and kind is TrAdaBoostRegressor:
+    if {"n_steps", "cv"} & set(parameters) and kind is TrAdaBoostRegressor:
         return
     with pytest.raises(ValueError, match=message):
         fit(small(kind, **parameters), domains)

@@ -178,9 +178,9 @@ def curvature_of(monkeypatch, backbone, rows, **settings):
     seen = {}
     original = _penalties.fisher_of_source
 
-    def spy(run, rows, estimator):
-        result = original(run, rows, estimator)
-        for name, parameter in run.built.backbone.named_parameters():
+    def spy(fitting, rows, estimator):
+        result = original(fitting, rows, estimator)
+        for name, parameter in fitting.built.backbone.named_parameters():
             seen[name] = result[id(parameter)].clone()
         return result
 
@@ -316,7 +316,7 @@ def test_an_interrupted_partial_fit_leaves_no_hook(source, penalty, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("skltransfer.parameter._run.train", fail)
+        patch.setattr("skltransfer._networks._fitting.train", fail)
         with pytest.raises(KeyboardInterrupt):
             model.partial_fit(*TASK)
     assert type(model.network_.features).__name__ == "FeatureNetwork"

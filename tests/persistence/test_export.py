@@ -263,7 +263,7 @@ def test_a_network_that_cannot_be_traced(tmp_path):
 def test_a_missing_package_names_the_extra(package, tmp_path, monkeypatch):
     model = make_pipeline(StandardScaler(), FineTunedClassifier(**SHORT)).fit(DIGITS, LABELS)
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(ImportError, match=r"pip install skltransfer\[export\]"):
+    with pytest.raises(ImportError, match=r'pip install "skltransfer\[export\]"'):
         export_onnx(model, tmp_path / "model.onnx", DIGITS)
 
 

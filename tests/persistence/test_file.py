@@ -16,7 +16,6 @@ from torch import nn
 import skltransfer
 from skltransfer import FineTunedClassifier, PretrainedFeatureTransformer
 from skltransfer._torch._fingerprint import fingerprint
-from skltransfer.persistence import _file
 from skltransfer.persistence._modules import ModuleData
 from tests.persistence.models import (
     DIGITS,
@@ -187,7 +186,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_file.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(KeyboardInterrupt):
         skltransfer.save(PCA(), path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
@@ -196,7 +195,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("action", ["save", "load"])
 def test_a_missing_skops_names_the_extra(action, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "skops.io", None)
-    with pytest.raises(ImportError, match=r"pip install skltransfer\[export\]"):
+    with pytest.raises(ImportError, match=r'pip install "skltransfer\[export\]"'):
         if action == "save":
             skltransfer.save(StandardScaler(), tmp_path / "model.skops")
         else:

@@ -1,0 +1,291 @@
+"""A copy of a backbone with an output layer of the task's own, and what it gives."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import nn
+
+from skltransfer._messages import near_names
+from skltransfer._networks._plan import Plan
+from skltransfer._torch._depth import DepthMap, map_depth
+from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
+from skltransfer._torch._layers import HEADS, Standardize
+from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._preprocessing import unit_range
+from skltransfer._torch._rows import Rows
+from skltransfer._torch._store import feature_store
+from skltransfer.backbones import Backbone
+from skltransfer.backbones._extractors import extractor, resolve_layers, resolve_pooling
+from skltransfer.backbones._random import seeded
+from skltransfer.backbones._table import check_shape, table_record
+
+
+class TransferNetwork(nn.Module):
+    """Rows as they come in batches to outputs: preprocessing, features, head.
+
+    Parameters
+    ----------
+    features : FeatureNetwork
+    head : Module
+        May be of another floating-point type than `features`.
+    preprocessing : Preprocessing or None
+    dtype : torch.dtype
+        Of `features`.
+    """
+
+    def __init__(self, features: FeatureNetwork, head: nn.Module, preprocessing, dtype):
+        super().__init__()
+        self.features, self.head = features, head
+        self.preprocessing, self.dtype = preprocessing, dtype
+
+    @property
+    def head_dtype(self) -> torch.dtype:
+        """Return the floating-point type of the head; of the features if it has no tensors."""
+        tensors = chain(self.head.parameters(), self.head.buffers())
+        return next((t.dtype for t in tensors if t.is_floating_point()), self.dtype)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the features of a batch, shape (n, n_features)."""
+        if self.preprocessing is None:
+            x = unit_range(x, self.dtype)
+        else:
+            x = self.preprocessing.normalize(x, self.dtype)
+        return self.features(x)
+
+    def outputs(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for features that `embed` gave, shape (n, n_outputs)."""
+        if not torch.is_autocast_enabled(features.device.type):
+            features = features.to(self.head_dtype)
+        return self.head(features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of a batch, shape (n, n_outputs)."""
+        return self.outputs(self.embed(x))
+
+
+@dataclass
+class Built(HoldsNetworks):
+    """A network with its head, and what it was made of.
+
+    Parameters
+    ----------
+    network : TransferNetwork
+    record : Backbone
+        Where its weights come from.
+    depth : DepthMap
+    nodes : dict of str to str
+        Layers that features are taken from, each with its name inside the module.
+    pooling : str
+    n_features : int
+    key : str
+        Stands for the features of the backbone in the feature store; "" keeps them out of it.
+    is_frozen : bool
+        Whether the features are those of the backbone, as training left them alone.
+    """
+
+    network: TransferNetwork
+    record: Backbone
+    depth: DepthMap
+    nodes: dict[str, str]
+    pooling: str
+    n_features: int = 0
+    key: str = ""
+    is_frozen: bool = False
+
+    @property
+    def backbone(self) -> nn.Module:
+        """Return the module whose parts `depth` names."""
+        return self.network.features.module
+
+    def extractor(self) -> Extractor:
+        """Return what takes features in evaluation mode, in batches."""
+        network = self.network
+        device = next((t.device for t in network.parameters()), torch.device("cpu"))
+        precision = "float64" if network.dtype == torch.float64 else "float32"
+        return Extractor(network.features, network.preprocessing, device, precision, self.key)
+
+    def features(self, rows: Rows) -> np.ndarray:
+        """Return the features that the head is given, shape (len(rows), n_features)."""
+        if not len(rows):
+            return np.empty((0, self.n_features))
+        extractor = self.extractor()
+        if self.is_frozen:
+            return extractor.extract(rows, store=feature_store if self.key else None)
+        return extractor.extract(rows, batch_size=min(extractor.batch_size(rows), len(rows)))
+
+    def outputs(self, rows: Rows) -> np.ndarray:
+        """Return the outputs of the head in evaluation mode, shape (len(rows), n_outputs)."""
+        features, head = self.features(rows), self.network.head
+        like = next(iter([*head.parameters(), *head.buffers()]), torch.empty(0))
+        with network_lock, torch.inference_mode():
+            outputs = head(torch.tensor(features, dtype=self.network.head_dtype).to(like.device))
+        return outputs.double().cpu().numpy()
+
+    def without_source(self) -> Built:
+        """Return the same with a record that describes its network and does not hold it."""
+        return replace(self, record=self.record._without_module())
+
+    def with_source(self, record: Backbone | None) -> Built:
+        """Return the same with the network that it started from, taken from `record` if needed."""
+        if self.record.module is not None:
+            return self
+        if record.fingerprint != self.record.fingerprint:
+            raise ValueError(
+                f"backbone={record.name!r} is no longer the network that this estimator started "
+                "from: its weights or its code have changed. Give back the file or module it had, "
+                "or fit a new estimator."
+            )
+        return replace(self, record=record)
+
+    def trained_record(self) -> Backbone:
+        """Return the network as it is now, without its head, as a record of its own."""
+        module = copy.deepcopy(self.backbone).eval().requires_grad_(False)
+        return replace(
+            self.record,
+            name=f"trained {self.record.name.removeprefix('trained ')}",
+            module=module,
+            preprocessing=self.network.preprocessing,
+            layers=tuple(self.nodes),
+            pooling=self.pooling,
+            n_features=self.n_features,
+            fingerprint="",
+        )
+
+
+def build(
+    plan: Plan, record: Backbone | None, rows: Rows, weights: np.ndarray | None = None
+) -> tuple[Built, Extractor]:
+    """Copy a backbone so that it can be trained; the head is still missing.
+
+    Parameters
+    ----------
+    plan : Plan
+    record : Backbone or None
+        ``None``: a table network with random weights, made for the columns of `rows`.
+    rows : Rows
+    weights : ndarray of shape (n,) or None
+        Of the rows, in the mean and scale of their columns.
+
+    Returns
+    -------
+    built : Built
+    extractor : Extractor
+        What takes the features of the backbone as it is.
+    """
+    if record is None:
+        sizes = tuple(plan.hidden_layer_sizes)
+        record = table_record(rows, sizes, plan.seed_of_weights, weights)
+    source = extractor(
+        record,
+        layers=plan.layers,
+        pooling=plan.pooling,
+        input_size=plan.input_size,
+        device=plan.device,
+        precision=plan.precision,
+    )
+    source.check_channels(rows)
+    built = copy_network(
+        record,
+        rows,
+        layers=plan.layers,
+        pooling=plan.pooling,
+        preprocessing=source.preprocessing,
+        device=plan.device,
+        dtype=plan.dtype,
+    )
+    built.n_features, built.key = sum(source.widths(rows).values()), source.key
+    return built, source
+
+
+def copy_network(
+    record: Backbone,
+    rows: Rows,
+    *,
+    layers,
+    pooling: str,
+    preprocessing,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Built:
+    """Copy a backbone so that it can be trained; the head is still missing."""
+    nodes = resolve_layers(record, layers)
+    pooling = resolve_pooling(record, pooling)
+    module = copy.deepcopy(record.module).to(device=device, dtype=dtype)
+    module.requires_grad_(True).eval()
+    features = FeatureNetwork(module, nodes, pooling, record.channels_last, record.prefix_tokens)
+    network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
+    x = rows.batch([0], preprocessing).to(device)
+    x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
+    depth = check_shape(
+        record,
+        tuple(x.shape[1:]),
+        lambda: map_depth(module, record.stages, x, features.used_parameters(x)),
+    )
+    return Built(network, record, depth, nodes, pooling)
+
+
+def make_head(head, n_features: int, n_outputs: int, dropout: float, seed: int) -> nn.Module:
+    """Build the output layer.
+
+    Parameters
+    ----------
+    head : {"linear", "mlp", "cosine"} or callable
+        A callable takes the numbers of features and outputs and returns a module.
+    n_features, n_outputs : int
+    dropout : float
+        Of the built-in ones.
+    seed : int
+    """
+    with seeded(seed):
+        if isinstance(head, str) and head in HEADS:
+            return HEADS[head](n_features, n_outputs, dropout)
+        if not callable(head):
+            raise ValueError(
+                f"head={head!r} is not one of {', '.join(HEADS)}, and no function of "
+                "(n_features, n_outputs) that returns a torch.nn.Module."
+            )
+        module = head(n_features, n_outputs)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"head={head!r} returned a {type(module).__name__}. It has to return a torch.nn.Module."
+        )
+    return module
+
+
+def learn_scale(head: nn.Module, features: torch.Tensor, weights: torch.Tensor | None) -> None:
+    """Let the built-in heads standardise features as they are before training."""
+    if isinstance(getattr(head, "features", None), Standardize):
+        head.features.learn(features, weights)
+
+
+def n_trained_stages(unfreeze, depth: DepthMap, name: str) -> int:
+    """Return how many stages, from the deepest, `unfreeze` means."""
+    stages = depth.stages
+    if isinstance(unfreeze, str):
+        if unfreeze == "all":
+            return len(stages)
+        if unfreeze == "head":
+            return 0
+        if unfreeze not in stages:
+            raise ValueError(
+                f"unfreeze={unfreeze!r}: {name!r} has no such stage."
+                f"{near_names(unfreeze, stages)} Pass 'head', 'all', a number of stages from the "
+                f"top, or the shallowest stage to train: {', '.join(stages)}."
+            )
+        return len(stages) - stages.index(unfreeze)
+    if not isinstance(unfreeze, int | np.integer) or isinstance(unfreeze, bool) or unfreeze < 0:
+        raise ValueError(
+            f"unfreeze={unfreeze!r} is not 'head', 'all', the name of a stage or a number of "
+            "stages from the top."
+        )
+    if unfreeze > len(stages):
+        raise ValueError(
+            f"unfreeze={unfreeze} is deeper than {name!r}, which has {len(stages)} stages: "
+            f"{', '.join(stages)}. Pass at most {len(stages)}, or 'all'."
+        )
+    return int(unfreeze)

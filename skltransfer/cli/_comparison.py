@@ -1,0 +1,126 @@
+"""A comparison: scores, their cost and notes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.linalg import LinAlgWarning
+from sklearn.metrics import get_scorer_names
+
+from skltransfer import EffectiveSampleSizeWarning
+from skltransfer._messages import first_line
+from skltransfer.cli._errors import CommandError, import_extra, shorten
+
+# Warnings that are counted, and what they say of a strategy.
+_NOTED = {
+    EffectiveSampleSizeWarning: "left fewer than 10 effective source rows",
+    LinAlgWarning: "confused classes so much that their shares are uncertain",
+}
+
+
+@dataclass
+class Comparison:
+    """A finished comparison with its scores."""
+
+    name: str
+    title: str
+    caption: str
+    metric: str
+    strategies: list[str]
+    scores: Any  # data frame with columns setting, strategy, draw, score, seconds
+    setting_name: str = ""
+    test_to_train: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def scale(self) -> float:
+        """Return 100 for shares, which are shown in percent, else 1."""
+        return 100.0 if "accuracy" in self.metric else 1.0
+
+    @property
+    def axis_label(self) -> str:
+        """Return the metric with its unit."""
+        return f"{self.metric} (%)" if self.scale == 100 else self.metric
+
+    def show(self, interval: tuple[float, float, float], *, sign: bool = False) -> str:
+        """Format a score or a difference with half of its interval."""
+        mean, _, high = (value * self.scale for value in interval)
+        digits = 1 if self.scale == 100 else 3
+        return f"{mean:{'+' if sign else ''}.{digits}f} ± {high - mean:.{digits}f}"
+
+
+class Scores:
+    """Collects scores with their cost, and what is worth a note."""
+
+    def __init__(self):
+        self.rows = []
+        self._noted, self._failed, self._n_fits = Counter(), {}, Counter()
+
+    def add(self, setting, strategy: str, draw: int, model, data, scorer=None) -> None:
+        """Fit and score a model on `data`, which is (X_train, y_train, X_test, y_test)."""
+        X_train, y_train, X_test, y_test = data
+        start = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            for category in _NOTED:
+                warnings.simplefilter("always", category)
+            model.fit(X_train, y_train)
+        self._noted.update({(strategy, w.category) for w in caught if w.category in _NOTED})
+        for warning in caught:
+            if warning.category not in _NOTED:
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
+        value = float(
+            model.score(X_test, y_test) if scorer is None else scorer(model, X_test, y_test)
+        )
+        self._n_fits[strategy] += 1
+        self.rows.append(
+            {
+                "setting": setting,
+                "strategy": strategy,
+                "draw": draw,
+                "score": value,
+                "seconds": time.perf_counter() - start,
+            }
+        )
+
+    def fail(self, strategy: str, error: Exception) -> None:
+        """Note that a strategy could not be fitted; the others go on."""
+        self._n_fits[strategy] += 1
+        self._failed.setdefault(strategy, []).append(first_line(error))
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the scores has to know."""
+        noted = [
+            f"{strategy} {_NOTED[category]} in {count} of {self._n_fits[strategy]} fits."
+            for (strategy, category), count in self._noted.items()
+        ]
+        failed = [
+            f"{strategy} could not be fitted in {len(reasons)} of {self._n_fits[strategy]} fits "
+            f"({reasons[0]})."
+            for strategy, reasons in self._failed.items()
+        ]
+        return noted + failed
+
+    def frame(self):
+        return import_extra("pandas").DataFrame(self.rows)
+
+
+def check_metric(metric: str, y) -> None:
+    """Raise a CommandError if a metric of one class of two, such as "f1", cannot tell which."""
+    classes = np.unique(y).tolist()
+    if f"{metric}_macro" in get_scorer_names() and (len(classes) != 2 or 1 not in classes):
+        raise CommandError(
+            f"--metric {metric} scores the class 1 of two classes, and the classes are "
+            f"{shorten(classes)}. Write the classes as 0 and 1, or choose an averaged metric such "
+            f"as {metric}_macro."
+        )
+
+
+def failure(strategy: str, metric: str | None, error: Exception) -> str:
+    return f"{strategy!r} cannot be scored by {metric}: {first_line(error)}."

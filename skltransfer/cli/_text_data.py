@@ -1,0 +1,94 @@
+"""Predict from the texts of a column: TF-IDF against encoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skltransfer import PooledEstimator, PretrainedFeatureTransformer, WithSource
+from skltransfer._messages import near_names
+from skltransfer.cli._errors import CommandError, shorten
+from skltransfer.cli._table_data import TableData
+from skltransfer.model_selection import Strategy
+
+
+@dataclass(frozen=True)
+class TextData:
+    """Texts to predict on, and perhaps texts of another domain."""
+
+    X: object  # Series of str (n_samples,)
+    y: np.ndarray  # (n_samples,)
+    X_source: object | None
+    y_source: np.ndarray | None
+    is_classification: bool
+    notes: tuple[str, ...]
+    model: object
+    steps: None = None
+
+
+def texts_of(table: TableData, column: str, path: str) -> TextData:
+    """Return the texts of one column, an empty one where it is missing."""
+    if column not in table.X.columns:
+        raise CommandError(
+            f"{path!r} has no column {column!r} besides the label, in all files."
+            f"{near_names(column, table.X.columns)} It has {shorten(table.X.columns)}."
+        )
+    if table.X[column].dtype.kind in "iuf":
+        raise CommandError(f"column {column!r} of {path!r} holds numbers, not texts.")
+    notes = list(table.notes)
+    others = [name for name in table.X.columns if name != column]
+    if others:
+        notes.append(f"only the texts in {column!r} are used, not {shorten(others)}")
+    n_empty = int(table.X[column].isna().sum())
+    if n_empty:
+        notes.append(f"{n_empty} rows of {path} have no text, which is taken for an empty one")
+    X, X_source = (
+        None if frame is None else frame[column].fillna("").astype(str)
+        for frame in (table.X, table.X_source)
+    )
+    return TextData(
+        X, table.y, X_source, table.y_source, table.is_classification, tuple(notes), table.model
+    )
+
+
+def text_strategies(backbones) -> list[Strategy]:
+    """Return TF-IDF, the baseline, and encoders; each alone, and pooled with a source.
+
+    Parameters
+    ----------
+    backbones : list of (str, str or None, Backbone)
+        Name, weights and record of each encoder.
+    """
+    representations = {"TF-IDF": TfidfVectorizer}
+    for name, weights, _ in backbones:
+        representations |= {name: _encoder(name, weights), f"{name}, random": _encoder(name, None)}
+    return [
+        *(Strategy(name, _alone(make)) for name, make in representations.items()),
+        *(
+            Strategy(f"{name}, pooled", _pooled(make), needs_source=True)
+            for name, make in representations.items()
+        ),
+    ]
+
+
+def _encoder(name: str, weights: str | None):
+    def make():
+        return make_pipeline(PretrainedFeatureTransformer(name, weights=weights), StandardScaler())
+
+    return make
+
+
+def _alone(make):
+    return lambda steps, model, *source: make_pipeline(make(), model)
+
+
+def _pooled(make):
+    def build(steps, model, X_source, y_source):
+        pipeline = make_pipeline(make(), PooledEstimator(model))
+        return WithSource(pipeline, X_source, y_source)
+
+    return build
