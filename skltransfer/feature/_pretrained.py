@@ -44,7 +44,7 @@ class PretrainedFeatureTransformer(
 
     A row passes the network once per process, whatever the number of folds and candidates: its
     features are kept in :data:`~skltransfer.feature.feature_store`. They depend on the row alone,
-    bit for bit, not on its batch; statistics of the network never move.
+    within rounding, not on its batch; statistics of the network never move.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ class PretrainedFeatureTransformer(
 
     Notes
     -----
-    "Bit for bit" holds for the networks of :func:`~skltransfer.list_backbones`. In a network of
-    your own, a matrix product with fewer than about 8 columns may differ in its last digit.
+    Passes of the same rows in the same order have equal bits on one machine. In another batch, or
+    at another place in it, the last digits of a row's features may differ.
 
     ``X`` may be a table (n, d); images as arrays (n, height, width), (n, height, width, channels),
     (n, channels, height, width) or flattened rows with `image_shape`; or a list, Series or
