@@ -230,7 +230,13 @@ class TwoStageTrAdaBoostRegressor(MedianOfLearners, TransferBoosting):
         if not isinstance(self.cv, Integral):
             every = np.arange(len(y))  # folds may be given as lists, or as masks
             splits = check_cv(self.cv).split(target, y)
-            return [(every[train], every[test]) for train, test in splits]
+            try:
+                return [(every[train], every[test]) for train, test in splits]
+            except IndexError:
+                raise ValueError(
+                    f"cv splits more rows than the {len(y)} of X_target whose label is known. It "
+                    "is those that are held out: pass an integer, or splits of these."
+                ) from None
         # In an order of their own, so that the one in which they were given does not matter.
         order = _order(target, y)
         folds = KFold(min(self.cv, len(y)), shuffle=True, random_state=rng.randint(_LARGEST_SEED))
