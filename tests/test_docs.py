@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import pkgutil
 import sys
 from pathlib import Path
 
@@ -10,50 +11,18 @@ import numpy as np
 import pytest
 from numpydoc.docscrape import FunctionDoc
 from numpydoc.validate import validate
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 
 import skltransfer
-from skltransfer import (
-    CORAL,
-    JDA,
-    TCA,
-    DiscriminativeReweighter,
-    FeatureAugmenter,
-    GaussianReweighter,
-    GeodesicFlowKernel,
-    KernelDensityReweighter,
-    KLIEPReweighter,
-    KMMReweighter,
-    LabelShiftReweighter,
-    NearestNeighborsReweighter,
-    OptimalTransportMapper,
-    PooledEstimator,
-    PretrainedFeatureTransformer,
-    SelfSupervisedTransformer,
-    SourceSelector,
-    SubspaceAlignment,
-    TrAdaBoostClassifier,
-    TrAdaBoostRegressor,
-    TwoStageTrAdaBoostRegressor,
-    ULSIFReweighter,
-    WithSource,
-    WithTarget,
-    WordVectorTransformer,
-)
+from skltransfer import KMMReweighter
+from skltransfer.domains._routing import consumed_keywords
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = (
-    "domains",
-    "instance",
-    "feature",
-    "parameter",
-    "relation",
-    "backbones",
-    "model_selection",
-    "inspection",
-    "persistence",
-    "datasets",
-    "cli",
+PACKAGES = sorted(
+    module.name
+    for module in pkgutil.iter_modules(skltransfer.__path__)
+    if module.ispkg and not module.name.startswith("_")
 )
 # What numpydoc asks for beyond the numpydoc format: where a docstring starts, an extended summary,
 # See Also and Examples for every method, and unnamed return values.
@@ -95,53 +64,61 @@ def test_public_methods_are_documented(name):
     assert not [(code, text) for code, text in errors if code not in IGNORED_IN_METHODS]
 
 
-def fitted_estimators():
+def public_estimators():
+    values = (getattr(skltransfer, name) for name in skltransfer.__all__)
+    return [v for v in values if inspect.isclass(v) and issubclass(v, BaseEstimator)]
+
+
+# Parameters beside those that make every fit short.
+SETTINGS = {
+    "GeodesicFlowKernel": {"n_components": 1},
+    "PooledEstimator": {"estimator": LogisticRegression()},
+    "SourceSelector": {"estimator": LogisticRegression()},
+    "TCA": {"kernel": "rbf"},
+    "TwoStageTrAdaBoostRegressor": {"n_steps": 2, "cv": 2},
+    "SubspaceAlignment": {"n_components": 1},
+    "WithSource": {"estimator": KMMReweighter(LogisticRegression())},
+    "WithTarget": {"estimator": KMMReweighter(LogisticRegression())},
+    "WordVectorTransformer": {"vectors": {"a": [1.0]}},
+}
+SHORT = {"max_epochs": 2, "n_estimators": 3}
+
+
+def fitted(kind):
+    """Return fitted estimators of a class that have, together, all the attributes they can have."""
     pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     X = pandas.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"])
-    X_target = pandas.DataFrame(rng.normal(size=(20, 2)), columns=["a", "b"])
-    y, y_target = (X["a"] > 0).to_numpy().astype(int), np.arange(20) % 2
-    kmm = KMMReweighter(LogisticRegression())
-    yield kmm.fit(X, y, X_target=X_target)
-    yield PooledEstimator(LogisticRegression()).fit(X, y, X_target=X_target, y_target=y_target)
-    yield WithTarget(KMMReweighter(LogisticRegression()), X_target).fit(X, y)
-    yield WithSource(KMMReweighter(LogisticRegression()), X, y).fit(X_target)
-    yield PretrainedFeatureTransformer().fit(X)
-    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
-        yield aligner.fit(X, X_target=X_target)
-    yield OptimalTransportMapper().fit(X, X_target=X_target)
-    yield SelfSupervisedTransformer(max_epochs=2).fit(X)
-    yield OptimalTransportMapper().fit(X, X_target=X_target)
-    for aligner in (CORAL(), FeatureAugmenter(), GeodesicFlowKernel(1), SubspaceAlignment(1)):
-        yield aligner.fit(X, X_target=X_target)
-    yield WordVectorTransformer({"a": [1.0]}).fit(pandas.DataFrame({"text": ["a", "a b"]}))
-    for kind in (
-        KLIEPReweighter,
-        ULSIFReweighter,
-        DiscriminativeReweighter,
-        NearestNeighborsReweighter,
-        GaussianReweighter,
-        KernelDensityReweighter,
-        LabelShiftReweighter,
-        SourceSelector,
-    ):
-        yield kind(LogisticRegression()).fit(X, y, X_target=X_target)
-    yield TCA(kernel="rbf").fit(X, X_target=X_target)
-    known = {"X_target": X_target, "y_target": y_target}
-    yield JDA().fit(X, y, **known)
-    for booster in (
-        TrAdaBoostClassifier(n_estimators=3),
-        TrAdaBoostRegressor(n_estimators=3),
-        TwoStageTrAdaBoostRegressor(n_estimators=2, n_steps=2, cv=2),
-    ):
-        yield booster.fit(X, y, **known)
+    target = {
+        "X_target": pandas.DataFrame(rng.normal(size=(20, 2)), columns=["a", "b"]),
+        "y_target": np.arange(20) % 2,
+    }
+    y = (X["a"] > 0).to_numpy().astype(int)
+    name, parameters = kind.__name__, inspect.signature(kind).parameters
+    estimator = kind(
+        **{key: value for key, value in SHORT.items() if key in parameters}
+        | ({"estimator": LogisticRegression()} if name.endswith("Reweighter") else {})
+        | SETTINGS.get(name, {})
+    )
+    if name == "WithSource":
+        return [estimator.set_params(X_source=X, y_source=y).fit(target["X_target"])]
+    if name == "WithTarget":
+        return [estimator.set_params(X_target=target["X_target"]).fit(X, y)]
+    if name == "WordVectorTransformer":
+        return [estimator.fit(pandas.DataFrame({"text": ["a", "a b"]}))]
+    if "task_weight" in parameters:
+        network = clone(estimator).set_params(method="network", task_weight="uncertainty")
+        return [each.fit(X, np.column_stack([y, 1 - y])) for each in (estimator, network)]
+    known = {key: target[key] for key in consumed_keywords(estimator, "fit")}
+    return [estimator.fit(X, y, **known)]
 
 
-@pytest.mark.parametrize("estimator", list(fitted_estimators()), ids=lambda e: type(e).__name__)
-def test_documented_attributes_are_those_that_fit_sets(estimator):
-    documented = {parameter.name for parameter in FunctionDoc(type(estimator))["Attributes"]}
-    fitted = {name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")}
-    assert documented == fitted
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", public_estimators(), ids=lambda kind: kind.__name__)
+def test_documented_attributes_are_those_that_fit_sets(kind):
+    documented = {parameter.name for parameter in FunctionDoc(kind)["Attributes"]}
+    names = {name for estimator in fitted(kind) for name in vars(estimator)}
+    assert documented == {n for n in names if n.endswith("_") and not n.startswith("_")}
 
 
 def test_the_reference_lists_every_public_name():

@@ -171,7 +171,9 @@ def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -
                 f"its features differ from torch by {difference / (scale or 1):.0e} of "
                 f"the largest on a probe, more than {TOLERANCE:.0e}."
             )
-    if not torch.equal(reversed_features.flip(0), features):
+    # Within rounding: of one row, other places in a batch may give other last bits.
+    moved = (reversed_features.flip(0) - features).abs().max()
+    if not moved <= TOLERANCE / 10 * features.abs().max():
         return "its features of a row depend on the place of the row in a batch."
     return engine
 

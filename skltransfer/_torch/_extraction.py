@@ -219,8 +219,8 @@ class Extractor:
         """Return the features of all rows, shape (len(rows), n_features).
 
         Every batch has the same size (the last is padded by its first row), and texts of one
-        length share it, so that a row's features are a function of the row alone, bit for bit.
-        Equal rows pass once.
+        length share it, so that a row's features are a function of the row alone, within
+        rounding. Equal rows pass once.
 
         Parameters
         ----------

@@ -128,7 +128,7 @@ class TextRows:
         """Return positions in `indices` of rows that may share a batch, one array per length.
 
         Rows of a group have the same padded length, and all of them padding, or none. A row's
-        group depends on its own text alone, so that its features do, bit for bit.
+        group depends on its own text alone, so that its features do, within rounding.
         """
         lengths = [len(tokens) for tokens in self._tokenized(indices, preprocessing)]
         groups: dict[tuple[int, bool], list[int]] = {}

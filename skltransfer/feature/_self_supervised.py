@@ -143,10 +143,10 @@ class SelfSupervisedTransformer(
     a scaler. Running statistics of batch normalisation that a source has learned stay as they
     are; in a network with random weights they are learned.
 
-    A row's features are a function of the row alone, bit for bit. Two fits with the same
-    `random_state` are equal, bit for bit at equal numbers of threads. Whether features without
-    labels are of use depends on whether the task needs what the labels say: compare them with raw
-    columns, and with the network before training.
+    A row's features are a function of the row alone, within rounding. Two fits with the same
+    `random_state` are equal, on one machine bit for bit at equal numbers of threads. Whether
+    features without labels are of use depends on whether the task needs what the labels say:
+    compare them with raw columns, and with the network before training.
 
     References
     ----------

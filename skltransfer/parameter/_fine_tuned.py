@@ -175,10 +175,10 @@ class FineTunedClassifier(FineTuned, NetworkClassifier):
     (n, channels, height, width) or flattened rows with `image_shape`; a list, Series or one-column
     frame of paths, PIL images or encoded bytes; or of texts.
 
-    Two fits with the same `random_state` are equal, bit for bit at equal numbers of threads. A
-    clone starts from the pretrained weights again. The loss is the weighted mean over the rows, so
-    that on the full batch a weight of two is a row given twice. Threads of one process take turns
-    at training; processes (``n_jobs``) do not.
+    Two fits with the same `random_state` are equal, on one machine bit for bit at equal numbers of
+    threads. A clone starts from the pretrained weights again. The loss is the weighted mean over
+    the rows, so that on the full batch a weight of two is a row given twice. Threads of one
+    process take turns at training; processes (``n_jobs``) do not.
 
     References
     ----------

@@ -28,6 +28,7 @@ from skltransfer import (
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._text import TextRows, TokenEncoder
 from skltransfer.backbones import _load
+from tests.rounding import assert_within_rounding
 from tests.tiny_bert import WORDS, quiet, save_model, save_tiny_bert, save_tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -208,16 +209,18 @@ def test_image_processors_that_do_something_else(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
-def test_order_and_neighbours_do_not_matter_bit_for_bit(tmp_path, texts, precision):
+def test_order_and_neighbours_do_not_matter(tmp_path, texts, precision):
     """In bfloat16 they do where texts of all lengths share a batch, at this width."""
     bert = save_tiny_bert(tmp_path, hidden_size=384)
     model = encoder(bert, store=None, precision=precision).fit(texts)
     features = model.transform(texts)
     assert features.dtype == ("float64" if precision == "float64" else "float32")
     order = np.random.default_rng(1).permutation(len(texts))
-    np.testing.assert_array_equal(model.transform([texts[i] for i in order]), features[order])
+    tolerance = 0.02 if precision == "bfloat16" else None
+    shuffled = model.transform([texts[i] for i in order])
+    assert_within_rounding(shuffled, features[order], tolerance)
     for i in range(len(texts)):
-        np.testing.assert_array_equal(model.transform([texts[i]])[0], features[i])
+        assert_within_rounding(model.transform([texts[i]])[0], features[i], tolerance)
     single = encoder(bert, store=None, precision="float64").fit_transform(texts)
     np.testing.assert_allclose(features, single, atol=0.3 if precision == "bfloat16" else 1e-4)
 

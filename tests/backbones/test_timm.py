@@ -20,6 +20,7 @@ from skltransfer import (
 )
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer.backbones import _load, _timm
+from tests.rounding import assert_within_rounding
 
 timm = pytest.importorskip("timm")
 
@@ -103,12 +104,12 @@ def test_a_hierarchical_transformer_with_channels_last(images):
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
-def test_order_and_batches_do_not_matter_bit_for_bit(name, images):
+def test_order_and_batches_do_not_matter(name, images):
     model = features(name, batch_size=4).fit(images)
     before = fingerprint(load_backbone(f"timm:{name}", weights=None).module)
     expected = model.transform(images)
-    np.testing.assert_array_equal(model.transform(images[::-1]), expected[::-1])
-    np.testing.assert_array_equal(model.transform(images[1:2]), expected[1:2])
+    assert_within_rounding(model.transform(images[::-1]), expected[::-1])
+    assert_within_rounding(model.transform(images[1:2]), expected[1:2])
     assert fingerprint(load_backbone(f"timm:{name}", weights=None).module) == before
 
 

@@ -25,6 +25,7 @@ from skltransfer import (
     load_backbone,
 )
 from skltransfer._torch._pooling import POOLINGS, pool
+from tests.rounding import assert_within_rounding
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,10 @@ def test_poolings_of_tokens(pooling):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n", [1, 3, 5])
 def test_gem_of_a_row_does_not_depend_on_its_place_in_the_batch(n, dtype):
-    """Numbers at the end of an array, which fill no register, are no exception."""
+    """Numbers at the end of an array, which fill no register, are no exception.
+
+    Equal bits in another shape are right here: each operation has one correctly rounded result.
+    """
     rows = torch.rand((n, 17, 4, 4), generator=torch.Generator().manual_seed(n), dtype=dtype)
     pooled = pool(rows, "gem")
     for row in range(n):
@@ -197,12 +201,12 @@ def test_unreadable_images_become_rows_of_nan(paths, images):
     assert message.startswith("3 of 6 images cannot be read, and their rows are NaN. Row 1: ")
     assert all(paths[row] in message for row in BAD)
     assert np.isnan(features[BAD]).all()
-    np.testing.assert_array_equal(features[GOOD], expected[GOOD])
+    assert_within_rounding(features[GOOD], expected[GOOD])
     assert len(store) == 3
     # The store knows nothing of them: once readable they are features.
     for row in BAD:
         Image.fromarray(images[row]).save(paths[row])
-    np.testing.assert_array_equal(model.transform(paths), expected)
+    assert_within_rounding(model.transform(paths), expected)
 
 
 def test_readable_images_give_no_warning_and_are_decoded_once(paths, images, monkeypatch):

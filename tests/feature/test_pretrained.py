@@ -33,6 +33,7 @@ from skltransfer import (
     load_backbone,
 )
 from tests.doubles import TableNetwork
+from tests.rounding import assert_within_rounding
 
 
 @pytest.fixture(autouse=True)
@@ -186,17 +187,19 @@ def test_preprocessing_is_that_of_the_weights_within_one_grey_level():
 
 @pytest.mark.parametrize(
     ("name", "size", "n"),
-    [("resnet18", 64, 40), ("mobilenet_v2", 64, 40), ("tiny", 32, 150), ("vit_b_16", 224, 10)],
+    [("resnet18", 64, 40), ("mobilenet_v2", 64, 40), ("tiny", 32, 150), ("vit_b_16", 224, 6)],
 )
-def test_order_subsets_and_batches_do_not_matter_bit_for_bit(name, size, n):
+def test_order_subsets_and_batches_do_not_matter(name, size, n):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
-    transformer = PretrainedFeatureTransformer(name, weights=None, input_size=size, store=None)
+    transformer = PretrainedFeatureTransformer(
+        name, weights=None, input_size=size, store=None, batch_size=n // 2 - 1
+    )
     features = transformer.fit_transform(pixels)
     order = rng.permutation(n)
-    np.testing.assert_array_equal(transformer.transform(pixels[order]), features[order])
-    np.testing.assert_array_equal(transformer.transform(pixels[:3]), features[:3])
-    np.testing.assert_array_equal(transformer.transform(pixels[-1:]), features[-1:])
+    assert_within_rounding(transformer.transform(pixels[order]), features[order])
+    assert_within_rounding(transformer.transform(pixels[:3]), features[:3])
+    assert_within_rounding(transformer.transform(pixels[-1:]), features[-1:])
 
 
 def test_nothing_moves_in_the_network(images):
@@ -724,5 +727,5 @@ def test_a_gpu_gives_the_features_of_the_cpu(images, name):
     on_gpu = transformer.fit_transform(images)
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-3, atol=1e-4 * np.abs(on_cpu).max())
     order = np.random.default_rng(0).permutation(len(images))
-    np.testing.assert_array_equal(transformer.transform(images[order]), on_gpu[order])
-    np.testing.assert_array_equal(transformer.transform(images[:3]), on_gpu[:3])
+    assert_within_rounding(transformer.transform(images[order]), on_gpu[order])
+    assert_within_rounding(transformer.transform(images[:3]), on_gpu[:3])

@@ -22,6 +22,7 @@ from skltransfer import (
     load,
     save,
 )
+from tests.rounding import assert_within_rounding
 
 EVERY = [
     CORAL(),
@@ -71,7 +72,7 @@ def test_fit_then_transform_is_fit_transform_without_a_target(domains, aligner):
         mapped = clone(aligner).fit_transform(X)
     with pytest.warns(DomainDataWarning):
         fitted = clone(aligner).fit(X)
-    np.testing.assert_array_equal(fitted.transform(X), mapped)
+    assert_within_rounding(fitted.transform(X), mapped)  # by other products
     if isinstance(aligner, CORAL | FeatureAugmenter):
         np.testing.assert_array_equal(mapped, X)
 

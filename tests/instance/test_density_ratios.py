@@ -4,10 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
-from numpydoc.docscrape import FunctionDoc
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -367,16 +366,6 @@ def test_the_estimator_is_fitted_with_the_weights(domains, reweighter):
     np.testing.assert_array_equal(model.predict(X_target), expected.predict(X_target))
     truth = X_target[:, 0] ** 2
     assert model.score(X_target, truth) > Ridge().fit(X, y).score(X_target, truth) + 0.2
-
-
-@ids
-def test_documented_attributes_are_those_that_fit_sets(domains, reweighter):
-    pandas = pytest.importorskip("pandas")
-    X, X_target = (pandas.DataFrame(rows, columns=list("abc")) for rows in domains)
-    model = clone(reweighter).set_params(estimator=LogisticRegression())
-    model.fit(X, X["a"] > 0, X_target=X_target)
-    documented = {parameter.name for parameter in FunctionDoc(type(model))["Attributes"]}
-    assert documented == {n for n in vars(model) if n.endswith("_") and not n.startswith("_")}
 
 
 @ids

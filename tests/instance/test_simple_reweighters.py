@@ -26,6 +26,7 @@ from skltransfer import (
     load,
     save,
 )
+from tests.rounding import assert_within_rounding
 
 EVERY = [
     GaussianReweighter(),
@@ -126,6 +127,7 @@ def test_a_weight_of_two_is_a_repeated_row(domains, reweighter):
         weighted.sample_weight_,
         np.bincount(rows, weights=repeated.sample_weight_, minlength=len(X)),
         rtol=rtol,
+        atol=1e-12,  # weights are about 1
     )
     np.testing.assert_allclose(
         weighted.density_ratio(X), repeated.density_ratio(X), rtol=rtol, atol=1e-12
@@ -229,8 +231,9 @@ def test_frames_are_matched_by_name(domains, reweighter):
         target = library.DataFrame(dict(zip(columns, X_target.T, strict=True)))
         fitted = clone(reweighter).fit(frame, X_target=target[["c", "a", "b"]])
         assert list(fitted.feature_names_in_) == columns
-        np.testing.assert_array_equal(fitted.sample_weight_, plain.sample_weight_)
-        np.testing.assert_array_equal(fitted.density_ratio(target), plain.density_ratio(X_target))
+        # Columns of a frame lie in memory in another way, and products may round in another one.
+        assert_within_rounding(fitted.sample_weight_, plain.sample_weight_)
+        assert_within_rounding(fitted.density_ratio(target), plain.density_ratio(X_target))
 
 
 @every
