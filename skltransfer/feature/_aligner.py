@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
 
 import numpy as np
@@ -10,7 +9,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from skltransfer.domains._data import DomainDataWarning, check_target_rows, unwrap
+from skltransfer._parameters import check_parameters
+from skltransfer.domains._data import check_target_rows
+from skltransfer.domains._two_domains import given_target, warn_without_target
 
 
 class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
@@ -101,16 +102,14 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _fit(self, X, y, X_target, y_target) -> tuple[np.ndarray, np.ndarray | None]:
         """Fit, and return the validated source rows, and those mapped if that came for free."""
-        X_target, y_target = unwrap(X_target), unwrap(y_target)
-        self._check_parameters()
+        check_parameters(self)
+        X_target, y_target = given_target(X_target, y_target)
         X = validate_data(self, X, dtype=np.float64, **self._row_checks())
-        if X_target is not None:
+        if X_target is None:
+            warn_without_target(self, "aligns nothing")
+        else:
             self._check_enough(X_target)
             X_target = check_target_rows(self, X_target, **self._row_checks())
-        elif y_target is not None:
-            raise ValueError("y_target was given without X_target. Pass the target's rows too.")
-        else:
-            self._warn_without_target()
         return X, self._align(X, y, X_target, y_target)
 
     def _fit_transform(self, X, y, X_target, y_target) -> np.ndarray:
@@ -135,10 +134,6 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return {}
 
     @abstractmethod
-    def _check_parameters(self) -> None:
-        """Raise an error that names a parameter which is out of range, and the remedy."""
-
-    @abstractmethod
     def _align(self, X, y, X_target, y_target) -> np.ndarray | None:
         """Learn the maps from validated rows; `X_target` is None where nothing is to be aligned.
 
@@ -152,15 +147,6 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _map_target(self, X: np.ndarray) -> np.ndarray:
         """Map target rows."""
-
-    def _warn_without_target(self) -> None:
-        name = type(self).__name__
-        warnings.warn(
-            f"{name} was given no X_target and aligns nothing. Pass X_target=... to fit, or put "
-            f"WithTarget or WithSource, with data, around {name} or its pipeline.",
-            DomainDataWarning,
-            stacklevel=4,
-        )
 
 
 class LabelledAligner(BaseAligner):

@@ -76,9 +76,6 @@ class FeatureAugmenter(BaseAligner):
         parts = ("common", "source", "target")
         return np.array([f"{part}_{name}" for part in parts for name in names], dtype=object)
 
-    def _check_parameters(self) -> None:
-        pass
-
     def _row_checks(self) -> dict:
         return {"accept_sparse": "csr"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
-from skltransfer._options import check_number
+from skltransfer._parameters import Flag, Number
 from skltransfer._solvers._alignment import apply_map, centered_rows, coral_map
 from skltransfer.feature._aligner import BaseAligner
 
@@ -79,16 +79,16 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
     True
     """
 
+    _parameters = {
+        "shrinkage": Number(0, 1, unset=("ledoit_wolf",)),
+        "reg_covar": Number(0, np.inf, high_open=True),
+        "match_means": Flag(),
+    }
+
     def __init__(self, *, shrinkage=0.0, reg_covar=1.0, match_means=True):
         self.shrinkage = shrinkage
         self.reg_covar = reg_covar
         self.match_means = match_means
-
-    def _check_parameters(self) -> None:
-        check_number(self, "shrinkage", low=0, high=1, unset=("ledoit_wolf",))
-        check_number(self, "reg_covar", low=0, high=float("inf"), is_open=True)
-        if not isinstance(self.match_means, bool | np.bool_):
-            raise ValueError(f"match_means={self.match_means!r} is neither True nor False.")
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}

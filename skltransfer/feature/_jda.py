@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from skltransfer._options import check_count
+from skltransfer._parameters import Count, Flag
 from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.domains._data import as_labels, check_no_missing_labels, known_labels
 from skltransfer.feature._aligner import LabelledAligner
@@ -151,6 +151,8 @@ class JDA(KernelAligner, LabelledAligner):
     array(['ant', 'bee'], dtype='<U3')
     """
 
+    _parameters = {"normalize_rows": Flag(), "max_iter": Count()}
+
     def __init__(
         self,
         n_components=None,
@@ -180,11 +182,8 @@ class JDA(KernelAligner, LabelledAligner):
         self.max_iter = max_iter
         self.tol = tol
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_count(self, "max_iter")
-        if not isinstance(self.normalize_rows, bool | np.bool_):
-            raise ValueError(f"normalize_rows={self.normalize_rows!r} is neither True nor False.")
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         for method in ("fit", "predict"):
             if self.estimator is not None and not hasattr(self.estimator, method):
                 raise TypeError(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy.linalg import eigh
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
-from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._transfer_components import Components, TransferProblem
+from skltransfer._warnings import warn
 from skltransfer.feature._aligner import BaseAligner
 
 # Kernel values that `transform` holds at a time.
@@ -27,17 +26,20 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     `_solve` as often as it has differences between the domains to remove.
     """
 
-    def _check_parameters(self) -> None:
-        check_count(self, "n_components", unset=(None,))
+    _parameters = {
+        "n_components": Count(unset=(None,)),
+        "form": Choice("dual", "primal"),
+        "regularization": Number(0, low_open=True),
+        "tol": Number(0, low_open=True),
+    }
+
+    def _check_combinations(self) -> None:
         check_kernel(self)
-        check_choice(self, "form", ("dual", "primal"))
         if self.form == "primal" and not self._is_linear():
             raise ValueError(
                 f"form='primal' projects columns and needs kernel='linear', not {self.kernel!r}. "
                 "Set form='dual' for other kernels."
             )
-        check_number(self, "regularization", low=0, is_open=True)
-        check_number(self, "tol", low=0, is_open=True)
 
     @property
     def _n_features_out(self) -> int:
@@ -119,12 +121,11 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
 
     def _warn_unless_certified(self) -> None:
         if not self.residual_ <= self.tol:
-            warnings.warn(
+            warn(
                 f"The components have a relative residual of {self.residual_:.1e}, not of "
                 f"tol={self.tol:.1e}: rounding hides the smallest of their eigenvalues. Lower "
                 "n_components, raise tol or regularization, or scale the columns.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
 

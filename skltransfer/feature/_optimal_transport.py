@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._alignment import centered_rows, safe_unit
+from skltransfer._warnings import warn
 from skltransfer.domains._data import (
     as_labels,
     check_no_missing_labels,
@@ -160,6 +159,17 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
            [10.]])
     """
 
+    _parameters = {
+        "method": Choice(*METHODS),
+        "entropy": Number(0, low_open=True),
+        "group_regularization": Number(0, np.inf, high_open=True),
+        "metric": Choice(*METRICS),
+        "cost_scale": Choice("median", "max", None),
+        "shrinkage": Number(0),
+        "max_iter": Count(unset=(None,)),
+        "tol": Number(0),
+    }
+
     def __init__(
         self,
         method="sinkhorn",
@@ -180,16 +190,6 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         self.shrinkage = shrinkage
         self.max_iter = max_iter
         self.tol = tol
-
-    def _check_parameters(self):
-        check_choice(self, "method", METHODS)
-        check_number(self, "entropy", low=0, is_open=True)
-        check_number(self, "group_regularization", low=0, high=np.inf, is_open=True)
-        check_choice(self, "metric", METRICS)
-        check_choice(self, "cost_scale", ("median", "max", None))
-        check_number(self, "shrinkage", low=0)
-        check_count(self, "max_iter", unset=(None,))
-        check_number(self, "tol", low=0)
 
     def _align(self, X, y, X_target, y_target):
         self.plan_ = self.coef_ = self.intercept_ = None
@@ -297,11 +297,10 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
             )
         if problems:
             remedy = "Raise max_iter" if self.method == "exact" else "Raise max_iter or entropy"
-            warnings.warn(
+            warn(
                 f"The transport plan (method={self.method!r}) {' and '.join(problems)} after its "
                 f"iterations. {remedy}, or tol where that is good enough.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
     def _fit_linear(self, ot, X, X_target) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 
+from skltransfer._parameters import Count, Either, Number
 from skltransfer._solvers._alignment import (
     centered_rows,
     covariance_spectrum,
@@ -16,6 +17,17 @@ from skltransfer._solvers._alignment import (
     with_fixed_signs,
 )
 from skltransfer.feature._aligner import BaseAligner
+
+
+class _CountOrShare(Either):
+    def __init__(self):
+        super().__init__(Count(), Number(0, 1, low_open=True, high_open=True))
+
+    def describe(self) -> str:
+        return (
+            "an integer of at least 1 (the number of components) or a float between 0 and 1 (their "
+            "share of the variance)"
+        )
 
 
 class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
@@ -83,11 +95,10 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     (40, 2)
     """
 
+    _parameters = {"n_components": _CountOrShare()}
+
     def __init__(self, n_components=0.5):
         self.n_components = n_components
-
-    def _check_parameters(self) -> None:
-        check_n_components(self)
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}
@@ -183,11 +194,10 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     True
     """
 
+    _parameters = {"n_components": _CountOrShare()}
+
     def __init__(self, n_components=0.5):
         self.n_components = n_components
-
-    def _check_parameters(self) -> None:
-        check_n_components(self)
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}
@@ -213,19 +223,6 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
-
-
-def check_n_components(estimator) -> None:
-    """Raise a ValueError unless ``n_components`` is a count or a share of the variance."""
-    value = estimator.n_components
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    is_count = is_number and isinstance(value, Integral) and value >= 1
-    is_share = is_number and not isinstance(value, Integral) and 0 < value < 1
-    if not (is_count or is_share):
-        raise ValueError(
-            f"n_components={value!r} is neither an integer of at least 1 (how many components) nor "
-            "a float between 0 and 1 (the share of the variance that they keep)."
-        )
 
 
 def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarray]]:

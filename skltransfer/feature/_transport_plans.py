@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import xlogy
+
+from skltransfer._messages import require
 
 # Beyond this range of exponents the scalings of Sinkhorn's algorithm would overflow.
 _LARGEST_EXPONENT = 600.0
@@ -27,14 +28,9 @@ class Plan(NamedTuple):
 
 def import_pot(name: str):
     """Return POT's package ``ot``, or say how to install it; `name` is what wants it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return import_module("ot")
-    except ImportError as error:
-        raise ImportError(
-            f"{name} solves with POT, which is not installed. Run: pip install 'skltransfer[ot]'"
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return require("ot", "ot", name)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
@@ -15,9 +14,10 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skltransfer._options import check_choice, check_number
+from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._texts import as_texts, remember_column
 from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.feature._tokens import (
     Tokens,
@@ -166,6 +166,14 @@ class WordVectorTransformer(
     """
 
     _held = ("vectors",)
+    _parameters = {
+        "pooling": Choice("mean", "sif", "max"),
+        "weights": Choice("uniform", "tfidf"),
+        "oov": Choice("ignore", "zero", "mean", "error"),
+        "smoothing": Number(0, low_open=True),
+        "file_format": Choice("auto", *FORMATS),
+        "decode_error": Choice("strict", "ignore", "replace"),
+    }
 
     def __init__(
         self,
@@ -254,7 +262,7 @@ class WordVectorTransformer(
         check_is_fitted(self)
         if self.vectors is None:
             return self._numbers(X, reset=False)
-        self._check_parameters()
+        check_parameters(self)
         if self._learned_from() != getattr(self, "_settings", None):
             raise ValueError(
                 "The parameters of this transformer have changed since it was fitted. Fit it again."
@@ -272,7 +280,7 @@ class WordVectorTransformer(
     def _fit(self, X, *, with_features: bool) -> np.ndarray | None:
         if self.vectors is None:
             return self._numbers(X, reset=True)
-        self._check_parameters()
+        check_parameters(self)
         tokens = self._tokens(X, reset=True)
         source = self._open()
         is_known = self._known(tokens, source)
@@ -300,13 +308,12 @@ class WordVectorTransformer(
         if self.coverage_ < _LOW_COVERAGE:
             rare = np.argsort(-np.where(is_known, 0, counts), kind="stable")[:_N_NAMED]
             named = ", ".join(repr(tokens.words[i]) for i in rare if not is_known[i])
-            warnings.warn(
+            warn(
                 f"Only {self.coverage_:.0%} of the words of these texts have a vector; among "
                 f"those without one: {named or 'none, for there are no words'}. Are the vectors of "
                 "this language, are their words capitalised (lowercase=False), and does the "
                 "tokenizer split as theirs did?",
                 WordCoverageWarning,
-                stacklevel=4,
             )
 
     def _learn_weights(self, tokens: Tokens) -> None:
@@ -444,13 +451,7 @@ class WordVectorTransformer(
     def _learned_from(self) -> tuple:
         return self.pooling, self.weights, self.oov, self.lowercase
 
-    def _check_parameters(self) -> None:
-        check_choice(self, "pooling", ("mean", "sif", "max"))
-        check_choice(self, "weights", ("uniform", "tfidf"))
-        check_choice(self, "oov", ("ignore", "zero", "mean", "error"))
-        check_choice(self, "file_format", ("auto", *FORMATS))
-        check_choice(self, "decode_error", ("strict", "ignore", "replace"))
-        check_number(self, "smoothing", low=0, is_open=True)
+    def _check_combinations(self) -> None:
         if self.weights == "tfidf" and self.pooling != "mean":
             raise ValueError(
                 f"weights='tfidf' weighs the words of a mean, and pooling={self.pooling!r} has "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy import linalg
 from scipy.special import log_softmax
@@ -12,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skltransfer._parameters import Count, Number
 from skltransfer._solvers._classes import (
     check_class_weight,
     decisions,
@@ -21,8 +20,12 @@ from skltransfer._solvers._classes import (
     weights_by_class,
 )
 from skltransfer._solvers._logistic import solve_logistic
-from skltransfer.parameter._linear import LinearTransfer, penalty_on_coefficients
-from skltransfer.parameter._path import CrossValidatesAlpha
+from skltransfer._warnings import warn
+from skltransfer.parameter._linear import (
+    LinearTransfer,
+    LinearTransferCV,
+    penalty_on_coefficients,
+)
 from skltransfer.parameter._source import LinearModel, match_classes
 
 # Newton's last step squares the gap, so that scores are exact far below this.
@@ -126,6 +129,8 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     True
     """
 
+    _parameters = {"tol": Number(0), "max_iter": Count()}
+
     def __init__(
         self,
         source=None,
@@ -174,7 +179,8 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[predicted_codes(self._logits(X))]
+        codes = predicted_codes(self._logits(X))
+        return self.classes_[codes]
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -248,12 +254,11 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         solution = task.solve([alpha], task.weights[None], self.tol)
         self.n_iter_ = solution.n_iter
         if not solution.gap[0] <= self.tol:
-            warnings.warn(
+            warn(
                 f"Newton's method stopped after {solution.n_iter} steps at a relative gap of "
                 f"{solution.gap[0]:.1e}, not tol={self.tol:.1e}. Raise max_iter, raise alpha, or "
                 "scale the columns.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         coefs, intercepts = task.unfold(solution.shift)
         return coefs[0], intercepts[0]
@@ -328,7 +333,7 @@ class _Task:
         return self.coef + shift, self.intercept + raised
 
 
-class TransferLogisticRegressionCV(CrossValidatesAlpha, TransferLogisticRegression):
+class TransferLogisticRegressionCV(LinearTransferCV, TransferLogisticRegression):
     r"""Logistic regression near a source, with the strength chosen by cross-validation.
 
     The whole path of `alphas` over all folds is solved at once, as one batch of Newton steps, and

@@ -22,7 +22,7 @@ from skltransfer._torch._callbacks import EpochReports
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._data import as_labels
-from skltransfer.parameter._linear import check_penalty
+from skltransfer.parameter._linear import STRENGTH
 from skltransfer.parameter._tasks import (
     check_known_values,
     look_up_tasks,
@@ -384,8 +384,8 @@ class MultiTask(
                 f"method={self.method!r} is not one of {list(METHODS)}."
                 + near_names(self.method, METHODS)
             )
-        check_penalty(self.alpha, "alpha", is_scalar=True)
-        check_penalty(self.shared_alpha, "shared_alpha", is_scalar=True)
+        STRENGTH.check("alpha", self.alpha)
+        STRENGTH.check("shared_alpha", self.shared_alpha)
         if self.method == "trace_norm" and self.alpha == 0:
             raise ValueError(
                 "alpha=0 leaves nothing to share. method='trace_norm' needs a positive alpha."

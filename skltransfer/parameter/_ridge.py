@@ -7,8 +7,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from skltransfer._solvers._ridge import ridge_path, solve_ridge
-from skltransfer.parameter._linear import LinearTransfer, penalty_on_coefficients
-from skltransfer.parameter._path import CrossValidatesAlpha, is_path_of_numbers
+from skltransfer.parameter._linear import (
+    LinearTransfer,
+    LinearTransferCV,
+    is_path_of_numbers,
+    penalty_on_coefficients,
+)
 from skltransfer.parameter._source import LinearModel
 
 
@@ -228,7 +232,7 @@ class _Design:
         return D, self.r_mean - D @ self.x_mean
 
 
-class TransferRidgeCV(CrossValidatesAlpha, TransferRidge):
+class TransferRidgeCV(LinearTransferCV, TransferRidge):
     r"""Ridge regression near a source's coefficients, with the strength chosen by cross-validation.
 
     The whole path of `alphas` is solved on each fold by one decomposition, and the best one is

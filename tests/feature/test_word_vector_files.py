@@ -294,10 +294,13 @@ def test_a_file_is_read_through_once_in_a_process(tmp_path, monkeypatch):
 
 
 def test_a_process_keeps_a_few_files_open(tmp_path):
-    for i in range(7):
-        (tmp_path / f"{i}.txt").write_text(lines())
-        opened(tmp_path / f"{i}.txt")
-    assert len(_word_vector_files._open_files) == _word_vector_files._MAX_OPEN
+    paths = [tmp_path / f"{i}.txt" for i in range(7)]
+    for path in paths:
+        path.write_text(lines())
+    files = [opened(path) for path in paths]
+    kept = zip(paths[3:], files[3:], strict=True)
+    assert all(opened(path) is file for path, file in kept)
+    assert opened(paths[0]) is not files[0]
 
 
 def test_parsed_vectors_are_forgotten_when_there_are_many(tmp_path, monkeypatch):
