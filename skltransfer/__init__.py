@@ -57,13 +57,14 @@ _PUBLIC = {
         ),
     },
     "parameter": {
-        "parameter._finetuned_classifier": ("FineTunedClassifier",),
-        "parameter._finetuned_regressor": ("FineTunedRegressor",),
+        "parameter._fine_tuned": ("FineTunedClassifier", "FineTunedRegressor"),
         "parameter._logistic": ("TransferLogisticRegression", "TransferLogisticRegressionCV"),
         "parameter._multitask_classifier": ("MultiTaskClassifier",),
         "parameter._multitask_regressor": ("MultiTaskRegressor",),
-        "parameter._regularized_classifier": ("RegularizedTransferClassifier",),
-        "parameter._regularized_regressor": ("RegularizedTransferRegressor",),
+        "parameter._regularized": (
+            "RegularizedTransferClassifier",
+            "RegularizedTransferRegressor",
+        ),
         "parameter._ridge": ("TransferRidge", "TransferRidgeCV"),
     },
     "persistence": {

@@ -261,13 +261,16 @@ def _slices(batch: Batch, n_parts: int) -> Iterator[Batch]:
 
 
 class TwoDomainBatches:
-    """Batches with rows of both domains; an epoch is one pass over the longer.
+    """Batches with samples of both domains; an epoch is one pass over the source.
+
+    How many samples the target has changes neither the order of the source nor the number of
+    steps.
 
     Parameters
     ----------
     source, target : RowBatches
-        Each with a stream, and a generator, of its own. The shorter one starts again, in a new
-        order, as often as needed.
+        Each with a stream, and a generator, of its own. Each epoch goes on with the target where
+        the last one stopped, in a new order whenever it starts again.
     """
 
     def __init__(self, source: RowBatches, target: RowBatches):
@@ -276,13 +279,11 @@ class TwoDomainBatches:
         self.streams = source.streams + target.streams
 
     def __len__(self) -> int:
-        return max(len(self.source), len(self.target))
+        return len(self.source)
 
     def __iter__(self) -> Iterator[TwoDomainBatch]:
         """Yield the batches of one epoch."""
-        n = len(self)
-        epochs = (
-            domain.epoch(domain.n_rows if len(domain) == n else n * domain.batch_size, n)
-            for domain in (self.source, self.target)
-        )
-        yield from (TwoDomainBatch(*pair) for pair in zip(*epochs, strict=True))
+        n, target = len(self), self.target
+        n_target = target.n_rows if len(target) == n else n * target.batch_size
+        pairs = zip(self.source, target.epoch(n_target, n), strict=True)
+        yield from (TwoDomainBatch(*pair) for pair in pairs)

@@ -1,4 +1,4 @@
-"""The one training loop: every estimator that learns by gradient runs through here."""
+"""Training: every estimator that learns by gradient runs through here, in steps or at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -31,8 +34,9 @@ class Training:
     Parameters
     ----------
     history : list of dict
-        One record an epoch: ``epoch``, ``train_loss``, ``valid_loss`` where there is a validation
-        split, ``lr_NAME`` of each parameter group at the last step, ``seconds``.
+        One record an epoch: ``epoch``, ``train_loss``, the mean of each term of the loss by its
+        name where there are several, ``valid_loss`` where there is a validation split, ``lr_NAME``
+        of each parameter group at the last step, ``seconds``.
     best_epoch : int or None
         Epoch (from 1) whose weights were restored.
     """
@@ -99,6 +103,64 @@ class MovingAverage:
         self.swap()
 
 
+class _Progress:
+    """Which weights training ends with, and when.
+
+    Parameters
+    ----------
+    module : Module
+    validates : bool
+        Whether losses are those of a validation split.
+    patience : int or None
+    """
+
+    def __init__(self, module: nn.Module, validates: bool, patience: int | None):
+        self.patience = patience
+        self.best, self.best_loss, self.best_epoch = Weights(module), math.inf, None
+        # A validation loss is computed after an epoch, with the weights of that moment. A training
+        # loss is the mean over the steps of the epoch: it says most about the weights with which
+        # the epoch began, so that these are kept for one epoch.
+        self.last = None if validates else Weights(module)
+        self.since_best, self._first_loss = 0, None
+
+    def is_over(self) -> bool:
+        """Tell whether the patience is used up."""
+        return self.patience is not None and self.since_best >= self.patience
+
+    def diverges(self, loss: float, train_loss: float) -> bool:
+        """Tell whether a loss is not finite, or will not come back."""
+        if self._first_loss is None:
+            self._first_loss = abs(train_loss)
+        return not (math.isfinite(loss) and loss <= _LARGEST_GROWTH * max(1.0, self._first_loss))
+
+    def note(self, epoch: int, loss: float) -> None:
+        """Take note of the loss of an epoch (from 0) that has ended."""
+        self.since_best += 1
+        if loss < self.best_loss:
+            self.best_loss, self.since_best = loss, 0
+            if self.last is None:
+                self.best.keep()
+                self.best_epoch = epoch + 1
+            else:  # the weights at the start of this epoch: exchanged, as `last` is overwritten
+                self.best.kept, self.last.kept = self.last.kept, self.best.kept
+                self.best_epoch = epoch or None
+        if self.last is not None:
+            self.last.keep()
+
+    def settle(self, n_epochs: int, is_diverged: bool) -> int | None:
+        """Put the weights back that training ends with, and return their epoch."""
+        # No loss has been computed with the weights after the last step: they may be broken
+        # although all losses were fine.
+        if is_diverged or not self.best.is_finite():
+            self.best.restore()
+            _warn_of_divergence(n_epochs + is_diverged, self.best_epoch)
+        elif self.last is None and self.best_epoch is not None:
+            self.best.restore()
+        elif n_epochs:  # without a validation split the last weights are the best known
+            self.best_epoch = n_epochs
+        return self.best_epoch
+
+
 def train(
     module: nn.Module,
     objective: Callable,
@@ -125,13 +187,19 @@ def train(
     module : Module
         Trained in place; in evaluation mode afterwards.
     objective : callable
-        ``objective(module, batch)`` returns the loss of each row, shape (n,), which the loop
-        weights by ``batch.weights`` and divides by the number of rows; or a scalar, taken as it is;
-        or a pair of the two, which are added. Of two domains the rows are those of the source, then
-        those of the target; or those of the source alone.
+        ``objective(module, batch)`` returns the terms of the loss by name, see
+        :func:`total_loss`.
     batches : iterable
-        Yields the batches of one epoch each time it is iterated, and has a length and a ``device``.
-        A batch has a length and ``split(n_parts)``.
+        Batches of one domain, of two domains, or episodes. What is asked of it:
+
+        - ``iter(batches)`` yields the batches of one epoch, each time anew, in an order that is
+          drawn from its streams alone;
+        - ``len(batches)`` is the number of batches of each epoch;
+        - ``batches.device`` is the device of the module and of the batches;
+        - ``batches.streams`` is a list of :class:`IndexStream`, whose state a checkpoint holds.
+
+        A batch has a length, the number of its samples; ``weights``, the relative weights of the
+        samples or None; and ``split(n_parts)``, which returns it as at most so many batches.
     optimizer : torch.optim.Optimizer
         Its groups may have ``names`` for the history: pairs of a name and how many of the group's
         parameters, in their order, it stands for.
@@ -153,10 +221,10 @@ def train(
     ema_decay : float, optional
         The weights become their exponential moving average over the steps.
     validate : callable, optional
-        Returns the loss on rows that are not trained on. The best epoch's weights are restored.
+        Returns the loss on samples that are not trained on. The best epoch's weights are restored.
     patience : int, optional
         Epochs without a better validation loss before training ends.
-    reports : EpochReports, optional
+    reports : object, optional
         ``begin()`` is called before each epoch, ``end(record)`` after it; training ends when that
         returns True.
     checkpoint : Checkpoint, optional
@@ -173,23 +241,19 @@ def train(
         the best epoch are restored; without `validate` those with which the epoch of the lowest
         training loss began.
     """
-    training = Training()
-    best = Weights(module)
-    last = Weights(module) if validate is None else None
-    best_loss, since_best, first_loss = math.inf, 0, None
+    training, is_diverged, first_epoch = Training(), False, 0
+    progress = _Progress(module, validate is not None, patience)
     average = None if ema_decay is None else MovingAverage(module, ema_decay)
     step = _Step(module, objective, optimizer, clip_norm, n_passes, autocast, batches.device)
-    first_epoch, is_diverged = 0, False
     if checkpoint is not None:
-        checkpoint.attach(module, optimizer, schedule, batches, best, average, step.scaler)
+        state = (module, optimizer, schedule, batches, progress.best, average, step.scaler)
+        checkpoint.attach(*state)
         resumed = checkpoint.load()
         if resumed is not None:
-            training.history, best_loss, since_best, training.best_epoch = resumed
-            first_epoch = len(training.history)
-            if last is not None:
+            training.history, progress.best_loss, progress.since_best, progress.best_epoch = resumed
+            first_epoch = n_epochs if progress.is_over() else len(training.history)
+            if (last := progress.last) is not None:
                 last.keep() if average is None else average.shown(last.keep)
-            if _is_over(since_best, patience):
-                first_epoch = n_epochs
     # Threads take turns: torch.fx, or another thread's random numbers, would get in between.
     with network_lock:
         for epoch in range(first_epoch, n_epochs):
@@ -210,56 +274,48 @@ def train(
                     penalty.pull(optimizer)
                 if average is not None:
                     average.update()
-            loss = float(np.average(torch.stack(losses).tolist(), weights=sizes))
-            record = {"epoch": epoch + 1, "train_loss": loss}
+            record = {"epoch": epoch + 1, **_means(losses, sizes)}
             if penalty is not None:
                 penalty.settle(optimizer)
-            if average is not None:
+            if average is not None:  # between epochs the weights are the average
                 average.swap()
             module.eval()
-            first_loss = abs(loss) if first_loss is None else first_loss
+            loss = train_loss = record["train_loss"]
             if validate is not None and math.isfinite(loss):
                 loss = record["valid_loss"] = validate()
-            if not (math.isfinite(loss) and loss <= _LARGEST_GROWTH * max(1.0, first_loss)):
+            if progress.diverges(loss, train_loss):
                 is_diverged = True
                 break
-            since_best += 1
-            if loss < best_loss:
-                best_loss, since_best = loss, 0
-                if last is None:
-                    best.keep()
-                    training.best_epoch = epoch + 1
-                else:  # a training loss is that of the weights before the epoch's steps
-                    best.kept, last.kept = last.kept, best.kept
-                    training.best_epoch = epoch or None
-            if last is not None:
-                last.keep()
+            progress.note(epoch, loss)
             if schedule is not None:
                 schedule.after_epoch(loss)
             record |= _rates_in_force(optimizer)
             record["seconds"] = time.perf_counter() - started
             training.history.append(record)
-            is_last = epoch + 1 == n_epochs or _is_over(since_best, patience)
+            is_last = epoch + 1 == n_epochs or progress.is_over()
             is_last = bool(reports is not None and reports.end(record)) or is_last
             if is_last:
                 break
-            if average is not None:
+            if average is not None:  # the steps go on from the weights of the last one
                 average.swap()
             if checkpoint is not None:
-                checkpoint.save(training.history, best_loss, since_best, training.best_epoch)
-    # The last step is in no loss that was computed.
-    if is_diverged or not best.is_finite():
-        best.restore()
-        _warn_of_divergence(len(training.history) + is_diverged, training.best_epoch)
-    elif validate is not None and training.best_epoch is not None:
-        best.restore()
-    elif training.history:
-        training.best_epoch = len(training.history)
+                best = (progress.best_loss, progress.since_best, progress.best_epoch)
+                checkpoint.save(training.history, *best)
+    training.best_epoch = progress.settle(len(training.history), is_diverged)
     module.eval()
     optimizer.zero_grad()
     if checkpoint is not None:
         checkpoint.remove()
     return training
+
+
+def _means(losses: list[dict[str, torch.Tensor]], sizes: list[int]) -> dict[str, float]:
+    """Return the means of the losses of batches, by name."""
+    of_batches = {name: torch.stack([loss[name] for loss in losses]) for name in losses[0]}
+    return {
+        name: float(np.average(values.tolist(), weights=sizes))
+        for name, values in of_batches.items()
+    }
 
 
 def _rates_in_force(optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -272,10 +328,6 @@ def _rates_in_force(optimizer: torch.optim.Optimizer) -> dict[str, float]:
             is_trained = any(parameter.requires_grad for parameter in named)
             rates[f"lr_{name}"] = group["lr"] if is_trained else 0.0
     return rates
-
-
-def _is_over(since_best: int, patience: int | None) -> bool:
-    return patience is not None and since_best >= patience
 
 
 def _warn_of_divergence(epoch: int, best_epoch: int | None) -> None:
@@ -302,9 +354,9 @@ class _Step:
             self.scaler = torch.amp.GradScaler("cuda")
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def __call__(self, batch) -> torch.Tensor:
-        """Step, and return the loss of the batch, without waiting for the device."""
-        loss = self._backward(batch)
+    def __call__(self, batch) -> dict[str, torch.Tensor]:
+        """Step, and return the losses of the batch, without waiting for the device."""
+        losses = self._backward(batch)
         if self.clip_norm is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(self.optimizer)
@@ -314,9 +366,9 @@ class _Step:
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        return loss
+        return losses
 
-    def _backward(self, batch) -> torch.Tensor:
+    def _backward(self, batch) -> dict[str, torch.Tensor]:
         while True:
             self.optimizer.zero_grad()
             try:
@@ -338,35 +390,217 @@ class _Step:
                 stacklevel=2,
             )
 
-    def _in_passes(self, batch) -> torch.Tensor:
+    def _in_passes(self, batch) -> dict[str, torch.Tensor]:
         if self.n_passes == 1:
             return self._pass(batch, 1.0)
-        total = 0.0
+        totals: dict[str, torch.Tensor] = {}
         for part in batch.split(min(self.n_passes, len(batch))):
-            total = total + self._pass(part, len(part) / len(batch))
-        return total
+            for name, loss in self._pass(part, len(part) / len(batch)).items():
+                totals[name] = totals.get(name, 0.0) + loss
+        return totals
 
-    def _pass(self, batch, share: float) -> torch.Tensor:
+    def _pass(self, batch, share: float) -> dict[str, torch.Tensor]:
         with self._arithmetic:
-            loss = mean_loss(self.objective(self.module, batch), batch)
+            terms = self.objective(self.module, batch)
+            loss = total_loss(terms, batch)
             if share != 1.0:
                 loss = loss * share
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        return loss.detach()
+        return {"train_loss": loss.detach()} | means_of_terms(terms, batch, share)
 
 
-def mean_loss(losses, batch) -> torch.Tensor:
-    """Turn what an objective returns into one number to be minimised.
+def total_loss(terms: dict[str, torch.Tensor], batch) -> torch.Tensor:
+    """Add the terms of an objective up to one number to be minimised.
 
-    Weights are relative to the mean weight of all rows and the divisor is the number of rows, not
-    the weight of this batch, so that the expected step is that of the weighted objective.
+    A term is a scalar, taken as it is, or holds the loss of each sample, shape (n,). These are
+    added sample by sample, weighted by ``batch.weights``, and divided by their number. Weights are
+    relative to the mean weight of all samples and the divisor is no sum of weights, so that the
+    expected step is that of the weighted objective. Of two domains the samples are those of the
+    source, then those of the target; or those of the source alone.
     """
-    if isinstance(losses, tuple):
-        return mean_loss(losses[0], batch) + losses[1]
+    terms = iter(terms.values())
+    total = next(terms)
+    for term in terms:
+        if term.ndim == 0:
+            total = _mean(total, batch)
+        elif total.ndim == 0 and batch.weights is not None:
+            term = _mean(term, batch)
+        total = total + term
+    return _mean(total, batch)
+
+
+def _mean(losses: torch.Tensor, batch) -> torch.Tensor:
     if losses.ndim == 0:
         return losses
     weights = batch.weights
     if weights is None:
         return losses.mean()
-    # Of two domains, an objective may give the losses of the rows of the source alone.
     return (losses * weights[: len(losses)]).sum() / len(losses)
+
+
+def means_of_terms(terms: dict[str, torch.Tensor], batch, share: float = 1.0) -> dict:
+    """Return the mean of each term, times a share; nothing where there is but one."""
+    if len(terms) == 1:
+        return {}
+    return {name: _mean(term.detach(), batch) * share for name, term in terms.items()}
+
+
+@cache
+def _blas_threads() -> ThreadpoolController:
+    """Return what sets the threads of the BLAS that numpy and scipy call.
+
+    The steps of L-BFGS are too small for several threads, which would wait for work on the cores
+    that torch's threads need.
+    """
+    return ThreadpoolController().select(internal_api="openblas")
+
+
+def train_full_batch(
+    module: nn.Module,
+    objective: Callable,
+    batches,
+    *,
+    parameters: list[nn.Parameter],
+    n_iterations: int,
+    tol: float,
+    is_convex: bool,
+    freezing=None,
+    penalty=None,
+    n_passes: int = 1,
+    reports=None,
+) -> Training:
+    """Minimise the objective over all rows by scipy's L-BFGS-B.
+
+    Parameters
+    ----------
+    module : Module
+        Trained in place; in evaluation mode afterwards.
+    objective : callable
+        As for :func:`~skltransfer._torch._training.train`.
+    batches : iterable
+        Yields one batch: all rows.
+    parameters : list of Parameter
+        What is trained.
+    n_iterations : int
+        Largest number of iterations; each is an epoch of the history.
+    tol : float
+        Largest entry of the gradient at the end.
+    is_convex : bool
+        Whether there is one optimum, so that to stop before it is worth a warning.
+    freezing, n_passes, reports
+        As for :func:`~skltransfer._torch._training.train`.
+    penalty : object, optional
+        ``add_gradient()`` adds to the gradients in place and returns the value added to the loss;
+        ``scales(parameters)`` are units in which L-BFGS works, so that a strong penalty does not
+        slow it down.
+
+    Returns
+    -------
+    Training
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the loss is not finite, or the iterations do not reach `tol` in a convex problem.
+    """
+    training = Training()
+    (batch,) = batches
+    parts = batch.split(n_passes)
+    sizes = [parameter.numel() for parameter in parameters]
+    started, means, was_stopped = time.perf_counter(), {}, False
+    units = 1.0
+    if penalty is not None:
+        units = torch.cat([unit.flatten() for unit in penalty.scales(parameters)])
+        units = units.double().cpu().numpy()
+
+    def load(vector: np.ndarray) -> None:
+        flat = torch.from_numpy(vector * units).to(batches.device)
+        with torch.no_grad():
+            for parameter, piece in zip(parameters, flat.split(sizes), strict=True):
+                parameter.copy_(piece.view_as(parameter))
+
+    def evaluate(vector: np.ndarray):
+        nonlocal means
+        load(vector)
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        value, means = 0.0, {}
+        for part in parts:
+            share = len(part) / len(batch)
+            terms = objective(module, part)
+            loss = total_loss(terms, part) * share
+            loss.backward()
+            value += float(loss.detach())
+            for name, mean in means_of_terms(terms, part, share).items():
+                means[name] = means.get(name, 0.0) + float(mean)
+        if penalty is not None:
+            value += penalty.add_gradient()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in parameters])
+        return value, gradient.double().cpu().numpy() * units
+
+    def after_iteration(intermediate_result) -> None:
+        nonlocal started, was_stopped
+        now = time.perf_counter()
+        record = {
+            "epoch": len(training.history) + 1,
+            "train_loss": float(intermediate_result.fun),
+            **means,  # of the last evaluation, which is the one that the iteration accepts
+            "seconds": now - started,
+        }
+        started = now
+        training.history.append(record)
+        if reports is not None:
+            load(intermediate_result.x)
+            reports.begin()
+            if reports.end(record):
+                was_stopped = True
+                raise StopIteration
+
+    start = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    start = start.double().cpu().numpy() / units
+    with network_lock, _blas_threads().limit(limits=1):
+        if freezing is None:
+            module.train()
+        else:
+            freezing.apply(module, 0)
+        result = minimize(
+            evaluate,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            callback=after_iteration,
+            options={
+                "maxiter": n_iterations,
+                "maxfun": 20 * n_iterations,
+                "maxcor": 20,
+                "gtol": tol,
+                "ftol": 0.0,
+            },
+        )
+        is_finite = math.isfinite(result.fun) and np.isfinite(result.x).all()
+        load(result.x if is_finite else start)
+    for parameter in parameters:
+        parameter.grad = None
+    module.eval()
+    if not is_finite:
+        warnings.warn(
+            "The loss is not finite: the weights are those it started from. Scale the columns of "
+            "X, or pass optimizer='adamw' with a low lr.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    elif (
+        is_convex
+        and result.nit >= n_iterations
+        and not was_stopped
+        and np.abs(result.jac).max() > tol
+    ):
+        warnings.warn(
+            f"L-BFGS stopped after {result.nit} iterations at a gradient of "
+            f"{np.abs(result.jac).max():.1e}, not tol={tol:.1e}. Raise max_epochs, raise "
+            "weight_decay, or scale the columns of X.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    training.best_epoch = len(training.history) or None
+    return training

@@ -1,20 +1,22 @@
-"""Tasks that rows set themselves: a head on the network, and the objective of its training."""
+"""Tasks that samples set themselves: objectives without labels, each with a head of its own."""
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from skltransfer._torch._batches import Batch
-from skltransfer._torch._extraction import FeatureNetwork
+from skltransfer._networks._objective import Objective
 from skltransfer._torch._layers import Standardize
 from skltransfer._torch._preprocessing import unit_range
-from skltransfer._torch._pretext_losses import masked_error
 from skltransfer.feature._views import patch_mask
 
+# Added to standard deviations: dimensions that do not vary have no correlation.
+_SMALLEST_SCALE = 1e-6
 # Weight of the reconstruction beside the estimate of the mask.
 _RECONSTRUCTION_WEIGHT = 2.0
 # Images are put back together at this size at most, along each side.
@@ -22,38 +24,49 @@ _LARGEST_SIDE = 32
 _PATCHES_A_SIDE = 7
 
 
-class PretextNetwork(nn.Module):
-    """Rows through the network and a head that is thrown away after training.
+class Pretext(Objective):
+    """A task for the features of a network and a head that is dropped after training.
+
+    Views and losses are computed in full precision: they need more digits than the network and
+    the head, whose arithmetic is that of the training.
 
     Parameters
     ----------
-    features : FeatureNetwork
     head : Module
-    preprocessing : Preprocessing or None
-    dtype : torch.dtype
-        Of all of it.
-    autocast : torch.dtype, optional
-        Arithmetic of network and head, and of nothing else: views and losses need more digits.
+        Takes the features.
     """
 
-    def __init__(
-        self, features: FeatureNetwork, head: nn.Module, preprocessing, dtype, autocast=None
-    ):
-        super().__init__()
-        self.features, self.head = features, head
-        self.preprocessing, self.dtype, self.autocast = preprocessing, dtype, autocast
+    def __init__(self, head: nn.Module):
+        self.head = head
 
-    def numbers(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return a batch as columns, or as pixels in [0, 1]."""
-        return unit_range(inputs, self.dtype)
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Return the head."""
+        return (self.head,)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the outputs of the head in full precision, for what `numbers` gives."""
-        if self.preprocessing is not None:
-            x = self.preprocessing.normalize(x, self.dtype)
-        with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
-            outputs = self.head(self.features(x))
-        return outputs.to(self.dtype)
+    def __call__(self, network, batch, features=None):
+        """Return the terms of the loss; features of the samples as they are mean nothing here."""
+        kind = batch.inputs.device.type
+        dtype, is_mixed = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+
+        def outputs_of(x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(kind, dtype, enabled=is_mixed):
+                outputs = self.head(network.embed(x))
+            return outputs.to(network.dtype)
+
+        with torch.autocast(kind, enabled=False):
+            return self.terms(outputs_of, unit_range(batch.inputs, network.dtype))
+
+    @abstractmethod
+    def terms(self, outputs_of: Callable, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss.
+
+        Parameters
+        ----------
+        outputs_of : callable
+            Passes samples through network and head.
+        x : Tensor of shape (n, ...)
+            Columns, or pixels in [0, 1].
+        """
 
 
 def projection_head(n_features: int, sizes: tuple[int, ...]) -> nn.Sequential:
@@ -65,47 +78,48 @@ def projection_head(n_features: int, sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(n_features, sizes[-1]))
 
 
-class TwoViews:
+class TwoViews(Pretext):
     """The loss of two views of each row.
 
     Parameters
     ----------
     views : pair of callable
-        Each takes and returns rows as `PretextNetwork.numbers` gives them.
+        Each takes and returns columns, or pixels in [0, 1].
     loss : callable
         Takes the outputs for either view.
+    head : Module
     """
 
-    def __init__(self, views: tuple[Callable, Callable], loss: Callable):
+    def __init__(self, views: tuple[Callable, Callable], loss: Callable, head: nn.Module):
+        super().__init__(head)
         self.views, self.loss = views, loss
 
-    def __call__(self, network: PretextNetwork, batch: Batch) -> torch.Tensor:
+    def terms(self, outputs_of, x):
         """Return the loss of each row, or their mean."""
-        x = network.numbers(batch.inputs)
         # In one pass: batch normalisation sees both.
-        z = network(torch.cat([view(x) for view in self.views]))
-        return self.loss(*z.chunk(2))
+        z = outputs_of(torch.cat([view(x) for view in self.views]))
+        return {"view_loss": self.loss(*z.chunk(2))}
 
 
-class Rotation:
+class Rotation(Pretext):
     """Tell by which multiple of 90 degrees an image was turned.
 
     Equations 2 and 3 of Gidaris et al., "Unsupervised Representation Learning by Predicting Image
     Rotations", ICLR 2018: each image enters in all four positions.
     """
 
-    n_outputs = 4
+    def __init__(self, n_features: int):
+        super().__init__(nn.Linear(n_features, 4))
 
-    def __call__(self, network: PretextNetwork, batch: Batch) -> torch.Tensor:
-        """Return the loss of each image, shape (n,)."""
-        x = network.numbers(batch.inputs)
-        outputs = network(torch.cat([x.rot90(turns, (2, 3)) for turns in range(4)]))
+    def terms(self, outputs_of, x):
+        """Return the loss of each image."""
+        outputs = outputs_of(torch.cat([x.rot90(turns, (2, 3)) for turns in range(4)]))
         turns = torch.arange(4, device=x.device).repeat_interleave(len(x))
         losses = functional.cross_entropy(outputs, turns, reduction="none")
-        return losses.reshape(4, len(x)).mean(0)
+        return {"rotation_loss": losses.reshape(4, len(x)).mean(0)}
 
 
-class DenoisedColumns:
+class DenoisedColumns(Pretext):
     """Put rows of a table back together from corrupted ones; errors in standard deviations.
 
     Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML
@@ -113,19 +127,23 @@ class DenoisedColumns:
 
     Parameters
     ----------
+    n_features : int
     corrupt : callable
     columns : Standardize
         Of the training rows.
     """
 
-    def __init__(self, corrupt: Callable, columns: Standardize):
-        self.corrupt, self.columns = corrupt, columns
-        self.n_outputs = len(columns.mean)
+    outputs_per_column = 1
 
-    def __call__(self, network: PretextNetwork, batch: Batch) -> torch.Tensor:
-        """Return the loss of each row, shape (n,)."""
-        x = network.numbers(batch.inputs)
-        return masked_error(network(self.corrupt(x)), self.columns(x))
+    def __init__(self, n_features: int, corrupt: Callable, columns: Standardize):
+        n_outputs = self.outputs_per_column * len(columns.mean)
+        super().__init__(reconstruction_head(n_features, n_outputs))
+        self.corrupt, self.columns = corrupt, columns
+
+    def terms(self, outputs_of, x):
+        """Return the loss of each row."""
+        error = masked_error(outputs_of(self.corrupt(x)), self.columns(x))
+        return {"reconstruction_loss": error}
 
 
 class MaskedColumns(DenoisedColumns):
@@ -135,43 +153,43 @@ class MaskedColumns(DenoisedColumns):
     Learning to Tabular Domain", NeurIPS 2020. The mask is what differs after the replacement.
     """
 
-    def __init__(self, corrupt: Callable, columns: Standardize):
-        super().__init__(corrupt, columns)
-        self.n_outputs = 2 * len(columns.mean)
+    outputs_per_column = 2
 
-    def __call__(self, network: PretextNetwork, batch: Batch) -> torch.Tensor:
-        """Return the loss of each row, shape (n,)."""
-        x = network.numbers(batch.inputs)
+    def terms(self, outputs_of, x):
+        """Return the loss of each row: of its mask, and of its columns."""
         corrupted = self.corrupt(x)
-        mask, values = network(corrupted).chunk(2, dim=1)
+        mask, values = outputs_of(corrupted).chunk(2, dim=1)
         changed = (corrupted != x).to(x.dtype)
         estimate = functional.binary_cross_entropy_with_logits(mask, changed, reduction="none")
-        return estimate.mean(1) + _RECONSTRUCTION_WEIGHT * masked_error(values, self.columns(x))
+        return {
+            "mask_loss": estimate.mean(1),
+            "reconstruction_loss": _RECONSTRUCTION_WEIGHT * masked_error(values, self.columns(x)),
+        }
 
 
-class DenoisedImages:
+class DenoisedImages(Pretext):
     """Put images back together from noisy ones, at no more than 32 pixels a side.
 
     Parameters
     ----------
+    n_features : int
     corrupt : callable
     shape : tuple of int
         (channels, height, width) of the images as they enter the network.
     """
 
-    def __init__(self, corrupt: Callable, shape: tuple[int, int, int]):
-        self.corrupt = corrupt
+    def __init__(self, n_features: int, corrupt: Callable, shape: tuple[int, int, int]):
         self.shape = (shape[0], *(min(side, _LARGEST_SIDE) for side in shape[1:]))
-        self.n_outputs = self.shape[0] * self.shape[1] * self.shape[2]
+        super().__init__(reconstruction_head(n_features, math.prod(self.shape)))
+        self.corrupt = corrupt
 
     def _small(self, x: torch.Tensor) -> torch.Tensor:
         return functional.adaptive_avg_pool2d(x, self.shape[1:])
 
-    def __call__(self, network: PretextNetwork, batch: Batch) -> torch.Tensor:
-        """Return the loss of each image, shape (n,)."""
-        x = network.numbers(batch.inputs)
-        outputs = network(self.corrupt(x)).reshape(-1, *self.shape)
-        return masked_error(outputs, self._small(x))
+    def terms(self, outputs_of, x):
+        """Return the loss of each image."""
+        outputs = outputs_of(self.corrupt(x)).reshape(-1, *self.shape)
+        return {"reconstruction_loss": masked_error(outputs, self._small(x))}
 
 
 class MaskedImages(DenoisedImages):
@@ -182,26 +200,98 @@ class MaskedImages(DenoisedImages):
 
     Parameters
     ----------
+    n_features : int
     share : float
         Part of the patches that is covered.
     shape : tuple of int
         (channels, height, width).
     """
 
-    def __init__(self, share: float, shape: tuple[int, int, int]):
-        super().__init__(lambda x: x, shape)
+    def __init__(self, n_features: int, share: float, shape: tuple[int, int, int]):
+        super().__init__(n_features, lambda x: x, shape)
         self.share, self.patch = share, max(2, min(shape[1:]) // _PATCHES_A_SIDE)
 
-    def __call__(self, network: PretextNetwork, batch: Batch) -> torch.Tensor:
-        """Return the loss of each image, shape (n,)."""
-        x = network.numbers(batch.inputs)
+    def terms(self, outputs_of, x):
+        """Return the loss of each image."""
         mask = patch_mask(x, self.share, self.patch)
         covered = torch.where(mask > 0, x.mean((2, 3), keepdim=True), x)
-        outputs = network(covered).reshape(-1, *self.shape)
-        return masked_error(outputs, self._small(x), self._small(mask))
+        outputs = outputs_of(covered).reshape(-1, *self.shape)
+        return {"reconstruction_loss": masked_error(outputs, self._small(x), self._small(mask))}
 
 
 def reconstruction_head(n_features: int, n_outputs: int) -> nn.Sequential:
     """Return a light decoder."""
     width = min(512, max(64, n_features))
     return nn.Sequential(nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_outputs))
+
+
+def nt_xent(z_a: torch.Tensor, z_b: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return the normalised temperature-scaled cross-entropy of each row.
+
+    Equation 1 of Chen et al., "A Simple Framework for Contrastive Learning of Visual
+    Representations", ICML 2020, with either view as the anchor; its mean over rows is their loss.
+
+    Parameters
+    ----------
+    z_a, z_b : Tensor of shape (n, n_outputs)
+        Two views of the same rows, in the same order.
+    temperature : float
+
+    Returns
+    -------
+    losses : Tensor of shape (n,)
+    """
+    n = len(z_a)
+    z = functional.normalize(torch.cat([z_a, z_b]), dim=1)
+    similarity = z @ z.T / temperature  # (2n, 2n)
+    itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
+    similarity = similarity.masked_fill(itself, -torch.inf)
+    other_view = torch.arange(2 * n, device=z.device).roll(n)
+    losses = functional.cross_entropy(similarity, other_view, reduction="none")
+    return (losses[:n] + losses[n:]) / 2
+
+
+def barlow_twins(z_a: torch.Tensor, z_b: torch.Tensor, redundancy_weight: float) -> torch.Tensor:
+    """Return how far the correlation of two views is from the identity.
+
+    Equations 1 and 2 of Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy
+    Reduction", ICML 2021.
+
+    Parameters
+    ----------
+    z_a, z_b : Tensor of shape (n, n_outputs)
+        Two views of the same rows, in the same order.
+    redundancy_weight : float
+        Their lambda: the weight of the entries off the diagonal.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+    """
+    z_a, z_b = ((z - z.mean(0)) / (z.std(0, unbiased=False) + _SMALLEST_SCALE) for z in (z_a, z_b))
+    correlation = z_a.T @ z_b / len(z_a)  # (n_outputs, n_outputs)
+    diagonal = correlation.diagonal()
+    off_diagonal = (correlation**2).sum() - (diagonal**2).sum()
+    return ((1 - diagonal) ** 2).sum() + redundancy_weight * off_diagonal
+
+
+def masked_error(
+    outputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the mean squared error of each row, over all entries or those of a mask.
+
+    Parameters
+    ----------
+    outputs, targets : Tensor of shape (n, ...)
+    mask : Tensor of shape (n, ...), optional
+        Weights from 0 to 1. A row without any weighs nothing.
+
+    Returns
+    -------
+    losses : Tensor of shape (n,)
+    """
+    errors = ((outputs - targets) ** 2).flatten(1)
+    if mask is None:
+        return errors.mean(1)
+    mask = mask.to(errors.dtype).expand_as(targets).flatten(1)
+    return (errors * mask).sum(1) / mask.sum(1).clamp_min(1)

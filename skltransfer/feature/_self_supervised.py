@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
 
-from skltransfer._torch._callbacks import EpochReports
-from skltransfer._torch._input import (
-    check_dimensions,
-    check_images_for,
-    n_dimensions_of_images,
-    read_rows,
-)
-from skltransfer._torch._persisted import HoldsNetworks
-from skltransfer._torch._rows import Rows, as_items
-from skltransfer._torch._store import feature_store
-from skltransfer.backbones import Backbone, load_backbone
+from skltransfer._networks._estimators import EpochReports, NetworkEstimator
+from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
+from skltransfer._parameters import Choice, Count, ListOf, Number, check_parameters
+from skltransfer._torch._input import check_images_for
+from skltransfer._torch._rows import Rows
+from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._fitted import unfitted_backbone
-from skltransfer.backbones._table import flatten_images, is_table
-from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.feature._pretraining import Pretraining
-from skltransfer.feature._self_supervised_options import check_options
-
-_FITTED = ("backbone_", "history_", "n_iter_", "_precision", "_n_features_out")
+from skltransfer.backbones._table import is_table
+from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._refit import forget
+from skltransfer.feature._pretraining import PretextTask, Pretraining
+from skltransfer.feature._views import checked_policies
 
 
 class SelfSupervisedTransformer(
-    HoldsNetworks,
-    HoldsByReference,
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator
 ):
     """Train a network on rows without labels, and turn rows into its features.
 
@@ -191,7 +179,18 @@ class SelfSupervisedTransformer(
     (150,)
     """
 
-    _held = ("backbone",)
+    _parameters = TRAINING_PARAMETERS | {
+        "method": Choice("simclr", "barlow", "rotation", "denoising", "masked"),
+        "optimizer": Choice("adamw", "sgd"),
+        "noise": Choice("swap", "gaussian"),
+        "strength": Number(0),
+        "corruption": Number(0, low_open=True, unset=("auto",)),
+        "temperature": Number(0, low_open=True),
+        "redundancy_weight": Number(0),
+        "weight_decay": Number(0),
+        "input_size": Count(unset=(None,)),
+        "projection_sizes": ListOf(Count()),
+    }
 
     def __init__(
         self,
@@ -256,6 +255,16 @@ class SelfSupervisedTransformer(
         self.store = store
         self.random_state = random_state
 
+    def _check_combinations(self):
+        checked_policies(self.augment)
+        if self.method in ("simclr", "barlow") and self.batch_size == 1:
+            raise ValueError(
+                f"batch_size=1, and method={self.method!r} compares the rows of a batch. Set "
+                "batch_size to at least 2; some hundred are better."
+            )
+        if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
+            raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
+
     @with_callbacks
     def fit(self, X, y=None):
         """Train the network on rows without labels.
@@ -271,19 +280,35 @@ class SelfSupervisedTransformer(
         -------
         self : SelfSupervisedTransformer
         """
-        context = self._init_callback_context(max_subtasks=None)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        check_options(self)
-        for name in _FITTED:  # an interrupted fit leaves nothing half done
-            self.__dict__.pop(name, None)
+        task = FitTask.begin(self, X, y, max_subtasks=None)
+        check_parameters(self)
+        forget(self)  # an interrupted fit leaves nothing half done
         rows = self._rows(X, reset=True)
         self._check_rows(rows)
-        run = Pretraining(self, self._load(rows), rows)
-        names = ("n_features_in_", "feature_names_in_", "_n_dimensions")
-        of_rows = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        run.train(EpochReports(self, context, X, y, None, lambda: of_rows | run.attributes()))
+        plan = Plan.of(
+            self,
+            rows,
+            rates=(("adamw", 1e-3), ("sgd", 3e-2)),
+            batch_sizes=(128, 128),
+            seeds=("weights", "head", "order", "chance"),
+            n_steps=1000,
+            augment=None,  # views are the task's
+        )
+        pretext = PretextTask(
+            method=self.method,
+            policies=checked_policies(self.augment),
+            strength=self.strength,
+            corruption=self.corruption,
+            noise=self.noise,
+            temperature=self.temperature,
+            redundancy_weight=self.redundancy_weight,
+            projection_sizes=self.projection_sizes,
+        )
+        run = Pretraining(plan, pretext, self._load(rows), rows)
+        of_rows = self._read_attributes()
+        run.train(EpochReports(task, lambda: of_rows | run.attributes(), run.history))
         vars(self).update(run.attributes())
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
+        task.end({})
         return self
 
     def transform(self, X):
@@ -313,21 +338,6 @@ class SelfSupervisedTransformer(
 
     # --- rows ----------------------------------------------------------------------------
 
-    def _rows(self, X, *, reset: bool) -> Rows:
-        if self.backbone is None and as_items(X) is not None:
-            raise TypeError(
-                "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
-                "Name a backbone for images, such as 'tiny'."
-            )
-        if not reset:
-            check_dimensions(getattr(self, "_n_dimensions", None), X)
-        rows = read_rows(
-            self, X, reset=reset, image_shape=self.image_shape, value_range=self.value_range
-        )
-        if reset:
-            self._n_dimensions = n_dimensions_of_images(X)
-        return flatten_images(rows) if self.backbone is None else rows
-
     def _check_rows(self, rows: Rows) -> None:
         if len(rows) < 2:
             raise ValueError(
@@ -346,23 +356,17 @@ class SelfSupervisedTransformer(
                 f"'simclr', 'barlow', 'denoising' and 'masked'. {hint}"
             )
 
-    def _load(self, rows: Rows) -> Backbone | None:
-        """Return the record of the backbone; None for the table network."""
-        if self.backbone is None:
-            return None
-        shape = rows.shape if callable(self.backbone) else None
-        # A generator would give other weights with every call.
-        seed = self.random_state if isinstance(self.random_state, Integral) else 0
-        record = load_backbone(
-            self.backbone, self.weights, random_state=int(seed), input_shape=shape
-        )
-        if takes_text(record):
+    def _load(self, rows: Rows | None) -> Backbone | None:
+        record = super()._load(rows)
+        if record is not None and takes_text(record):
             raise ValueError(
                 f"backbone={record.name!r} is a text encoder, and {type(self).__name__} takes "
                 "images and tables. For features of texts use PretrainedFeatureTransformer."
             )
-        check_images_for(record.name, record.preprocessing, rows)
         return record
+
+    def _takes_text(self, reset: bool) -> bool:
+        return False
 
     # --- a backbone for others -----------------------------------------------------------
 
@@ -374,14 +378,3 @@ class SelfSupervisedTransformer(
         if not hasattr(self, "backbone_"):
             raise unfitted_backbone(self)
         return self.backbone_
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("_callback_fit_ctx", None)
-        return state
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags

@@ -18,10 +18,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skltransfer._messages import near_names
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
-from skltransfer._torch._callbacks import EpochReports
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import as_labels
+from skltransfer.domains._refit import forget
 from skltransfer.parameter._linear import STRENGTH
 from skltransfer.parameter._tasks import (
     check_known_values,
@@ -35,30 +36,9 @@ from skltransfer.parameter._tasks import (
 
 if TYPE_CHECKING:  # these load torch
     from skltransfer.backbones import Backbone
-    from skltransfer.parameter._multitask_network import MultiTaskNetwork
-    from skltransfer.parameter._task_problems import Tasks
+    from skltransfer.parameter._multitask_network import MultiTaskNetwork, Tasks
 
 METHODS = ("mean_regularized", "trace_norm", "network")
-_FITTED = (
-    "classes_",
-    "tasks_",
-    "coef_",
-    "intercept_",
-    "shared_coef_",
-    "shared_intercept_",
-    "optimality_gap_",
-    "n_iter_",
-    "network_",
-    "stages_",
-    "history_",
-    "task_variance_",
-    "n_features_in_",
-    "feature_names_in_",
-    "_is_wide",
-    "_labels",
-    "_network",
-    "_task_position",
-)
 
 
 def _has_network(estimator) -> bool:
@@ -115,16 +95,10 @@ class MultiTask(
         -------
         self : estimator
         """
-        given = {
-            "X": X,
-            "y": y,
-            "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
-        }
-        context = self._init_callback_context(max_subtasks=None if _has_network(self) else 0)
-        context.call_on_fit_task_begin(estimator=self, **given)
+        max_subtasks = None if _has_network(self) else 0
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=max_subtasks)
         self._check_parameters()
-        for name in _FITTED:
-            self.__dict__.pop(name, None)
+        forget(self)
         network = _untrained_network(self) if _has_network(self) else None
         y_array = None if y is None or sparse.issparse(y) else as_labels(y)
         self._is_wide = y_array is not None and y_array.ndim == 2 and self.task_column is None
@@ -153,12 +127,10 @@ class MultiTask(
             self._set_models(self._tasks_of(X, y, known, weights))
         else:
             tasks = self._tasks_of(np.empty((len(X), 0)), y, known, weights)
-            problem = self._problem_of(self._targets_of(tasks, known, weights), tasks)
-            network.train(
-                X, problem, sample_weight, lambda snapshot: self._reports(context, given, snapshot)
-            )
+            labels = self._problem_of(self._targets_of(tasks, known, weights), tasks)
+            network.fit(self, X, labels, sample_weight, task)
             vars(self).update(self._attributes_of(network))
-        context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes={})
+        task.end({})
         return self
 
     def predict(self, X):
@@ -337,21 +309,6 @@ class MultiTask(
         if self._is_uncertain:
             attributes["task_variance_"] = network.variances()
         return attributes
-
-    def _reports(self, context, given, snapshot):
-        """Return what tells callbacks of the epochs, with this estimator as the one that is fitted.
-
-        ``snapshot()`` returns the fitted attributes of the network inside.
-        """
-
-        def attributes() -> dict:
-            network = _untrained_network(self)
-            vars(network).update(snapshot())
-            own = {name: vars(self)[name] for name in _FITTED if name in vars(self)}
-            return own | self._attributes_of(network)
-
-        weights = given["metadata"].get("sample_weight")
-        return EpochReports(self, context, given["X"], given["y"], weights, attributes)
 
     def _network_scores(self, X, numbers):
         """Return each row's outputs for its task (n, k); for all tasks (n, T, k) if it has none.

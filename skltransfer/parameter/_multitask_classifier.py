@@ -406,7 +406,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         )
 
     def _problem_of(self, targets, tasks):
-        from skltransfer.parameter._task_problems import TaskClasses  # loads torch
+        from skltransfer.parameter._multitask_network import TaskClasses  # loads torch
 
         k = 1 if len(self._labels) == 2 else len(self._labels)
         # Where a task lacks a class, its intercept would fall for ever.

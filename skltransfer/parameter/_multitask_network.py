@@ -1,83 +1,311 @@
-"""One network for several tasks: a shared trunk with a head for each."""
+"""The network of a multi-task estimator: a shared trunk, a head for each task, their losses.
+
+The outputs of all tasks stand side by side, `k` for each. Targets say of each row which of them
+count: in the long form by (task, label, weight), in the wide form by the labels of all tasks and
+then their weights, 0 where a label is missing.
+"""
 
 from __future__ import annotations
 
+import copy
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import partial
+
 import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
 
+from skltransfer._networks._estimators import EpochReports, FineTuning, FittedNetwork
+from skltransfer._networks._fitting import Data, Fitting
+from skltransfer._networks._labels import Labels
+from skltransfer._networks._plan import Plan
+from skltransfer._parameters import declared_parameters
+from skltransfer._torch._layers import LinearHead
 from skltransfer._torch._rows import Rows
-from skltransfer.parameter._fine_tuning_options import check_options
-from skltransfer.parameter._finetuned_regressor import FineTunedRegressor
-from skltransfer.parameter._run import Run
-from skltransfer.parameter._task_problems import Tasks
+from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._refit import fitted_attributes
 
-# What a multi-task estimator hands on.
-PARAMETERS = (
-    "backbone",
-    "weights",
-    "unfreeze",
-    "hidden_layer_sizes",
-    "optimizer",
-    "lr",
-    "weight_decay",
-    "max_epochs",
-    "batch_size",
-    "tol",
-    "image_shape",
-    "value_range",
-    "device",
-    "precision",
-    "random_state",
-)
+# Steps of AdamW are as long as its rate; the logarithm of a variance has a longer way to go.
+_UNIT_OF_LOG_VARIANCE = 10.0
+# Where a network fits a task exactly, the logarithm of its variance would fall for ever.
+_SMALLEST_VARIANCE = {"numbers": 1e-4, "classes": 1e-2}
 
 
-class MultiTaskNetwork(FineTunedRegressor):
-    """The network inside of a multi-task estimator, trained on what that one made of the labels."""
+class TaskHeads(LinearHead):
+    """One linear layer for each task, and what each task's loss is divided by.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        `n_outputs` counts the outputs of all tasks, and one for each uncertain task.
+    n_uncertain : int, default=0
+        Tasks whose variance is learned. Its logarithm is the same for all rows; these outputs come
+        last.
+    held : tuple of int, default=()
+        Outputs whose intercept is pulled to zero as the coefficients are.
+    """
+
+    def __init__(self, n_features: int, n_outputs: int, n_uncertain: int = 0, held=()):
+        super().__init__(n_features, n_outputs - n_uncertain)
+        # Matrices are decayed, vectors are not.
+        self.held_bias = nn.Parameter(torch.zeros(len(held), 1)) if len(held) else None
+        is_free = torch.ones(n_outputs - n_uncertain)
+        is_free[list(held)] = 0
+        self.register_buffer("is_free", is_free if len(held) else None)
+        self.register_buffer("held", torch.tensor(held, dtype=torch.long) if len(held) else None)
+        self.log_scale = nn.Parameter(torch.zeros(n_uncertain)) if n_uncertain else None
+
+    @property
+    def log_variance(self) -> torch.Tensor:
+        """Return the logarithm of each task's variance, shape (n_uncertain,)."""
+        return _UNIT_OF_LOG_VARIANCE * self.log_scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of all tasks, shape (n, n_outputs)."""
+        x, bias = self.features(x), self.output.bias
+        if self.held_bias is not None:
+            bias = (bias * self.is_free).index_add(0, self.held, self.held_bias[:, 0])
+        outputs = nn.functional.linear(x, self.output.weight, bias)
+        if self.log_scale is None:
+            return outputs
+        log_variance = self.log_variance.to(outputs.dtype).expand(len(x), -1)
+        return torch.cat([outputs, log_variance], dim=1)
+
+
+@dataclass
+class Tasks(Labels):
+    """Labels of several tasks.
+
+    Parameters
+    ----------
+    n_tasks : int
+    is_long : bool
+        Whether a row belongs to one task.
+    is_uncertain : bool
+        Whether a variance of each task is learned, by which its loss is divided.
+    held : tuple of int
+        Outputs whose intercept is penalised.
+    is_learned : ndarray of shape (n_tasks,), bool, or None
+        Tasks with labels. ``None``, as the next: learned from the rows.
+    mean_weight : float
+        Mean weight of a row's labels, all taken together: weights are relative, as those of rows.
+    """
+
+    n_tasks: int = 1
+    is_long: bool = False
+    is_uncertain: bool = False
+    held: tuple[int, ...] = ()
+    is_learned: np.ndarray | None = None
+    mean_weight: float = 1.0
+
+    @property
+    def heads(self):
+        """Return the function that makes the output layer."""
+        return partial(
+            TaskHeads, n_uncertain=self.n_tasks if self.is_uncertain else 0, held=self.held
+        )
+
+    def learn(self, weights: np.ndarray | None) -> None:
+        """Learn which tasks have labels, and the mean weight of a row's."""
+        self.is_learned = np.bincount(self.labels()[1], minlength=self.n_tasks) > 0
+        shares = self.targets[:, 2 if self.is_long else self.n_tasks :].sum(axis=1)
+        self.mean_weight = float(np.average(shares, weights=weights))
+
+    def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return row, task, value and weight of each known label."""
+        if self.is_long:
+            tasks, values, weights = self.targets.T
+            return np.arange(len(tasks)), tasks.astype(int), values, weights
+        values, weights = np.hsplit(self.targets, 2)
+        rows, tasks = np.nonzero(weights)
+        return rows, tasks, values[rows, tasks], weights[rows, tasks]
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the weighted sum of the losses of each row's labels, shape (n,)."""
+        n, log_variance = len(outputs), None
+        if self.is_uncertain:
+            outputs, log_variance = outputs[:, : -self.n_tasks], outputs[:, -self.n_tasks :]
+        outputs = outputs.reshape(n, self.n_tasks, -1)
+        tasks = None
+        if self.is_long:
+            tasks = targets[:, 0].long()
+            values, weights = targets[:, 1:2], targets[:, 2:]
+            outputs = outputs[torch.arange(n, device=outputs.device), tasks].unsqueeze(1)
+            if log_variance is not None:
+                log_variance = log_variance.gather(1, tasks.unsqueeze(1))
+        else:
+            values, weights = targets.chunk(2, dim=1)
+        losses = self.label_losses(outputs, values)
+        if log_variance is not None:
+            variance = self.smallest_variance + log_variance.exp()
+            losses = losses / variance + variance.log() / 2
+        return (weights * losses).sum(1) / self.mean_weight
+
+    @abstractmethod
+    def label_losses(self, outputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each label: (n, m, k) and (n, m) to (n, m)."""
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs (n, n_tasks, k) as they are used to predict."""
+        return outputs
+
+    def variances(self, log_variance: np.ndarray) -> np.ndarray:
+        """Return what each task's loss is divided by, in the units of its labels; NaN for none."""
+        variances = self.smallest_variance + np.exp(log_variance)
+        return np.where(self.is_learned, variances, np.nan)
+
+
+@dataclass
+class TaskClasses(Tasks):
+    """Classes of each task; values are their numbers.
+
+    Parameters
+    ----------
+    allowed : ndarray of shape (n_tasks, k), bool, or None
+        Classes that a task knows.
+    """
+
+    allowed: np.ndarray | None = None
+
+    smallest_variance = _SMALLEST_VARIANCE["classes"]
+
+    def label_losses(self, outputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy of each label."""
+        if outputs.shape[2] == 1:
+            return functional.binary_cross_entropy_with_logits(
+                outputs[:, :, 0], values.to(outputs.dtype), reduction="none"
+            )
+        if self.allowed is not None:
+            allowed = torch.from_numpy(self.allowed).to(outputs.device)
+            outputs = outputs.masked_fill(~allowed, -torch.inf)
+        return functional.cross_entropy(outputs.mT, values.long(), reduction="none")
+
+
+@dataclass
+class TaskNumbers(Tasks):
+    """A number of each task, learned as the distance to the task's mean.
+
+    The unit is the standard deviation: of each task in the wide form, whose columns measure
+    different things, and within the tasks, one for all, in the long form, where they measure the
+    same.
+
+    Parameters
+    ----------
+    mean, scale : ndarray of shape (n_tasks,) or None
+        ``None``: learned from the rows.
+    """
+
+    mean: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    smallest_variance = _SMALLEST_VARIANCE["numbers"]
+
+    def learn(self, weights: np.ndarray | None) -> None:
+        """Learn mean and standard deviation of each task."""
+        super().learn(weights)
+        rows, tasks, values, shares = self.labels()
+        shares = shares if weights is None else shares * weights[rows]
+        totals = np.bincount(tasks, shares, self.n_tasks)
+        self.mean = np.bincount(tasks, shares * values, self.n_tasks) / totals
+        spread = np.bincount(tasks, shares * (values - self.mean[tasks]) ** 2, self.n_tasks)
+        if self.is_long:
+            spread, totals = np.full(self.n_tasks, spread.sum()), totals.sum()
+        scale = np.sqrt(spread / totals)
+        # A constant differs from its mean by rounding only.
+        self.scale = np.where(scale > 1e-14 * np.abs(values).max(), scale, 1.0)
+
+    def label_losses(self, outputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return half the squared error of each label."""
+        return (outputs[:, :, 0] - values) ** 2 / 2
+
+    def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+        """Return targets with standardised values."""
+        targets = self.targets.copy()
+        if self.is_long:
+            tasks = targets[:, 0].astype(int)
+            targets[:, 1] = (targets[:, 1] - self.mean[tasks]) / self.scale[tasks]
+        else:
+            values = targets[:, : self.n_tasks]
+            is_known = targets[:, self.n_tasks :] > 0
+            targets[:, : self.n_tasks] = np.where(is_known, (values - self.mean) / self.scale, 0.0)
+        return torch.tensor(targets, dtype=dtype, device=device)
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs in the units of the labels."""
+        return outputs * self.scale[:, None] + self.mean[:, None]
+
+    def variances(self, log_variance: np.ndarray) -> np.ndarray:
+        """Return the variance of each task in the units of its labels."""
+        return super().variances(log_variance) * self.scale**2
+
+
+class MultiTaskNetwork(FittedNetwork):
+    """The network inside of a multi-task estimator, trained on what that one made of the labels.
+
+    Parameters
+    ----------
+    backbone, weights, image_shape, value_range, random_state
+        Those of the multi-task estimator: they say how ``X`` is read.
+    """
+
+    def __init__(self, backbone, weights, image_shape, value_range, random_state):
+        self.backbone, self.weights = backbone, weights
+        self.image_shape, self.value_range = image_shape, value_range
+        self.random_state = random_state
 
     @classmethod
     def of(cls, estimator) -> MultiTaskNetwork:
-        """Return an untrained one with the parameters of a multi-task estimator."""
-        network = cls(**{name: getattr(estimator, name) for name in PARAMETERS})
-        check_options(network)
-        return network
+        """Return an untrained one for a multi-task estimator, whose parameters are checked."""
+        for name, parameter in declared_parameters(FineTuning).items():
+            if hasattr(estimator, name):
+                parameter.check(name, getattr(estimator, name))
+        names = ("backbone", "weights", "image_shape", "value_range", "random_state")
+        return cls(**{name: getattr(estimator, name) for name in names})
 
     def read(self, X, *, reset: bool) -> Rows:
         """Return rows of any form as the network takes them."""
         return self._rows(X, reset=reset)
 
-    def train(self, rows: Rows, problem: Tasks, weights, reports_of) -> None:
+    def fit(self, estimator, rows: Rows, labels: Tasks, weights, task: FitTask) -> None:
         """Train on the rows of all tasks.
 
         Parameters
         ----------
+        estimator : MultiTask
+            Its parameters are the settings of the training.
         rows : Rows
-        problem : Tasks
+        labels : Tasks
         weights : ndarray of shape (n,) or None
-        reports_of : callable
-            Takes a function that returns the fitted attributes of this estimator, and returns what
-            is told of the epochs.
+        task : FitTask
+            The fit of the estimator, to whose callbacks the epochs are told.
         """
-        self._problem, self.head = problem, problem.heads
-        data, problem = self._checked(rows, problem.targets, weights, None)
-        run = Run(self, self._load(data.rows), data, problem, None, None)
-        run.train(reports_of(lambda: self._attributes(run, copy=True)))
-        self.head = "linear"  # needed no more; a function would only make files foreign
-        vars(self).update(self._attributes(run))
+        plan = replace(Plan.of(estimator, rows), head=labels.heads)
+        data = Data(rows, labels, weights).prepared(plan)
+        fitting = Fitting(plan, self._load(data.rows), data)
+
+        def snapshot() -> dict:
+            twin = copy.copy(self)
+            vars(twin).update(self._attributes(fitting, is_running=True))
+            own = {name: vars(estimator)[name] for name in fitted_attributes(estimator)}
+            return own | estimator._attributes_of(twin)
+
+        fitting.train(EpochReports(task, snapshot))
+        vars(self).update(self._attributes(fitting))
 
     def scores(self, X) -> np.ndarray:
         """Return the outputs of all tasks, shape (n, n_tasks, k)."""
-        problem, outputs = self._problem, self._outputs(X)
-        if problem.is_uncertain:
-            outputs = outputs[:, : -problem.n_tasks]
-        n_outputs = outputs.shape[1] // problem.n_tasks
-        return problem.in_units(outputs.reshape(len(outputs), problem.n_tasks, n_outputs))
+        labels, outputs = self._labels, self._outputs(X)
+        if labels.is_uncertain:
+            outputs = outputs[:, : -labels.n_tasks]
+        n_outputs = outputs.shape[1] // labels.n_tasks
+        return labels.in_units(outputs.reshape(len(outputs), labels.n_tasks, n_outputs))
 
     def variances(self) -> np.ndarray:
         """Return the learned variance of each task."""
         log_variance = self.network_.head.log_variance.detach().double().cpu().numpy()
-        return self._problem.variances(log_variance)
+        return self._labels.variances(log_variance)
 
-    def _rows(self, X, *, reset: bool) -> Rows:
-        return X if isinstance(X, Rows) else super()._rows(X, reset=reset)
-
-    def _encode(self, y, earlier, classes, is_partial) -> Tasks:
-        return self._problem
+    def _rows(self, X, *, reset: bool, is_text: bool | None = None) -> Rows:
+        return X if isinstance(X, Rows) else super()._rows(X, reset=reset, is_text=is_text)

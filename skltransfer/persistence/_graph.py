@@ -10,12 +10,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skltransfer._networks._estimators import NetworkClassifier, NetworkRegressor
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._text import TextPreprocessing, TextRows
 from skltransfer.feature import PretrainedFeatureTransformer
-from skltransfer.parameter._network_estimators import NetworkClassifier, NetworkRegressor
 
 
 class Features(nn.Module):
@@ -187,16 +187,16 @@ def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
 
 def _last_of(estimator):
     """Return what follows the features, the names of its outputs, and the classes."""
-    head, dtype, problem = (
+    head, dtype, labels = (
         estimator.network_.head,
         estimator.network_.head_dtype,
-        estimator._problem,
+        estimator._labels,
     )
     if isinstance(estimator, NetworkClassifier):
-        last = Classified(head, dtype, estimator._is_binary, problem.is_multilabel)
-        classes = None if problem.is_multilabel else estimator.classes_
+        last = Classified(head, dtype, labels.is_binary, labels.is_multilabel)
+        classes = None if labels.is_multilabel else estimator.classes_
         return last, ["label", "probabilities"], classes
-    last = Predicted(head, dtype, problem.mean, problem.scale, estimator._is_flat)
+    last = Predicted(head, dtype, labels.mean, labels.scale, estimator._is_flat)
     return last, ["prediction"], None
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save as bytes_of
 from torch import nn
 from torch.nn import functional
 
+from skltransfer._networks._built import TransferNetwork
 from skltransfer._torch._extraction import FeatureNetwork
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._layers import CosineHead, LinearHead, MLPHead, Standardize, TableNetwork
@@ -23,11 +24,10 @@ from skltransfer._torch._persisted import AsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._sentence import DenseLayer, SentenceEncoder, UnitLength
 from skltransfer._torch._taps import is_timm
-from skltransfer._torch._task_heads import TaskHeads
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._huggingface import ImageEncoder
 from skltransfer.backbones._tiny import ResidualBlock, TinyResNet
-from skltransfer.parameter._network import TransferNetwork
+from skltransfer.parameter._multitask_network import TaskHeads
 from skltransfer.persistence._timm import build_timm, describe_timm
 from skltransfer.persistence._transformers import (
     TokenizerData,

@@ -13,12 +13,11 @@ from torch import nn
 from torchvision.models._api import WeightsEnum
 
 import skltransfer
+from skltransfer._networks._built import Built
+from skltransfer._networks._labels import Classes, Numbers
 from skltransfer._torch._depth import DepthMap
 from skltransfer._torch._text import TextPreprocessing
-from skltransfer.parameter._multitask_network import MultiTaskNetwork
-from skltransfer.parameter._network import Built
-from skltransfer.parameter._problems import Classes, Numbers
-from skltransfer.parameter._task_problems import TaskClasses, TaskNumbers
+from skltransfer.parameter._multitask_network import MultiTaskNetwork, TaskClasses, TaskNumbers
 from skltransfer.persistence._modules import ModuleData
 from skltransfer.persistence._transformers import TokenizerData
 

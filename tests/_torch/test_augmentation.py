@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from skltransfer._networks._fitting import Run
+from skltransfer._networks._labels import Classes
 from skltransfer._torch import _augmentation
 from skltransfer._torch._augmentation import MIXES, POLICIES, Augmentation, names_of
 from skltransfer._torch._batches import Batch
-from skltransfer.parameter._problems import Classes
-from skltransfer.parameter._run import Run
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from skltransfer._networks._built import copy_network
 from skltransfer._torch._depth import Freezing, map_depth
 from skltransfer._torch._rows import ImageArrayRows
 from skltransfer.backbones import load_backbone
 from skltransfer.backbones._extractors import extractor
-from skltransfer.parameter._network import copy_network
 
 # Of each kind of network one that is quick to build.
 NETWORKS = {

@@ -10,9 +10,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from skltransfer import FineTunedClassifier, load_backbone
+from skltransfer._networks._lora import Adapters
 from skltransfer._torch._depth import map_depth
 from skltransfer._torch._extraction import FeatureNetwork
-from skltransfer.parameter._lora import Adapters
 
 pytest.importorskip("peft")
 QUICK = {"strategy": "lora", "lora_rank": 2, "max_epochs": 3, "optimizer": "adamw", "lr": 0.02}

@@ -316,7 +316,7 @@ def test_an_interrupted_partial_fit_leaves_no_hook(source, penalty, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("skltransfer.parameter._run.train", fail)
+        patch.setattr("skltransfer._networks._fitting.train", fail)
         with pytest.raises(KeyboardInterrupt):
             model.partial_fit(*TASK)
     assert type(model.network_.features).__name__ == "FeatureNetwork"

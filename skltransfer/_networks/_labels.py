@@ -1,4 +1,4 @@
-"""What is learned: labels as targets, the loss between targets and outputs, and the way back."""
+"""Labels as a network learns them: targets, the loss between targets and outputs, and back."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from sklearn.utils.class_weight import compute_class_weight
+from torch.nn import functional
 
-from skltransfer._torch._losses import binary_loss, softmax_loss, squared_loss
+from skltransfer._solvers._classes import check_class_weight, weights_by_class
 
 
 @dataclass
-class Problem(ABC):
+class Labels(ABC):
     """Labels as a loss sees them.
 
     Parameters
@@ -32,8 +32,8 @@ class Problem(ABC):
     attributes: dict = field(default_factory=dict)
     codes: np.ndarray | None = None
 
-    def subset(self, rows: np.ndarray) -> Problem:
-        """Return the problem of some rows."""
+    def subset(self, rows: np.ndarray) -> Labels:
+        """Return the labels of some samples."""
         codes = None if self.codes is None else self.codes[rows]
         return replace(self, targets=self.targets[rows], codes=codes)
 
@@ -58,7 +58,7 @@ class Problem(ABC):
 
 
 @dataclass
-class Classes(Problem):
+class Classes(Labels):
     """Two or more classes, of which each row has one; or labels, of which it has any number.
 
     Parameters
@@ -78,6 +78,11 @@ class Classes(Problem):
         return "softmax" if self.is_softmax else "binary"
 
     @property
+    def is_binary(self) -> bool:
+        """Tell whether the one output is the logit of the second of two classes."""
+        return self.n_outputs == 1 and not self.is_multilabel
+
+    @property
     def is_softmax(self) -> bool:
         """Tell whether outputs are logits of exclusive classes."""
         return self.n_outputs > 1 and not self.is_multilabel
@@ -87,44 +92,27 @@ class Classes(Problem):
         if self.class_weight is None:
             return None
         classes = self.attributes["classes_"]
+        check_class_weight(self.class_weight, classes)
         given = np.ones(len(self.codes)) if sample_weight is None else sample_weight
-        used = given > 0
-        weights = np.zeros(len(self.codes))
-        present = np.unique(self.codes[used])
-        if isinstance(self.class_weight, dict):
-            unknown = set(self.class_weight) - set(classes.tolist())
-            if unknown:
-                raise ValueError(
-                    f"class_weight names {sorted(unknown, key=str)}, and the classes are "
-                    f"{classes.tolist()}."
-                )
-            by_class = np.array([self.class_weight.get(c, 1.0) for c in classes[present].tolist()])
-            if not (np.isfinite(by_class).all() and (by_class >= 0).all() and by_class.any()):
-                raise ValueError(
-                    f"class_weight={self.class_weight!r} has to hold finite numbers of at least 0, "
-                    "not all of them 0."
-                )
-        else:
-            by_class = compute_class_weight(
-                self.class_weight,
-                classes=present,
-                y=self.codes[used],
-                sample_weight=given[used],
-            )
-        weights[used] = by_class[np.searchsorted(present, self.codes[used])]
-        return weights
+        return weights_by_class(self.class_weight, classes[self.codes], given)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy of each row."""
+        """Return the cross-entropy of each sample, summed over its labels."""
         if self.is_softmax:
-            return softmax_loss(outputs, targets, self.label_smoothing)
-        return binary_loss(outputs, targets, self.label_smoothing)
+            return functional.cross_entropy(
+                outputs, targets, reduction="none", label_smoothing=self.label_smoothing
+            )
+        targets = targets.to(outputs.dtype).reshape(outputs.shape)
+        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+        return losses.sum(1)
 
     def mean_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy."""
-        if self.is_softmax:  # in one kernel, which a small network notices
-            return softmax_loss(outputs, targets, self.label_smoothing, "mean")
-        return super().mean_loss(outputs, targets)
+        if not self.is_softmax:
+            return super().mean_loss(outputs, targets)
+        # In one kernel, which a small network notices.
+        return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Return class numbers, or zeros and ones."""
@@ -134,7 +122,7 @@ class Classes(Problem):
 
 
 @dataclass
-class Numbers(Problem):
+class Numbers(Labels):
     """One or more numbers for each row, learned in units of their standard deviation.
 
     Parameters
@@ -159,8 +147,8 @@ class Numbers(Problem):
             self.scale = np.where(self.scale > smallest, self.scale, 1.0)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return half the squared error of each row."""
-        return squared_loss(outputs, targets)
+        """Return half the squared error of each sample, summed over its outputs."""
+        return ((outputs - targets.reshape(outputs.shape)) ** 2).sum(1) / 2
 
     def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Return the standardised targets."""

@@ -1,4 +1,4 @@
-"""A pretrained network with an output layer of the task's own."""
+"""A copy of a backbone with an output layer of the task's own, and what it gives."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import torch
 from torch import nn
 
 from skltransfer._messages import near_names
+from skltransfer._networks._plan import Plan
 from skltransfer._torch._depth import DepthMap, map_depth
-from skltransfer._torch._extraction import Extractor, FeatureNetwork
+from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._layers import HEADS, Standardize
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import Rows
+from skltransfer._torch._store import feature_store
 from skltransfer.backbones import Backbone
-from skltransfer.backbones._extractors import resolve_layers, resolve_pooling
+from skltransfer.backbones._extractors import extractor, resolve_layers, resolve_pooling
 from skltransfer.backbones._random import seeded
-from skltransfer.backbones._table import check_shape
+from skltransfer.backbones._table import check_shape, table_record
 
 
 class TransferNetwork(nn.Module):
@@ -55,17 +57,20 @@ class TransferNetwork(nn.Module):
             x = self.preprocessing.normalize(x, self.dtype)
         return self.features(x)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the outputs of a batch, shape (n, n_outputs)."""
-        features = self.embed(x)
+    def outputs(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for features that `embed` gave, shape (n, n_outputs)."""
         if not torch.is_autocast_enabled(features.device.type):
             features = features.to(self.head_dtype)
         return self.head(features)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of a batch, shape (n, n_outputs)."""
+        return self.outputs(self.embed(x))
+
 
 @dataclass
 class Built(HoldsNetworks):
-    """A network that is ready to be trained, and what it was made of.
+    """A network with its head, and what it was made of.
 
     Parameters
     ----------
@@ -74,8 +79,13 @@ class Built(HoldsNetworks):
         Where its weights come from.
     depth : DepthMap
     nodes : dict of str to str
+        Layers that features are taken from, each with its name inside the module.
     pooling : str
     n_features : int
+    key : str
+        Stands for the features of the backbone in the feature store; "" keeps them out of it.
+    is_frozen : bool
+        Whether the features are those of the backbone, as training left them alone.
     """
 
     network: TransferNetwork
@@ -84,6 +94,37 @@ class Built(HoldsNetworks):
     nodes: dict[str, str]
     pooling: str
     n_features: int = 0
+    key: str = ""
+    is_frozen: bool = False
+
+    @property
+    def backbone(self) -> nn.Module:
+        """Return the module whose parts `depth` names."""
+        return self.network.features.module
+
+    def extractor(self) -> Extractor:
+        """Return what takes features in evaluation mode, in batches."""
+        network = self.network
+        device = next((t.device for t in network.parameters()), torch.device("cpu"))
+        precision = "float64" if network.dtype == torch.float64 else "float32"
+        return Extractor(network.features, network.preprocessing, device, precision, self.key)
+
+    def features(self, rows: Rows) -> np.ndarray:
+        """Return the features that the head is given, shape (len(rows), n_features)."""
+        if not len(rows):
+            return np.empty((0, self.n_features))
+        extractor = self.extractor()
+        if self.is_frozen:
+            return extractor.extract(rows, store=feature_store if self.key else None)
+        return extractor.extract(rows, batch_size=min(extractor.batch_size(rows), len(rows)))
+
+    def outputs(self, rows: Rows) -> np.ndarray:
+        """Return the outputs of the head in evaluation mode, shape (len(rows), n_outputs)."""
+        features, head = self.features(rows), self.network.head
+        like = next(iter([*head.parameters(), *head.buffers()]), torch.empty(0))
+        with network_lock, torch.inference_mode():
+            outputs = head(torch.tensor(features, dtype=self.network.head_dtype).to(like.device))
+        return outputs.double().cpu().numpy()
 
     def without_source(self) -> Built:
         """Return the same with a record that describes its network and does not hold it."""
@@ -115,30 +156,50 @@ class Built(HoldsNetworks):
             fingerprint="",
         )
 
-    @property
-    def backbone(self) -> nn.Module:
-        """Return the module whose parts `depth` names."""
-        return self.network.features.module
 
+def build(
+    plan: Plan, record: Backbone | None, rows: Rows, weights: np.ndarray | None = None
+) -> tuple[Built, Extractor]:
+    """Copy a backbone so that it can be trained; the head is still missing.
 
-def distinct_rows(table: np.ndarray, targets: np.ndarray, weights: np.ndarray | None):
-    """Sort the rows of a table, and take equal ones with equal targets as one.
-
-    Training on all rows at once then depends on neither their order nor on whether a row is given
-    twice or weighs two, bit for bit; rounding would otherwise grow from step to step.
+    Parameters
+    ----------
+    plan : Plan
+    record : Backbone or None
+        ``None``: a table network with random weights, made for the columns of `rows`.
+    rows : Rows
+    weights : ndarray of shape (n,) or None
+        Of the rows, in the mean and scale of their columns.
 
     Returns
     -------
-    first : ndarray of int
-        Where each distinct row stands in the table.
-    weights : ndarray or None
-        Their weights; ``None`` if all are 1.
+    built : Built
+    extractor : Extractor
+        What takes the features of the backbone as it is.
     """
-    labelled = np.column_stack([table, targets.reshape(len(targets), -1)])
-    _, first, inverse = np.unique(labelled, axis=0, return_index=True, return_inverse=True)
-    if weights is None and len(first) == len(table):
-        return first, None
-    return first, np.bincount(inverse.ravel(), weights)
+    if record is None:
+        sizes = tuple(plan.hidden_layer_sizes)
+        record = table_record(rows, sizes, plan.seed_of_weights, weights)
+    source = extractor(
+        record,
+        layers=plan.layers,
+        pooling=plan.pooling,
+        input_size=plan.input_size,
+        device=plan.device,
+        precision=plan.precision,
+    )
+    source.check_channels(rows)
+    built = copy_network(
+        record,
+        rows,
+        layers=plan.layers,
+        pooling=plan.pooling,
+        preprocessing=source.preprocessing,
+        device=plan.device,
+        dtype=plan.dtype,
+    )
+    built.n_features, built.key = sum(source.widths(rows).values()), source.key
+    return built, source
 
 
 def copy_network(
@@ -228,9 +289,3 @@ def n_trained_stages(unfreeze, depth: DepthMap, name: str) -> int:
             f"{', '.join(stages)}. Pass at most {len(stages)}, or 'all'."
         )
     return int(unfreeze)
-
-
-def make_extractor(network: TransferNetwork, device, key: str) -> Extractor:
-    """Return what takes features in evaluation mode, in batches."""
-    precision = "float64" if network.dtype == torch.float64 else "float32"
-    return Extractor(network.features, network.preprocessing, device, precision, key)

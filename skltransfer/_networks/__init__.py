@@ -1,0 +1,1 @@
+"""How a network is built and trained on labels, or on none: the workshop below the families."""
