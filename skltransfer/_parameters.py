@@ -15,6 +15,7 @@ and calls ``check_parameters(self)``. Rules about several parameters stand in it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from math import inf, isfinite
 from numbers import Integral, Real
 
@@ -86,19 +87,22 @@ class Number(Parameter):
         return above and (value < high if self.high_open else value <= high)
 
     def describe(self) -> str:
-        if self.low is None and self.high is None:
-            return "a finite number"
-        return f"a number {self.describe_bounds()}"
+        return f"a {self.phrase('number')}"
 
-    def describe_bounds(self) -> str:
-        """Return the interval in words."""
-        if self.high is None:
-            return f"{'greater than' if self.low_open else 'of at least'} {self.low:g}"
+    def phrase(self, noun: str) -> str:
+        """Return `noun`, with the interval in words."""
+        if self.high is None or (self.high == inf and self.high_open):
+            finite = "finite " if self.high == inf or self.low is None else ""
+            if self.low is None:
+                return f"{finite}{noun}"
+            return (
+                f"{finite}{noun} {'greater than' if self.low_open else 'of at least'} {self.low:g}"
+            )
         if self.low is None:
-            return f"{'less than' if self.high_open else 'of at most'} {self.high:g}"
+            return f"{noun} {'less than' if self.high_open else 'of at most'} {self.high:g}"
         ends = ((self.low, self.low_open), (self.high, self.high_open))
         low, high = (f"{end:g}" + (" (excluded)" if is_open else "") for end, is_open in ends)
-        return f"from {low} to {high}"
+        return f"{noun} from {low} to {high}"
 
 
 class Count(Parameter):
@@ -124,13 +128,13 @@ class Count(Parameter):
         return value >= self.low and (self.high is None or value <= self.high)
 
     def describe(self) -> str:
-        return f"an integer {self.describe_bounds()}"
+        return f"an {self.phrase('integer')}"
 
-    def describe_bounds(self) -> str:
-        """Return the interval in words."""
+    def phrase(self, noun: str) -> str:
+        """Return `noun`, with the interval in words."""
         if self.high is None:
-            return f"of at least {self.low}"
-        return f"from {self.low} to {self.high}"
+            return f"{noun} of at least {self.low}"
+        return f"{noun} from {self.low} to {self.high}"
 
 
 class Choice(Parameter):
@@ -179,6 +183,24 @@ class Function(Parameter):
         return "a callable"
 
 
+class Folds(Parameter):
+    """A number of folds, a splitter, or an iterable of splits.
+
+    Parameters
+    ----------
+    unset : tuple, default=()
+        Further values that are allowed.
+    """
+
+    def accepts(self, value) -> bool:
+        if isinstance(value, Real | str):
+            return Count(2).accepts(value)
+        return hasattr(value, "split") or isinstance(value, Iterable)
+
+    def describe(self) -> str:
+        return "an integer of at least 2, a splitter or an iterable of splits"
+
+
 class ListOf(Parameter):
     """A list, a tuple or an array of one dimension, with entries of one kind.
 
@@ -203,7 +225,7 @@ class ListOf(Parameter):
 
     def describe(self) -> str:
         noun = "integers" if isinstance(self.entry, Count) else "numbers"
-        return f"a list of {noun} {self.entry.describe_bounds()}"
+        return f"a list of {self.entry.phrase(noun)}"
 
 
 class Either(Parameter):

@@ -132,7 +132,7 @@ ESTIMATORS = [
     TransferRidgeCV(),
     TransferRidgeCV(alphas=[0.1, 10.0], cv=3, scoring="r2"),
     ULSIFReweighter(),
-    ULSIFReweighter(Ridge(), alpha=0.1, reg=0.1),
+    ULSIFReweighter(Ridge(), alpha=0.1, regularization=0.1),
     TCA(),
     TCA(kernel="rbf", regularization=0.1),
     TCA(form="primal"),

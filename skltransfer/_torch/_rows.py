@@ -12,6 +12,7 @@ import torch
 import xxhash
 from PIL import Image, UnidentifiedImageError
 
+from skltransfer._missing import is_missing
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextRows
 
@@ -357,9 +358,3 @@ def as_missing_items(X) -> list | None:
         X = X.ravel().tolist()
     items = list(X)
     return items if items and all(map(is_missing, items)) else None
-
-
-def is_missing(item) -> bool:
-    """Tell whether an item of a list or column is a missing value."""
-    is_nan = isinstance(item, float) and np.isnan(item)
-    return item is None or is_nan or type(item).__name__ in ("NAType", "NaTType")

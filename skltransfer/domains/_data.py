@@ -7,6 +7,8 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_array
 
+from skltransfer._missing import is_missing
+
 
 class DomainDataWarning(UserWarning):
     """Data of the other domain is missing, or nobody uses it.
@@ -148,12 +150,6 @@ def check_target_rows(estimator, X_target, **checks) -> np.ndarray:
     return X_target
 
 
-def _is_missing(label) -> bool:
-    if label is None or type(label).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(label, float | np.floating) and bool(np.isnan(label))
-
-
 def as_labels(y) -> np.ndarray:
     """Return `y` as an array in which a missing label is still told from a string.
 
@@ -175,7 +171,7 @@ def missing_labels(y) -> np.ndarray:
     if y.dtype.kind == "f":
         missing = np.isnan(y)
     elif y.dtype.kind == "O":
-        missing = np.reshape([_is_missing(label) for label in y.ravel()], y.shape)
+        missing = np.reshape([is_missing(label) for label in y.ravel()], y.shape)
     else:
         missing = np.zeros(y.shape, dtype=bool)
     return missing.reshape(len(y), -1).any(axis=1)

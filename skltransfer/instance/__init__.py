@@ -11,8 +11,10 @@ from skltransfer.instance._neighbors import NearestNeighborsReweighter
 from skltransfer.instance._pooled import PooledEstimator
 from skltransfer.instance._source_selector import SourceSelector
 from skltransfer.instance._tradaboost import TrAdaBoostClassifier
-from skltransfer.instance._tradaboost_regressor import TrAdaBoostRegressor
-from skltransfer.instance._two_stage import TwoStageTrAdaBoostRegressor
+from skltransfer.instance._tradaboost_regressor import (
+    TrAdaBoostRegressor,
+    TwoStageTrAdaBoostRegressor,
+)
 from skltransfer.instance._ulsif import ULSIFReweighter
 
 __all__ = [

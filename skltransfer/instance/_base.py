@@ -12,8 +12,11 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
     check_consistent_length,
+    validate_data,
 )
 
+from skltransfer._parameters import check_parameters
+from skltransfer._solvers._sums import effective_sample_size
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import (
@@ -24,9 +27,8 @@ from skltransfer.domains._data import (
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
-from skltransfer.domains._routing import fit_weighted
+from skltransfer.domains._routing import check_takes_weights, fit_weighted
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
-from skltransfer.instance._rows import ordered_sum
 
 # Fewer equal rows than this, and than this part of the source, are a collapse.
 SMALLEST_SAMPLE, SMALLEST_SHARE = 10, 0.1
@@ -97,6 +99,8 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         """
         has_estimator = self.estimator is not None
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=int(has_estimator))
+        check_parameters(self)
+        forget(self)
         X_target, y_target = given_target(X_target, y_target)
         if not sparse.issparse(y):
             check_no_missing_labels(y)
@@ -109,7 +113,6 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
             check_same_width(X_target, X, "X_target")
             if y is not None:
                 known_labels(y_target, X_target, y)  # refused before the work
-        forget(self)
         self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
         self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
         if X_target is not None:
@@ -131,6 +134,14 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
 
         Without `X_target` (None) they are `sample_weight`, or 1.
         """
+
+    def _check_combinations(self) -> None:
+        if self._needs_weights():
+            check_takes_weights(self.estimator)
+
+    def _needs_weights(self) -> bool:
+        """Tell whether the estimator has to take ``sample_weight``."""
+        return True
 
     def _warn_of_collapse(self, X, sample_weight) -> None:
         size = self.effective_sample_size_
@@ -159,12 +170,6 @@ def unit_weights(X, sample_weight) -> np.ndarray:
     return np.ones(_num_samples(X)) if sample_weight is None else sample_weight
 
 
-def effective_sample_size(weights: np.ndarray) -> float:
-    """Return ``(sum w)^2 / sum w^2`` (Kish): how many equal rows the weighted ones are worth."""
-    relative = weights / weights.max()  # squares of weights may be beyond all numbers
-    return ordered_sum(relative) ** 2 / ordered_sum(relative**2)
-
-
 def only_numbers(tags):
     """Return the tags of what compares rows as numbers, whatever the estimator inside takes."""
     tags.input_tags.allow_nan = False
@@ -172,3 +177,39 @@ def only_numbers(tags):
     tags.input_tags.string = False
     tags.input_tags.categorical = False
     return tags
+
+
+def numeric_rows(reweighter, X, **checks):
+    """Validate rows for a reweighter that compares them as numbers.
+
+    Parameters
+    ----------
+    reweighter : estimator
+    X : array-like of shape (n_samples, n_features)
+    **checks : dict
+        Settings of scikit-learn's ``validate_data`` beside float64.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples, n_features), float64
+    """
+    try:
+        return validate_data(reweighter, X, dtype=np.float64, **checks)
+    except ValueError as error:
+        if sparse.issparse(X) or not any(map(_is_word, np.asarray(X, dtype=object).ravel())):
+            raise
+        name = type(reweighter).__name__
+        raise ValueError(
+            f"{error}. {name} compares rows as numbers. Put what encodes them in front of it, not "
+            f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target)."
+        ) from error
+
+
+def _is_word(value) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skltransfer._options import check_count
+from skltransfer._parameters import Count, check_parameters
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import check_no_missing_labels, check_target_rows
@@ -23,8 +23,7 @@ from skltransfer.domains._two_domains import (
     warn_without_labels,
     warn_without_target,
 )
-from skltransfer.instance._base_fits import BaseFits, RowForms
-from skltransfer.instance._rounds import BoostingData, Rounds
+from skltransfer.instance._rounds import BaseFits, BoostingData, PreparedRows, Rounds
 
 
 class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
@@ -33,6 +32,8 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
     A subclass says what the base estimator is by default, how labels are checked, and how the
     rounds go.
     """
+
+    _parameters = {"n_estimators": Count()}
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
@@ -68,7 +69,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             If a parameter or the data are unfit: what is wrong, and the remedy, is named.
         """
         X_target, y_target = given_target(X_target, y_target)
-        self._check_parameters()
+        check_parameters(self)
         template = self._template()
         self._check_kind(template)
         forget(self)
@@ -111,9 +112,6 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         """Return how many tasks the fit consists of, for callbacks."""
         return self.n_estimators
 
-    def _check_parameters(self) -> None:
-        check_count(self, "n_estimators")
-
     def _check_kind(self, template) -> None:
         kind, wanted = get_tags(template).estimator_type, get_tags(self).estimator_type
         if kind not in (None, wanted):
@@ -148,9 +146,9 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             X, y, weights = X[used], y[used], weights[used]
         rows, labels = self._labelled_target(X_target, y_target, y)
         if rows is None:
-            return BoostingData(RowForms.of(template, X), y, weights, 0), used
+            return BoostingData(PreparedRows.for_estimator(template, X), y, weights, 0), used
         data = BoostingData(
-            RowForms.of(template, X, rows),
+            PreparedRows.for_estimator(template, X, rows),
             np.concatenate([y, labels]),
             np.concatenate([weights, np.ones(len(labels))]),
             len(y),
@@ -172,11 +170,11 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             warn_without_labels(self, "boosts the source alone")
         return rows, labels
 
-    def _check_rows(self, X) -> RowForms:
+    def _check_rows(self, X) -> PreparedRows:
         """Validate rows to predict for."""
         check_is_fitted(self, "estimators_")
         X = validate_data(self, X, reset=False, **self._row_checks())
-        return RowForms.of(self.estimators_[0], X)
+        return PreparedRows.for_estimator(self.estimators_[0], X)
 
     # --- what is fitted ----------------------------------------------------------------
 

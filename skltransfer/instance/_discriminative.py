@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -11,16 +10,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils import get_tags
 
-from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
-from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._base import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
-from skltransfer.instance._classifiers import fit_clone
-from skltransfer.instance._density_ratio import DensityRatioReweighter, numeric_rows
-from skltransfer.instance._folds import row_groups, stratified_folds
+from skltransfer.domains._data import check_target_rows, concatenate_rows
+from skltransfer.instance._base import (
+    SMALLEST_SAMPLE,
+    EffectiveSampleSizeWarning,
+    numeric_rows,
+)
+from skltransfer.instance._cross_fitting import LabelledRows
+from skltransfer.instance._density_ratio import DensityRatioReweighter
+from skltransfer.instance._rows import row_groups
 
+# What the classifier learns for source and target rows.
+DOMAINS = np.array([0, 1])
 # Up to so many columns their products are features of the default classifier.
 _PRODUCT_FEATURES = 20
 # Probabilities of 0 and 1 have no logarithm of their odds.
@@ -52,7 +56,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         target. ``None`` is a logistic regression on standardised columns, with their squares
         and products for up to 20 columns: the exact form of the ratio of two Gaussians.
         For more columns it sees shifts of their means alone.
-    n_folds : int, default=5
+    cv : int, default=5
         Number of folds, at least 2; fewer where a domain has fewer distinct rows.
     calibration : {"sigmoid", "isotonic"} or None, default="sigmoid"
         What the held-out probabilities of all folds pass through: a scale and a shift of the
@@ -129,19 +133,25 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     True
     """
 
+    _parameters = {
+        "cv": Count(2),
+        "calibration": Choice("sigmoid", "isotonic", None),
+        "max_weight": Number(1),
+    }
+
     def __init__(
         self,
         estimator=None,
         *,
         classifier=None,
-        n_folds=5,
+        cv=5,
         calibration="sigmoid",
         max_weight=1000.0,
         random_state=0,
     ):
         self.estimator = estimator
         self.classifier = classifier
-        self.n_folds = n_folds
+        self.cv = cv
         self.calibration = calibration
         self.max_weight = max_weight
         self.random_state = random_state
@@ -171,25 +181,22 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     def _check_target(self, X_target):
         return check_target_rows(self, X_target, **self._input_checks())
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if self.classifier is not None and not hasattr(self.classifier, "predict_proba"):
             raise TypeError(
                 f"classifier={self.classifier!r} has no predict_proba. Use a probabilistic "
                 "classifier, or wrap it in CalibratedClassifierCV."
             )
-        check_count(self, "n_folds", low=2)
-        check_choice(self, "calibration", ("sigmoid", "isotonic", None))
-        check_number(self, "max_weight", low=1)
 
     def _fit_ratio(self, rows, weights, target_rows):
-        data = _Stacked.of(rows, weights, target_rows)
+        data, order = stacked(rows, weights, target_rows)
         classifier = self.classifier
         if classifier is None:
             classifier = default_classifier(rows.shape[1])
-        self.classifier_ = data.fit(classifier, np.arange(len(data.domain)))
+        self.classifier_ = data.fit(classifier, np.arange(len(order)), DOMAINS)
         self._log_prior = np.log(weights.sum() / target_rows.shape[0])
-        fold = stratified_folds(data.groups, data.domain, self.n_folds, self.random_state)
+        fold = data.folds(self.cv, self.random_state)
         self._calibrator = None
         if fold is None:
             log_ratio = log_odds(self.classifier_, data.X) + self._log_prior
@@ -197,15 +204,15 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             log_ratio = self._held_out_log_ratio(data, classifier, fold)
             if self.calibration is not None:
                 self._calibrator = self._fitted_calibrator(log_ratio, data)
-        self.domain_auc_ = float(roc_auc_score(data.domain, log_ratio, sample_weight=data.weights))
+        self.domain_auc_ = float(roc_auc_score(data.labels, log_ratio, sample_weight=data.weights))
         self._warn_if_separated(data)
         ratio = np.empty(len(weights))
-        is_source = data.domain == 0
-        ratio[data.order[is_source]] = self._calibrated(log_ratio[is_source])
+        is_source = data.labels == 0
+        ratio[order[is_source]] = self._calibrated(log_ratio[is_source])
         return ratio
 
     def _warn_if_separated(self, data) -> None:
-        if self.domain_auc_ == 1 and np.bincount(data.domain).min() >= SMALLEST_SAMPLE:
+        if self.domain_auc_ == 1 and np.bincount(data.labels).min() >= SMALLEST_SAMPLE:
             warn(
                 "The classifier tells every target row from every source row (domain_auc_ is 1): "
                 "no source row resembles the target, and the weights mean little. Leave out the "
@@ -214,21 +221,21 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             )
 
     def _held_out_log_ratio(self, data, classifier, fold) -> np.ndarray:
-        log_ratio = np.empty(len(data.domain))
+        log_ratio = np.empty(len(data.labels))
         for number in range(fold.max() + 1):
             train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            fitted = data.fit(classifier, train)
-            sums = np.bincount(data.domain[train], weights=data.weights[train])
+            fitted = data.fit(classifier, train, DOMAINS)
+            sums = np.bincount(data.labels[train], weights=data.weights[train])
             log_ratio[held_out] = log_odds(fitted, data.X[held_out]) + np.log(sums[0] / sums[1])
         return log_ratio
 
     def _fitted_calibrator(self, log_ratio, data):
         if self.calibration == "isotonic":
             calibrator = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-            return calibrator.fit(log_ratio, data.domain, sample_weight=data.weights)
+            return calibrator.fit(log_ratio, data.labels, sample_weight=data.weights)
         scores = log_ratio - self._log_prior
         pairs = np.column_stack([np.zeros_like(scores), scores])
-        scale, bias = fit_scale_and_bias(pairs, data.domain, data.weights)
+        scale, bias = fit_scale_and_bias(pairs, data.labels, data.weights)
         return scale, bias[1] - bias[0]
 
     def _calibrated(self, log_ratio) -> np.ndarray:
@@ -247,41 +254,22 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         return self._calibrated(log_odds(self.classifier_, rows) + self._log_prior)
 
 
-class _Stacked:
-    """Rows of both domains in an order of their own.
+def stacked(rows, weights, target_rows) -> tuple[LabelledRows, np.ndarray]:
+    """Return the rows of both domains in an order of their own, labelled 0 (source) and 1 (target).
 
-    Attributes
-    ----------
-    X : ndarray or csr array of shape (n_source + n_target, n_features)
-    domain : ndarray of shape (n_source + n_target,), int
-        0 for source, 1 for target.
-    weights : ndarray of shape (n_source + n_target,)
-    groups : ndarray of shape (n_source + n_target,), int
-        Equal rows have equal numbers.
+    Returns
+    -------
+    data : LabelledRows
     order : ndarray of shape (n_source + n_target,), int
         Where each row stood: source rows first.
     """
-
-    @classmethod
-    def of(cls, rows, weights, target_rows):
-        n_source, n_target = rows.shape[0], target_rows.shape[0]
-        if sparse.issparse(rows) or sparse.issparse(target_rows):
-            X = sparse.vstack([rows, target_rows], format="csr")
-        else:
-            X = np.concatenate([rows, target_rows])
-        domain = np.repeat([0, 1], [n_source, n_target])
-        weights = np.concatenate([weights, np.ones(n_target)])
-        groups = row_groups(X)
-        order = np.lexsort((weights, groups, domain))
-        data = cls()
-        data.X, data.domain, data.weights = X[order], domain[order], weights[order]
-        data.groups, data.order = groups[order], order
-        return data
-
-    def fit(self, classifier, rows):
-        """Fit a clone of the classifier on some rows, with weights unless all are 1."""
-        weights = None if (self.weights == 1).all() else self.weights[rows]
-        return fit_clone(classifier, self.X[rows], self.domain[rows], weights)
+    n_source, n_target = rows.shape[0], target_rows.shape[0]
+    domain = np.repeat([0, 1], [n_source, n_target])
+    weights = np.concatenate([weights, np.ones(n_target)])
+    X = concatenate_rows(rows, target_rows)
+    groups = row_groups(X)
+    order = np.lexsort((weights, groups, domain))
+    return LabelledRows(X, domain, weights, groups).take(order), order
 
 
 def default_classifier(n_features: int):

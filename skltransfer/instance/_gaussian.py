@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from skltransfer._options import check_choice, check_number
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._density_ratio import DensityRatioReweighter
+from skltransfer._parameters import Choice, Number
+from skltransfer.instance._density_ratio import (
+    DensityRatioReweighter,
+    finite_exp,
+    relative_exp,
+    within_scale,
+)
 from skltransfer.instance._rows import counted_rows
-from skltransfer.instance._scaling import finite_exp, relative_exp, within_scale
 
 
 class GaussianReweighter(DensityRatioReweighter):
@@ -101,6 +104,12 @@ class GaussianReweighter(DensityRatioReweighter):
     True
     """
 
+    _parameters = {
+        "covariance": Choice("full", "diag"),
+        "shrinkage": Number(0, 1, unset=("ledoit_wolf",)),
+        "reg_covar": Number(0, low_open=True),
+    }
+
     def __init__(
         self, estimator=None, *, covariance="full", shrinkage="ledoit_wolf", reg_covar=1e-6
     ):
@@ -108,12 +117,6 @@ class GaussianReweighter(DensityRatioReweighter):
         self.covariance = covariance
         self.shrinkage = shrinkage
         self.reg_covar = reg_covar
-
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_choice(self, "covariance", ("full", "diag"))
-        check_number(self, "shrinkage", low=0, high=1, unset=("ledoit_wolf",))
-        check_number(self, "reg_covar", low=0, is_open=True)
 
     def _fit_ratio(self, rows, weights, target_rows):
         rows, counts, group = counted_rows(rows, weights)

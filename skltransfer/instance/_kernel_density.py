@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from skltransfer._options import check_choice, check_number
+from skltransfer._parameters import Choice, Number
 from skltransfer._solvers._kernel_density import (
     LOG_KERNELS,
     UNBOUNDED_KERNELS,
     leave_one_out_log_likelihood,
     log_kernel_mean,
 )
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._density_ratio import DensityRatioReweighter
+from skltransfer.instance._density_ratio import (
+    DensityRatioReweighter,
+    relative_exp,
+    within_scale,
+)
 from skltransfer.instance._rows import counted_rows
-from skltransfer.instance._scaling import relative_exp, within_scale
 
-RULES = ("scott", "silverman", "cv")
 # Candidates of "cv", in multiples of Scott's rule.
 FACTORS = np.geomspace(0.2, 3.2, 13)
 
@@ -109,15 +110,18 @@ class KernelDensityReweighter(DensityRatioReweighter):
     True
     """
 
+    _parameters = {
+        "bandwidth": Number(0, low_open=True, unset=("scott", "silverman", "cv")),
+        "kernel": Choice(*LOG_KERNELS),
+    }
+
     def __init__(self, estimator=None, *, bandwidth="scott", kernel="gaussian"):
         self.estimator = estimator
         self.bandwidth = bandwidth
         self.kernel = kernel
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_choice(self, "kernel", tuple(LOG_KERNELS))
-        check_number(self, "bandwidth", low=0, is_open=True, unset=RULES)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if isinstance(self.bandwidth, str) and self.bandwidth == "cv":
             if self.kernel not in UNBOUNDED_KERNELS:
                 raise ValueError(

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skltransfer._options import check_count
+from skltransfer._parameters import Count, Either, ListOf, Number
 from skltransfer._solvers._kernel_choice import (
     center_gamma,
     draw_centers,
     squared_distances,
 )
-from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows
 
 # Candidates where the data decide, as multiples of the median's gamma.
 GAMMA_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
+POSITIVE = Number(0, np.inf, low_open=True, high_open=True)
 # New rows whose kernels are held at a time.
 _BLOCK_ROWS = 4096
 
@@ -41,6 +40,11 @@ class KernelRatioReweighter(DensityRatioReweighter):
     A subclass finds the coefficients in `_fit_coefficients` and says in `_of_distances` what the
     ratio is at given distances from the centres.
     """
+
+    _parameters = {
+        "gamma": Either(POSITIVE, ListOf(POSITIVE), unset=("cv", "median")),
+        "n_centers": Count(),
+    }
 
     def _fit_ratio(self, rows, weights, target_rows):
         distinct, counts, group = counted_rows(rows, weights)
@@ -78,11 +82,6 @@ class KernelRatioReweighter(DensityRatioReweighter):
                 )
         return ratio
 
-    def _check_parameters(self):
-        check_takes_weights(self.estimator)
-        check_candidates(self, "gamma", unset=("cv", "median"))
-        check_count(self, "n_centers")
-
     @abstractmethod
     def _fit_coefficients(self, distances: Distances, rng) -> None:
         """Choose among `gammas_` and find the coefficients."""
@@ -90,27 +89,6 @@ class KernelRatioReweighter(DensityRatioReweighter):
     @abstractmethod
     def _of_distances(self, distances) -> np.ndarray:
         """Return the ratio from squared distances to the centres, shape (n_rows,)."""
-
-
-def check_candidates(estimator, name: str, *, unset: tuple[str, ...]) -> None:
-    """Raise a ValueError unless a parameter is a word, a number above 0 or a list of such."""
-    value = getattr(estimator, name)
-    if isinstance(value, str):
-        ok = value in unset
-    elif isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1):
-        ok = len(value) > 0 and all(map(_is_positive, value))
-    else:
-        ok = _is_positive(value)
-    if not ok:
-        words = ", ".join(map(repr, unset))
-        raise ValueError(
-            f"{name}={value!r} is neither {words}, nor a number above 0, nor a list of such "
-            "numbers."
-        )
-
-
-def _is_positive(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < np.inf
 
 
 def best_candidate(scores: np.ndarray, *candidates: np.ndarray) -> tuple[int, ...]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 
-from skltransfer._options import check_count, check_number
+from skltransfer._parameters import Count, Folds, Number
 from skltransfer._solvers._kliep import held_out_likelihood, log_kernel_ratios, solve_kliep
 from skltransfer._warnings import warn
+from skltransfer.instance._density_ratio import finite_exp
 from skltransfer.instance._kernel_ratio import KernelRatioReweighter, best_candidate
-
-# The largest logarithm of a coefficient or of a kernel: their sums have to remain finite.
-_LARGEST_LOG = 700.0
 
 
 class KLIEPReweighter(KernelRatioReweighter):
@@ -144,6 +142,8 @@ class KLIEPReweighter(KernelRatioReweighter):
     array([0, 1])
     """
 
+    _parameters = {"cv": Folds(), "tol": Number(0, low_open=True), "max_iter": Count()}
+
     def __init__(
         self,
         estimator=None,
@@ -190,7 +190,7 @@ class KLIEPReweighter(KernelRatioReweighter):
         log_A, log_h = log_kernel_ratios(*given, self.gamma_)
         solution = solve_kliep(log_A, tol=self.tol, max_iter=self.max_iter)
         self._mixture, self._log_h = solution.mixture, log_h
-        self.coef_ = solution.mixture * np.exp(np.minimum(-log_h, _LARGEST_LOG))
+        self.coef_ = solution.mixture * finite_exp(-log_h)
         self.dual_gap_, self.objective_ = solution.gap, solution.objective
         self.n_iter_ = max(solution.n_iter, 1)
 
@@ -214,11 +214,4 @@ class KLIEPReweighter(KernelRatioReweighter):
         # A kernel far from all source rows has a coefficient beyond all numbers: in logarithms.
         used = self._mixture > 0
         log_kernel = -self.gamma_ * distances[:, used] - self._log_h[used]
-        return np.exp(np.minimum(log_kernel, _LARGEST_LOG)) @ self._mixture[used]
-
-    def _check_parameters(self):
-        super()._check_parameters()
-        if isinstance(self.cv, Real) or self.cv is None:
-            check_count(self, "cv", low=2)
-        check_number(self, "tol", low=0, is_open=True)
-        check_count(self, "max_iter")
+        return finite_exp(log_kernel) @ self._mixture[used]

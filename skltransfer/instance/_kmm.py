@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from skltransfer._options import check_choice
+from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import (
     SPARSE_KERNELS,
@@ -19,9 +17,7 @@ from skltransfer._solvers._kernels import (
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
 from skltransfer._warnings import warn
 from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._base import BaseReweighter, only_numbers, unit_weights
-from skltransfer.instance._density_ratio import numeric_rows
+from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 from skltransfer.instance._rows import distinct_rows, sorted_rows
 
 
@@ -161,6 +157,14 @@ class KMMReweighter(BaseReweighter):
     array([0, 1])
     """
 
+    _parameters = {
+        "max_weight": Number(1, np.inf, high_open=True),
+        "sum_tolerance": Number(0, np.inf, high_open=True, unset=(None,)),
+        "tol": Number(0, low_open=True),
+        "max_iter": Count(),
+        "dtype": Choice("auto", "float64", "float32"),
+    }
+
     def __init__(
         self,
         estimator=None,
@@ -199,7 +203,6 @@ class KMMReweighter(BaseReweighter):
         return isinstance(self.kernel, str) and self.kernel in SPARSE_KERNELS
 
     def _weigh(self, X, y, sample_weight, X_target):
-        self._check_parameters()
         checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
         rows = numeric_rows(self, X, **checks)
         weights = unit_weights(rows, sample_weight)
@@ -277,25 +280,6 @@ class KMMReweighter(BaseReweighter):
             "dtype='float64'."
         )
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         check_kernel(self)
-        check_choice(self, "dtype", ("auto", "float64", "float32"))
-        if not _is_number(self.max_weight, at_least=1):
-            raise ValueError(
-                f"max_weight={self.max_weight!r} has to be a number of at least 1: weights of mean "
-                "one are impossible below."
-            )
-        if self.sum_tolerance is not None and not _is_number(self.sum_tolerance, at_least=0):
-            raise ValueError(
-                f"sum_tolerance={self.sum_tolerance!r} is neither None nor a number of at least 0."
-            )
-        if not _is_number(self.tol, above=0):
-            raise ValueError(f"tol={self.tol!r} is not a number above 0.")
-        if not (_is_number(self.max_iter, at_least=1) and self.max_iter == int(self.max_iter)):
-            raise ValueError(f"max_iter={self.max_iter!r} is not a whole number of at least 1.")
-
-
-def _is_number(value, *, above: float = -np.inf, at_least: float = -np.inf) -> bool:
-    is_real = isinstance(value, Real) and not isinstance(value, bool)
-    return is_real and np.isfinite(value) and value > above and value >= at_least

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgWarning
+from scipy.special import softmax
 from sklearn.base import is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -14,7 +15,7 @@ from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._solvers._label_shift import (
     bbse_covariance,
@@ -25,10 +26,9 @@ from skltransfer._solvers._label_shift import (
 )
 from skltransfer._warnings import warn
 from skltransfer.domains._data import column_names, select_columns
-from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import BaseReweighter, unit_weights
-from skltransfer.instance._classifiers import fit_clone
-from skltransfer.instance._folds import row_groups, stratified_folds
+from skltransfer.instance._cross_fitting import LabelledRows
+from skltransfer.instance._rows import row_groups
 
 _SMALLEST_PROBABILITY = 1e-12
 # A confusion matrix beyond this condition number multiplies sampling errors as much.
@@ -64,12 +64,12 @@ class LabelShiftReweighter(BaseReweighter):
         to 0 [1]_, has standard errors, and needs no probabilities. ``"rlls"`` solves it with a
         penalty on the distance of the ratios from 1 [2]_, for few rows or many classes; where the
         equation is well conditioned, the penalty changes nothing.
-    n_folds : int, default=5
+    cv : int, default=5
         Number of folds, at least 2; fewer where a class has fewer distinct rows.
     calibration : "bcts" or None, default="bcts"
         What the probabilities pass through for ``"em"``: bias-corrected temperature scaling, fitted
         to the held-out source rows, or nothing.
-    reg : float, default=0.01
+    regularization : float, default=0.01
         Penalty of ``"rlls"``, in multiples of the bound on the error of `C`. That is the authors'
         choice.
     max_iter : int, default=100
@@ -131,7 +131,7 @@ class LabelShiftReweighter(BaseReweighter):
     rows of a class weigh the same.
 
     Where the standard errors are as large as the distance of the ratios from 1, weights do more
-    harm than good. ``"rlls"`` with `reg` of 0.1 or more is then the safest.
+    harm than good. ``"rlls"`` with `regularization` of 0.1 or more is then the safest.
 
     Known target labels join the fit, and are not used for the ratios. A class that the source lacks
     gets no ratio, and its target rows are taken for other classes.
@@ -160,15 +160,24 @@ class LabelShiftReweighter(BaseReweighter):
     array([0.2, 1.8])
     """
 
+    _parameters = {
+        "method": Choice("em", "bbse", "rlls"),
+        "cv": Count(2),
+        "calibration": Choice("bcts", None),
+        "regularization": Number(0),
+        "max_iter": Count(),
+        "tol": Number(0, low_open=True),
+    }
+
     def __init__(
         self,
         estimator=None,
         *,
         classifier=None,
         method="em",
-        n_folds=5,
+        cv=5,
         calibration="bcts",
-        reg=0.01,
+        regularization=0.01,
         max_iter=100,
         tol=1e-8,
         random_state=0,
@@ -176,24 +185,14 @@ class LabelShiftReweighter(BaseReweighter):
         self.estimator = estimator
         self.classifier = classifier
         self.method = method
-        self.n_folds = n_folds
+        self.cv = cv
         self.calibration = calibration
-        self.reg = reg
+        self.regularization = regularization
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_choice(self, "method", ("em", "bbse", "rlls"))
-        check_count(self, "n_folds", low=2)
-        check_choice(self, "calibration", ("bcts", None))
-        check_number(self, "reg", low=0)
-        check_count(self, "max_iter")
-        check_number(self, "tol", low=0, is_open=True)
-
     def _weigh(self, X, y, sample_weight, X_target):
-        self._check_parameters()
         self.n_iter_ = 1
         if self.estimator is None:
             X = self._validated(X)
@@ -206,8 +205,7 @@ class LabelShiftReweighter(BaseReweighter):
         X = _sliceable(X)
         X_target = _safe_indexing(X_target, np.argsort(row_groups(X_target), kind="stable"))
         used = np.flatnonzero(weights > 0)
-        data = _Source.of(_safe_indexing(X, used), labels[used], weights[used])
-        present = np.unique(data.labels)
+        present, codes = np.unique(labels[used], return_inverse=True)
         self.source_classes_ = self.source_classes_[present]
         if len(present) < 2:
             raise ValueError(
@@ -215,11 +213,12 @@ class LabelShiftReweighter(BaseReweighter):
                 "cannot shift. Pass rows of every class, or use a reweighter for covariate shift, "
                 "such as KMMReweighter."
             )
-        data.labels = np.searchsorted(present, data.labels)
-        predictions = self._held_out_predictions(data, classifier, X_target)
-        self._estimate(data, *predictions)
+        X = _safe_indexing(X, used)
+        data = LabelledRows(X, codes, weights[used], row_groups(X))
+        data = data.take(np.lexsort((data.weights, data.labels, data.groups)))
+        self._estimate(data, *self._held_out_predictions(data, classifier, X_target))
         ratio = np.zeros(len(weights))
-        ratio[used] = self.class_prior_ratio_[np.searchsorted(present, labels[used])]
+        ratio[used] = self.class_prior_ratio_[codes]
         return weights * ratio
 
     def _validated(self, X):
@@ -253,7 +252,7 @@ class LabelShiftReweighter(BaseReweighter):
 
         Hard ones are rows of the identity. Shapes (n, n_classes), (n_folds, n_target, n_classes).
         """
-        fold = stratified_folds(data.groups, data.labels, self.n_folds, self.random_state)
+        fold = data.folds(self.cv, self.random_state)
         if fold is None:
             pairs = np.unique(np.column_stack([data.groups, data.labels]), axis=0)
             counts = np.bincount(pairs[:, 1])
@@ -266,10 +265,7 @@ class LabelShiftReweighter(BaseReweighter):
         held_out, target = np.empty((len(fold), n_classes)), []
         for number in range(n_folds):
             train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            labels = self.source_classes_[data.labels[train]]
-            fitted = fit_clone(
-                classifier, _safe_indexing(data.X, train), labels, data.weights_of(train)
-            )
+            fitted = data.fit(classifier, train, self.source_classes_)
             held_out[test] = self._predicted(fitted, _safe_indexing(data.X, test))
             target.append(self._predicted(fitted, X_target))
         return held_out, np.array(target)
@@ -296,7 +292,7 @@ class LabelShiftReweighter(BaseReweighter):
             if self.method == "bbse":
                 ratio, inverse = solve_bbse(C, mu)
             else:
-                rho = self.reg * rlls_error_bound(n_classes, total)
+                rho = self.regularization * rlls_error_bound(n_classes, total)
                 ratio, inverse = solve_rlls(C, mu, rho)
             deviations = by_row - mu
             target_covariance = deviations.T @ deviations / len(by_row) ** 2
@@ -313,9 +309,9 @@ class LabelShiftReweighter(BaseReweighter):
         if self.calibration is not None:
             scale, bias = fit_scale_and_bias(log_source, data.labels, data.weights)
             log_source, log_target = scale * log_source + bias, scale * log_target + bias
-        p_source = np.average(_softmax(log_source), axis=0, weights=data.weights)
+        p_source = np.average(softmax(log_source, axis=1), axis=0, weights=data.weights)
         prior, gap, self.n_iter_ = solve_em(
-            _softmax(log_target), p_source, max_iter=self.max_iter, tol=self.tol
+            softmax(log_target, axis=1), p_source, max_iter=self.max_iter, tol=self.tol
         )
         if gap > self.tol:
             warn(
@@ -344,23 +340,6 @@ class LabelShiftReweighter(BaseReweighter):
             )
 
 
-class _Source:
-    """Labelled source rows in an order of their own."""
-
-    @classmethod
-    def of(cls, X, labels, weights):
-        groups = row_groups(X)
-        order = np.lexsort((weights, labels, groups))
-        data = cls()
-        data.X, data.labels, data.weights = _safe_indexing(X, order), labels[order], weights[order]
-        data.groups = groups[order]
-        return data
-
-    def weights_of(self, rows):
-        """Return the weights of some rows, None where all are 1."""
-        return None if (self.weights == 1).all() else self.weights[rows]
-
-
 def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes and, for each label, the number of its class."""
     if y is None:
@@ -380,8 +359,3 @@ def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _sliceable(X):
     return X.tocsr() if sparse.issparse(X) else X
-
-
-def _softmax(scores) -> np.ndarray:
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)

@@ -6,8 +6,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import BallTree, KDTree
 
-from skltransfer._options import check_choice, check_count
-from skltransfer.domains._routing import check_takes_weights
+from skltransfer._parameters import Choice, Count, Either, Function
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows
 
@@ -105,18 +104,20 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
     array([0.  , 0.67])
     """
 
+    _parameters = {
+        "n_neighbors": Count(unset=("sqrt",)),
+        "metric": Either(Choice(*METRICS), Function()),
+        "algorithm": Choice("auto", "kd_tree", "ball_tree", "brute"),
+    }
+
     def __init__(self, estimator=None, *, n_neighbors="sqrt", metric="euclidean", algorithm="auto"):
         self.estimator = estimator
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.algorithm = algorithm
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_count(self, "n_neighbors", unset=("sqrt",))
-        check_choice(self, "algorithm", ("auto", "kd_tree", "ball_tree", "brute"))
-        if not callable(self.metric):
-            check_choice(self, "metric", METRICS)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if self.algorithm == "kd_tree" and not self._suits_kd_tree():
             raise ValueError(
                 f"algorithm='kd_tree' does not take metric={self.metric!r}. Choose "

@@ -80,6 +80,9 @@ class PooledEstimator(BaseReweighter):
     def _weigh(self, X, y, sample_weight, X_target):
         return unit_weights(X, sample_weight)
 
+    def _needs_weights(self):
+        return False
+
     def _weights_of_fit(self, sample_weight):
         # All-one weights are left out, so that any estimator will do.
         return sample_weight

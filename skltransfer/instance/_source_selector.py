@@ -9,17 +9,16 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
-from skltransfer._options import check_count, check_number
+from skltransfer._parameters import Count, Flag, Number
 from skltransfer._solvers._neighborhood import in_neighborhood
 from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._routing import no_weights_message, weight_keyword
 from skltransfer.instance._base import (
     BaseReweighter,
     EffectiveSampleSizeWarning,
+    numeric_rows,
     only_numbers,
     unit_weights,
 )
-from skltransfer.instance._density_ratio import numeric_rows
 from skltransfer.instance._discriminative import DiscriminativeReweighter
 from skltransfer.instance._rows import distinct_rows
 
@@ -106,6 +105,12 @@ class SourceSelector(BaseReweighter):
     True
     """
 
+    _parameters = {
+        "keep": Number(0, 1, low_open=True, unset=("effective", "neighbors")),
+        "n_neighbors": Count(),
+        "use_weights": Flag(),
+    }
+
     def __init__(
         self,
         estimator=None,
@@ -125,7 +130,6 @@ class SourceSelector(BaseReweighter):
         return only_numbers(super().__sklearn_tags__())
 
     def _weigh(self, X, y, sample_weight, X_target):
-        self._check_parameters()
         rows = numeric_rows(self, X)
         weights = unit_weights(rows, sample_weight)
         self.support_ = weights > 0
@@ -183,20 +187,16 @@ class SourceSelector(BaseReweighter):
             return None
         return self.sample_weight_[self.support_]
 
-    def _check_parameters(self) -> None:
-        if not isinstance(self.keep, str) or self.keep not in ("effective", "neighbors"):
-            check_number(self, "keep", low=0, high=1, unset=("effective", "neighbors"))
-            if self.keep == 0:
-                raise ValueError("keep=0 would keep no row. Pass a number above 0, up to 1.")
-        check_count(self, "n_neighbors")
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if not (self.reweighter is None or isinstance(self.reweighter, BaseReweighter)):
             raise TypeError(
                 f"reweighter={self.reweighter!r} is no reweighter. Pass one, such as "
                 "KMMReweighter(), or None."
             )
-        if self.use_weights and self.estimator is not None:
-            if weight_keyword(self.estimator) is None:
-                raise TypeError(no_weights_message(self.estimator))
+
+    def _needs_weights(self):
+        return self.use_weights
 
 
 def _largest(values: np.ndarray, counts: np.ndarray, size: float) -> np.ndarray:

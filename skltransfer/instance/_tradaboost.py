@@ -10,6 +10,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skltransfer._parameters import Flag
 from skltransfer._solvers._boosting import boost_target, log_source_factor, vote_of
 from skltransfer.instance._boosting import TransferBoosting, spread
 from skltransfer.instance._rounds import BoostingData, Rule, run_rounds
@@ -17,6 +18,8 @@ from skltransfer.instance._rounds import BoostingData, Rule, run_rounds
 
 class TrAdaBoost(TransferBoosting):
     """The rounds of TrAdaBoost; a subclass says what a loss and a vote are in `_rule`."""
+
+    _parameters = {"store_weights": Flag()}
 
     @abstractmethod
     def _rule(self, data: BoostingData) -> Rule:
@@ -81,7 +84,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Largest number of rounds (``N``).
     store_weights : bool, default=True
         Whether to keep `sample_weight_history_`: 8 bytes per row and round.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Seeds the base classifiers, where they have a ``random_state``.
 
     Attributes
@@ -160,7 +163,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
     True
     """
 
-    def __init__(self, estimator=None, *, n_estimators=50, store_weights=True, random_state=None):
+    def __init__(self, estimator=None, *, n_estimators=50, store_weights=True, random_state=0):
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.store_weights = store_weights

@@ -1,12 +1,87 @@
-"""TrAdaBoost.R2: TrAdaBoost for numbers."""
+"""TrAdaBoost for numbers: TrAdaBoost.R2, and its two-stage form."""
 
 from __future__ import annotations
 
-from skltransfer.instance._boosted_medians import MedianOfLearners
+from numbers import Integral
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import RegressorMixin
+from sklearn.model_selection import KFold, check_cv
+from sklearn.tree import DecisionTreeRegressor
+from sklearn.utils.validation import validate_data
+
+from skltransfer._parameters import Choice, Count, Folds
+from skltransfer._solvers._boosting import (
+    LOSSES,
+    adjusted_losses,
+    boost_within_target,
+    rounded,
+    shrink_source,
+    vote_of,
+    weighted_median,
+)
+from skltransfer.instance._boosting import TransferBoosting, spread
+from skltransfer.instance._rounds import LARGEST_SEED, Rounds, Rule, run_rounds
 from skltransfer.instance._tradaboost import TrAdaBoost
 
 
-class TrAdaBoostRegressor(MedianOfLearners, TrAdaBoost):
+class BoostedRegressor(RegressorMixin, TransferBoosting):
+    """Judges learners by adjusted losses and predicts the weighted median of theirs."""
+
+    _parameters = {"loss": Choice(*LOSSES)}
+
+    def predict(self, X):
+        """Predict the median of the learners' predictions, weighted by their votes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        rows = self._check_rows(X)
+        voters = self._voters(len(self.estimators_))
+        values = np.array([rows.predict(learner) for learner in self.estimators_[voters]])
+        return weighted_median(values, self.estimator_weights_[voters])
+
+    def staged_predict(self, X):
+        """Predict as if boosting had ended after each of its rounds.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Yields
+        ------
+        y : ndarray of shape (n_samples,)
+        """
+        rows = self._check_rows(X)
+        values = np.array([rows.predict(learner) for learner in self.estimators_])
+        for n_rounds in range(1, len(values) + 1):
+            voters = self._voters(n_rounds)
+            yield weighted_median(values[voters], self.estimator_weights_[voters])
+
+    def _default_estimator(self):
+        return DecisionTreeRegressor(max_depth=3)
+
+    def _check_labels(self, X, y, **checks):
+        X, y = validate_data(self, X, y, y_numeric=True, **checks)
+        return X, y.astype(np.float64, copy=False)
+
+    def _rule(self, data) -> Rule:
+        return Rule(
+            losses=lambda predicted, y: adjusted_losses(predicted - y, self.loss),
+            vote=vote_of,
+            guessing=0.5,
+        )
+
+
+class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
     r"""Boosted regression that lets go of source rows which contradict the target.
 
     TrAdaBoost.R2 [1]_: boosts a base regressor on source rows and labelled target rows together.
@@ -35,7 +110,7 @@ class TrAdaBoostRegressor(MedianOfLearners, TrAdaBoost):
         Loss of a row whose relative residual is ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
     store_weights : bool, default=True
         Whether to keep `sample_weight_history_`: 8 bytes per row and round.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Seeds the base regressors, where they have a ``random_state``.
 
     Attributes
@@ -103,10 +178,230 @@ class TrAdaBoostRegressor(MedianOfLearners, TrAdaBoost):
         n_estimators=50,
         loss="linear",
         store_weights=True,
-        random_state=None,
+        random_state=0,
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.loss = loss
         self.store_weights = store_weights
         self.random_state = random_state
+
+
+class TwoStageTrAdaBoostRegressor(BoostedRegressor):
+    r"""Boosted regression on a source that is faded out as far as cross-validation advises.
+
+    Two-stage TrAdaBoost.R2 [1]_. The first stage makes `n_steps` sets of weights, in which source
+    rows with a large loss :math:`e_i \in [0, 1]` (the residual relative to the largest of all
+    rows) count less and less:
+
+    .. math::
+
+        w_i^{t+1} \propto w_i^t \, \beta_t^{e_i^t} \;\text{(source)}, \quad
+        w_i^{t+1} \propto w_i^t \;\text{(target)}
+
+    with the :math:`\beta_t` for which the target's share of the weights is
+    :math:`\frac{m}{n + m} + \frac{t}{S - 1} (1 - \frac{m}{n + m})` for ``n`` source rows, ``m``
+    target rows and ``S`` steps: from both domains pooled to the target alone. The second stage
+    boosts from each set of weights by AdaBoost.R2 with the source's weights frozen, measures it by
+    cross-validation on the target rows, and keeps the best step.
+
+    Parameters
+    ----------
+    estimator : regressor, default=None
+        Its ``fit`` takes ``sample_weight``, or it is a pipeline that ends in such a one. It is
+        cloned for each fit. ``None`` is ``DecisionTreeRegressor(max_depth=3)``.
+    n_estimators : int, default=10
+        Largest number of boosting rounds (``N``).
+    n_steps : int, default=10
+        Number of steps (``S``), at least 2.
+    cv : int, splitter or iterable, default=5
+        Folds of the target rows with a known label. A number is shuffled folds, as many as there
+        are rows at most.
+    loss : {"linear", "square", "exponential"}, default="linear"
+        Loss of a row whose relative residual is ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
+    random_state : int, RandomState instance or None, default=0
+        Shuffles the folds, and seeds the base regressors, where they have a ``random_state``.
+
+    Attributes
+    ----------
+    best_step_ : int
+        The step chosen, from 0 (pooled) to ``n_steps - 1`` (target alone); of equal ones the first.
+    cv_errors_ : ndarray of shape (n_steps,)
+        Mean squared errors on held-out target rows; ``nan`` where there are fewer than two.
+    target_shares_ : ndarray of shape (n_steps,)
+        The target's share of the weights.
+    estimators_ : list of regressors
+        The learners of the step chosen, one per round.
+    estimator_weights_ : ndarray of shape (n_rounds,)
+        Their votes, :math:`\ln((1 - \epsilon)/\epsilon)` for an error :math:`\epsilon`.
+    estimator_errors_ : ndarray of shape (n_rounds,)
+        Their weighted mean losses on all rows.
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weights of the source rows in the step chosen.
+    sample_weight_history_ : ndarray of shape (n_steps, n_samples + n_labelled_target)
+        The weights of each step: source rows first, then the target rows with a known label.
+    n_features_in_ : int
+        Number of columns of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Column names of ``X``, where all are strings.
+
+    Warns
+    -----
+    DomainDataWarning
+        If no label of a target row is known: the source alone is then boosted by AdaBoost.R2.
+    ConvergenceWarning
+        If already the first learner of the step chosen has an error of 1/2 or more.
+
+    See Also
+    --------
+    TrAdaBoostRegressor : One run of boosting.
+    PooledEstimator : All rows alike: the baseline.
+
+    Notes
+    -----
+    It fits the base at most ``S - 1 + N + S * n_folds * N`` times: 519 times by default. With a
+    single target row, which cannot be held out, the first step is taken. Where a step's share is
+    out of reach because many source rows have no loss, the other source rows get weight 0; in the
+    last step all do. Rows of weight 0 are left out of fits.
+
+    The median is of all rounds. Frozen means that source rows keep their weights, and that
+    target rows share theirs anew. Boosting stops as that of :class:`TrAdaBoostRegressor` does,
+    with errors taken on all rows. In shares a row of `sample_weight` 2 counts twice.
+
+    References
+    ----------
+    .. [1] D. Pardoe, P. Stone, "Boosting for Regression Transfer", ICML 2010: two-stage
+       TrAdaBoost.R2.
+
+    Examples
+    --------
+    Half of the source follows the opposite rule:
+
+    >>> import numpy as np
+    >>> from skltransfer import TwoStageTrAdaBoostRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X, X_target = rng.normal(size=(200, 2)), rng.normal(size=(240, 2))
+    >>> y, y_target = X[:, 0], X_target[:, 0]
+    >>> y = np.where(np.arange(200) < 100, -y, y)
+    >>> known = dict(X_target=X_target[:40], y_target=y_target[:40])
+    >>> model = TwoStageTrAdaBoostRegressor(n_estimators=5, n_steps=5, random_state=0)
+    >>> model = model.fit(X, y, **known)
+    >>> model.score(X_target[40:], y_target[40:]) > 0.8
+    True
+    >>> bool(model.best_step_ > 0)
+    True
+    """
+
+    _parameters = {"n_steps": Count(2), "cv": Folds(unset=(None,))}
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        n_estimators=10,
+        n_steps=10,
+        cv=5,
+        loss="linear",
+        random_state=0,
+    ):
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.n_steps = n_steps
+        self.cv = cv
+        self.loss = loss
+        self.random_state = random_state
+
+    def _boost(self, fits, data, used, task):
+        steps, errors, best = [np.ones(len(data.y))], np.array([np.nan]), 0
+        if data.has_target:
+            steps = self._fade_source(fits, data, task)
+            errors = self._cross_validate(fits, data, steps, task)
+            best = 0 if np.isnan(errors).any() else int(np.argmin(errors))
+
+        def fitted(rounds):
+            return self._fitted(rounds, votes_by_half=False)
+
+        part = task.part("boosting", max_subtasks=self.n_estimators)
+        rounds = self._second_stage(fits, data, steps[best], task=part, fitted=fitted)
+        part.end({})
+        for name, value in fitted(rounds).items():
+            setattr(self, name, value)
+        self.best_step_, self.cv_errors_ = best, errors
+        weights = data.weights * np.array(steps)
+        self.target_shares_ = weights[:, data.n_source :].sum(axis=1) / weights.sum(axis=1)
+        self.sample_weight_history_ = spread(weights, used)
+        n_samples = len(used) - data.n_target
+        self.sample_weight_ = self.sample_weight_history_[best, :n_samples].copy()
+        return rounds
+
+    def _n_tasks(self, data):
+        if not data.has_target:
+            return 1
+        if not isinstance(self.cv, Integral):
+            return None
+        n_folds = min(self.cv, data.n_target) if data.n_target > 1 else 0
+        return self.n_steps - 1 + n_folds + 1
+
+    def _fade_source(self, fits, data, task) -> list[np.ndarray]:
+        """Return the factors of the initial weights in each step (the first stage)."""
+        steps, rule = [np.ones(len(data.y))], self._rule(data)
+        first = data.n_target / data.weights.sum()
+        for step in range(1, self.n_steps):
+            part, weights = task.part("step"), data.weights * steps[-1]
+            learner = fits.fit(data.rows, data.y, weights)
+            losses = rule.losses(data.rows.predict(learner), data.y)
+            share = first + step / (self.n_steps - 1) * (1 - first)
+            factors = shrink_source(weights, losses, data.n_source, share) / data.weights
+            steps.append(np.where(factors > 0, rounded(factors), 0.0))
+            part.end()
+        return steps
+
+    def _second_stage(self, fits, data, factors, **reports) -> Rounds:
+        """Boost from the initial weights times `factors`, those of the source frozen."""
+        if not (present := factors > 0).all():
+            data, factors = data.take(np.flatnonzero(present)), factors[present]
+
+        def update(factors, losses, vote):
+            boost_within_target(factors, losses, data.n_source, data.weights, vote)
+
+        return run_rounds(
+            fits, data, self._rule(data), self.n_estimators, update, factors=factors, **reports
+        )
+
+    def _cross_validate(self, fits, data, steps, task) -> np.ndarray:
+        """Return the mean squared error of each step on held-out target rows."""
+        squares, count = np.zeros(len(steps)), 0
+        for train, test in self._folds(data, fits.rng):
+            part = task.part("fold")
+            kept = np.concatenate([np.arange(data.n_source), data.n_source + np.sort(train)])
+            inner, held_out = data.take(kept), data.take(data.n_source + test)
+            for step, factors in enumerate(steps):
+                rounds = self._second_stage(fits, inner, factors[kept])
+                values = np.array([held_out.rows.predict(each) for each in rounds.estimators])
+                residuals = weighted_median(values, np.array(rounds.votes)) - held_out.y
+                squares[step] += residuals @ residuals
+            count += len(test)
+            part.end()
+        return squares / count if count else np.full(len(steps), np.nan)
+
+    def _folds(self, data, rng) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the folds of the target rows; none if there are fewer than two rows."""
+        y = data.y[data.n_source :]
+        if len(y) < 2:
+            return []
+        target = data.rows.take(np.arange(data.n_source, len(data.y))).to_predict
+        if not isinstance(self.cv, Integral):
+            every = np.arange(len(y))  # folds may be given as lists, or as masks
+            splits = check_cv(self.cv).split(target, y)
+            return [(every[train], every[test]) for train, test in splits]
+        # In an order of their own, so that the one in which they were given does not matter.
+        order = _order(target, y)
+        folds = KFold(min(self.cv, len(y)), shuffle=True, random_state=rng.randint(LARGEST_SEED))
+        return [(order[train], order[test]) for train, test in folds.split(order)]
+
+
+def _order(rows, y: np.ndarray) -> np.ndarray:
+    """Return indices that sort rows and labels."""
+    if sparse.issparse(rows):
+        rows = rows.toarray()
+    return np.lexsort([y, *rows.T[::-1]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import LinAlgError
 
-from skltransfer._options import check_number
+from skltransfer._parameters import Either, ListOf, Number
 from skltransfer._solvers._ulsif import (
     draw_pairs,
     leave_one_out_errors,
@@ -13,13 +13,13 @@ from skltransfer._solvers._ulsif import (
     solve_ulsif,
 )
 from skltransfer.instance._kernel_ratio import (
+    POSITIVE,
     KernelRatioReweighter,
     best_candidate,
-    check_candidates,
 )
 
 # Candidates of the ridge where the data decide.
-REGS = (0.001, 0.01, 0.1, 1.0, 10.0)
+REGULARIZATIONS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 class ULSIFReweighter(KernelRatioReweighter):
@@ -54,7 +54,7 @@ class ULSIFReweighter(KernelRatioReweighter):
         distances of rows of both domains to the centres. From a list the value of the smallest
         error on rows left out is chosen; ``"cv"`` is the list of 0.1, 0.3, 1, 3 and 10 times the
         median's.
-    reg : "cv", float or list of float, default="cv"
+    regularization : "cv", float or list of float, default="cv"
         Ridge (:math:`\lambda`). A list is searched together with `gamma`; ``"cv"`` is the list of
         0.001, 0.01, 0.1, 1 and 10.
     n_centers : int, default=100
@@ -71,13 +71,13 @@ class ULSIFReweighter(KernelRatioReweighter):
     gamma_ : float
         Width of the kernel. This and what follows up to `objective_` is set where target rows are
         given.
-    reg_ : float
+    regularization_ : float
         Ridge.
     gammas_ : ndarray of shape (n_gammas,)
         The candidates of `gamma`.
-    regs_ : ndarray of shape (n_regs,)
-        The candidates of `reg`.
-    scores_ : ndarray of shape (n_gammas, n_regs)
+    regularizations_ : ndarray of shape (n_regularizations,)
+        The candidates of `regularization`.
+    scores_ : ndarray of shape (n_gammas, n_regularizations)
         Minus the squared error on what was left out, up to a constant: larger is better. ``nan``
         for a single candidate, and where a domain has but one row: then the middle ones are taken.
     centers_ : ndarray of shape (n_centers, n_features)
@@ -112,10 +112,10 @@ class ULSIFReweighter(KernelRatioReweighter):
 
     Notes
     -----
-    Where `gamma` or `reg` is searched, a source row and a target row, paired at random, are left
-    out together and the exact solution without them is judged on them [1]_. A source row of weight
-    2 is two units, left out one by one, as two equal rows are; a weight below one, or what is left
-    of a weight that is no whole number, is left out as a whole. Neither the order of source nor of
+    Where `gamma` or `regularization` is searched, a source row and a target row, paired at random,
+    are left out together and the exact solution without them is judged on them [1]_. A source row
+    of weight 2 is two units, left out one by one, as two equal rows are; a weight below one, or
+    what is left of a weight that is no whole number, is left out as a whole. Neither the order of source nor of
     target rows matters. The ratio is cut off at ``1 / alpha``, which the true one never exceeds.
     Scale the columns first: the kernel weighs all alike.
 
@@ -154,30 +154,38 @@ class ULSIFReweighter(KernelRatioReweighter):
     array([0, 1])
     """
 
+    _parameters = {
+        "alpha": Number(0, 1, high_open=True),
+        "regularization": Either(POSITIVE, ListOf(POSITIVE), unset=("cv",)),
+    }
+
     def __init__(
         self,
         estimator=None,
         *,
         alpha=0.0,
         gamma="cv",
-        reg="cv",
+        regularization="cv",
         n_centers=100,
         random_state=0,
     ):
         self.estimator = estimator
         self.alpha = alpha
         self.gamma = gamma
-        self.reg = reg
+        self.regularization = regularization
         self.n_centers = n_centers
         self.random_state = random_state
 
     def _fit_coefficients(self, distances, rng):
-        self.regs_ = np.atleast_1d(
-            np.asarray(REGS if isinstance(self.reg, str) else self.reg, dtype=np.float64)
+        self.regularizations_ = np.atleast_1d(
+            np.asarray(
+                REGULARIZATIONS if isinstance(self.regularization, str) else self.regularization,
+                dtype=np.float64,
+            )
         )
         weights = distances.weights
         pairs = draw_pairs(weights, len(distances.target), rng)
-        self.scores_ = np.full((len(self.gammas_), len(self.regs_)), np.nan)
+        self.scores_ = np.full((len(self.gammas_), len(self.regularizations_)), np.nan)
         if self.scores_.size > 1 and len(pairs.source) > 1:
             for k, gamma in enumerate(self.gammas_):
                 S, T = np.exp(-gamma * distances.source), np.exp(-gamma * distances.target)
@@ -189,28 +197,26 @@ class ULSIFReweighter(KernelRatioReweighter):
                     weights.sum(),
                     pairs,
                     self.alpha,
-                    self.regs_,
+                    self.regularizations_,
                 )
-        best_gamma, best_reg = best_candidate(self.scores_, self.gammas_, self.regs_)
-        self.gamma_, self.reg_ = float(self.gammas_[best_gamma]), float(self.regs_[best_reg])
+        best_gamma, best_reg = best_candidate(self.scores_, self.gammas_, self.regularizations_)
+        self.gamma_, self.regularization_ = (
+            float(self.gammas_[best_gamma]),
+            float(self.regularizations_[best_reg]),
+        )
         S, T = np.exp(-self.gamma_ * distances.source), np.exp(-self.gamma_ * distances.target)
         H, h = (1 - self.alpha) * second_moments(S, weights), T.mean(axis=0)
         if self.alpha > 0:
             H += self.alpha * second_moments(T)
         try:
-            self.coef_ = solve_ulsif(H, h, self.reg_)
+            self.coef_ = solve_ulsif(H, h, self.regularization_)
         except LinAlgError:
             raise ValueError(
-                f"reg={self.reg_:.1e} is too small: the kernels on the centres are all but "
-                "dependent. Raise it, or choose a larger gamma."
+                f"regularization={self.regularization_:.1e} is too small: the kernels on the "
+                "centres are all but dependent. Raise it, or choose a larger gamma."
             ) from None
         self.objective_ = float(0.5 * self.coef_ @ H @ self.coef_ - h @ self.coef_)
 
     def _of_distances(self, distances):
         ratio = np.exp(-self.gamma_ * distances) @ self.coef_
         return np.minimum(ratio, 1 / self.alpha) if self.alpha > 0 else ratio
-
-    def _check_parameters(self):
-        super()._check_parameters()
-        check_number(self, "alpha", low=0, high=1, is_open=True)
-        check_candidates(self, "reg", unset=("cv",))

@@ -17,7 +17,8 @@ from skltransfer import (
     DiscriminativeReweighter,
     WithSource,
 )
-from skltransfer.instance._folds import row_groups, stratified_folds
+from skltransfer.instance._cross_fitting import stratified_folds
+from skltransfer.instance._rows import row_groups
 
 
 @pytest.fixture(scope="module")

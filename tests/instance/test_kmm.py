@@ -220,7 +220,7 @@ def test_nothing_given_is_changed(domains):
         ({"kernel": "gauss"}, "kernel='gauss' is not one of rbf"),
         ({"gamma": -1}, "gamma=-1 is neither 'scale' nor"),
         ({"gamma": "median"}, "gamma='median' is neither"),
-        ({"max_weight": 0.5}, "max_weight=0.5 has to be a number of at least 1"),
+        ({"max_weight": 0.5}, "max_weight=0.5 is not a finite number of at least 1"),
         ({"sum_tolerance": -0.1}, "sum_tolerance=-0.1"),
         ({"tol": 0}, "tol=0"),
         ({"max_iter": 1.5}, "max_iter=1.5"),
