@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from skltransfer._torch._fingerprint import fingerprint
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing
 
@@ -35,7 +35,7 @@ class UnknownBackbone(ValueError):
 
 
 @dataclass(frozen=True)
-class Backbone(HoldsNetworks):
+class Backbone(SavedAsData):
     """A network with pretrained (or random) weights, and what one must know to use it.
 
     Returned by :func:`load_backbone`, and accepted wherever a ``backbone`` is: build one by hand

@@ -21,7 +21,7 @@ from skltransfer._torch._input import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone, load_backbone
@@ -37,9 +37,7 @@ from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.feature._readable import extract_readable, leading_readable
 
 
-class PretrainedFeatureTransformer(
-    HoldsNetworks, HoldsByReference, TransformerMixin, BaseEstimator
-):
+class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMixin, BaseEstimator):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A row passes the network once per process, whatever the number of folds and candidates: its

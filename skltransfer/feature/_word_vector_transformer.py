@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._texts import as_texts, remember_column
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.feature._tokens import (
@@ -56,7 +56,7 @@ class WordCoverageWarning(UserWarning):
 
 
 class WordVectorTransformer(
-    HoldsNetworks,
+    SavedAsData,
     HoldsByReference,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
-from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +14,10 @@ from sklearn.utils import check_X_y
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skltransfer._messages import near_names
+from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
+from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import as_labels
@@ -59,7 +58,7 @@ def _is_table(X) -> bool:
 
 
 class MultiTask(
-    HoldsNetworks, HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    SavedAsData, HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
 ):
     """Fit one model for each task, all at once.
 
@@ -68,6 +67,14 @@ class MultiTask(
     """
 
     _held = ("backbone",)
+    _parameters = {
+        "method": Choice(*METHODS),
+        "alpha": STRENGTH,
+        "shared_alpha": STRENGTH,
+        "fit_intercept": Flag(),
+        "tol": Number(0, low_open=True),
+        "max_iter": Count(),
+    }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -97,7 +104,7 @@ class MultiTask(
         """
         max_subtasks = None if _has_network(self) else 0
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=max_subtasks)
-        self._check_parameters()
+        check_parameters(self)
         forget(self)
         network = _untrained_network(self) if _has_network(self) else None
         y_array = None if y is None or sparse.issparse(y) else as_labels(y)
@@ -251,12 +258,11 @@ class MultiTask(
         solution = self._solve(used)
         self.n_iter_, self.optimality_gap_ = solution.n_iter, float(solution.gap)
         if not solution.gap <= self.tol:
-            warnings.warn(
+            warn(
                 f"The solver stopped after {solution.n_iter} steps at a relative gap of "
                 f"{solution.gap:.1e}, not tol={self.tol:.1e}. Raise max_iter or tol, raise alpha, "
                 "or scale the columns.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         shared = solution.shared_coef
         # Of all intercepts that which gives the rows of a task the mean score of its own model,
@@ -335,14 +341,7 @@ class MultiTask(
 
     # --- parameters --------------------------------------------------------------------
 
-    def _check_parameters(self):
-        if self.method not in METHODS:
-            raise ValueError(
-                f"method={self.method!r} is not one of {list(METHODS)}."
-                + near_names(self.method, METHODS)
-            )
-        STRENGTH.check("alpha", self.alpha)
-        STRENGTH.check("shared_alpha", self.shared_alpha)
+    def _check_combinations(self):
         if self.method == "trace_norm" and self.alpha == 0:
             raise ValueError(
                 "alpha=0 leaves nothing to share. method='trace_norm' needs a positive alpha."
@@ -352,7 +351,3 @@ class MultiTask(
                 f"task_weight='uncertainty' is learned with a network, and method={self.method!r} "
                 "is none. Pass method='network', or task_weight='balanced'."
             )
-        if not (isinstance(self.tol, Real) and self.tol > 0):
-            raise ValueError(f"tol={self.tol!r} is not a positive number.")
-        if not (isinstance(self.max_iter, Integral) and self.max_iter >= 1):
-            raise ValueError(f"max_iter={self.max_iter!r} is not an integer of at least 1.")

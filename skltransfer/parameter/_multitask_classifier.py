@@ -343,8 +343,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
 
     # --- fit ---------------------------------------------------------------------------
 
-    def _check_parameters(self):
-        super()._check_parameters()
+    def _check_combinations(self):
+        super()._check_combinations()
         if not isinstance(self.class_weight, dict):  # its keys are checked where labels are known
             check_class_weight(self.class_weight, ())
 
