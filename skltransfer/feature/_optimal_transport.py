@@ -38,93 +38,96 @@ _ROUNDING = 1e-6
 
 
 class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
-    """Carry source rows to the target's by optimal transport.
+    """Move source samples to the target by optimal transport.
 
-    A transport plan says how much of each source row's mass goes to each target row, at the least
-    total cost; all source rows weigh the same, and so do all target rows. `fit_transform` returns,
-    for each source row, the mean of the target rows that receive its mass (its barycentric
-    image). `transform` leaves target rows as they are, so that the step after it learns from
-    source rows that lie among the target's, with the source's labels. Solved by POT (the extra
-    ``ot``).
+    A transport plan says how much mass of each source sample goes to each target sample, at the
+    least total cost. All source samples have the same mass, and so have all target samples.
+    `fit_transform` maps each source sample to the mean of the target samples that receive its mass
+    (its barycentric image). `transform` returns target samples unchanged. The next step thus learns
+    from source labels among target samples. POT solves the problem (the extra ``ot``).
 
     Parameters
     ----------
     method : {"exact", "sinkhorn", "group_lasso", "linear"}, default="sinkhorn"
-        - ``"exact"``: the plan of least cost, by the network simplex method. Few target rows
-          receive the mass of a source row: with equal numbers of rows, one.
-        - ``"sinkhorn"``: the same with a bonus for plans of high entropy, which spread each row
-          over many. Runs on logarithms where `entropy` is so small that numbers would overflow.
-        - ``"group_lasso"``: the same, and a target row shall receive its mass from source rows of
-          few classes. Needs the source's labels, and respects known ones of the target.
-        - ``"linear"``: no plan, but the linear map that carries a Gaussian of the source's mean
-          and covariance to one of the target's, at the least squared distance.
+        - ``"exact"``: the plan of least cost, by the network simplex method. Few target samples
+          receive the mass of a source sample; with equal numbers of samples it is one.
+        - ``"sinkhorn"``: the plan that minimises cost minus `entropy` times its entropy. Mass is
+          spread over many target samples. If `entropy` is so small that numbers would overflow,
+          the algorithm runs on logarithms.
+        - ``"group_lasso"``: like ``"sinkhorn"`` with a penalty on plans in which a target sample
+          receives mass from many classes. It needs the source's labels, and uses known labels of
+          the target.
+        - ``"linear"``: the linear map that carries a Gaussian with the source's mean and covariance
+          to a Gaussian with the target's, at the least squared distance. There is no plan.
     entropy : float, default=0.1
         Weight of the plan's entropy for ``"sinkhorn"`` and ``"group_lasso"``, in units of the
-        scaled cost. Towards 0 the plan becomes the exact one, and slow; when it is large all
-        source rows move to the target's mean.
+        scaled cost. A small value approaches the exact plan, slowly. With a large value all source
+        samples move to the target's mean.
     group_regularization : float, default=0.1
         Weight of the penalty of ``"group_lasso"``, in units of the scaled cost.
     metric : {"sqeuclidean", "euclidean", "cityblock", "cosine"}, default="sqeuclidean"
-        Cost of moving a row to another. ``"linear"`` uses squared Euclidean distances.
+        Cost of moving a sample to another. ``"linear"`` always uses squared Euclidean distances.
     cost_scale : {"median", "max"} or None, default="median"
-        What costs are divided by, so that `entropy` and `group_regularization` mean the same on
-        columns of any scale: the median or the largest of all pairs. ``None``: 1.
+        Unit of the costs: the median or the largest cost of all pairs. It gives `entropy` and
+        `group_regularization` the same meaning on features of any scale. ``None`` is 1.
     shrinkage : float, default=1e-6
-        For ``"linear"``: what is added to the diagonals of both covariances, in units of their
-        mean variance. Without any, the covariances have to be of full rank.
+        Number added to the diagonals of both covariances for ``"linear"``, in units of their mean
+        variance. With 0 the covariances must have full rank.
     max_iter : int, default=None
-        Most iterations of Sinkhorn's algorithm (``"group_lasso"`` runs it in each of at most 200
-        rounds) or pivots of the simplex method. ``None``: 10 000 and 1 000 000.
+        Largest number of iterations of Sinkhorn's algorithm, or of pivots of the simplex method.
+        ``"group_lasso"`` runs Sinkhorn's algorithm in each of at most 200 rounds. ``None`` is
+        10 000 iterations or 1 000 000 pivots.
     tol : float, default=1e-6
-        Share of the mass by which the plan may miss its marginals.
+        Largest error of the plan's marginals, as a share of the mass.
 
     Attributes
     ----------
     plan_ : ndarray of shape (n_samples, n_target_samples) or None
-        Share of the total mass that goes from each source row to each target row. It takes
-        ``8 * n_samples * n_target_samples`` bytes, and `fit` some four times as many. None for
-        ``"linear"``, and where nothing was aligned.
+        Share of the total mass that goes from each source sample to each target sample. It takes
+        ``8 * n_samples * n_target_samples`` bytes, and `fit` about four times as many. None for
+        ``"linear"``, and without target samples.
     marginal_error_ : float
-        How far the sums of the plan are from equal shares: summed absolute differences, the
-        larger of rows and columns. For ``"linear"``, relative error of the covariance that the
-        map gives the source.
+        Error of the plan's marginals: the sum of absolute differences from equal shares, of rows
+        or columns, whichever is larger. For ``"linear"``, the relative error of the covariance of
+        the mapped source samples.
     transport_cost_ : float
-        Mean cost of moving a row by the plan, in the units of `metric`. For ``"linear"``, mean
-        squared distance by which rows were moved.
+        Mean cost of moving a sample by the plan, in the units of `metric`. For ``"linear"``, the
+        mean squared distance between samples and their images.
     cost_scale_ : float
-        What costs were divided by.
+        Unit of the costs.
     n_iter_ : int
-        Iterations of Sinkhorn's algorithm, rounds of ``"group_lasso"``; 1 otherwise.
+        Number of iterations of Sinkhorn's algorithm, or of rounds of ``"group_lasso"``; 1 for other
+        methods.
     coef_ : ndarray of shape (n_features, n_features) or None
-        For ``"linear"``: rows are mapped to ``x @ coef_ + intercept_``.
+        Matrix of ``"linear"``: samples are mapped to ``x @ coef_ + intercept_``.
     intercept_ : ndarray of shape (n_features,) or None
-        For ``"linear"``.
+        Offset of ``"linear"``.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     See Also
     --------
-    CORAL : Linear as well, on second moments only.
-    TCA : A common space of few dimensions.
+    CORAL : A linear map as well, which matches second moments only.
+    TCA : Maps both domains to a common space of few dimensions.
 
     Notes
     -----
-    `transform_source` maps a new source row like the nearest one that was fitted: by the same
-    displacement (Ferradans et al. 2014). Rows that were fitted get their barycentric image, and
-    equal rows one image. ``"linear"`` maps every row by its formula.
+    `transform_source` moves a new source sample by the displacement of the nearest fitted sample
+    (Ferradans et al. 2014). Fitted samples get their barycentric image, and equal samples the same
+    image. ``"linear"`` maps every sample by its formula.
 
-    The plan moves all mass: where the classes have other shares in the target, rows of one class
-    are carried to places of another. Scale the columns before, as costs are distances.
+    The plan moves all mass. If class proportions differ between the domains, samples of one class
+    are moved to places of another. Scale the features first, because costs are distances.
 
-    Images are means, and so lie closer together than target rows do, the more so the larger
-    `entropy` is. Where costs are all alike (many columns, domains far apart), the same `entropy`
-    spreads more: look at the picture, :class:`~skltransfer.DomainShiftDisplay`. Nearest
-    neighbours may gain by it.
+    Images are means: they lie closer together than target samples do, and the more so the larger
+    `entropy` is. If all costs are similar (many features, or domains far apart), the same `entropy`
+    spreads more mass; :class:`~skltransfer.DomainShiftDisplay` shows it. Nearest neighbours may
+    gain by it.
 
-    With known labels in ``y_target``, ``"group_lasso"`` makes a pair of rows with different
-    labels cost ten times the largest cost (the limit of POT's semi-supervised plans). Other
+    If labels are known in ``y_target``, a pair of samples with different labels costs ten times
+    the largest cost under ``"group_lasso"`` (the limit of POT's semi-supervised plans). Other
     methods use no labels.
 
     References

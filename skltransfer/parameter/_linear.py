@@ -49,7 +49,7 @@ STRENGTH = Number(0, np.inf, high_open=True)
 
 
 class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
-    """Fit a linear model near one that was learned elsewhere.
+    """Fit a linear model near another one.
 
     A subclass says how labels are coded and how the coefficients are found.
     """
@@ -65,18 +65,18 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of the task, or, if `source` is None, source rows.
+            Samples of the task; if `source` is None, source samples.
         y : array-like of shape (n_samples,)
-            Their labels.
+            Labels of these samples.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of these rows; a row of ``X_target`` weighs 1.
+            Weights of these samples. A sample of ``X_target`` weighs 1.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Rows of the task. Only if `source` is None: the source's model is then learned from
+            Samples of the task, only if `source` is None. The source's model is then learned from
             ``X, y`` first.
         y_target : array-like of shape (n_target_samples,), default=None
-            What is known of their labels; ``NaN`` (or ``None`` or ``pandas.NA`` in arrays of
-            objects) marks a missing one. If none is known, the model is that of the source, with
-            a :class:`~skltransfer.DomainDataWarning`.
+            Labels of these samples. ``NaN``, or ``None`` or ``pandas.NA`` in arrays of objects,
+            marks an unknown one. If no label is known, the estimator is the source's model, and a
+            :class:`~skltransfer.DomainDataWarning` is issued.
 
         Returns
         -------
