@@ -1,4 +1,4 @@
-"""What the multi-task estimators share: the forms of data, and models in the order of the tasks."""
+"""The base class of multi-task estimators: the forms of data, and models in the order of tasks."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ class MultiTask(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; in the long form with the column of tasks. For ``"network"`` also images or texts,
-            in the long form as a frame with one column beside that of the tasks.
+            Samples; in the long form with the column of tasks. For ``"network"``, images or texts
+            as well; in the long form as a frame with one column beside the tasks.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
-            Labels: of each row's task (long), or of every task, ``NaN`` (or ``None`` or
-            ``pandas.NA`` in arrays of objects) where one is missing (wide).
+            Labels of each sample's task (long form), or of all tasks (wide form). ``NaN``, or
+            ``None`` or ``pandas.NA`` in arrays of objects, marks a missing label.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples.
 
         Returns
         -------
@@ -141,18 +141,18 @@ class MultiTask(
         return self
 
     def predict(self, X):
-        """Predict the label of each row.
+        """Predict the label of each sample.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; in the long form with the column of tasks. A task that was not fitted is given
-            the shared model.
+            Samples; in the long form with the column of tasks. A task that was not fitted gets the
+            shared model.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_tasks)
-            2-D if the ``y`` given to `fit` was.
+            Labels, 2-D if the ``y`` given to `fit` was.
         """
         return self._predicted(*self._read_rows(X))
 
@@ -167,7 +167,7 @@ class MultiTask(
         X : ndarray of shape (n, d)
         y : ndarray of shape (n,) or (n, n_tasks)
         known : ndarray of shape (n, n_tasks), bool
-            Which rows a task has.
+            Samples of each task.
         weights : ndarray of shape (n,)
         """
 
@@ -181,11 +181,14 @@ class MultiTask(
 
     @abstractmethod
     def _predicted(self, X, numbers):
-        """Return what `predict` does; `numbers` are the tasks of rows, None in the wide form."""
+        """Return the labels that `predict` returns.
+
+        `numbers` are the tasks of the rows, None in the wide form.
+        """
 
     @abstractmethod
     def _problem_of(self, targets, tasks) -> Tasks:
-        """Return what a network learns."""
+        """Return the labels as a network learns them."""
 
     # --- rows and tasks ----------------------------------------------------------------
 
@@ -265,8 +268,8 @@ class MultiTask(
                 ConvergenceWarning,
             )
         shared = solution.shared_coef
-        # Of all intercepts that which gives the rows of a task the mean score of its own model,
-        # on average over the tasks: where the columns have their zero does not matter.
+        # The shared intercept gives the rows of a task, on average over the tasks, the mean score
+        # of the task's own model: where the features have their zero does not matter.
         means = np.stack([task.mean() for task in used])
         own = np.einsum("tkd,td->tk", solution.coef - shared, means) + solution.intercept
         shared_intercept = own.mean(axis=0) if self.fit_intercept else np.zeros(len(shared))
