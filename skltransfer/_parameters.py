@@ -25,7 +25,7 @@ from skltransfer._messages import near_names
 
 
 class Parameter(ABC):
-    """What a parameter may be.
+    """The allowed values of a parameter.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ class Parameter(ABC):
         """Return a noun phrase for the allowed values, `unset` aside."""
 
     def check(self, name: str, value) -> None:
-        """Raise a ValueError that names the parameter and what it may be, unless it is."""
+        """Raise a ValueError that names the parameter and its allowed values, unless it has one."""
         if not (_is_among(value, self.unset) or self.accepts(value)):
             raise ValueError(f"{name}={value!r} is not {self}.{self.hint(value)}")
 
     def hint(self, value) -> str:
-        """Return what may help beside the allowed values, or ""."""
+        """Return a hint for an error message, or ""."""
         return ""
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class ListOf(Parameter):
     Parameters
     ----------
     entry : Number or Count
-        What each entry may be.
+        Allowed values of each entry.
     min_size : int, default=1
         Smallest number of entries.
     unset : tuple, default=()
@@ -253,19 +253,18 @@ class Either(Parameter):
 
 
 def check_parameters(estimator) -> None:
-    """Raise an error for the first parameter of an estimator that is not what it declares.
+    """Raise an error for the first parameter of an estimator that has no allowed value.
 
     Parameters
     ----------
     estimator : estimator
-        Its classes declare parameters in `_parameters`; a subclass adds to these, or replaces
-        some. Afterwards its method ``_check_combinations()``, if any, checks what concerns
-        several of them.
+        Its classes declare parameters in `_parameters`. A subclass adds declarations, or replaces
+        inherited ones. Its method ``_check_combinations()``, if any, is called afterwards.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range: it is named, and what it may be.
+        If a parameter is out of range. The message names it and the allowed values.
     """
     for name, parameter in declared_parameters(type(estimator)).items():
         parameter.check(name, getattr(estimator, name))
@@ -274,7 +273,7 @@ def check_parameters(estimator) -> None:
 
 
 def declared_parameters(cls: type) -> dict[str, Parameter]:
-    """Return what a class and its bases declare, those of the bases first."""
+    """Return the declarations of a class and its bases, the bases first."""
     declared = {}
     for base in reversed(cls.__mro__):
         declared |= vars(base).get("_parameters", {})

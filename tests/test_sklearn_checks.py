@@ -69,7 +69,8 @@ ESTIMATORS = [
     DiscriminativeReweighter(),
     DiscriminativeReweighter(Ridge(), classifier=LogisticRegression(), calibration="isotonic"),
     DiscriminativeReweighter(
-        HistGradientBoostingClassifier(max_iter=5), classifier=HistGradientBoostingClassifier()
+        HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=1),  # not counted by weight
+        classifier=HistGradientBoostingClassifier(),
     ),
     FineTunedClassifier(),
     FineTunedClassifier(TableNetwork, head="mlp"),

@@ -1,4 +1,4 @@
-"""Instance-based transfer: source rows, re-weighted or selected for the target."""
+"""Instance-based transfer: source samples, re-weighted or selected for the target."""
 
 from skltransfer.instance._base import EffectiveSampleSizeWarning
 from skltransfer.instance._discriminative import DiscriminativeReweighter

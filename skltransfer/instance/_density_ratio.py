@@ -1,4 +1,4 @@
-"""What the reweighters that estimate a density ratio share: the face, scales and exponentials."""
+"""The base class of reweighters by a density ratio, with common scales and exponentials."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _LARGEST_LOG = 700.0
 
 
 class DensityRatioReweighter(BaseReweighter):
-    """Weigh source rows by an estimate of ``p_target(x) / p_source(x)``.
+    """Weigh source samples by an estimate of ``p_target(x) / p_source(x)``.
 
     A subclass learns the ratio in `_fit_ratio` and evaluates it in `_ratio`.
     """
 
     def density_ratio(self, X):
-        """Return the estimate of ``p_target(x) / p_source(x)`` at any rows.
+        """Return the estimate of ``p_target(x) / p_source(x)`` at any samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of either domain.
+            Samples of either domain.
 
         Returns
         -------
         ratio : ndarray of shape (n_samples,)
-            At least 0, and 1 throughout where `fit` was given no target rows. It is not
-            normalised: `sample_weight_` is, so that the weights keep their sum.
+            Estimated ratio, at least 0. It is 1 throughout if `fit` was given no target samples. It
+            is not normalised, unlike `sample_weight_`, which keeps the sum of the weights.
         """
         check_is_fitted(self, "sample_weight_")
         rows = self._check_rows(X, reset=False)
@@ -57,7 +57,7 @@ class DensityRatioReweighter(BaseReweighter):
         return self._normalised(weights, self._source_ratio(rows, weights, X_target))
 
     def _source_ratio(self, rows, weights, X_target) -> np.ndarray:
-        """Learn the ratio and return it at the source rows; rows of weight 0 are not seen."""
+        """Learn the ratio and return it at the source samples; a sample of weight 0 is not seen."""
         used = weights > 0
         ratio = np.zeros(len(weights))
         ratio[used] = self._fit_ratio(rows[used], weights[used], self._check_target(X_target))
@@ -77,15 +77,16 @@ class DensityRatioReweighter(BaseReweighter):
 
     @abstractmethod
     def _fit_ratio(self, rows, weights, target_rows) -> np.ndarray:
-        """Learn the ratio, and return it at the source rows.
+        """Learn the ratio, and return it at the source samples.
 
         Parameters
         ----------
         rows : ndarray of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         weights : ndarray of shape (n_samples,)
-            Their weights, above 0: a row of weight 2 counts as two equal rows.
+            Their weights, above 0. A sample of weight 2 counts as two equal samples.
         target_rows : ndarray of shape (n_target_samples, n_features)
+            Target samples.
 
         Returns
         -------
@@ -95,14 +96,23 @@ class DensityRatioReweighter(BaseReweighter):
 
     @abstractmethod
     def _ratio(self, rows) -> np.ndarray:
-        """Return the ratio at any rows, shape (n_samples,)."""
+        """Return the ratio at any samples, shape (n_samples,)."""
 
 
 def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, np.ndarray]:
-    """Return a centre and a scale for each column, rows counting as often as `counts` say.
+    """Return a centre and a scale for each feature.
 
-    The scale is the root of the mean of the two domains' variances: what lies *between* the
-    domains does not widen it. It is 1 for a column that is constant in both.
+    The scale is the root of the mean of the variances of the two domains, so that a distance
+    *between* the domains does not widen it. It is 1 for a feature that is constant in both domains.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+        Source samples, whose mean is the centre.
+    counts : ndarray of shape (n_samples,)
+        How often each source sample counts.
+    target_rows, target_counts : ndarrays
+        The same of the target.
 
     Returns
     -------
@@ -129,11 +139,11 @@ def _mean_and_variance(rows, counts):
 
 
 def finite_exp(log_ratio: np.ndarray) -> np.ndarray:
-    """Return ``exp`` of logarithms, finite throughout."""
+    """Return ``exp`` of logarithms, cut off so that it is finite throughout."""
     return np.exp(np.minimum(log_ratio, _LARGEST_LOG))
 
 
 def relative_exp(log_ratio: np.ndarray) -> np.ndarray:
-    """Return ``exp`` of logarithms, divided by the largest: for weights that are normalised."""
+    """Return ``exp`` of logarithms divided by the largest value, for weights to be normalised."""
     largest = log_ratio.max()
     return np.exp(log_ratio - largest) if np.isfinite(largest) else np.exp(log_ratio)

@@ -1,4 +1,4 @@
-"""What the density ratios that are sums of Gaussian kernels share."""
+"""The base class of density ratios that are sums of Gaussian kernels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BLOCK_ROWS = 4096
 
 
 class Distances(NamedTuple):
-    """Squared distances of the rows of both domains to the centres, and what they are of."""
+    """Squared distances of the samples of both domains to the centres."""
 
     source: np.ndarray  # (n_distinct, n_centers), of different source rows
     weights: np.ndarray  # (n_distinct,), of these, above 0
@@ -35,10 +35,10 @@ class Distances(NamedTuple):
 
 
 class KernelRatioReweighter(DensityRatioReweighter):
-    """Estimate the ratio by ``sum_l coef_l exp(-gamma |x - c_l|^2)``, the centres target rows.
+    """Estimate the ratio by ``sum_l coef_l exp(-gamma |x - c_l|^2)``, centred on target samples.
 
-    A subclass finds the coefficients in `_fit_coefficients` and says in `_of_distances` what the
-    ratio is at given distances from the centres.
+    A subclass finds the coefficients in `_fit_coefficients` and computes the ratio in
+    `_of_distances` from distances to the centres.
     """
 
     _parameters = {
@@ -88,17 +88,18 @@ class KernelRatioReweighter(DensityRatioReweighter):
 
     @abstractmethod
     def _of_distances(self, distances) -> np.ndarray:
-        """Return the ratio from squared distances to the centres, shape (n_rows,)."""
+        """Return the ratio from squared distances to the centres, shape (n_samples,)."""
 
 
 def best_candidate(scores: np.ndarray, *candidates: np.ndarray) -> tuple[int, ...]:
-    """Return the position of the highest score, or of the middle candidates where there is none.
+    """Return the position of the highest score, or of the middle candidates if there is no score.
 
     Parameters
     ----------
     scores : ndarray of shape (n_first, n_second, ...)
-        ``nan``: could not be computed.
+        Score of each combination of candidates; ``nan`` if it could not be computed.
     *candidates : ndarray of shape (n_first,), (n_second,), ...
+        Values along each axis.
     """
     if np.isnan(scores).all():
         return tuple(int(np.argsort(values)[len(values) // 2]) for values in candidates)

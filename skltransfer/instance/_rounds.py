@@ -55,15 +55,17 @@ class BaseFits:
 
 
 class PreparedRows:
-    """Rows in the form in which a base estimator takes them without converting them each time.
+    """Samples in the form that a base estimator accepts without a conversion in each round.
 
-    Trees work in float32, and fit sparse rows by column; all others get the rows as they are.
+    Trees work in float32, and fit sparse samples by column. All other estimators get the samples as
+    they are.
 
     Parameters
     ----------
     is_tree : bool
-    blocks : ndarrays or sparse matrices
-        To be stacked.
+        Whether the base estimator is a tree.
+    *blocks : ndarrays or sparse matrices
+        Samples to be stacked.
     """
 
     def __init__(self, is_tree: bool, *blocks):
@@ -80,15 +82,15 @@ class PreparedRows:
 
     @classmethod
     def for_estimator(cls, estimator, *blocks) -> PreparedRows:
-        """Return the rows in the form for `estimator`."""
+        """Return samples in the form for `estimator`."""
         return cls(isinstance(estimator, BaseDecisionTree), *blocks)
 
     def take(self, index: np.ndarray) -> PreparedRows:
-        """Return some of the rows."""
+        """Return some of the samples."""
         return PreparedRows(self.is_tree, self.to_predict[index])
 
     def fit(self, estimator, y: np.ndarray, weights: dict):
-        """Fit a clone on these rows; `weights` holds its keyword for them."""
+        """Fit a clone on these samples; `weights` holds its keyword for weights."""
         estimator.fit(self.to_fit, y, **weights, **self._fit_options)
         if self.is_tree and not self._fit_options:
             # The first tree has checked the input. Those with missing values go on looking.
@@ -97,7 +99,7 @@ class PreparedRows:
         return estimator
 
     def predict(self, estimator) -> np.ndarray:
-        """Return the predictions of a fitted clone for these rows."""
+        """Return the predictions of a fitted clone for these samples."""
         checked = {"check_input": False} if self.is_tree else {}
         return estimator.predict(self.to_predict, **checked)
 
@@ -117,16 +119,16 @@ def _stack(blocks, dtype) -> np.ndarray:
 
 @dataclass
 class BoostingData:
-    """The rows of a fit: source rows of weight above 0, then target rows with a label.
+    """Samples of a fit: source samples of positive weight, then target samples with a label.
 
     Parameters
     ----------
     rows : PreparedRows
     y : ndarray of shape (n,)
     weights : ndarray of shape (n,)
-        Initial ones: `sample_weight`, or 1.
+        Initial weights: `sample_weight`, or 1.
     n_source : int
-        Rows that belong to the source: 0 where no label of the target is known, so that all rows
+        Number of source samples. It is 0 if no label of the target is known, so that all samples
         are boosted alike.
     """
 
@@ -137,25 +139,26 @@ class BoostingData:
 
     @property
     def has_target(self) -> bool:
-        """Whether there is a target row with a label."""
+        """Whether there is a target sample with a label."""
         return self.n_source > 0
 
     @property
     def n_target(self) -> int:
-        """How many target rows with a label there are."""
+        """Number of target samples with a label."""
         return len(self.y) - self.n_source if self.has_target else 0
 
     def take(self, index: np.ndarray) -> BoostingData:
-        """Return some of the rows, in ascending order."""
+        """Return some of the samples, in ascending order."""
         n_source = int(np.count_nonzero(index < self.n_source))
         return BoostingData(self.rows.take(index), self.y[index], self.weights[index], n_source)
 
 
 @dataclass
 class Rounds:
-    """What rounds of boosting have left.
+    """The result of rounds of boosting.
 
-    One entry per round kept; of the weights, where they are stored, one more, else the last ones.
+    There is one entry per round kept. `weights` has one entry more if they are stored, and
+    otherwise only the last one.
     """
 
     estimators: list = field(default_factory=list)
@@ -167,16 +170,16 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Rule:
-    """How boosting judges a learner.
+    """The judgement of a learner.
 
     Parameters
     ----------
     losses : callable
-        Takes predictions and labels, returns losses in [0, 1].
+        Takes predictions and labels, and returns losses in [0, 1].
     vote : callable
-        Takes the error, returns ``ln(1 / beta_t)``.
+        Takes the error, and returns ``ln(1 / beta_t)``.
     guessing : float
-        Error from which on a learner is no better than a guess.
+        Smallest error at which a learner is no better than a guess.
     """
 
     losses: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -197,7 +200,7 @@ def run_rounds(
     task: FitTask | None = None,
     fitted: Callable[[Rounds], dict] | None = None,
 ) -> Rounds:
-    """Fit, judge and boost, until a learner makes no error, or is no better than a guess.
+    """Fit, judge and boost, until a learner makes no error or is no better than a guess.
 
     Parameters
     ----------
@@ -205,18 +208,19 @@ def run_rounds(
     data : BoostingData
     rule : Rule
     n_rounds : int
+        Largest number of rounds.
     update : callable
         Takes the factors of the initial weights, losses and a vote, and changes the factors.
     judged : slice
-        The rows whose losses make the error.
+        Samples whose losses make the error.
     factors : ndarray of shape (n,), default=None
-        Where they start; ``None``: at 1.
+        Initial factors; ``None`` for 1.
     store_weights : bool, default=False
-        Whether to keep the weights of all rounds, not only the last ones.
+        Whether to keep the weights of all rounds, and not only the last ones.
     task : FitTask, default=None
-        Of which the rounds are parts.
+        Task whose parts are the rounds.
     fitted : callable, default=None
-        Takes the rounds so far, returns the attributes that predictions need.
+        Takes the rounds so far, and returns the attributes for predictions.
     """
     rounds, initial = Rounds(), data.weights
     factors = np.ones(len(initial)) if factors is None else factors.copy()

@@ -27,7 +27,7 @@ from skltransfer.instance._tradaboost import TrAdaBoost
 
 
 class BoostedRegressor(RegressorMixin, TransferBoosting):
-    """Judges learners by adjusted losses and predicts the weighted median of theirs."""
+    """Judges learners by adjusted losses, and predicts the weighted median of their predictions."""
 
     _parameters = {"loss": Choice(*LOSSES)}
 
@@ -37,11 +37,12 @@ class BoostedRegressor(RegressorMixin, TransferBoosting):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
+            Predicted values.
         """
         rows = self._check_rows(X)
         voters = self._voters(len(self.estimators_))
@@ -54,11 +55,12 @@ class BoostedRegressor(RegressorMixin, TransferBoosting):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Yields
         ------
         y : ndarray of shape (n_samples,)
+            Predicted values after one more round.
         """
         rows = self._check_rows(X)
         values = np.array([rows.predict(learner) for learner in self.estimators_])
@@ -82,12 +84,13 @@ class BoostedRegressor(RegressorMixin, TransferBoosting):
 
 
 class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
-    r"""Boosted regression that lets go of source rows which contradict the target.
+    r"""Boosted regression that reduces the weights of source samples which contradict the target.
 
-    TrAdaBoost.R2 [1]_: boosts a base regressor on source rows and labelled target rows together.
-    In each round a row's loss :math:`e_i \in [0, 1]` is its residual relative to the largest
-    residual of all rows; the error :math:`\epsilon_t` is the weighted mean loss of the *target*
-    rows alone. Target rows gain weight by their loss, source rows lose it:
+    TrAdaBoost.R2 [1]_ boosts a base regressor on source samples and labelled target samples
+    together. In each round, the loss :math:`e_i \in [0, 1]` of a sample is its residual relative to
+    the largest residual of all samples. The error :math:`\epsilon_t` is the weighted mean loss of
+    the *target* samples alone. Target samples gain weight by their loss, and source samples lose
+    weight:
 
     .. math::
 
@@ -96,60 +99,61 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
         w_i \leftarrow w_i \, \beta^{e_i} \;\text{(source)}, \quad
         \beta = \frac{1}{1 + \sqrt{2 \ln n / N}}
 
-    for ``n`` source rows and ``N`` rounds. The prediction is the median of those of the later half
-    of the learners, :math:`t \ge \lceil N/2 \rceil`, weighted by :math:`\ln(1/\beta_t)`.
+    for ``n`` source samples and ``N`` rounds. The prediction is the median of the predictions of
+    the later half of the learners, :math:`t \ge \lceil N/2 \rceil`, weighted by
+    :math:`\ln(1/\beta_t)`.
 
     Parameters
     ----------
     estimator : regressor, default=None
-        Its ``fit`` takes ``sample_weight``, or it is a pipeline that ends in such a one. It is
+        Base regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in one. It is
         cloned for each round. ``None`` is ``DecisionTreeRegressor(max_depth=3)``.
     n_estimators : int, default=50
         Largest number of rounds (``N``).
     loss : {"linear", "square", "exponential"}, default="linear"
-        Loss of a row whose relative residual is ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
+        Loss of a sample with a relative residual of ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
     store_weights : bool, default=True
-        Whether to keep `sample_weight_history_`: 8 bytes per row and round.
+        Whether to keep `sample_weight_history_`, which takes 8 bytes per sample and round.
     random_state : int, RandomState instance or None, default=0
-        Seeds the base regressors, where they have a ``random_state``.
+        Seed of the base regressors, if they have a ``random_state``.
 
     Attributes
     ----------
     estimators_ : list of regressors
-        The learners, one per round.
+        Learners, one per round.
     estimator_weights_ : ndarray of shape (n_rounds,)
-        Their votes :math:`\ln(1/\beta_t)`; only the later half of the learners votes.
+        Votes :math:`\ln(1/\beta_t)` of the learners. Only the later half of the learners votes.
     estimator_errors_ : ndarray of shape (n_rounds,)
-        Their weighted mean losses on the target rows.
+        Weighted mean losses of the learners on the target samples.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows after the last round.
+        Weights of the source samples after the last round.
     sample_weight_history_ : ndarray of shape (n_rounds + 1, n_samples + n_labelled_target)
-        The weights with which each learner was fitted, and those after the last one: source rows
-        first, then the target rows with a known label. Their sum is that of the initial ones.
+        Weights of each round, and the weights after the last round. Source samples come first, then
+        the target samples with a known label. The sum is constant. Set if `store_weights` is True.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     DomainDataWarning
-        If no label of a target row is known: the source alone is then boosted by AdaBoost.R2.
+        If no label of a target sample is known. The source alone is then boosted by AdaBoost.R2.
     ConvergenceWarning
-        If already the first learner has an error of 1/2 or more.
+        If the first learner has an error of 1/2 or more.
 
     See Also
     --------
-    TwoStageTrAdaBoostRegressor : Chooses how much the source weighs by cross-validation.
+    TwoStageTrAdaBoostRegressor : Chooses the weight of the source by cross-validation.
     TrAdaBoostClassifier : The same for classes.
 
     Notes
     -----
-    Boosting stops after a round without an error on the target, whose error counts as 2.2e-16 in
-    the vote, and before a round whose error is 1/2 or more, which is left out. If that is the
-    first round, its learner is all there is, with a warning. The half that votes is that of the
-    rounds made. Base regressors are given the weights, where scikit-learn's ``AdaBoostRegressor``
-    draws rows by them. In ``n`` a row of `sample_weight` 2 counts twice.
+    Boosting stops after a round without an error on the target, which counts as 2.2e-16 in the
+    vote. It also stops before a round whose error is 1/2 or more, and this round is left out. If it
+    is the first round, its learner is the only one, with a warning. The half that votes is taken of
+    the rounds made. Base regressors get the weights, whereas scikit-learn's ``AdaBoostRegressor``
+    draws samples by them. A sample with a `sample_weight` of 2 counts twice in ``n``.
 
     References
     ----------
@@ -188,85 +192,88 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
 
 
 class TwoStageTrAdaBoostRegressor(BoostedRegressor):
-    r"""Boosted regression on a source that is faded out as far as cross-validation advises.
+    r"""Boosted regression that fades the source out as far as cross-validation advises.
 
-    Two-stage TrAdaBoost.R2 [1]_. The first stage makes `n_steps` sets of weights, in which source
-    rows with a large loss :math:`e_i \in [0, 1]` (the residual relative to the largest of all
-    rows) count less and less:
+    Two-stage TrAdaBoost.R2 [1]_. The first stage makes `n_steps` sets of weights. From set to set,
+    source samples with a large loss :math:`e_i \in [0, 1]` (the residual relative to the largest of
+    all samples) count less:
 
     .. math::
 
         w_i^{t+1} \propto w_i^t \, \beta_t^{e_i^t} \;\text{(source)}, \quad
         w_i^{t+1} \propto w_i^t \;\text{(target)}
 
-    with the :math:`\beta_t` for which the target's share of the weights is
-    :math:`\frac{m}{n + m} + \frac{t}{S - 1} (1 - \frac{m}{n + m})` for ``n`` source rows, ``m``
-    target rows and ``S`` steps: from both domains pooled to the target alone. The second stage
-    boosts from each set of weights by AdaBoost.R2 with the source's weights frozen, measures it by
-    cross-validation on the target rows, and keeps the best step.
+    The factor :math:`\beta_t` is chosen so that the target's share of the weights is
+    :math:`\frac{m}{n + m} + \frac{t}{S - 1} (1 - \frac{m}{n + m})` for ``n`` source samples, ``m``
+    target samples and ``S`` steps. The steps lead from both domains pooled to the target alone. The
+    second stage boosts from each set of weights by AdaBoost.R2 with the weights of the source
+    frozen, measures the result by cross-validation on the target samples, and keeps the best step.
 
     Parameters
     ----------
     estimator : regressor, default=None
-        Its ``fit`` takes ``sample_weight``, or it is a pipeline that ends in such a one. It is
+        Base regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in one. It is
         cloned for each fit. ``None`` is ``DecisionTreeRegressor(max_depth=3)``.
     n_estimators : int, default=10
         Largest number of boosting rounds (``N``).
     n_steps : int, default=10
         Number of steps (``S``), at least 2.
     cv : int, splitter or iterable, default=5
-        Folds of the target rows with a known label. A number is shuffled folds, as many as there
-        are rows at most.
+        Folds of the target samples with a known label. An integer of at least 2 is the number of
+        shuffled folds, at most the number of samples.
     loss : {"linear", "square", "exponential"}, default="linear"
-        Loss of a row whose relative residual is ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
+        Loss of a sample with a relative residual of ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
     random_state : int, RandomState instance or None, default=0
-        Shuffles the folds, and seeds the base regressors, where they have a ``random_state``.
+        Seed of the folds, and of the base regressors if they have a ``random_state``.
 
     Attributes
     ----------
     best_step_ : int
-        The step chosen, from 0 (pooled) to ``n_steps - 1`` (target alone); of equal ones the first.
+        Chosen step, from 0 (pooled) to ``n_steps - 1`` (target alone). A tie goes to the first.
     cv_errors_ : ndarray of shape (n_steps,)
-        Mean squared errors on held-out target rows; ``nan`` where there are fewer than two.
+        Mean squared errors of the steps on held-out target samples. ``nan`` if there are fewer than
+        two.
     target_shares_ : ndarray of shape (n_steps,)
-        The target's share of the weights.
+        Target's share of the weights in each step.
     estimators_ : list of regressors
-        The learners of the step chosen, one per round.
+        Learners of the chosen step, one per round.
     estimator_weights_ : ndarray of shape (n_rounds,)
-        Their votes, :math:`\ln((1 - \epsilon)/\epsilon)` for an error :math:`\epsilon`.
+        Votes of the learners, :math:`\ln((1 - \epsilon)/\epsilon)` for an error :math:`\epsilon`.
     estimator_errors_ : ndarray of shape (n_rounds,)
-        Their weighted mean losses on all rows.
+        Weighted mean losses of the learners on all samples.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows in the step chosen.
+        Weights of the source samples in the chosen step.
     sample_weight_history_ : ndarray of shape (n_steps, n_samples + n_labelled_target)
-        The weights of each step: source rows first, then the target rows with a known label.
+        Weights of each step. Source samples come first, then the target samples with a known label.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     DomainDataWarning
-        If no label of a target row is known: the source alone is then boosted by AdaBoost.R2.
+        If no label of a target sample is known. The source alone is then boosted by AdaBoost.R2.
     ConvergenceWarning
-        If already the first learner of the step chosen has an error of 1/2 or more.
+        If the first learner of the chosen step has an error of 1/2 or more.
 
     See Also
     --------
-    TrAdaBoostRegressor : One run of boosting.
-    PooledEstimator : All rows alike: the baseline.
+    TrAdaBoostRegressor : A single run of boosting.
+    PooledEstimator : The baseline, in which all samples count alike.
 
     Notes
     -----
-    It fits the base at most ``S - 1 + N + S * n_folds * N`` times: 519 times by default. With a
-    single target row, which cannot be held out, the first step is taken. Where a step's share is
-    out of reach because many source rows have no loss, the other source rows get weight 0; in the
-    last step all do. Rows of weight 0 are left out of fits.
+    The base regressor is fitted at most ``S - 1 + N + S * n_folds * N`` times, which is 519 times
+    by default. With a single target sample, which cannot be held out, the first step is taken. If
+    many source samples have no loss, the share of a step can be out of reach. The other source
+    samples then get weight 0, and in the last step all of them do. Samples of weight 0 are left out
+    of fits.
 
-    The median is of all rounds. Frozen means that source rows keep their weights, and that
-    target rows share theirs anew. Boosting stops as that of :class:`TrAdaBoostRegressor` does,
-    with errors taken on all rows. In shares a row of `sample_weight` 2 counts twice.
+    The median is taken over all rounds. While the weights of the source are frozen, the target
+    samples share the weight of the target anew. Boosting stops as in :class:`TrAdaBoostRegressor`,
+    with errors taken on all samples. A sample with a `sample_weight` of 2 counts twice in the
+    shares.
 
     References
     ----------
@@ -324,8 +331,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         part = task.part("boosting", max_subtasks=self.n_estimators)
         rounds = self._second_stage(fits, data, steps[best], task=part, fitted=fitted)
         part.end({})
-        for name, value in fitted(rounds).items():
-            setattr(self, name, value)
+        vars(self).update(fitted(rounds))
         self.best_step_, self.cv_errors_ = best, errors
         weights = data.weights * np.array(steps)
         self.target_shares_ = weights[:, data.n_source :].sum(axis=1) / weights.sum(axis=1)
@@ -357,7 +363,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         return steps
 
     def _second_stage(self, fits, data, factors, **reports) -> Rounds:
-        """Boost from the initial weights times `factors`, those of the source frozen."""
+        """Boost from the initial weights times `factors`, with the weights of the source frozen."""
         if not (present := factors > 0).all():
             data, factors = data.take(np.flatnonzero(present)), factors[present]
 
@@ -369,7 +375,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         )
 
     def _cross_validate(self, fits, data, steps, task) -> np.ndarray:
-        """Return the mean squared error of each step on held-out target rows."""
+        """Return the mean squared error of each step on held-out target samples."""
         squares, count = np.zeros(len(steps)), 0
         for train, test in self._folds(data, fits.rng):
             part = task.part("fold")
@@ -385,7 +391,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         return squares / count if count else np.full(len(steps), np.nan)
 
     def _folds(self, data, rng) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the folds of the target rows; none if there are fewer than two rows."""
+        """Return the folds of the target samples; none if there are fewer than two."""
         y = data.y[data.n_source :]
         if len(y) < 2:
             return []
@@ -401,7 +407,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
 
 
 def _order(rows, y: np.ndarray) -> np.ndarray:
-    """Return indices that sort rows and labels."""
+    """Return indices that sort samples and labels."""
     if sparse.issparse(rows):
         rows = rows.toarray()
     return np.lexsort([y, *rows.T[::-1]])

@@ -645,5 +645,5 @@ def test_gamma_of_another_kind_is_named(domains):
 
 def test_words_among_the_columns_are_refused_with_the_remedy():
     rows = np.array([["a", 1.0], ["b", 2.0]], dtype=object)
-    with pytest.raises(ValueError, match="KMMReweighter compares rows as numbers. Put what"):
+    with pytest.raises(ValueError, match="KMMReweighter compares rows as numbers. Encode them"):
         KMMReweighter().fit(rows, X_target=rows)
