@@ -250,7 +250,7 @@ def _nearest(target, source) -> np.ndarray:
 def _source_labels(y, X) -> np.ndarray:
     if y is None:
         raise ValueError(
-            "JDA needs the labels of the source beside X_target. Pass y to fit, or take TCA, which "
+            "JDA needs the labels of the source beside X_target. Pass y to fit, or use TCA, which "
             "needs none."
         )
     check_no_missing_labels(y)

@@ -1,4 +1,4 @@
-"""What TCA and JDA share: a kernel, an eigenproblem over the rows of both domains, one map."""
+"""The base class of TCA and JDA: a kernel, an eigenproblem over both domains, one map."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skltransfer._solvers._transfer_components import Components, TransferProble
 from skltransfer._warnings import warn
 from skltransfer.feature._aligner import BaseAligner
 
-# Kernel values that `transform` holds at a time.
+# Number of kernel values that `transform` holds at a time.
 TILE_VALUES = 2**22
 
 
@@ -37,7 +37,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         check_kernel(self)
         if self.form == "primal" and not self._is_linear():
             raise ValueError(
-                f"form='primal' projects columns and needs kernel='linear', not {self.kernel!r}. "
+                f"form='primal' projects features and needs kernel='linear', not {self.kernel!r}. "
                 "Set form='dual' for other kernels."
             )
 
@@ -70,7 +70,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         return Kernel(self.kernel, self.gamma_, self.degree, self.coef0, self.kernel_params)
 
     def _start(self, X, X_target) -> _Spaces:
-        """Compute what does not depend on the differences between the domains."""
+        """Return the eigenproblem, apart from the differences between the domains."""
         Z = X.copy() if X_target is None else np.vstack([X, X_target])
         self._count = self._n_wanted(*Z.shape, X_target is not None)
         if self._is_linear():
@@ -98,8 +98,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
             )
         if self._is_linear() and self.n_components > n_columns:
             raise ValueError(
-                f"n_components={self.n_components} is more than the {n_columns} columns, which is "
-                "all that kernel='linear' has. Lower n_components or choose another kernel."
+                f"n_components={self.n_components} is more than the {n_columns} features, and "
+                "kernel='linear' has no more components. Lower n_components, or choose another "
+                "kernel."
             )
         return self.n_components
 
@@ -124,7 +125,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
             warn(
                 f"The components have a relative residual of {self.residual_:.1e}, not of "
                 f"tol={self.tol:.1e}: rounding hides the smallest of their eigenvalues. Lower "
-                "n_components, raise tol or regularization, or scale the columns.",
+                "n_components, raise tol or regularization, or scale the features.",
                 ConvergenceWarning,
             )
 
@@ -181,8 +182,8 @@ class _LinearSpaces:
             return TransferProblem(self._Z @ basis), basis
         if d >= n:
             return TransferProblem(self._Z @ self._Z.T), self._Z.T
-        # With Z'Z = S^2, the columns of Z S^-1 are orthonormal and span those of K = ZZ', so that
-        # w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as columns.
+        # With Z'Z = S^2, the columns of Z S^-1 are an orthonormal basis of the columns of K = ZZ'.
+        # So w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as features.
         scale = np.abs(self._Z).max(initial=0.0) or 1.0
         _, singular, basis = np.linalg.svd(
             np.linalg.qr(self._Z / scale, mode="r"), full_matrices=False

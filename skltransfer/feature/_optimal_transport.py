@@ -29,11 +29,11 @@ from skltransfer.feature._transport_plans import (
 METHODS = ("exact", "sinkhorn", "group_lasso", "linear")
 METRICS = ("sqeuclidean", "euclidean", "cityblock", "cosine")
 _MAX_ITER = {"exact": 1_000_000, "sinkhorn": 10_000, "group_lasso": 10_000}
-# A pair of rows with known and different labels costs so many times the largest cost.
+# Cost of a pair of rows with different known labels, in units of the largest cost.
 _FORBIDDEN = 10.0
 # Entries of a block of distances to new rows.
 _BLOCK = 4_000_000
-# What rounding alone may take from the covariance that a linear map reaches.
+# Relative error of the covariance reached by a linear map that rounding alone may cause.
 _ROUNDING = 1e-6
 
 
@@ -259,9 +259,9 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         return plan
 
     def _labels(self, X, y, X_target, y_target):
-        """Return classes of source rows as 0..k-1, which target labels are known, and theirs.
+        """Return the classes of source rows, a mask of known target labels, and their classes.
 
-        A class that the source lacks is -1.
+        Classes are 0..k-1, and -1 for a class that the source lacks.
         """
         if self.method != "group_lasso":
             return None
@@ -333,7 +333,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
 
 
 def _scale(cost: np.ndarray, by: str | None) -> float:
-    """Return what to divide costs by; the mean where more than half of them are 0."""
+    """Return the unit of costs; it is the mean if the median is 0."""
     if by is None:
         return 1.0
     for value in (np.median(cost) if by == "median" else cost.max(), cost.mean()):

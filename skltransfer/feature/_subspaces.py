@@ -234,13 +234,12 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
     rows : dict of str to ndarray of shape (n, d)
         Rows of each domain, by the name of their argument.
     n_components : int or float
-        How many axes; as a float, so many that they have this share of the variance in every
-        domain.
+        Number of axes. A float is the share of the variance that they have in every domain.
 
     Returns
     -------
     domains : list of (ndarray of shape (d,), ndarray of shape (n_components, d))
-        Axes are orthonormal rows, with their largest entry positive.
+        Mean and axes of each domain. Axes are orthonormal rows whose largest entry is positive.
     """
     if isinstance(n_components, Integral):
         _check_enough(rows, n_components)
@@ -248,7 +247,7 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
     for domain in rows.values():
         mean, centered = centered_rows(domain)
         means.append(mean)
-        # Neither axes nor shares of the variance depend on the unit.
+        # The unit changes neither axes nor shares of the variance.
         spectra.append(covariance_spectrum(centered / safe_unit(np.abs(centered).max())))
     if not isinstance(n_components, Integral):
         wanted = max(n_for_share(values, n_components) for values, _ in spectra)

@@ -34,7 +34,7 @@ class MappedFile(IndexedVectors):
     Parameters
     ----------
     file : binary file
-        Of at least one byte.
+        File of at least one byte.
     file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
     decode_error : {"strict", "ignore", "replace"}
     name : str
@@ -80,8 +80,8 @@ class MappedFile(IndexedVectors):
                 vector = np.array([float(field) for field in fields], dtype=np.float32)
             except ValueError as error:
                 raise ValueError(
-                    f"The vector of the word {self.word(entry)!r} in {self.name} holds what is no "
-                    f"number ({error}). Repair the line, or remove it."
+                    f"The vector of the word {self.word(entry)!r} in {self.name} is not made of "
+                    f"numbers ({error}). Repair the line, or remove it."
                 ) from error
             if len(self._parsed) * 4 * self.dim > _MAX_PARSED_BYTES:
                 self._parsed.clear()
@@ -90,12 +90,12 @@ class MappedFile(IndexedVectors):
 
 
 def open_file(path: Path, *, file_format: str, decode_error: str, cache_dir) -> WordVectors:
-    """Open a file of word vectors; a process shares what it has open.
+    """Open a file of word vectors, which all of a process share.
 
     Parameters
     ----------
     path : Path
-        Plain, or packed by gzip.
+        Path of the file, plain or packed by gzip.
     file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
     decode_error : {"strict", "ignore", "replace"}
     cache_dir : str, Path or None
@@ -132,8 +132,8 @@ def _check_is_file(path: Path, name: str) -> None:
     if not path.is_file():
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise FileNotFoundError(
-            f"{name}: there is no such file.{near_names(path.name, names)} Where it lies elsewhere "
-            "now, set_params(vectors=...) names it, also after fit."
+            f"{name} does not exist.{near_names(path.name, names)} If the file has moved, "
+            "set_params(vectors=...) names its new place, also after fit."
         )
 
 
@@ -158,7 +158,7 @@ def _mapped(path: Path, file_format: str, decode_error: str, name: str) -> Mappe
 
 
 class ConvertedVectors(IndexedVectors):
-    """What `_convert` has written: a mapped array, and the index of its words."""
+    """A converted copy: a mapped array, and the index of its words."""
 
     def __init__(self, matrix: Path, index: Path, name: str):
         self.name = name
@@ -187,12 +187,12 @@ def open_converted(
     Parameters
     ----------
     read : callable
-        Opens the file itself.
+        Function that opens the file itself.
     folder : Path
-        Made if it is not there.
+        Folder of the copies. It is created if it does not exist.
     file_name : str
     key : tuple
-        What decides the content of the copy.
+        Description of the file and the settings, on which the content of the copy depends.
     name : str
         For messages.
     """
@@ -201,7 +201,7 @@ def open_converted(
     index = matrix.with_suffix(".npz")
     try:
         return ConvertedVectors(matrix, index, name)
-    except Exception:  # not there, or damaged in one of many ways
+    except Exception:  # missing, or damaged in one of many ways
         _convert(read(), matrix, index)
     return ConvertedVectors(matrix, index, name)
 

@@ -164,7 +164,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
             )
 
     def _labelled_target_rows(self, X_target, y_target, y):
-        """Return the target rows whose label is known, and the labels; None, None for no row."""
+        """Return the labelled target rows and their labels; None, None if there are none."""
         if X_target is None:
             return None, None
         rows, labels = labelled_rows(check_target_rows(self, X_target), y_target, y)

@@ -183,7 +183,7 @@ class TransferRidge(RegressorMixin, LinearTransfer):
 
 
 def _residual(X, y, coef, intercept):
-    """Return what the carried model leaves unexplained, shape (n_samples, k)."""
+    """Return the residuals of the carried model, shape (n_samples, k)."""
     y = y.reshape(len(y), -1)
     if y.shape[1] != len(coef):
         raise ValueError(
@@ -203,7 +203,7 @@ class _Design:
     R : ndarray of shape (n, k)
     sample_weight : ndarray of shape (n,) or None
     mode : {"free", "penalized", "fixed"}
-        What may happen to the intercept.
+        Treatment of the intercept.
     """
 
     def __init__(self, X, R, sample_weight, mode):
