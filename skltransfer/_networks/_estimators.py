@@ -284,11 +284,9 @@ class FineTuning(
             if record is not None:
                 check_images_for(record.name, record.preprocessing, rows)
             target = Data(rows)
-
-        def objective_of(fitting: Fitting) -> Objective:
-            objective = self._objective(fitting)
-            return objective if adapt is None else adapt(objective)
-
+        objective_of = self._objective
+        if adapt is not None:
+            objective_of = lambda fitting: adapt(self._objective(fitting))  # noqa: E731
         fitting = Fitting(
             plan,
             record,
@@ -433,7 +431,13 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
                 )
             names = np.arange(y.shape[1])
             self._check_known(known, names, names)
-            return self._labels_of(y, y.shape[1], {"classes_": names}, None, True)
+            return Classes(
+                y,
+                y.shape[1],
+                {"classes_": names},
+                label_smoothing=self.label_smoothing,
+                is_multilabel=True,
+            )
         y = column_or_1d(y, warn=True)
         found = np.unique(y)
         if known is None:
@@ -457,7 +461,14 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
             )
         codes = np.searchsorted(known, y)
         n_outputs = 1 if len(known) == 2 else len(known)
-        return self._labels_of(codes, n_outputs, {"classes_": known}, codes, False)
+        return Classes(
+            codes,
+            n_outputs,
+            {"classes_": known},
+            codes,
+            label_smoothing=self.label_smoothing,
+            class_weight=self.class_weight,
+        )
 
     def _check_known(self, known, classes, found) -> None:
         if known is None:
@@ -474,17 +485,6 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
                 f"{known.tolist()}. Name all classes in the first call of partial_fit, or pass the "
                 "fitted estimator as the backbone of a new one."
             )
-
-    def _labels_of(self, targets, n_outputs, attributes, codes, is_multilabel):
-        return Classes(
-            targets,
-            n_outputs,
-            attributes,
-            codes,
-            label_smoothing=self.label_smoothing,
-            class_weight=self.class_weight,
-            is_multilabel=is_multilabel,
-        )
 
     def decision_function(self, X):
         """Compute the logits.
