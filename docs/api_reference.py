@@ -9,6 +9,7 @@ SECTIONS = {
     "skltransfer.instance": "Instance-based transfer",
     "skltransfer.feature": "Feature-based transfer",
     "skltransfer.parameter": "Parameter-based transfer",
+    "skltransfer.relation": "Relation-based transfer",
     "skltransfer.backbones": "Backbones",
     "skltransfer.model_selection": "Model selection",
     "skltransfer.inspection": "Inspection",

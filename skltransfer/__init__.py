@@ -70,6 +70,9 @@ _PUBLIC = {
     "persistence": {
         "persistence": ("load", "save"),
     },
+    "relation": {
+        "relation._deep_coral": ("DeepCORALClassifier",),
+    },
 }
 
 

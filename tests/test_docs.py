@@ -47,6 +47,7 @@ PACKAGES = (
     "instance",
     "feature",
     "parameter",
+    "relation",
     "backbones",
     "model_selection",
     "inspection",

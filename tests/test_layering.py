@@ -35,10 +35,11 @@ RANK |= dict.fromkeys(FAMILIES, 4) | {"model_selection": 5, "inspection": 5, "di
 RANK |= {"persistence": 5}
 RANK |= {"cli": 6}
 WITHOUT_TORCH = ("_solvers", "instance", "metrics", "domains", "datasets", "model_selection")
-WITHOUT_TORCH += ("inspection", "feature", "parameter")
+WITHOUT_TORCH += ("inspection", "feature", "parameter", "relation")
 # Names whose use loads torch; every other public name works without.
 NAMES_WITH_TORCH = {
     "Backbone",
+    "DeepCORALClassifier",
     "FineTunedClassifier",
     "FineTunedRegressor",
     "Preprocessing",

@@ -16,6 +16,7 @@ from skltransfer import (
     CORAL,
     JDA,
     TCA,
+    DeepCORALClassifier,
     DiscriminativeReweighter,
     DomainDataWarning,
     FeatureAugmenter,
@@ -66,6 +67,7 @@ ESTIMATORS = [
     GeodesicFlowKernel(n_components=1),
     SubspaceAlignment(),
     SubspaceAlignment(n_components=1),
+    DeepCORALClassifier(),
     DiscriminativeReweighter(),
     DiscriminativeReweighter(Ridge(), classifier=LogisticRegression(), calibration="isotonic"),
     DiscriminativeReweighter(

@@ -46,6 +46,7 @@ from skltransfer._torch._input import (
 )
 from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import Rows, as_items
+from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._fitted import unfitted_backbone
@@ -277,18 +278,22 @@ class FineTuning(
             forget(self)
         plan, data = self._checked(X, y, sample_weight, earlier)
         data, validation = data.split(plan)
-
-        def objective_of(fitting: Fitting) -> Objective:
-            objective = self._objective(fitting)
-            return objective if adapt is None else adapt(objective)
-
+        record, target = self._load(data.rows), None
+        if X_target is not None:
+            rows = self._rows(X_target, reset=False, is_text=isinstance(data.rows, TextRows))
+            if record is not None:
+                check_images_for(record.name, record.preprocessing, rows)
+            target = Data(rows)
+        objective_of = self._objective
+        if adapt is not None:
+            objective_of = lambda fitting: adapt(self._objective(fitting))  # noqa: E731
         fitting = Fitting(
             plan,
-            self._load(data.rows),
+            record,
             data,
             objective_of,
             validation=validation,
-            target=None if X_target is None else Data(self._rows(X_target, reset=False)),
+            target=target,
             earlier=earlier and earlier[0],
         )
         fitting.train(EpochReports(task, lambda: self._attributes(fitting, is_running=True)))
@@ -426,7 +431,13 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
                 )
             names = np.arange(y.shape[1])
             self._check_known(known, names, names)
-            return self._labels_of(y, y.shape[1], {"classes_": names}, None, True)
+            return Classes(
+                y,
+                y.shape[1],
+                {"classes_": names},
+                label_smoothing=self.label_smoothing,
+                is_multilabel=True,
+            )
         y = column_or_1d(y, warn=True)
         found = np.unique(y)
         if known is None:
@@ -450,7 +461,14 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
             )
         codes = np.searchsorted(known, y)
         n_outputs = 1 if len(known) == 2 else len(known)
-        return self._labels_of(codes, n_outputs, {"classes_": known}, codes, False)
+        return Classes(
+            codes,
+            n_outputs,
+            {"classes_": known},
+            codes,
+            label_smoothing=self.label_smoothing,
+            class_weight=self.class_weight,
+        )
 
     def _check_known(self, known, classes, found) -> None:
         if known is None:
@@ -467,17 +485,6 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
                 f"{known.tolist()}. Name all classes in the first call of partial_fit, or pass the "
                 "fitted estimator as the backbone of a new one."
             )
-
-    def _labels_of(self, targets, n_outputs, attributes, codes, is_multilabel):
-        return Classes(
-            targets,
-            n_outputs,
-            attributes,
-            codes,
-            label_smoothing=self.label_smoothing,
-            class_weight=self.class_weight,
-            is_multilabel=is_multilabel,
-        )
 
     def decision_function(self, X):
         """Compute the logits.

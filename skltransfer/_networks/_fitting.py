@@ -167,6 +167,8 @@ class Fitting:
         self.is_first = earlier is None
         if self.is_first:
             self.built, self._source = build(plan, record, data.rows, data.weights)
+            if target is not None:
+                self._source.check_channels(target.rows)
             head = make_head(
                 plan.head,
                 self.built.n_features,

@@ -128,3 +128,35 @@ class LabelLoss(Objective):
             return losses
         partner = labels.loss(outputs, batch.partners)
         return losses * batch.share + partner * batch.partner_share
+
+
+class TwoDomainObjective(Objective):
+    """An objective for samples of two domains, around one for those of the source.
+
+    Parameters
+    ----------
+    of_source : Objective
+    """
+
+    def __init__(self, of_source: Objective):
+        self.of_source = of_source
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Return further modules that are trained."""
+        return self.of_source.modules()
+
+    def pulls(self, group: dict) -> list[Pull] | None:
+        """Return what pulls the parameters of a group."""
+        return self.of_source.pulls(group)
+
+    def key(self) -> tuple:
+        """Return what stands for this objective in a checkpoint's key."""
+        return (type(self).__name__, self.of_source.key())
+
+    def attach(self) -> None:
+        """Prepare the network for training."""
+        self.of_source.attach()
+
+    def detach(self) -> None:
+        """Put the network back as it was."""
+        self.of_source.detach()

@@ -15,7 +15,7 @@ def estimator_has(method: str):
     """Return a check for ``available_if``: the held estimator has `method`."""
 
     def check(self):
-        getattr(getattr(self, "estimator_", self.estimator), method)
+        getattr(self.estimator_ if hasattr(self, "estimator_") else self._to_fit(), method)
         return True
 
     return check
@@ -28,6 +28,10 @@ class DelegatingMixin(MetaEstimatorMixin):
     the held estimator.
     """
 
+    def _to_fit(self):
+        """Return the estimator that `fit` fits a clone of."""
+        return self.estimator
+
     def _adopt(self, estimator) -> None:
         """Set the fitted estimator, and take over what it learned about the form of the data.
 
@@ -39,9 +43,10 @@ class DelegatingMixin(MetaEstimatorMixin):
                 setattr(self, name, getattr(estimator, name))
 
     def __sklearn_tags__(self):
-        if self.estimator is None or isinstance(self.estimator, str):
+        estimator = self._to_fit()
+        if estimator is None or isinstance(estimator, str):
             return super().__sklearn_tags__()
-        tags = deepcopy(get_tags(self.estimator))
+        tags = deepcopy(get_tags(estimator))
         tags.array_api_support = False
         return tags
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from skltransfer._networks._fitting import Run
 from skltransfer._networks._labels import Classes
+from skltransfer._networks._objective import LabelLoss
 from skltransfer._torch import _augmentation
 from skltransfer._torch._augmentation import MIXES, POLICIES, Augmentation, names_of
 from skltransfer._torch._batches import Batch
@@ -103,9 +103,8 @@ def test_grey_images_and_other_sizes():
 
 def loss_of_run(outputs, batch):
     """Return what the training computes, with the weights that its loop multiplies by."""
-    run = object.__new__(Run)
-    run.problem = Classes(np.zeros(0), 3, {"classes_": np.arange(3)})
-    losses = run._losses(outputs, batch)
+    objective = LabelLoss(Classes(np.zeros(0), 3, {"classes_": np.arange(3)}))
+    losses = objective.losses(outputs, batch)
     return losses if batch.weights is None else losses * batch.weights
 
 

@@ -17,7 +17,7 @@ from skltransfer._torch._batches import (
 )
 from skltransfer._torch._optimizers import make_optimizer
 from skltransfer._torch._rows import TableRows
-from skltransfer._torch._training import mean_loss, train
+from skltransfer._torch._training import total_loss, train
 
 
 def generator(seed=0):
@@ -145,19 +145,18 @@ def two_domains(n_source, n_target, size_source=4, size_target=4, **more):
 
 
 @pytest.mark.parametrize("n_source, n_target", [(20, 6), (6, 20), (12, 12), (9, 2)])
-def test_the_longer_domain_makes_the_epoch(n_source, n_target):
-    batches = two_domains(n_source, n_target)
-    assert len(batches) == max(-(-n_source // 4), -(-n_target // 4))
-    for _ in range(3):
+def test_an_epoch_of_two_domains_is_one_pass_over_the_source(n_source, n_target):
+    """The target goes on from epoch to epoch, so that all of its rows come equally often."""
+    batches, alone = two_domains(n_source, n_target), numbered(n_source, seed=1)
+    assert len(batches) == len(alone)
+    target = []
+    for _ in range(6):
         epoch = list(batches)
         assert len(epoch) == len(batches)
-        source = sorted(sum(taken([b.source for b in epoch]), []))
-        target = sorted(sum(taken([b.target for b in epoch]), []))
-        longer, shorter = (source, target) if n_source >= n_target else (target, source)
-        first, n = (0, n_source) if n_source >= n_target else (100, n_target)
-        assert longer == list(range(first, first + n))
-        counts = np.bincount(np.array(shorter) - min(shorter))
-        assert counts.min() >= 1 and counts.max() - counts.min() <= 1 or n_source == n_target
+        assert taken([b.source for b in epoch]) == taken(alone)
+        target += sum(taken([b.target for b in epoch]), [])
+    counts = np.bincount(np.array(target) - 100, minlength=n_target)
+    assert counts.min() >= 1 and counts.max() - counts.min() <= 1
 
 
 def test_each_domain_has_a_stream_of_its_own():
@@ -201,9 +200,13 @@ def test_weights_of_both_domains():
     assert TwoDomainBatch(weighted, ones).weights.tolist() == [1, 2, 3, 1, 1]
     losses = torch.tensor([5.0, 7.0, 11.0])
     expected = (5 + 14 + 33) / 3
-    assert mean_loss(losses, TwoDomainBatch(weighted, ones)) == pytest.approx(expected)
-    assert mean_loss((losses, torch.tensor(2.0)), weighted) == pytest.approx(expected + 2)
-    assert mean_loss(torch.tensor(4.0), weighted) == 4
+    two, four = torch.tensor(2.0), torch.tensor(4.0)
+    both = TwoDomainBatch(weighted, ones)
+    assert total_loss({"a": losses}, both) == pytest.approx(expected)
+    assert total_loss({"a": losses, "b": two}, weighted) == pytest.approx(expected + 2)
+    assert total_loss({"b": two, "a": losses}, weighted) == pytest.approx(expected + 2)
+    assert total_loss({"a": losses, "b": 2 * losses}, weighted) == pytest.approx(3 * expected)
+    assert total_loss({"a": four}, weighted) == 4
 
 
 @pytest.mark.parametrize("form", ["rows", "scalar", "pair", "source rows and a scalar"])
@@ -230,11 +233,12 @@ def test_training_on_two_domains_is_the_loop_written_by_hand(form):
 
     def objective(module, batch):
         ours, theirs, apart = parts_of(module, batch.source, batch.target)
+        both = torch.cat([ours, theirs])
         return {
-            "rows": torch.cat([ours, theirs]),
-            "scalar": apart,
-            "pair": (torch.cat([ours, theirs]), apart),
-            "source rows and a scalar": (ours, apart),
+            "rows": {"labels": both},
+            "scalar": {"apart": apart},
+            "pair": {"labels": both, "apart": apart},
+            "source rows and a scalar": {"labels": ours, "apart": apart},
         }[form]
 
     def make():

@@ -14,10 +14,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skltransfer._torch._batches import Batch, IndexStream, RowBatches
 from skltransfer._torch._checkpoint import Checkpoint
-from skltransfer._torch._full_batch import train_full_batch
 from skltransfer._torch._optimizers import Schedule, make_optimizer
 from skltransfer._torch._penalties import DistancePenalty, Pull
-from skltransfer._torch._training import MovingAverage, train
+from skltransfer._torch._training import MovingAverage, train, train_full_batch
 
 N, WIDTH, N_CLASSES = 22, 4, 3
 
@@ -43,6 +42,10 @@ def losses_of(module, batch):
     return functional.cross_entropy(module(batch.inputs), batch.targets, reduction="none")
 
 
+def terms_of(module, batch):
+    return {"label_loss": losses_of(module, batch)}
+
+
 def make_batches(rows, batch_size=8, seed=3):
     return RowBatches(*rows, batch_size, IndexStream(N, torch.Generator().manual_seed(seed)))
 
@@ -62,7 +65,7 @@ def run(module, rows, *, optimizer="adamw", lr=0.02, n_epochs=4, kind="constant"
     schedule = Schedule(stepper, kind, n_epochs * len(batches), warmup)
     return train(
         module,
-        kw.pop("objective", losses_of),
+        kw.pop("objective", terms_of),
         batches,
         optimizer=stepper,
         n_epochs=n_epochs,
@@ -156,7 +159,7 @@ def test_accumulation_is_the_same_step(n_passes):
 
     def objective(module, batch):
         seen.append(len(batch))
-        return losses_of(module, batch)
+        return terms_of(module, batch)
 
     run(parts, rows, optimizer="sgd", n_passes=n_passes, objective=objective)
     assert_equal_modules(whole, parts, atol=1e-12)
@@ -183,7 +186,7 @@ def test_rates_in_force_at_each_step(kind, warmup):
     )
     n_steps = 12
     schedule = Schedule(optimizer, kind, n_steps, warmup)
-    train(module, losses_of, make_batches(rows), optimizer=optimizer, n_epochs=4, schedule=schedule)
+    train(module, terms_of, make_batches(rows), optimizer=optimizer, n_epochs=4, schedule=schedule)
     n_up = math.ceil(warmup * n_steps)
     expected = [(i + 1) / n_up for i in range(n_up)]
     for i in range(n_steps - n_up):
@@ -251,7 +254,8 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_weights(autocast):
     def objective(module, batch):
         outputs = module(batch.inputs)
         seen.append(outputs.dtype)
-        return functional.cross_entropy(outputs.float(), batch.targets, reduction="none")
+        losses = functional.cross_entropy(outputs.float(), batch.targets, reduction="none")
+        return {"label_loss": losses}
 
     training = run(module, rows, autocast=autocast, objective=objective)
     reference = run(full, rows)
@@ -307,7 +311,7 @@ def poisoned(at_step, then=math.nan):
     def objective(module, batch):
         count[0] += 1
         losses = losses_of(module, batch)
-        return losses * then if count[0] > at_step else losses
+        return {"label_loss": losses * then if count[0] > at_step else losses}
 
     return objective
 
@@ -334,7 +338,7 @@ def test_weights_that_break_at_the_last_step_are_not_kept():
 
     def objective(module, batch):  # a fine loss, with a gradient that is not
         losses = losses_of(module, batch)
-        return losses + (module[0].weight * 0).abs().sqrt().sum()
+        return {"label_loss": losses + (module[0].weight * 0).abs().sqrt().sum()}
 
     with pytest.warns(ConvergenceWarning, match="those it started from"):
         run(module, rows, n_epochs=1, objective=objective, batches=make_batches(rows, N))
@@ -350,7 +354,7 @@ def test_a_step_that_breaks_the_weights_is_undone():
             rows,
             optimizer="sgd",
             lr=1e200,
-            objective=lambda m, b: (m(b.inputs) ** 2).sum(1),
+            objective=lambda m, b: {"size": (m(b.inputs) ** 2).sum(1)},
             batches=make_batches(rows, N),
         )
     assert training.best_epoch is None
@@ -563,7 +567,7 @@ def full(module, rows, **settings):
     batches = RowBatches(*rows, N, IndexStream(N, None))
     parameters = list(module.parameters())
     settings = {"n_iterations": 500, "tol": 1e-9, "is_convex": True} | settings
-    return train_full_batch(module, losses_of, batches, parameters=parameters, **settings)
+    return train_full_batch(module, terms_of, batches, parameters=parameters, **settings)
 
 
 @pytest.mark.parametrize("n_passes", [1, 4])

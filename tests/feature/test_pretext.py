@@ -7,6 +7,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from skltransfer import Preprocessing
+from skltransfer._networks._built import TransferNetwork
 from skltransfer._torch._batches import Batch
 from skltransfer._torch._extraction import FeatureNetwork
 from skltransfer._torch._layers import Standardize
@@ -15,7 +16,6 @@ from skltransfer.feature._pretext import (
     DenoisedImages,
     MaskedColumns,
     MaskedImages,
-    PretextNetwork,
     Rotation,
     TwoViews,
 )
@@ -36,23 +36,23 @@ def _seeded():
         yield
 
 
-class Known(nn.Module):
-    """A stand-in for network and head: keeps what it sees, gives what it is told to."""
+class Known:
+    """A stand-in for the network: keeps what it sees, gives what it is told to."""
+
+    dtype = torch.float64
 
     def __init__(self, outputs):
-        super().__init__()
         self.outputs, self.seen = outputs, None
 
-    def numbers(self, inputs):
-        return inputs
-
-    def forward(self, x):
+    def embed(self, x):
         self.seen = x
         return self.outputs(x)
 
 
-def batch_of(x):
-    return Batch(x, torch.zeros(len(x)))
+def loss_of(objective, network, x):
+    """Return the loss of each row where the head gives what the network does."""
+    objective.head = nn.Identity()
+    return sum(objective(network, Batch(x, torch.zeros(len(x)))).values())
 
 
 IMAGES = torch.rand((6, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -147,15 +147,16 @@ def test_patches_are_squares_and_as_many_as_asked(side, patch, share, n):
 
 def test_two_views_go_through_together_and_are_compared_in_order():
     network = Known(lambda x: x)
-    objective = TwoViews((lambda x: x, lambda x: x + 1), lambda a, b: (b - a).sum(1))
-    np.testing.assert_allclose(objective(network, batch_of(TABLE)), 5)
+    views = (lambda x: x, lambda x: x + 1)
+    objective = TwoViews(views, lambda a, b: (b - a).sum(1), nn.Identity())
+    np.testing.assert_allclose(loss_of(objective, network, TABLE), 5)
     assert len(network.seen) == 2 * len(TABLE)
 
 
 def test_rotation_knows_all_four_positions():
     outputs = torch.randn((24, 4), dtype=torch.float64)
     network = Known(lambda x: outputs)
-    found = Rotation()(network, batch_of(IMAGES))
+    found = loss_of(Rotation(1), network, IMAGES)
     log_p = (outputs - outputs.exp().sum(1, keepdim=True).log()).numpy()
     expected = [-np.mean([log_p[6 * turns + i, turns] for turns in range(4)]) for i in range(6)]
     np.testing.assert_allclose(found, expected)
@@ -174,7 +175,7 @@ def test_denoised_columns_are_compared_with_the_clean_ones():
         return x + noise[-1]
 
     network = Known(lambda x: torch.zeros_like(x))
-    found = DenoisedColumns(corrupt, columns)(network, batch_of(TABLE))
+    found = loss_of(DenoisedColumns(1, corrupt, columns), network, TABLE)
     clean = ((TABLE - TABLE.mean(0)) / TABLE.std(0, unbiased=False)).numpy()
     np.testing.assert_allclose(found, (clean**2).mean(1))
     assert torch.equal(network.seen, TABLE + noise[0])
@@ -184,7 +185,7 @@ def test_masked_columns_estimate_the_mask_and_the_values():
     columns = columns_of(TABLE)
     logits = torch.randn((len(TABLE), 10), dtype=torch.float64)
     network = Known(lambda x: logits)
-    found = MaskedColumns(SwappedColumns(0.4), columns)(network, batch_of(TABLE))
+    found = loss_of(MaskedColumns(1, SwappedColumns(0.4), columns), network, TABLE)
     changed = (network.seen != TABLE).numpy()
     p = 1 / (1 + np.exp(-logits[:, :5].numpy()))
     mask = -np.where(changed, np.log(p), np.log(1 - p)).mean(1)
@@ -194,16 +195,16 @@ def test_masked_columns_estimate_the_mask_and_the_values():
 
 
 def test_denoised_images_are_compared_with_the_clean_ones():
-    objective = DenoisedImages(lambda x: x * 0, (1, 8, 8))
-    found = objective(Known(lambda x: x.flatten(1) + 0.5), batch_of(IMAGES))
+    objective = DenoisedImages(1, lambda x: x * 0, (1, 8, 8))
+    found = loss_of(objective, Known(lambda x: x.flatten(1) + 0.5), IMAGES)
     np.testing.assert_allclose(found, ((IMAGES - 0.5) ** 2).mean((1, 2, 3)))
-    assert DenoisedImages(lambda x: x, (3, 224, 100)).shape == (3, 32, 32)
+    assert DenoisedImages(1, lambda x: x, (3, 224, 100)).shape == (3, 32, 32)
 
 
 def test_masked_images_are_compared_where_they_were_covered():
-    objective = MaskedImages(0.5, (1, 8, 8))
+    objective = MaskedImages(1, 0.5, (1, 8, 8))
     network = Known(lambda x: torch.zeros((len(x), 64), dtype=x.dtype))
-    found = objective(network, batch_of(IMAGES))
+    found = loss_of(objective, network, IMAGES)
     covered = (network.seen != IMAGES).numpy()
     pixels = IMAGES.numpy()
     expected = [(image[c] ** 2).mean() for image, c in zip(pixels, covered, strict=True)]
@@ -213,11 +214,37 @@ def test_masked_images_are_compared_where_they_were_covered():
     np.testing.assert_allclose(covered.mean((1, 2, 3)), 0.5)
 
 
-def test_the_network_normalises_what_it_is_given():
+def test_the_network_normalises_the_pixels_of_the_views():
     features = FeatureNetwork(nn.Flatten().eval(), {}, "avg", False)
     preprocessing = Preprocessing(8, 8, (0.5,), (0.25,))
-    network = PretextNetwork(features, nn.Identity(), preprocessing, torch.float64)
+    network = TransferNetwork(features, nn.Identity(), preprocessing, torch.float64)
+    seen = []
+    views = (lambda x: seen.append(x) or x, lambda x: x)
+    objective = TwoViews(views, lambda a, b: a.sum(1) + 0 * b.sum(1), None)
     pixels = (IMAGES * 255).to(torch.uint8)
-    numbers = network.numbers(pixels)
-    torch.testing.assert_close(numbers, pixels.double() / 255)
-    torch.testing.assert_close(network(numbers), ((numbers - 0.5) / 0.25).flatten(1))
+    loss = loss_of(objective, network, pixels)
+    numbers = pixels.double() / 255
+    torch.testing.assert_close(seen[0], numbers)
+    torch.testing.assert_close(loss, ((numbers - 0.5) / 0.25).flatten(1).sum(1))
+
+
+def test_the_head_is_trained_and_views_and_losses_stay_in_full_precision():
+    head, dtypes = nn.Linear(5, 2), {}
+    weight = TABLE[:5].float()
+
+    class Network(Known):
+        dtype = torch.float32
+
+    def features(x):
+        dtypes["network"] = nn.functional.linear(x, weight).dtype
+        return x
+
+    def loss(a, b):
+        dtypes["outputs"], dtypes["loss"] = a.dtype, (weight @ weight.T).dtype
+        return (a - b).sum(1)
+
+    objective = TwoViews((lambda x: x, lambda x: x), loss, head)
+    assert objective.modules() == (head,)
+    with torch.autocast("cpu", torch.bfloat16):
+        objective(Network(features), Batch(TABLE.float(), torch.zeros(len(TABLE))))
+    assert dtypes == {"network": torch.bfloat16, "outputs": torch.float32, "loss": torch.float32}

@@ -128,11 +128,11 @@ def test_gradual_unfreezing_epoch_by_epoch(digits):
 
 @pytest.mark.parametrize("decay, ratio", [(1.0, 0.1), (0.5, 1.0), (0.3, 0.2), (1.0, "auto")])
 def test_rates_in_force_of_each_stage(digits, decay, ratio, monkeypatch):
-    from skltransfer.parameter import _groups
+    from skltransfer._networks import _fitting
 
     X, y = digits
     seen = []
-    make = _groups.make_optimizer
+    make = _fitting.make_optimizer
 
     def watched(*arguments):
         optimizer = make(*arguments)
@@ -143,7 +143,7 @@ def test_rates_in_force_of_each_stage(digits, decay, ratio, monkeypatch):
         )
         return optimizer
 
-    monkeypatch.setattr(_groups, "make_optimizer", watched)
+    monkeypatch.setattr(_fitting, "make_optimizer", watched)
     model = FineTunedClassifier(
         net(), layer_decay=decay, backbone_lr_ratio=ratio, warmup=0.0, **QUICK
     ).fit(X, y)
@@ -519,7 +519,7 @@ def test_full_batches_use_one_blas_thread_and_set_the_number_back(monkeypatch):
     """Threads that wait for L-BFGS's small steps take the cores from torch's."""
     from threadpoolctl import ThreadpoolController
 
-    from skltransfer._torch import _full_batch
+    from skltransfer._torch import _training
 
     blas = ThreadpoolController().select(internal_api="openblas")
     if not blas.lib_controllers:
@@ -529,11 +529,11 @@ def test_full_batches_use_one_blas_thread_and_set_the_number_back(monkeypatch):
     def threads():
         return {library["num_threads"] for library in blas.info()}
 
-    def minimize(*args, original=_full_batch.minimize, **kwargs):
+    def minimize(*args, original=_training.minimize, **kwargs):
         seen.append(threads())
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(_full_batch, "minimize", minimize)
+    monkeypatch.setattr(_training, "minimize", minimize)
     X, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 2
     with blas.limit(limits=2):
         before = threads()  # a library may have been built for one thread

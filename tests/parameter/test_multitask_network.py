@@ -518,7 +518,7 @@ def test_texts_in_both_forms(tmp_path):
         ({"method": "net"}, r"method='net' is not one of .*'network'"),
         ({"method": "trace_norm", "task_weight": "uncertainty"}, "Pass method='network'"),
         ({"task_weight": "certain"}, "task_weight='certain' is neither"),
-        ({"hidden_layer_sizes": 8}, "hidden_layer_sizes=8 is not a tuple"),
+        ({"hidden_layer_sizes": 8}, "hidden_layer_sizes=8 is not a list"),
         ({"max_epochs": 0}, "max_epochs=0 is not"),
         ({"weight_decay": -1.0}, "weight_decay=-1.0 is not"),
         ({"optimizer": "lbfgs", "lr": 0.1}, "optimizer='lbfgs' takes all rows at once"),

@@ -18,8 +18,8 @@ from skltransfer import (
     RegularizedTransferRegressor,
     TransferLogisticRegression,
 )
-from skltransfer._torch._fisher import fisher_diagonal
 from skltransfer._torch._penalties import DistancePenalty, Pull
+from skltransfer.parameter._penalties import fisher_diagonal, small_singular_values
 
 X, y = make_classification(120, 6, n_informative=4, n_classes=3, random_state=0)
 SOURCE = FineTunedClassifier(hidden_layer_sizes=(8,), weight_decay=0.05).fit(X[:60], y[:60])
@@ -266,19 +266,11 @@ def test_delta_is_the_distance_of_feature_maps():
 
 
 def test_bss_is_the_sum_of_small_singular_values():
-    from skltransfer.parameter._penalties import SmallSingularValues
-
     torch.manual_seed(0)
-    network = nn.Module()
-    network.embed = lambda x: x @ weight
-    network.head = nn.Identity()
-    network.head_dtype = torch.float64
-    weight = torch.randn(4, 3, dtype=torch.float64)
-    x = torch.randn(10, 4, dtype=torch.float64)
-    batch = type("Batch", (), {"inputs": x})
-    _, value = SmallSingularValues(0.5, 2)(network, batch, lambda outputs, batch: outputs)
-    squares = torch.linalg.eigvalsh((x @ weight).T @ (x @ weight))  # in rising order
-    assert float(value) == pytest.approx(0.5 * float(squares[:2].sum()), rel=1e-10)
+    features = torch.randn(10, 3, dtype=torch.float64)
+    value = small_singular_values(features, 2)
+    squares = torch.linalg.eigvalsh(features.T @ features)  # in rising order
+    assert float(value) == pytest.approx(float(squares[:2].sum()), rel=1e-10)
 
 
 @pytest.mark.parametrize("penalty", ["l2_sp", "l2_sp_fisher", "delta", "bss", "l2"])

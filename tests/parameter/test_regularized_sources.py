@@ -178,9 +178,9 @@ def curvature_of(monkeypatch, backbone, rows, **settings):
     seen = {}
     original = _penalties.fisher_of_source
 
-    def spy(run, rows, estimator):
-        result = original(run, rows, estimator)
-        for name, parameter in run.built.backbone.named_parameters():
+    def spy(fitting, rows, estimator):
+        result = original(fitting, rows, estimator)
+        for name, parameter in fitting.built.backbone.named_parameters():
             seen[name] = result[id(parameter)].clone()
         return result
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skltransfer._torch._pretext_losses import barlow_twins, masked_error, nt_xent
+from skltransfer.feature._pretext import barlow_twins, masked_error, nt_xent
 
 A, B = np.random.default_rng(0).normal(size=(2, 7, 5))
 

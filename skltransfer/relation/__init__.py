@@ -1,0 +1,5 @@
+"""Relation-based transfer: what relates the domains is learned with the model."""
+
+from skltransfer import _face
+
+__all__, __getattr__, __dir__ = _face("relation")
