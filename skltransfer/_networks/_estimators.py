@@ -49,7 +49,7 @@ from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.backbones._fitted import unfitted_backbone
+from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.backbones._table import flatten_images
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask

@@ -11,7 +11,7 @@ _to_data: ContextVar[Callable | None] = ContextVar("to_data", default=None)
 
 
 class AsData(ABC):
-    """What stands for a value in a state that holds nothing but data."""
+    """Stand-in for a value in a state that holds nothing but data."""
 
     @abstractmethod
     def restore(self):

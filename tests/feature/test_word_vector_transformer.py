@@ -392,7 +392,7 @@ def test_another_file_after_fit(path, tmp_path):
     again.set_params(vectors=moved)
     np.testing.assert_array_equal(again.transform(NEW), expected)
     moved.write_text(moved.read_text().replace("rare", "RARE"))
-    with pytest.raises(ValueError, match="fitted with other vectors .* fitted with. Fit it again, or give"):
+    with pytest.raises(ValueError, match="fitted with other vectors than .*, or restore"):
         again.transform(NEW)
 
 
