@@ -212,6 +212,8 @@ def known_labels(y_target, X_target, y_source=None):
 def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
     if y_source.dtype.kind == "O":
         y_source = np.array(y_source.tolist())
+    if y_source.ndim == 1 and labels.shape[1:] == (1,):  # a column, where y was one
+        labels = labels[:, 0]
     if labels.ndim != y_source.ndim or labels.shape[1:] != y_source.shape[1:]:
         raise ValueError(
             f"y_target has shape {labels.shape} and y has shape {y_source.shape}. "

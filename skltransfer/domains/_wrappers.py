@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import get_tags
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 
 from skltransfer._warnings import warn
@@ -50,6 +50,7 @@ class _HoldsDomain(
         """Refuse labels that an ensemble has numbered beside held labels that it has not."""
         if y is None or not is_classifier(self.estimator):
             return
+        (y,), (held_labels,) = indexable(y), indexable(held_labels)
         if len(held_labels) and np.ndim(held_labels) != np.ndim(y):
             raise ValueError(
                 f"{held_name} has shape {np.shape(held_labels)} and y has shape {np.shape(y)}. "

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import indexable
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
@@ -105,6 +106,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         check_parameters(self)
         forget(self)
         X_target, y_target = given_target(X_target, y_target)
+        X, y = indexable(X, y)
         if not sparse.issparse(y):
             check_no_missing_labels(y)
         if sample_weight is not None:

@@ -206,7 +206,10 @@ class KMMReweighter(BaseReweighter):
         return isinstance(self.kernel, str) and self.kernel in SPARSE_KERNELS
 
     def _weigh(self, X, y, sample_weight, X_target):
-        checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
+        checks = {
+            "accept_sparse": "csr" if self._takes_sparse() else False,
+            "accept_large_sparse": self.kernel != "laplacian",  # scikit-learn's takes no int64
+        }
         rows = numeric_rows(self, X, **checks)
         weights = unit_weights(rows, sample_weight)
         self.dual_gap_, self.objective_, self.n_iter_ = 0.0, np.nan, 1

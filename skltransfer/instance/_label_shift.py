@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from scipy.linalg import LinAlgWarning
 from scipy.special import softmax
 from sklearn.base import is_regressor
@@ -11,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import _safe_indexing, column_or_1d
+from sklearn.utils import _safe_indexing, column_or_1d, get_tags, indexable
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
@@ -200,6 +199,14 @@ class LabelShiftReweighter(BaseReweighter):
         self.tol = tol
         self.random_state = random_state
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if hasattr(self.classifier, "fit"):
+            taken = get_tags(self.classifier).input_tags
+            tags.input_tags.sparse &= taken.sparse
+            tags.input_tags.allow_nan &= taken.allow_nan
+        return tags
+
     def _weigh(self, X, y, sample_weight, X_target):
         self.n_iter_ = 1
         if self.estimator is None:
@@ -209,8 +216,11 @@ class LabelShiftReweighter(BaseReweighter):
             return weights
         classifier = self._classifier()
         self.source_classes_, labels = _class_numbers(X, y, type(self).__name__)
-        X_target = _sliceable(select_columns(X_target, column_names(X)))
-        X = _sliceable(X)
+        if getattr(X, "shape", (0, 1))[1:] == (0,):
+            raise ValueError(
+                f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
+            )
+        (X_target,) = indexable(select_columns(X_target, column_names(X)))
         X_target = _safe_indexing(X_target, np.argsort(row_groups(X_target), kind="stable"))
         used = np.flatnonzero(weights > 0)
         present, codes = np.unique(labels[used], return_inverse=True)
@@ -356,18 +366,15 @@ def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes and, for each label, the number of its class."""
     if y is None:
         raise ValueError(
-            f"{name} needs the labels of the source to see how they shift. Pass y to fit."
+            f"{name} needs the labels of the source to see how they shift: y should be a 1d array, "
+            "and is None. Pass y to fit."
         )
     check_consistent_length(X, y)
     y = column_or_1d(y)
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass"):
         raise ValueError(
-            f"{name} needs class labels, and y is {kind}. For numbers use a reweighter for "
-            "covariate shift, such as KMMReweighter."
+            f"Unknown label type: {name} needs class labels, and y is {kind}. For numbers use a "
+            "reweighter for covariate shift, such as KMMReweighter."
         )
     return np.unique(y, return_inverse=True)
-
-
-def _sliceable(X):
-    return X.tocsr() if sparse.issparse(X) else X
