@@ -93,7 +93,7 @@ def leave_one_out_errors(
 
     Leaving out a pair changes H by a matrix of rank two (one where ``alpha`` is 0), so that one
     eigendecomposition serves all pairs and all `regs`. Where all units have the same weight the
-    result is that of solving anew for each pair; otherwise H is scaled as if they had.
+    result equals solving anew for each pair; otherwise H is scaled as if they had.
 
     Parameters
     ----------

@@ -206,35 +206,35 @@ def open_converted(
     return ConvertedVectors(matrix, index, name)
 
 
-def _convert(source: IndexedVectors, matrix: Path, index: Path) -> None:
+def _convert(reader: IndexedVectors, matrix: Path, index: Path) -> None:
     """Write the vectors as one array that can be mapped, and the index of the words beside it.
 
     The index takes its place last.
     """
     matrix.parent.mkdir(parents=True, exist_ok=True)
-    n_words = len(source.index.hashes)
-    in_file_order = np.argsort(source.index.vector_at, kind="stable")
+    n_words = len(reader.index.hashes)
+    in_file_order = np.argsort(reader.index.vector_at, kind="stable")
     with write_whole(index) as new_index, write_whole(matrix) as new_matrix:
-        rows = np.lib.format.open_memmap(new_matrix, "w+", np.float32, (n_words, source.dim))
+        rows = np.lib.format.open_memmap(new_matrix, "w+", np.float32, (n_words, reader.dim))
         words, starts = [], np.zeros(n_words, np.int64)
         row_of_entry = np.empty(n_words, np.int64)
         position = 0
         for row, entry in enumerate(in_file_order):
-            word = source.word(entry).encode()
+            word = reader.word(entry).encode()
             words.append(word)
             starts[entry], row_of_entry[entry] = position, row
             position += len(word)
-            rows[row] = source.vectors([entry])[0]
+            rows[row] = reader.vectors([entry])[0]
         rows.flush()
         del rows
         sizes = np.empty(n_words, np.int32)
         sizes[in_file_order] = [len(word) for word in words]
         np.savez(
             new_index,
-            hashes=source.index.hashes,
+            hashes=reader.index.hashes,
             vector_at=row_of_entry,
             word_at=starts,
             word_size=sizes,
             words=np.frombuffer(b"".join(words), np.uint8),
-            digest=np.array(source.digest),
+            digest=np.array(reader.digest),
         )

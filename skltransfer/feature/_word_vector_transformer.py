@@ -271,37 +271,37 @@ class WordVectorTransformer(
                 "The parameters of this transformer have changed since it was fitted. Fit it again."
             )
         tokens = self._tokens(X, reset=False)
-        source = self._open()
-        if source.fingerprint(self._probes) != self._fingerprint:
+        reader = self._open()
+        if reader.fingerprint(self._probes) != self._fingerprint:
             raise ValueError(
-                f"This transformer was fitted with other vectors than {source.name}. Fit it again, "
+                f"This transformer was fitted with other vectors than {reader.name}. Fit it again, "
                 "or restore the vectors."
             )
-        pooled = self._pooled(tokens, source, self._known(tokens, source))
-        return self._finished(pooled, source)
+        pooled = self._pooled(tokens, reader, self._known(tokens, reader))
+        return self._finished(pooled, reader)
 
     def _fit(self, X, *, with_features: bool) -> np.ndarray | None:
         if self.vectors is None:
             return self._numbers(X, reset=True)
         check_parameters(self)
         tokens = self._tokens(X, reset=True)
-        source = self._open()
-        is_known = self._known(tokens, source)
+        reader = self._open()
+        is_known = self._known(tokens, reader)
         known = [word for word, k in zip(tokens.words, is_known, strict=True) if k]
-        self._n_features_out = source.dim
+        self._n_features_out = reader.dim
         self._settings = self._learned_from()
-        self._probes = source.probes(known)
-        self._fingerprint = source.fingerprint(self._probes)
+        self._probes = reader.probes(known)
+        self._fingerprint = reader.fingerprint(self._probes)
         self._note_coverage(tokens, is_known)
         self._learn_weights(tokens)
-        self.unknown_vector_ = self._vector_of_unknown_words(source, known)
+        self.unknown_vector_ = self._vector_of_unknown_words(reader, known)
         self.common_component_ = None
         if self.pooling != "sif" and not with_features:
             return None
-        pooled = self._pooled(tokens, source, is_known)
+        pooled = self._pooled(tokens, reader, is_known)
         if self.pooling == "sif":
             self.common_component_ = common_component(pooled)
-        return self._finished(pooled, source) if with_features else None
+        return self._finished(pooled, reader) if with_features else None
 
     def _note_coverage(self, tokens: Tokens, is_known: np.ndarray) -> None:
         counts = tokens.counts
@@ -351,18 +351,18 @@ class WordVectorTransformer(
             )
         return self.word_frequencies
 
-    def _vector_of_unknown_words(self, source: WordVectors, known: list[str]):
+    def _vector_of_unknown_words(self, reader: WordVectors, known: list[str]):
         if self.oov in ("ignore", "error"):
             return None
         if self.oov == "zero" or not known:
-            return np.zeros(source.dim, source.dtype)
-        mean = source.take(sorted(known)).mean(axis=0, dtype=np.float64)
-        return mean.astype(source.dtype)
+            return np.zeros(reader.dim, reader.dtype)
+        mean = reader.take(sorted(known)).mean(axis=0, dtype=np.float64)
+        return mean.astype(reader.dtype)
 
-    def _pooled(self, tokens: Tokens, source: WordVectors, is_known: np.ndarray) -> np.ndarray:
+    def _pooled(self, tokens: Tokens, reader: WordVectors, is_known: np.ndarray) -> np.ndarray:
         """Pool in float64; SIF before its component is taken away."""
-        vectors = np.zeros((len(tokens.words), source.dim))
-        vectors[is_known] = source.take([tokens.words[i] for i in np.flatnonzero(is_known)])
+        vectors = np.zeros((len(tokens.words), reader.dim))
+        vectors[is_known] = reader.take([tokens.words[i] for i in np.flatnonzero(is_known)])
         is_counted = is_known
         if self.unknown_vector_ is not None:
             vectors[~is_known] = self.unknown_vector_
@@ -376,13 +376,13 @@ class WordVectorTransformer(
         over = "words" if self.pooling == "sif" else "weights"
         return weighted_mean(tokens, vectors, weights, is_counted, over=over)
 
-    def _finished(self, pooled: np.ndarray, source: WordVectors) -> np.ndarray:
+    def _finished(self, pooled: np.ndarray, reader: WordVectors) -> np.ndarray:
         if self.common_component_ is not None:
             pooled = without_component(pooled, self.common_component_)
-        return pooled.astype(source.dtype, copy=False)
+        return pooled.astype(reader.dtype, copy=False)
 
-    def _known(self, tokens: Tokens, source: WordVectors) -> np.ndarray:
-        is_known = source.contains(tokens.words)
+    def _known(self, tokens: Tokens, reader: WordVectors) -> np.ndarray:
+        is_known = reader.contains(tokens.words)
         if self.oov == "error" and not is_known.all():
             row = np.searchsorted(tokens.starts, np.argmin(is_known[tokens.columns]), "right") - 1
             missing = [tokens.words[i] for i in np.flatnonzero(~is_known)]
@@ -407,11 +407,11 @@ class WordVectorTransformer(
                 decode_error=self.decode_error,
                 cache_dir=self.cache_dir,
             )
-        held, source = _opened.get(self, (None, None))
+        held, reader = _opened.get(self, (None, None))
         if held is not self.vectors:
-            source = open_in_memory(self.vectors)
-            _opened[self] = self.vectors, source
-        return source
+            reader = open_in_memory(self.vectors)
+            _opened[self] = self.vectors, reader
+        return reader
 
     def _numbers(self, X, *, reset: bool) -> np.ndarray:
         """Validate numbers that pass through."""

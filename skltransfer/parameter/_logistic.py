@@ -252,8 +252,8 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         return LinearModel(coef, intercept, classes, names)
 
     def _solve(self, X, y, sample_weight, coef, intercept, alpha):
-        task = _Task(self, X, y, sample_weight, coef, intercept)
-        solution = task.solve([alpha], task.weights[None], self.tol)
+        design = _Design(self, X, y, sample_weight, coef, intercept)
+        solution = design.solve([alpha], design.weights[None], self.tol)
         self.n_iter_ = solution.n_iter
         if not solution.gap[0] <= self.tol:
             warn(
@@ -262,11 +262,11 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
                 "scale the columns.",
                 ConvergenceWarning,
             )
-        coefs, intercepts = task.unfold(solution.shift)
+        coefs, intercepts = design.unfold(solution.shift)
         return coefs[0], intercepts[0]
 
 
-class _Task:
+class _Design:
     """Rows and labels of a task around carried coefficients, ready for the solver.
 
     Parameters
@@ -450,15 +450,15 @@ class TransferLogisticRegressionCV(LinearTransferCV, TransferLogisticRegression)
         self.max_iter = max_iter
 
     def _fold_models(self, X, y, sample_weight, folds, coef, intercept, alphas):
-        task = _Task(self, X, y, sample_weight, coef, intercept)
+        design = _Design(self, X, y, sample_weight, coef, intercept)
         held_in = np.zeros((len(folds), len(X)))
         for fold, (train, _) in enumerate(folds):
             np.add.at(held_in[fold], train, 1.0)
-        weights = held_in * task.weights
+        weights = held_in * design.weights
         problems = [alpha for _ in folds for alpha in alphas]
         tol = max(self.tol, _TOL_OF_SCORES)
-        solution = task.solve(problems, np.repeat(weights, len(alphas), axis=0), tol)
-        coefs, intercepts = task.unfold(solution.shift)
+        solution = design.solve(problems, np.repeat(weights, len(alphas), axis=0), tol)
+        coefs, intercepts = design.unfold(solution.shift)
         split = (len(folds), len(alphas))
         return zip(
             coefs.reshape(*split, *coef.shape),

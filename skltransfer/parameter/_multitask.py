@@ -134,7 +134,7 @@ class MultiTask(
             self._set_models(self._tasks_of(X, y, known, weights))
         else:
             tasks = self._tasks_of(np.empty((len(X), 0)), y, known, weights)
-            labels = self._problem_of(self._targets_of(tasks, known, weights), tasks)
+            labels = self._network_labels(self._targets_of(tasks, known, weights), tasks)
             network.fit(self, X, labels, sample_weight, task)
             vars(self).update(self._attributes_of(network))
         task.end({})
@@ -187,7 +187,7 @@ class MultiTask(
         """
 
     @abstractmethod
-    def _problem_of(self, targets, tasks) -> Tasks:
+    def _network_labels(self, targets, tasks) -> Tasks:
         """Return the labels as a network learns them."""
 
     # --- rows and tasks ----------------------------------------------------------------

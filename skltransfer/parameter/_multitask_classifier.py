@@ -405,7 +405,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
             tasks, k, self.alpha, self.shared_alpha, self.fit_intercept, **limits
         )
 
-    def _problem_of(self, targets, tasks):
+    def _network_labels(self, targets, tasks):
         from skltransfer.parameter._multitask_network import TaskClasses  # loads torch
 
         k = 1 if len(self._labels) == 2 else len(self._labels)

@@ -290,7 +290,7 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
             )
         return mean_regularized_ridge(tasks, self.alpha, self.shared_alpha, self.fit_intercept)
 
-    def _problem_of(self, targets, tasks):
+    def _network_labels(self, targets, tasks):
         from skltransfer.parameter._multitask_network import TaskNumbers  # loads torch
 
         return TaskNumbers(

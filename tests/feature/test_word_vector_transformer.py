@@ -387,7 +387,7 @@ def test_another_file_after_fit(path, tmp_path):
     moved = path.rename(tmp_path / "moved.txt")
     again = pickle.loads(pickle.dumps(transformer))
     for gone in (transformer, again):
-        with pytest.raises(FileNotFoundError, match=r"no such file.*set_params\(vectors=...\)"):
+        with pytest.raises(FileNotFoundError, match=r"does not exist.*set_params\(vectors=...\)"):
             gone.transform(NEW)
     again.set_params(vectors=moved)
     np.testing.assert_array_equal(again.transform(NEW), expected)
