@@ -227,7 +227,8 @@ class FineTuning(
     }
 
     def _check_combinations(self):
-        names_of(self.augment)
+        if self.augment is not None:
+            names_of(self.augment)
         if self.gradual_unfreezing and self.strategy in ("lora", "linear_probe"):
             raise ValueError(
                 f"gradual_unfreezing={self.gradual_unfreezing!r} has nothing to unfreeze with "
