@@ -26,7 +26,7 @@ from adapt.instance_based import KLIEP, RULSIF, ULSIF
 from scipy.stats import spearmanr
 
 from skltransfer import KLIEPReweighter, ULSIFReweighter
-from skltransfer._solvers._centers import draw_centers
+from skltransfer._solvers._kernel_choice import draw_centers
 from skltransfer._solvers._kliep import solve_kliep
 from skltransfer._solvers._ulsif import draw_pairs
 
@@ -99,7 +99,7 @@ def compare_ulsif(X, T, truth, alpha) -> dict:
     """Time both, and judge both choices by solving anew for each pair left out."""
     options = {"gamma": GAMMAS, "lambdas": REGS, "verbose": 0, "random_state": 0}
     adapt = RULSIF(alpha=alpha, **options) if alpha else ULSIF(**options)
-    ours = ULSIFReweighter(alpha=alpha, gamma=GAMMAS, reg=REGS)
+    ours = ULSIFReweighter(alpha=alpha, gamma=GAMMAS, regularization=REGS)
     results = interleave(
         {
             "adapt": lambda: adapt.fit_weights(X, T),
@@ -126,7 +126,7 @@ def compare_ulsif(X, T, truth, alpha) -> dict:
             errors.append(error)
         return -float(np.mean(errors))
 
-    chosen = brute_force(ours.gamma_, ours.reg_)
+    chosen = brute_force(ours.gamma_, ours.regularization_)
     peer_gamma, peer_reg = adapt.best_params_["k"]["gamma"], adapt.best_params_["lamb"]
     peer = brute_force(peer_gamma, peer_reg)
     assert abs(chosen - ours.scores_.max()) <= 1e-9 * abs(chosen)
@@ -135,7 +135,7 @@ def compare_ulsif(X, T, truth, alpha) -> dict:
         "method": f"{'RuLSIF' if alpha else 'uLSIF'}, {ours.scores_.size} candidates",
         "leave_one_out_score_by_brute_force": {"adapt": peer, "skltransfer": chosen},
         "gamma": {"adapt": peer_gamma, "skltransfer": ours.gamma_},
-        "reg": {"adapt": peer_reg, "skltransfer": ours.reg_},
+        "reg": {"adapt": peer_reg, "skltransfer": ours.regularization_},
     }
     return finish(record, results, truth)
 

@@ -24,7 +24,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import KNeighborsClassifier
 
 from skltransfer import JDA
-from skltransfer._solvers._domain_differences import domain_differences
+from skltransfer._solvers._transfer_components import domain_differences
 
 GAMMA, N_COMPONENTS, LAMBDA, N_CLASSES = 0.1, 20, 1.0, 5
 WANTED = {300: 20, 600: None}
@@ -69,7 +69,7 @@ def script(K, X, y, T, guess):
 
 def estimator():
     """Return the library's estimator for one round."""
-    return JDA(N_COMPONENTS, kernel="rbf", gamma=GAMMA, regularization=LAMBDA, n_iter=1)
+    return JDA(N_COMPONENTS, kernel="rbf", gamma=GAMMA, regularization=LAMBDA, max_iter=1)
 
 
 def fit(X, y, T, guess):

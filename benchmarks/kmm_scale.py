@@ -24,7 +24,7 @@ one_thread()
 import numpy as np
 
 from skltransfer import KMMReweighter
-from skltransfer._solvers._kernels import Kernel, KernelRows
+from skltransfer._solvers._kernels import Kernel, KernelMatrix
 
 GAMMA = 0.1
 # n, tol, max_weight, processes
@@ -66,7 +66,7 @@ def fit(n: int, tol: float, max_weight: float) -> dict:
     before = peak()
     fit_seconds = seconds(lambda: model.fit(X, X_target=T))
     after = peak()
-    rows = KernelRows(Kernel("rbf", GAMMA), X)
+    rows = KernelMatrix(Kernel("rbf", GAMMA), X)
     return {
         "fit_seconds": fit_seconds,
         "pass_float32_seconds": seconds(lambda: rows.mean_in_float32(T)),

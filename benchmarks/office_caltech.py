@@ -90,7 +90,7 @@ def methods(task: tuple) -> dict:
     few_rounds = 5 if set(task) == {"caltech", "amazon"} else 10
 
     def joint(n_iter):
-        return make_pipeline(Normalizer(), JDA(n_components=100, n_iter=n_iter), nearest)
+        return make_pipeline(Normalizer(), JDA(n_components=100, max_iter=n_iter), nearest)
 
     return {
         "source only, 1-NN": nearest,

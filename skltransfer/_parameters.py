@@ -15,6 +15,7 @@ and calls ``check_parameters(self)``. Rules about several parameters stand in it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from math import inf, isfinite
 from numbers import Integral, Real
 
@@ -24,7 +25,7 @@ from skltransfer._messages import near_names
 
 
 class Parameter(ABC):
-    """What a parameter may be.
+    """The allowed values of a parameter.
 
     Parameters
     ----------
@@ -44,12 +45,12 @@ class Parameter(ABC):
         """Return a noun phrase for the allowed values, `unset` aside."""
 
     def check(self, name: str, value) -> None:
-        """Raise a ValueError that names the parameter and what it may be, unless it is."""
+        """Raise a ValueError that names the parameter and its allowed values, unless it has one."""
         if not (_is_among(value, self.unset) or self.accepts(value)):
             raise ValueError(f"{name}={value!r} is not {self}.{self.hint(value)}")
 
     def hint(self, value) -> str:
-        """Return what may help beside the allowed values, or ""."""
+        """Return a hint for an error message, or ""."""
         return ""
 
     def __str__(self) -> str:
@@ -86,19 +87,22 @@ class Number(Parameter):
         return above and (value < high if self.high_open else value <= high)
 
     def describe(self) -> str:
-        if self.low is None and self.high is None:
-            return "a finite number"
-        return f"a number {self.describe_bounds()}"
+        return f"a {self.phrase('number')}"
 
-    def describe_bounds(self) -> str:
-        """Return the interval in words."""
-        if self.high is None:
-            return f"{'greater than' if self.low_open else 'of at least'} {self.low:g}"
+    def phrase(self, noun: str) -> str:
+        """Return `noun`, with the interval in words."""
+        if self.high is None or (self.high == inf and self.high_open):
+            finite = "finite " if self.high == inf or self.low is None else ""
+            if self.low is None:
+                return f"{finite}{noun}"
+            return (
+                f"{finite}{noun} {'greater than' if self.low_open else 'of at least'} {self.low:g}"
+            )
         if self.low is None:
-            return f"{'less than' if self.high_open else 'of at most'} {self.high:g}"
+            return f"{noun} {'less than' if self.high_open else 'of at most'} {self.high:g}"
         ends = ((self.low, self.low_open), (self.high, self.high_open))
         low, high = (f"{end:g}" + (" (excluded)" if is_open else "") for end, is_open in ends)
-        return f"from {low} to {high}"
+        return f"{noun} from {low} to {high}"
 
 
 class Count(Parameter):
@@ -124,13 +128,13 @@ class Count(Parameter):
         return value >= self.low and (self.high is None or value <= self.high)
 
     def describe(self) -> str:
-        return f"an integer {self.describe_bounds()}"
+        return f"an {self.phrase('integer')}"
 
-    def describe_bounds(self) -> str:
-        """Return the interval in words."""
+    def phrase(self, noun: str) -> str:
+        """Return `noun`, with the interval in words."""
         if self.high is None:
-            return f"of at least {self.low}"
-        return f"from {self.low} to {self.high}"
+            return f"{noun} of at least {self.low}"
+        return f"{noun} from {self.low} to {self.high}"
 
 
 class Choice(Parameter):
@@ -179,13 +183,31 @@ class Function(Parameter):
         return "a callable"
 
 
+class Folds(Parameter):
+    """A number of folds, a splitter, or an iterable of splits.
+
+    Parameters
+    ----------
+    unset : tuple, default=()
+        Further values that are allowed.
+    """
+
+    def accepts(self, value) -> bool:
+        if isinstance(value, Real | str):
+            return Count(2).accepts(value)
+        return hasattr(value, "split") or isinstance(value, Iterable)
+
+    def describe(self) -> str:
+        return "an integer of at least 2, a splitter or an iterable of splits"
+
+
 class ListOf(Parameter):
     """A list, a tuple or an array of one dimension, with entries of one kind.
 
     Parameters
     ----------
     entry : Number or Count
-        What each entry may be.
+        Allowed values of each entry.
     min_size : int, default=1
         Smallest number of entries.
     unset : tuple, default=()
@@ -203,7 +225,7 @@ class ListOf(Parameter):
 
     def describe(self) -> str:
         noun = "integers" if isinstance(self.entry, Count) else "numbers"
-        return f"a list of {noun} {self.entry.describe_bounds()}"
+        return f"a list of {self.entry.phrase(noun)}"
 
 
 class Either(Parameter):
@@ -231,19 +253,18 @@ class Either(Parameter):
 
 
 def check_parameters(estimator) -> None:
-    """Raise an error for the first parameter of an estimator that is not what it declares.
+    """Raise an error for the first parameter of an estimator that has no allowed value.
 
     Parameters
     ----------
     estimator : estimator
-        Its classes declare parameters in `_parameters`; a subclass adds to these, or replaces
-        some. Afterwards its method ``_check_combinations()``, if any, checks what concerns
-        several of them.
+        Its classes declare parameters in `_parameters`. A subclass adds declarations, or replaces
+        inherited ones. Its method ``_check_combinations()``, if any, is called afterwards.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range: it is named, and what it may be.
+        If a parameter is out of range. The message names it and the allowed values.
     """
     for name, parameter in declared_parameters(type(estimator)).items():
         parameter.check(name, getattr(estimator, name))
@@ -252,7 +273,7 @@ def check_parameters(estimator) -> None:
 
 
 def declared_parameters(cls: type) -> dict[str, Parameter]:
-    """Return what a class and its bases declare, those of the bases first."""
+    """Return the declarations of a class and its bases, the bases first."""
     declared = {}
     for base in reversed(cls.__mro__):
         declared |= vars(base).get("_parameters", {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from skltransfer._missing import is_missing
+
 
 def remember_column(estimator, X, reset: bool) -> None:
     """Let the estimator remember, or check, the name of its one column."""
@@ -52,8 +54,7 @@ def _checked(row: int, item, taker: str, remedy: str) -> str:
                 "encoding, or replace the characters that do not fit."
             ) from error
         return str(item)
-    is_nan = isinstance(item, float) and np.isnan(item)
-    if item is None or is_nan or type(item).__name__ in ("NAType", "NaTType"):
+    if is_missing(item):
         raise ValueError(
             f"Row {row} is missing ({item!r}), and {taker!r} takes texts. Drop the row, or "
             "fill it, for example by X.fillna('')."

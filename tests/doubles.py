@@ -1,11 +1,27 @@
 """Small two-domain estimators that show what reached them."""
 
+from functools import wraps
+from inspect import signature
+from itertools import groupby
+from operator import itemgetter
+from unittest.mock import patch
+
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
+from scipy.sparse import issparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    is_classifier,
+)
+from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from skltransfer import WithSource, WithTarget
 from skltransfer.domains._data import check_target_rows, unwrap
+from skltransfer.domains._routing import consumed_keywords
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -83,3 +99,87 @@ class NumbersAsText(TransformerMixin, BaseEstimator):
 
 
 WORD_VECTORS = {letter: [np.cos(i), np.sin(i), 1.0] for i, letter in enumerate("abcdefgh")}
+
+
+def with_two_domains(estimator):
+    """Return the same estimator, but for a fit that sees half of its rows as the target.
+
+    scikit-learn's checks call ``fit(X, y)``, by which a two-domain estimator is fitted without
+    adaptation. Here `X` and `y` are the source, and half of them the target.
+    """
+    parent = type(estimator)
+    name = f"TwoDomain{parent.__name__}"
+    if name not in globals():
+        methods = {"fit": _fit_of(parent), "__module__": __name__, "__qualname__": name}
+        if hasattr(parent, "transform_source"):
+            methods["fit_transform"] = _fit_transform_of(parent)
+        globals()[name] = type(parent)(name, (parent,), methods)  # where pickle finds it
+    return globals()[name](**estimator.get_params(deep=False))
+
+
+def _fit_of(parent):
+    @wraps(parent.fit)
+    def fit(self, X, *args, **kwargs):
+        y, target = _y_and_target(parent.fit, self, X, *args, **kwargs)
+        if issubclass(parent, WithTarget):
+            with patch.multiple(self, X_target=target[0], y_target=target[1]):
+                return parent.fit(self, X, *args, **kwargs)
+        if issubclass(parent, WithSource):
+            if y is None:  # without labels there is no source
+                return parent.fit(self, X, *args, **kwargs)
+            with patch.multiple(self, X_source=X, y_source=y):
+                return parent.fit(self, *target)
+        return parent.fit(self, X, *args, **kwargs, **_keywords(self, target))
+
+    return fit
+
+
+def _fit_transform_of(parent):
+    """Map the source as ``transform_source`` does, and return how the target is mapped.
+
+    The checks, which know one domain, take ``fit_transform`` for ``fit`` and ``transform``.
+    """
+
+    @wraps(parent.fit_transform)
+    def fit_transform(self, X, *args, **kwargs):
+        _, target = _y_and_target(parent.fit_transform, self, X, *args, **kwargs)
+        mapped = parent.fit_transform(self, X, *args, **kwargs, **_keywords(self, target))
+        again = np.asarray(self.transform_source(X))
+        np.testing.assert_allclose(mapped, again, rtol=1e-7, atol=1e-9 * np.abs(again).max())
+        return self.transform(X)
+
+    return fit_transform
+
+
+def _keywords(estimator, target) -> dict:
+    given = dict(zip(("X_target", "y_target"), target, strict=True))
+    return {name: given[name] for name in consumed_keywords(estimator, "fit")}
+
+
+def _y_and_target(method, estimator, *args, **kwargs):
+    """Return `y`, and every second row (of each class, for a classifier) with its label.
+
+    Rows that are given twice count once and rows that weigh nothing do not count: the target is
+    the same whether rows are repeated or weighted.
+    """
+    given = signature(method).bind(estimator, *args, **kwargs).arguments
+    (X,), y = indexable(given["X"]), given.get("y")
+    (labels,) = indexable(y)
+    rows = [repr(np.ravel(row).tolist()) for row in (X.toarray() if issparse(X) else np.asarray(X))]
+    classes = [""] * len(rows)
+    if is_classifier(estimator) and labels is not None and len(labels) == len(rows):
+        classes = [repr(np.ravel(label).tolist()) for label in np.asarray(labels)]
+    weight = np.asarray(given.get("sample_weight"))
+    if weight.shape != (len(rows),) or not (weight > 0).any():
+        weight = np.ones(len(rows))
+    distinct = {
+        key: number
+        for number, key in enumerate(zip(classes, rows, strict=True))
+        if weight[number] > 0
+    }
+    half = [
+        distinct[key]
+        for _, same_class in groupby(sorted(distinct), key=itemgetter(0))
+        for key in list(same_class)[::2]
+    ]
+    return y, [None if part is None else _safe_indexing(part, half) for part in (X, labels)]

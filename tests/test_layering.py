@@ -17,6 +17,8 @@ FAMILIES = ("instance", "feature", "parameter", "relation")
 RANK = {
     "_files": -1,
     "_messages": -1,
+    "_missing": -1,
+    "_shared_cache": -1,
     "_options": 0,
     "_parameters": 0,
     "_warnings": -1,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skltransfer._solvers._kernels import KernelRows
+from skltransfer._solvers._kernels import KernelMatrix
 from skltransfer._solvers._kmm_certificate import (
     Best,
     KMMProblem,
@@ -22,7 +22,7 @@ from skltransfer._solvers._kmm_certificate import (
     smallest_scale,
 )
 from skltransfer._solvers._kmm_columns import generate_columns
-from skltransfer._solvers._kmm_dense import MatrixRows, solve_dense
+from skltransfer._solvers._kmm_dense import StoredMatrix, solve_dense
 
 # Up to so many rows the whole matrix is computed.
 LARGEST_MATRIX = 2000
@@ -39,7 +39,7 @@ def solve_kmm(
 
     Parameters
     ----------
-    K : ndarray of shape (n, n) or KernelRows
+    K : ndarray of shape (n, n) or KernelMatrix
         Symmetric and positive semi-definite. Of kernel values that are computed when asked for,
         no n x n matrix is formed unless n is at most `LARGEST_MATRIX`.
     kappa : ndarray of shape (n,)
@@ -64,10 +64,10 @@ def solve_kmm(
     # No weight exceeds the sum: where `upper` allows more, nothing but rounding would come of it.
     n = len(kappa)
     upper = np.minimum(upper, max(upper_sum, np.finfo(float).tiny))
-    if isinstance(K, KernelRows):
-        rows = MatrixRows(K.matrix()) if n <= LARGEST_MATRIX else K
+    if isinstance(K, KernelMatrix):
+        rows = StoredMatrix(K.matrix()) if n <= LARGEST_MATRIX else K
     else:
-        rows = MatrixRows(K)
+        rows = StoredMatrix(K)
     problem = KMMProblem(rows, kappa, upper, lower_sum, upper_sum, kappa_error)
     best = Best(problem, smallest_scale(rows.diagonal()))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # offers of no use
@@ -82,7 +82,7 @@ def solve_kmm(
 
 def _portfolio(problem: KMMProblem):
     """Return the methods in the order in which they are tried."""
-    if not isinstance(problem.K, MatrixRows):
+    if not isinstance(problem.K, StoredMatrix):
         return (generate_columns,)
     if len(problem.kappa) <= _FEW_ROWS:
         return (_solve_matrix, generate_columns)
@@ -97,7 +97,7 @@ def _may_be_optimal(problem: KMMProblem, guess: np.ndarray, tol: float) -> bool:
     """Tell whether the gradient at a guess is small on a few rows; cheap beside all rows."""
     rows, kappa, *_ = problem
     n = len(kappa)
-    if isinstance(rows, MatrixRows):
+    if isinstance(rows, StoredMatrix):
         return True
     few = np.linspace(0, n - 1, _TRIED_ROWS).astype(np.intp)
     gradient = rows.block(few, np.arange(n)) @ guess - kappa[few]

@@ -13,7 +13,7 @@ _SMALLEST_SCALE = 1e-8
 class KMMProblem(NamedTuple):
     """Minimise ``1/2 b'Kb - kappa'b`` over a box and bounds on the sum."""
 
-    K: object  # a kernel matrix of shape (n, n), or values of it: see `_kmm_gram`
+    K: object  # (n, n): an array, or a KernelMatrix
     kappa: np.ndarray  # (n,)
     upper: np.ndarray  # (n,), positive
     lower_sum: float

@@ -14,11 +14,12 @@ MAX_DENSE_UNKNOWNS = 1500
 _MOST_UNKNOWNS_IN_STACKS = 40
 # Numbers in the largest array that is made for the sake of speed.
 _BUDGET = 2**24
-_SMALLEST_STEP = 2.0**-40
+# A line search that has halved its step to this ends where it began.
+SMALLEST_STEP = 2.0**-40
 # A Newton step cut below this is compared with one that bounds the curvature.
-_SHORT_STEP = 0.2
+SHORT_STEP = 0.2
 # The gap is taken relative to no less than this loss per unit of weight.
-_SMALLEST_LOSS = 1e-6
+SMALLEST_LOSS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,7 @@ def solve_logistic(
             direction[failed] = part.subset(failed).bounded_directions(gradient[failed])
             slope = _inner(gradient, direction)
         f = objective[active]
-        scale = np.maximum(f, _SMALLEST_LOSS * part.weights.sum(axis=1) + np.finfo(float).tiny)
+        scale = np.maximum(f, SMALLEST_LOSS * part.weights.sum(axis=1) + np.finfo(float).tiny)
         gap[active] = np.maximum(-0.5 * slope, 0.0) / scale
         gap[active[failed]] = np.inf
         is_last = gap[active] <= tol
@@ -283,7 +284,7 @@ def solve_logistic(
         moved, P, gradient, values, length = _line_search(
             part, D[active], f, direction, slope, is_last
         )
-        short = np.flatnonzero((length < _SHORT_STEP) & ~is_last)
+        short = np.flatnonzero((length < SHORT_STEP) & ~is_last)
         if len(short):
             bounded = part.subset(short)
             safe = D[active[short]] + bounded.bounded_directions(before[short])
@@ -314,11 +315,11 @@ def _line_search(problems, D, objective, direction, slope, is_last):
         # The last step changes less than rounding shows.
         slack = np.where(is_last, 1e-9, 1e-15) * np.abs(objective)
         enough = values <= objective + 1e-4 * length * slope + slack
-        enough |= length < _SMALLEST_STEP
+        enough |= length < SMALLEST_STEP
         if enough.all():
             break
         length = np.where(enough, length, 0.5 * length)
-    stay = (length < _SMALLEST_STEP) & (values > objective)
+    stay = (length < SMALLEST_STEP) & (values > objective)
     if stay.any():
         moved[stay] = D[stay]
         values, P, gradient = problems.evaluate(moved)

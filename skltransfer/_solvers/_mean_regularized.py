@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from skltransfer._solvers._logistic import SHORT_STEP, SMALLEST_LOSS, SMALLEST_STEP
 from skltransfer._solvers._multitask import (
-    SMALLEST_LOSS,
     MultiTaskSolution,
     column_means,
     free_directions,
@@ -25,10 +25,6 @@ from skltransfer._solvers._multitask import (
     span_of_rows,
 )
 from skltransfer._solvers._ridge import ridge_path
-
-_SMALLEST_STEP = 2.0**-40
-# A Newton step cut below this is compared with one that bounds the curvature.
-_SHORT_STEP = 0.2
 
 
 def mean_regularized_ridge(tasks, alpha, shared_alpha, fit_intercept=True) -> MultiTaskSolution:
@@ -244,7 +240,7 @@ def _newton(problem, tol, max_iter):
         gap = max(-0.5 * slope, 0.0) / max(objective, floor)
         is_last = gap <= tol
         moved, values, length = _line_search(problem, point, objective, direction, slope, is_last)
-        if length < _SHORT_STEP and not is_last:
+        if length < SHORT_STEP and not is_last:
             safe = point.moved(problem.direction(point, gradient, P, is_bounded=True), 1.0)
             safe_values = problem.evaluate(safe)
             if safe_values[0] < values[0]:
@@ -273,7 +269,7 @@ def _line_search(problem, point, objective, direction, slope, is_last):
     """Halve the step until the objective falls enough; a last step is taken if it does not rise."""
     length = 1.0
     slack = (1e-9 if is_last else 1e-15) * abs(objective)  # less than rounding shows
-    while length >= _SMALLEST_STEP:
+    while length >= SMALLEST_STEP:
         moved = point.moved(direction, length)
         values = problem.evaluate(moved)
         if values[0] <= objective + 1e-4 * length * slope + slack:

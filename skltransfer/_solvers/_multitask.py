@@ -13,9 +13,6 @@ import numpy as np
 from scipy import linalg
 from scipy.special import expit, logsumexp
 
-# The gap is taken relative to no less than this loss per unit of weight.
-SMALLEST_LOSS = 1e-6
-
 
 @dataclass(frozen=True)
 class TaskRows:

@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
+from skltransfer._solvers._logistic import SMALLEST_LOSS
 from skltransfer._solvers._multitask import (
-    SMALLEST_LOSS,
     MultiTaskSolution,
     column_means,
     free_directions,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from importlib.metadata import version
 from threading import Lock
 
@@ -17,10 +16,10 @@ from skltransfer._torch._engine_onnx import feature_graph
 ENGINES = ("torch", "onnxruntime", "openvino")
 # Largest difference to torch, relative to the largest feature of a layer.
 TOLERANCE = 1e-4
-# The least recently used goes first.
-_MAX_BUILT = 8
-_built: OrderedDict[tuple, Engine | str] = OrderedDict()
-_lock = Lock()
+
+
+class EngineWarning(RuntimeWarning):
+    """An engine cannot run a network, and torch runs it."""
 
 
 class Engine(ABC):
@@ -123,55 +122,34 @@ def check_engine(engine, precision, device) -> None:
         require(package, "engines", f"engine={engine!r}")
 
 
-def engine_for(name: str, extractor, shape: tuple[int, ...], max_length: int | None, lock):
-    """Return what runs the network of an extractor on batches of a shape.
-
-    It is built where it is not there yet, on as many threads as torch has. Where it cannot be, or
-    disagrees with torch, a warning says why, once, and torch is returned.
+def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | None):
+    """Return an engine that runs a network on batches of one shape, on as many threads as torch.
 
     Parameters
     ----------
     name : {"onnxruntime", "openvino"}
-    extractor : Extractor
-        In float32 on the CPU.
+    network : FeatureNetwork
+        In float32 on the CPU; it is traced, and no other thread may run it meanwhile.
     shape : tuple of int
-        Of a batch.
+        Shape of a batch.
     max_length : int or None
-        Of a text, in tokens; None for other rows.
-    lock : RLock
-        Held while the network is traced.
+        Largest length of a text in tokens; None for other rows.
 
     Returns
     -------
-    run : Engine or FeatureNetwork
-        Takes a batch, gives its features.
+    engine : Engine or None
+        None if it cannot be built or disagrees with torch; a warning says why.
     """
-    key = (name, extractor.key, shape, torch.get_num_threads())
-    engine = _found(key)
-    if engine is None:
-        with lock:  # it is traced, and built for all threads by one
-            engine = _found(key)
-            if engine is None:
-                engine = _build(name, extractor.network, shape, max_length)
-                with _lock:
-                    _built[key] = engine
-                    if len(_built) > _MAX_BUILT:
-                        _built.popitem(last=False)
-                if isinstance(engine, str):
-                    warnings.warn(
-                        f"engine={name!r} cannot run this network, and torch runs it: {engine} "
-                        "Pass engine='torch' to do so without this warning.",
-                        RuntimeWarning,
-                        stacklevel=4,
-                    )
-    return extractor.network if isinstance(engine, str) else engine
-
-
-def _found(key):
-    with _lock:
-        if key in _built:
-            _built.move_to_end(key)
-        return _built.get(key)
+    engine = _build(name, network, shape, max_length)
+    if isinstance(engine, Engine):
+        return engine
+    warnings.warn(
+        f"engine={name!r} cannot run this network, and torch runs it: {engine} "
+        "Pass engine='torch' to do so without this warning.",
+        EngineWarning,
+        stacklevel=6,
+    )
+    return None
 
 
 def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -> Engine | str:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from skltransfer._torch._engines import engine_for
+from skltransfer._shared_cache import SharedCache
+from skltransfer._torch._engines import build_engine
 from skltransfer._torch._pooling import OWN, pool
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
@@ -20,6 +21,7 @@ from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 # torch.fx patches every module, and puts the one it traces into training mode for a moment. While
 # one thread traces, no other may run a network.
 network_lock = RLock()
+_engines = SharedCache(8, network_lock)
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -193,7 +195,7 @@ class Extractor:
         return on_cpu if self.device.type == "cpu" else 8 * on_cpu
 
     def engine(self, rows: Rows, batch_size: int | str, name: str):
-        """Return what runs the network on batches of rows; see `engine_for`."""
+        """Return what runs the network on batches of rows: an engine where it can, or itself."""
         if name == "torch":
             return self.network
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
@@ -201,7 +203,10 @@ class Extractor:
             shape, max_length = (2, 16), self.preprocessing.max_length
         else:
             shape, max_length = tuple(self.blank(rows).shape[1:]), None
-        return engine_for(name, self, (size, *shape), max_length, network_lock)
+        shape = (size, *shape)
+        key = (name, self.key, shape, torch.get_num_threads())
+        engine = _engines.get(key, lambda: build_engine(name, self.network, shape, max_length))
+        return self.network if engine is None else engine
 
     def extract(
         self,

@@ -12,6 +12,7 @@ import torch
 import xxhash
 from PIL import Image, UnidentifiedImageError
 
+from skltransfer._missing import is_missing
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextRows
 
@@ -21,7 +22,23 @@ _IMAGE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
 class UnreadableImage(ValueError):
-    """A row whose image is missing, or cannot be decoded."""
+    """An image is missing or cannot be decoded.
+
+    Parameters
+    ----------
+    row : int
+    reason : str
+        Main clause, without a full stop.
+    remedy : str
+        Sentences.
+    """
+
+    def __init__(self, row: int, reason: str, remedy: str):
+        super().__init__(row, reason, remedy)
+        self.row, self.reason, self.remedy = row, reason, remedy
+
+    def __str__(self):
+        return f"Row {self.row}: {self.reason}. {self.remedy}"
 
 
 class UnreadableImageWarning(UserWarning):
@@ -159,10 +176,7 @@ class EncodedImageRows:
             return bytes(item)
         if not isinstance(item, str | os.PathLike):
             if is_missing(item):
-                raise UnreadableImage(
-                    f"Row {row} is missing ({item!r}). Drop it, or pass on_error='nan' to a "
-                    "PretrainedFeatureTransformer."
-                )
+                raise UnreadableImage(row, f"the image is missing ({item!r})", "Drop the row.")
             raise TypeError(
                 f"Row {row} is a {type(item).__name__}. Images are paths, PIL images, encoded "
                 "bytes or one array."
@@ -171,15 +185,12 @@ class EncodedImageRows:
         try:
             return path.read_bytes()
         except (OSError, ValueError) as error:
-            hint = (
-                ""
-                if _looks_like_path(item)
-                else " Text needs a text encoder, not an image backbone."
-            )
+            remedy = "Pass the paths of images, PIL images, encoded bytes or an array."
+            if not _looks_like_path(item):
+                remedy += " Text needs a text encoder, not an image backbone."
+            reason = getattr(error, "strerror", None) or error
             raise UnreadableImage(
-                f"Row {row}: the image {_shorten(item)} cannot be read "
-                f"({getattr(error, 'strerror', None) or error}). Images are given by path, as PIL "
-                f"images, as encoded bytes or as arrays.{hint}"
+                row, f"the image {_shorten(item)} cannot be read ({reason})", remedy
             ) from error
 
     def _decode(self, row: int) -> Image.Image:
@@ -200,7 +211,7 @@ class EncodedImageRows:
             is_unknown = isinstance(error, UnidentifiedImageError)
             reason = "of no format that is known" if is_unknown else error
             raise UnreadableImage(
-                f"Row {row}: {name} is not an image that can be decoded ({reason})."
+                row, f"{name} is not an image that can be decoded ({reason})", "Drop the row."
             ) from error
         return image
 
@@ -235,8 +246,9 @@ class EncodedImageRows:
             image = Image.fromarray((np.asarray(image).astype(np.uint16) // 257).astype(np.uint8))
         if image.mode in ("I", "F"):
             raise UnreadableImage(
-                f"Row {row}: the image has mode {image.mode!r}, which does not say how bright "
-                "white is. Pass it as an array together with value_range."
+                row,
+                f"the image has mode {image.mode!r}, which does not say how bright white is",
+                "Pass it as an array together with value_range.",
             )
         keep_grey = preprocessing is None and image.mode in ("1", "L")
         pixels = np.array(image.convert("L" if keep_grey else "RGB"))
@@ -346,9 +358,3 @@ def as_missing_items(X) -> list | None:
         X = X.ravel().tolist()
     items = list(X)
     return items if items and all(map(is_missing, items)) else None
-
-
-def is_missing(item) -> bool:
-    """Tell whether an item of a list or column is a missing value."""
-    is_nan = isinstance(item, float) and np.isnan(item)
-    return item is None or is_nan or type(item).__name__ in ("NAType", "NaTType")

@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Iterable
-from threading import Lock
 
 import torch
 from torch import nn
 
 from skltransfer._messages import first_line, near_names
+from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import PRECISIONS, Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._pooling import OWN, POOLINGS
 from skltransfer._torch._text import TEXT_POOLINGS, TextPreprocessing
 from skltransfer.backbones._record import Backbone
 
 ALL_STAGES = "all_stages"
-# The least recently used goes first.
-_MAX_BUILT, _MAX_MOVED = 16, 8
-_built: OrderedDict[str, Extractor] = OrderedDict()
-_moved: OrderedDict[tuple, nn.Module] = OrderedDict()
-_lock = Lock()
-
-
-def _shared(cache: OrderedDict, key, max_entries: int, build):
-    """Return the entry of `key`, built if it is not there."""
-    entry = _found(cache, key)
-    if entry is not None:
-        return entry
-    with network_lock:  # building traces a network; one thread builds for all
-        entry = _found(cache, key)
-        if entry is None:
-            entry = build()
-            with _lock:
-                cache[key] = entry
-                if len(cache) > max_entries:
-                    cache.popitem(last=False)
-    return entry
-
-
-def _found(cache: OrderedDict, key):
-    with _lock:
-        if key in cache:
-            cache.move_to_end(key)
-        return cache.get(key)
+# Building an extractor traces a network.
+_built, _moved = SharedCache(16, network_lock), SharedCache(8, network_lock)
 
 
 def _module_on(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -56,7 +29,7 @@ def _module_on(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> 
     def move():
         return copy.deepcopy(backbone.module).to(device=device, dtype=dtype).eval()
 
-    return _shared(_moved, (backbone.fingerprint, str(device), dtype), _MAX_MOVED, move)
+    return _moved.get((backbone.fingerprint, str(device), dtype), move)
 
 
 def resolve_device(device) -> torch.device:
@@ -192,4 +165,4 @@ def extractor(
             ) from error
         return Extractor(network, preprocessing, device, precision, key)
 
-    return _shared(_built, key, _MAX_BUILT, build)
+    return _built.get(key, build)

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from fnmatch import fnmatch
 from importlib.resources import as_file, files
 from numbers import Integral
 from pathlib import Path
-from threading import Lock
 from types import FunctionType
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from skltransfer._messages import near_names
+from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
 from skltransfer.backbones._local import file_key, is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
-from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._sentence import SENTENCE, load_sentence
 from skltransfer.backbones._state import load_state, read_state
 from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
 from skltransfer.backbones._tiny import TinyResNet
-from skltransfer.backbones._torchvision import load_torchvision, torchvision_names, unknown_name
+from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
 
-# Frozen networks are shared within a process; the least recently used one goes first.
-_MAX_LOADED = 8
-_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
-_lock = Lock()
+# Frozen networks are shared within a process; loading one draws random numbers.
+_loaded = SharedCache(8, random_lock)
 
 
 def list_backbones(pattern: str | None = None) -> list[str]:
@@ -136,12 +134,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     random_state = int(random_state)
     if isinstance(backbone, nn.Module):
         _check_materialised(backbone, None)
-        return _cached(
-            ("module", fingerprint(backbone), _weights_key(weights)),
-            _load_module,
-            backbone,
-            weights,
-        )
+        key = ("module", fingerprint(backbone), _weights_key(weights))
+        return _loaded.get(key, lambda: _load_module(backbone, weights))
     if isinstance(backbone, str | Path):
         is_path = is_file_name(backbone)
         backbone = str(backbone)
@@ -150,14 +144,16 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
             key = (*key, folder_key(backbone))
         elif is_path:
             key = (*key, file_key(backbone))
-            return _cached(key, load_file_backbone, backbone, weights, random_state, _load_named)
-        return _cached(key, _load_named, backbone, weights, random_state)
+            return _loaded.get(
+                key, lambda: load_file_backbone(backbone, weights, random_state, _load_named)
+            )
+        return _loaded.get(key, lambda: _load_named(backbone, weights, random_state))
     if callable(backbone):
         # A function or class is what it is; another object may have changed since.
         is_fixed = isinstance(backbone, FunctionType | type)
         builder = backbone if is_fixed else (type(backbone), digest_of(backbone))
         key = (builder, _weights_key(weights), random_state, input_shape)
-        return _cached(key, _load_built, backbone, weights, random_state, input_shape)
+        return _loaded.get(key, lambda: _load_built(backbone, weights, random_state, input_shape))
     if hasattr(backbone, "steps") or hasattr(backbone, "predict"):
         raise TypeError(
             f"backbone={backbone!r} is a {type(backbone).__name__}, and no network. Pass the "
@@ -168,28 +164,6 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "
         "list_backbones()), a torch.nn.Module, or a function or class that builds one."
     )
-
-
-def _cached(key: tuple, load, *arguments) -> Backbone:
-    record = _found(key)
-    if record is not None:
-        return record
-    with random_lock:  # loading draws random numbers; one thread loads for all
-        record = _found(key)
-        if record is None:
-            record = load(*arguments)
-            with _lock:
-                _loaded[key] = record
-                while len(_loaded) > _MAX_LOADED:
-                    _loaded.popitem(last=False)
-    return record
-
-
-def _found(key: tuple) -> Backbone | None:
-    with _lock:
-        if key in _loaded:
-            _loaded.move_to_end(key)
-        return _loaded.get(key)
 
 
 def _weights_key(weights):
@@ -210,8 +184,23 @@ def _load_named(name: str, weights, random_state: int) -> Backbone:
     if name.startswith(TIMM):
         return load_timm(name, weights, random_state)
     if name not in torchvision_names():
-        raise unknown_name(name, list_backbones())
+        raise _unknown(name)
     return load_torchvision(name, weights, random_state)
+
+
+def _unknown(name: str) -> UnknownBackbone:
+    prefix = name.partition(":")[0]
+    if ":" in name:
+        return UnknownBackbone(
+            f"Unknown backbone {name!r}: {prefix + ':'!r} is no source of networks."
+            f"{near_names(prefix, ('timm', 'hf', 'st'))} Sources are 'timm:', 'hf:' (transformers) "
+            "and 'st:' (sentence-transformers). Networks of torchvision have no prefix."
+        )
+    return UnknownBackbone(
+        f"Unknown backbone {name!r}.{near_names(name, list_backbones())}",
+        remedy=" list_backbones('timm:*') returns names of timm. Pass a network of your own as a "
+        "module, or as a function or class that builds one.",
+    )
 
 
 def _load_tiny(weights, random_state: int) -> Backbone:

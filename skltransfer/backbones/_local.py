@@ -12,7 +12,7 @@ from safetensors import safe_open
 from skltransfer._messages import first_line, near_names
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
-from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._record import Backbone, UnknownBackbone
 
 _SUFFIXES = (".safetensors", ".pt2", ".pt", ".pth")
 _KEYS = ("architecture", "preprocessing")
@@ -68,12 +68,12 @@ def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone
     architecture = _checked(described, source)
     try:
         record = load_named(architecture, None if weights is None else path, random_state)
-    except ValueError as error:
-        if str(error).startswith("Unknown backbone"):
-            raise ValueError(
-                f"{source} names an architecture that is not known. {error}"
-            ) from error
-        raise
+    except UnknownBackbone as error:
+        raise UnknownBackbone(
+            f"{source} names an architecture that is not known. {error.problem}",
+            error.pattern,
+            error.remedy,
+        ) from error
     settings = described.get("preprocessing")
     if settings is not None:
         record = replace(record, preprocessing=_preprocessing(settings, source))
@@ -117,7 +117,7 @@ def _description(path: Path) -> tuple[dict, str]:
     )
     raise ValueError(
         f"backbone={str(path)!r} does not say which network its weights are for.{program} Write "
-        f"{_EXAMPLE} into {beside}, with a name of list_backbones() or 'timm:NAME'"
+        f"{_EXAMPLE} into {beside}, with a name of torchvision or 'timm:NAME'"
         + (", or into the metadata of the file" if path.suffix == ".safetensors" else "")
         + f". For a network of your own pass the module, and weights={str(path)!r}."
     )
@@ -143,7 +143,7 @@ def _checked(described: dict, source: str) -> str:
     if not isinstance(architecture, str) or is_file_name(architecture):
         raise ValueError(
             f"{source} names the architecture {architecture!r}. It has to be a name of "
-            f"list_backbones() or 'timm:NAME', as in {_EXAMPLE}."
+            f"torchvision or 'timm:NAME', as in {_EXAMPLE}."
         )
     if architecture.startswith(("hf:", "st:")):
         raise ValueError(

@@ -12,6 +12,28 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing
 
 
+class UnknownBackbone(ValueError):
+    """A name stands for no network.
+
+    Parameters
+    ----------
+    problem : str
+        Sentences.
+    pattern : str, default=""
+        Argument of `list_backbones` whose list would help.
+    remedy : str, default=""
+        Further sentences.
+    """
+
+    def __init__(self, problem: str, pattern: str = "", remedy: str = ""):
+        super().__init__(problem, pattern, remedy)
+        self.problem, self.pattern, self.remedy = problem, pattern, remedy
+
+    def __str__(self):
+        listed = f"list_backbones({self.pattern!r})" if self.pattern else "list_backbones()"
+        return f"{self.problem} {listed} returns the names.{self.remedy}"
+
+
 @dataclass(frozen=True)
 class Backbone(HoldsNetworks):
     """A network with pretrained (or random) weights, and what one must know to use it.

@@ -14,7 +14,7 @@ from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._taps import is_timm
 from skltransfer.backbones._random import seeded
-from skltransfer.backbones._record import Backbone
+from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._state import is_default, load_state, read_state
 
 TIMM = "timm:"
@@ -84,16 +84,18 @@ def _check_name(timm, name: str, spec: str) -> None:
     architecture, _, tag = spec.partition(".")
     if not timm.is_model(architecture):
         known = [f"{TIMM}{known}" for known in timm.list_models()]
-        raise ValueError(
+        raise UnknownBackbone(
             f"Unknown backbone {name!r}: timm {timm.__version__} has no such network."
-            f"{near_names(f'{TIMM}{architecture}', known)} list_backbones('timm:*') names them all."
+            f"{near_names(f'{TIMM}{architecture}', known)}",
+            f"{TIMM}*",
         )
     if "." in spec:
         tagged = timm.list_models(f"{architecture}.*", pretrained=True)
         if spec not in tagged:
-            raise ValueError(
+            raise UnknownBackbone(
                 f"Unknown backbone {name!r}: timm has no weights {tag!r} of {architecture!r}. Its "
-                f"weights are: {', '.join(f'{TIMM}{known}' for known in tagged) or 'none'}."
+                f"weights are: {', '.join(f'{TIMM}{known}' for known in tagged) or 'none'}.",
+                f"{TIMM}*",
             )
 
 

@@ -15,7 +15,7 @@ from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models._api import WeightsEnum
 from torchvision.models.feature_extraction import NodePathTracer
 
-from skltransfer._messages import first_line, near_names
+from skltransfer._messages import first_line
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
@@ -188,19 +188,3 @@ def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
         for handle in handles:
             handle.remove()
     return tuple(name for sides, name in last_at.items() if sides != (1, 1))
-
-
-def unknown_name(name: str, known: list[str]) -> ValueError:
-    """Return the error for a backbone that does not exist, with names that are close."""
-    prefix = name.partition(":")[0]
-    if ":" in name:
-        return ValueError(
-            f"Unknown backbone {name!r}: {prefix + ':'!r} is no source of networks."
-            f"{near_names(prefix, ('timm', 'hf', 'st'))} Those are 'timm:', 'hf:' (transformers) "
-            "and 'st:' (sentence-transformers); torchvision's networks have no prefix."
-        )
-    return ValueError(
-        f"Unknown backbone {name!r}.{near_names(name, known)} list_backbones() names them all, and "
-        "list_backbones('timm:*') those of timm; a network of your own is passed as a module, or "
-        "as a function or class that builds one."
-    )

@@ -25,7 +25,7 @@ from skltransfer.cli._images import read_images
 from skltransfer.cli._networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_task, write_scores
 from skltransfer.cli._tables import TableTask, read_task
-from skltransfer.cli._task import Scores, Task, failure
+from skltransfer.cli._task import Scores, Task, check_metric, failure
 from skltransfer.cli._texts import TextTask, text_strategies, texts_of
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
@@ -201,6 +201,7 @@ def _compare_table(
     table: TableTask | TextTask, path: str, strategies, metric: str, seed: int, progress: Progress
 ) -> Task:
     """Compare ways to use a user's source table, by folds of the target table."""
+    check_metric(metric, table.y)
     for note in table.notes:
         progress.console.print(f"Note: {note}.", markup=False)
     strategies, missing = _installed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 import warnings
@@ -14,10 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
 from skltransfer._files import write_whole
+from skltransfer._torch._engines import EngineWarning
+from skltransfer._torch._rows import UnreadableImage
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 from skltransfer.cli._inputs import Input, read_folder, read_table
-from skltransfer.cli._networks import REFUSALS, in_words_of_commands, load, weights_of
+from skltransfer.cli._networks import REFUSALS, explain, load, weights_of
 
 # Rows between two looks at the progress bar; a multiple of what a network takes at once.
 _PASS = 256
@@ -148,10 +149,14 @@ def _features(transformer, items, notes: list[str], n_before: int, *, is_first: 
             if is_first:
                 transformer.fit(items)
             features = transformer.transform(items)
+        except UnreadableImage as error:  # its row counts from the start of the pass
+            raise CommandError(
+                f"row {error.row + n_before}: {error.reason}. Drop it, or add --on-error nan."
+            ) from error
         except REFUSALS as error:
-            raise CommandError(_at_row(in_words_of_commands(error), n_before)) from error
+            raise CommandError(explain(error)) from error
     for warning in caught:
-        if str(warning.message).startswith("engine="):  # that cannot be used here
+        if issubclass(warning.category, EngineWarning):
             notes.append(str(warning.message).removesuffix("."))
         elif not issubclass(warning.category, UnreadableImageWarning):
             warnings.warn_explicit(
@@ -181,8 +186,3 @@ def _feature_names(transformer, kept: list[str]) -> list[str]:
             f"the input has a column {twice[0]!r} already, as a feature is called. Rename it."
         )
     return names
-
-
-def _at_row(message: str, n_before: int) -> str:
-    """Count rows from the start of the input, instead of that of the pass."""
-    return re.sub(r"^Row (\d+)", lambda match: f"row {int(match[1]) + n_before}", message)

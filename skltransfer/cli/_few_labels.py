@@ -11,7 +11,7 @@ from sklearn.metrics import get_scorer
 
 from skltransfer.cli._errors import CommandError
 from skltransfer.cli._images import ImageTask
-from skltransfer.cli._task import Scores, Task, failure
+from skltransfer.cli._task import Scores, Task, check_metric, failure
 from skltransfer.model_selection import image_strategies
 from skltransfer.model_selection._strategies import N_EPOCHS
 
@@ -88,6 +88,7 @@ def compare_images(
     images: ImageTask, folder: str, backbones, metric: str, fine_tune: bool, seed: int, progress
 ) -> Task:
     """Compare pixels with pretrained networks on a user's images, with few labels a class."""
+    check_metric(metric, images.y)
     sizes = {name: record.preprocessing.crop_size for name, _, record in backbones}
     strategies = [
         strategy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from skltransfer._messages import first_line
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
+from skltransfer.backbones._record import UnknownBackbone
 from skltransfer.cli._errors import CommandError
 
 # What a network, its weights or its rows may be refused with.
@@ -16,7 +17,7 @@ def load(name: str, weights: str | None = "default") -> Backbone:
     try:
         return load_backbone(name, weights)
     except REFUSALS as error:
-        raise CommandError(in_words_of_commands(error)) from error
+        raise CommandError(explain(error)) from error
 
 
 def image_backbones(named: list[tuple[str, str]]) -> list[tuple[str, str | None, Backbone]]:
@@ -66,13 +67,9 @@ def weights_of(word: str) -> str | None:
     return None if word.lower() == "none" else word
 
 
-def in_words_of_commands(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Return an error's message for someone who does not write Python."""
-    message = f"{first_line(error)}."
-    for in_python, in_commands in (
-        ("list_backbones()", "'skltransfer backbones'"),
-        ("list_backbones('timm:*')", "\"skltransfer backbones 'timm:*'\""),
-        ("pass on_error='nan' to a PretrainedFeatureTransformer", "add --on-error nan"),
-    ):
-        message = message.replace(in_python, in_commands)
-    return message
+    if isinstance(error, UnknownBackbone):
+        pattern = f" '{error.pattern}'" if error.pattern else ""
+        return f"{error.problem} The names are listed by: skltransfer backbones{pattern}"
+    return f"{first_line(error)}."

@@ -8,11 +8,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from scipy.linalg import LinAlgWarning
+from sklearn.metrics import get_scorer_names
 
 from skltransfer import EffectiveSampleSizeWarning
 from skltransfer._messages import first_line
-from skltransfer.cli._errors import import_extra
+from skltransfer.cli._errors import CommandError, import_extra, shorten
 
 # Warnings that are counted, and what they say of a strategy.
 _NOTED = {
@@ -109,10 +111,16 @@ class Scores:
         return import_extra("pandas").DataFrame(self.rows)
 
 
-def failure(strategy: str, metric: str | None, error: Exception) -> str:
-    hint = ""
-    if "pos_label" in str(error) or "binary" in str(error):
-        hint = (
-            f" Write the classes as 0 and 1, or choose an averaged metric such as {metric}_macro."
+def check_metric(metric: str, y) -> None:
+    """Raise a CommandError if a metric of one class of two, such as "f1", cannot tell which."""
+    classes = np.unique(y).tolist()
+    if f"{metric}_macro" in get_scorer_names() and (len(classes) != 2 or 1 not in classes):
+        raise CommandError(
+            f"--metric {metric} scores the class 1 of two classes, and the classes are "
+            f"{shorten(classes)}. Write them as 0 and 1, or choose an averaged metric such as "
+            f"{metric}_macro."
         )
-    return f"{strategy!r} cannot be scored by {metric}: {first_line(error)}.{hint}"
+
+
+def failure(strategy: str, metric: str | None, error: Exception) -> str:
+    return f"{strategy!r} cannot be scored by {metric}: {first_line(error)}."

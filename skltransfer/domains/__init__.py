@@ -1,4 +1,4 @@
-"""The data contract: how the other domain's rows reach the estimators that ask for them."""
+"""The data contract: how the data of the other domain reach the estimators that ask for them."""
 
 from skltransfer.domains._data import DomainDataWarning
 from skltransfer.domains._stacking import split_domains, stack_domains

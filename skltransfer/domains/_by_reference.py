@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 
 class HoldsByReference:
-    """Holds some parameters by reference: a clone shares them as they are, fitted state included.
+    """Hold some parameters by reference, so that a clone shares them with their fitted state.
 
     A subclass names them in `_held`.
     """
@@ -16,7 +16,7 @@ class HoldsByReference:
     _held: tuple[str, ...] = ()
 
     def get_params(self, deep=True):
-        """Return the parameters; those of an estimator that is held are its own.
+        """Return the parameters, without the parameters of an estimator that is held by reference.
 
         Parameters
         ----------
@@ -26,12 +26,13 @@ class HoldsByReference:
         Returns
         -------
         params : dict of str to object
+            Names and values.
         """
         params = super().get_params(deep=deep)
         return {name: value for name, value in params.items() if not self._is_inside(name)}
 
     def set_params(self, **params):
-        """Set parameters, but not those of an estimator that is held, which others share.
+        """Set parameters, other than the parameters of an estimator that is held by reference.
 
         Parameters
         ----------
@@ -41,6 +42,7 @@ class HoldsByReference:
         Returns
         -------
         self : estimator
+            The estimator itself.
         """
         for name in filter(self._is_inside, params):
             held = name.partition("__")[0]

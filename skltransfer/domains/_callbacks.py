@@ -17,7 +17,7 @@ class FitTask:
     ----------
     context : sklearn.callback.CallbackContext
     data : dict
-        What the hooks are given: estimator, X, y and metadata.
+        Arguments of the hooks: estimator, X, y and metadata.
     """
 
     def __init__(self, context, data: dict):
@@ -33,7 +33,7 @@ class FitTask:
         estimator : estimator
             Supports callbacks.
         X, y, sample_weight : array-like
-            What its `fit` was given.
+            Arguments of its `fit`.
         max_subtasks : int or None, default=0
             Largest number of parts; ``None`` if it is not known.
 

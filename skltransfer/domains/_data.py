@@ -1,4 +1,4 @@
-"""What every two-domain estimator does with the other domain's rows and labels."""
+"""Checks and selections of the samples and labels of the other domain."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_array
 
+from skltransfer._missing import is_missing
+
 
 class DomainDataWarning(UserWarning):
-    """Data of the other domain is missing, or nobody uses it.
+    """Data of the other domain is missing, or no step uses it.
 
-    Raised by a two-domain estimator that was given no ``X_target`` (it is then fitted
-    without adaptation), by :class:`WithTarget` and :class:`WithSource` that hold no data,
-    and by :class:`WithTarget` when no step asks for what it holds.
+    Raised by a two-domain estimator that was given no ``X_target`` (it is then fitted without
+    adaptation), by :class:`WithTarget` and :class:`WithSource` without data, and by
+    :class:`WithTarget` if no step asks for its data.
 
     Examples
     --------
@@ -32,8 +34,8 @@ class DomainDataWarning(UserWarning):
 def unwrap(value):
     """Return the data inside the 1-tuple in which the other domain travels.
 
-    The tuple has as many entries as there are other domains, never as many as ``X`` has
-    rows, so that no splitter mistakes the data for something to be cut into folds.
+    The tuple has as many entries as there are other domains, never as many as ``X`` has samples, so
+    that no splitter cuts the data into folds.
     """
     if isinstance(value, tuple) and len(value) == 1:
         return value[0]
@@ -41,13 +43,13 @@ def unwrap(value):
 
 
 def column_names(X):
-    """Return the column names of a data frame as a list, None for anything else."""
+    """Return the column names of a data frame as a list, and None for anything else."""
     names = _get_feature_names(X)
     return None if names is None else list(names)
 
 
 def check_not_empty(rows, name: str) -> None:
-    """Raise a ValueError if `rows` holds no row."""
+    """Raise a ValueError if `rows` is empty."""
     if _num_samples(rows) == 0:
         raise ValueError(
             f"{name} has 0 rows. Pass at least one row of that domain, or leave {name} out."
@@ -55,7 +57,7 @@ def check_not_empty(rows, name: str) -> None:
 
 
 def check_same_length(values, rows, values_name: str, rows_name: str) -> None:
-    """Raise a ValueError unless `values` has one entry per row of `rows`."""
+    """Raise a ValueError unless `values` has one entry per sample of `rows`."""
     n_values, n_rows = _num_samples(values), _num_samples(rows)
     if n_values != n_rows:
         raise ValueError(
@@ -65,7 +67,7 @@ def check_same_length(values, rows, values_name: str, rows_name: str) -> None:
 
 
 def check_same_width(X_held, X, held_name: str) -> None:
-    """Raise a ValueError if two plain matrices differ in their number of columns.
+    """Raise a ValueError if two plain matrices differ in their number of features.
 
     Data frames are left to the estimator, which selects their columns by name.
     """
@@ -77,7 +79,7 @@ def check_same_width(X_held, X, held_name: str) -> None:
 
 
 def _width(X) -> int | None:
-    """Return the number of columns of a matrix or a list of rows of numbers, else None."""
+    """Return the number of features of a matrix or of a list of lists, else None."""
     shape = getattr(X, "shape", None)
     if shape is None and isinstance(X, list | tuple) and len(X):
         try:
@@ -99,7 +101,7 @@ def _width_message(name: str, n_given: int, n_expected: int) -> str:
 def select_columns(X_target, names, *, name: str = "X_target"):
     """Return `X_target` with the columns `names`, in that order.
 
-    Inside a ColumnTransformer a keyword arrives with all columns; names tell which are meant.
+    Inside a ColumnTransformer a keyword arrives with all columns, and the names tell which to take.
     """
     if names is None:
         return X_target
@@ -118,7 +120,7 @@ def select_columns(X_target, names, *, name: str = "X_target"):
 
 
 def in_order_of(X, X_held, held_name: str):
-    """Return the held rows with their columns in the order of `X`, where both have names."""
+    """Return held samples with their columns in the order of `X`, if both have names."""
     names, held_names = column_names(X), column_names(X_held) if X_held is not None else None
     if names is None or held_names is None or not set(names) <= set(held_names):
         return X_held  # columns that no step uses may be missing: the estimator knows
@@ -133,7 +135,7 @@ def check_target_rows(estimator, X_target, **checks) -> np.ndarray:
     estimator : estimator
     X_target : array-like of shape (n_target_samples, n_features)
     **checks : dict
-        Other settings of scikit-learn's ``check_array`` than float64 and no sparse rows.
+        Settings of scikit-learn's ``check_array`` in place of float64 and dense input.
 
     Returns
     -------
@@ -148,16 +150,10 @@ def check_target_rows(estimator, X_target, **checks) -> np.ndarray:
     return X_target
 
 
-def _is_missing(label) -> bool:
-    if label is None or type(label).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(label, float | np.floating) and bool(np.isnan(label))
-
-
 def as_labels(y) -> np.ndarray:
-    """Return `y` as an array in which a missing label is still told from a string.
+    """Return `y` as an array that keeps missing labels apart from strings.
 
-    numpy would write the ``NaN`` in a list of strings as ``"nan"``.
+    Otherwise numpy would write the ``NaN`` in a list of strings as ``"nan"``.
     """
     if isinstance(y, list | tuple):
         return np.asarray(y, dtype=object)
@@ -166,32 +162,33 @@ def as_labels(y) -> np.ndarray:
 
 
 def missing_labels(y) -> np.ndarray:
-    """Return a boolean mask of the rows of `y` whose label (or any of whose outputs) is missing.
+    """Return a boolean mask of the entries of `y` with a missing label (or any missing output).
 
-    ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects;
-    ``-1`` is an ordinary label.
+    ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects. ``-1``
+    is an ordinary label.
     """
     y = as_labels(y)
     if y.dtype.kind == "f":
         missing = np.isnan(y)
     elif y.dtype.kind == "O":
-        missing = np.reshape([_is_missing(label) for label in y.ravel()], y.shape)
+        missing = np.reshape([is_missing(label) for label in y.ravel()], y.shape)
     else:
         missing = np.zeros(y.shape, dtype=bool)
     return missing.reshape(len(y), -1).any(axis=1)
 
 
 def known_labels(y_target, X_target, y_source=None):
-    """Split `y_target` into a mask of the rows with a known label and those labels.
+    """Split `y_target` into a mask of the samples with a known label, and these labels.
 
     Parameters
     ----------
     y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), or None
-        What is known of the target's labels; see :func:`missing_labels`.
-    X_target : array-like with n_target_samples rows
+        Known labels of the target, with marks for missing ones; see :func:`missing_labels`.
+    X_target : array-like of shape (n_target_samples, n_features)
+        Target samples.
     y_source : array-like, optional
-        The source's labels. The known labels take on their type, which a NaN beside them may
-        have changed (``[0, 1, NaN]`` is an array of floats).
+        Labels of the source. The known labels get their type, which a NaN beside them may have
+        changed (``[0, 1, NaN]`` is an array of floats).
 
     Returns
     -------
@@ -215,6 +212,8 @@ def known_labels(y_target, X_target, y_source=None):
 def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
     if y_source.dtype.kind == "O":
         y_source = np.array(y_source.tolist())
+    if y_source.ndim == 1 and labels.shape[1:] == (1,):  # a column, where y was one
+        labels = labels[:, 0]
     if labels.ndim != y_source.ndim or labels.shape[1:] != y_source.shape[1:]:
         raise ValueError(
             f"y_target has shape {labels.shape} and y has shape {y_source.shape}. "
@@ -242,7 +241,7 @@ def check_no_missing_labels(y) -> None:
 
 
 def concatenate_rows(first, second, *, second_name: str = "X_target"):
-    """Stack the rows of `second` under those of `first`, keeping the container of `first`."""
+    """Stack `second` under `first`, in the container of `first`."""
     names = column_names(first)
     if names is not None:
         kinds = [type(rows).__module__.split(".")[0] for rows in (first, second)]

@@ -24,8 +24,8 @@ def estimator_has(method: str):
 class DelegatingMixin(MetaEstimatorMixin):
     """Predict, transform and score by the fitted ``estimator_``.
 
-    What the held estimator is (classifier, regressor, transformer) and what input it takes
-    is read from its tags; it has no type of its own.
+    The type (classifier, regressor, transformer) and the accepted input are read from the tags of
+    the held estimator.
     """
 
     def _to_fit(self):
@@ -33,9 +33,9 @@ class DelegatingMixin(MetaEstimatorMixin):
         return self.estimator
 
     def _adopt(self, estimator) -> None:
-        """Take `estimator` as the fitted one, with what it learned about the form of the data.
+        """Set the fitted estimator, and take over what it learned about the form of the data.
 
-        The form that this one has found in its own `fit` stands.
+        Attributes that this estimator has set in its own `fit` stay.
         """
         self.estimator_ = estimator
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
@@ -57,11 +57,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions.
         """
         check_is_fitted(self)
         return self.estimator_.predict(X)
@@ -73,12 +74,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+            Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
@@ -90,12 +91,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         log_p : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+            Logarithms of the probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
         return self.estimator_.predict_log_proba(X)
@@ -107,11 +108,12 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values, in the order of ``classes_``.
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
@@ -123,16 +125,16 @@ class DelegatingMixin(MetaEstimatorMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Their labels.
+            True labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples.
 
         Returns
         -------
         score : float
-            What the estimator's own ``score`` returns: accuracy or R^2 as a rule.
+            Score of the estimator's own ``score`` method, usually accuracy or R^2.
         """
         check_is_fitted(self)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -141,37 +143,38 @@ class DelegatingMixin(MetaEstimatorMixin):
 
 
 class DelegatingTransformerMixin(DelegatingMixin):
-    """A :class:`DelegatingMixin` that passes on what a transformer offers as well."""
+    """Delegate the methods of a transformer as well."""
 
     @available_if(estimator_has("transform"))
     def transform(self, X):
-        """Transform target rows with the fitted estimator.
+        """Transform target samples with the fitted estimator.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_features_out)
-            Or the container chosen by ``set_output``.
+            Transformed samples, or the container chosen by ``set_output``.
         """
         check_is_fitted(self)
         return self.estimator_.transform(X)
 
     @available_if(estimator_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features=None):
-        """Return the names of the transformed columns.
+        """Return the names of the transformed features.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the input columns.
+            Names of the input features.
 
         Returns
         -------
         names : ndarray of str
+            Names of the output features.
         """
         check_is_fitted(self)
         return self.estimator_.get_feature_names_out(input_features)

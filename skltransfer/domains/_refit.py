@@ -7,9 +7,9 @@ _OF_SKLEARN = ("_skl", "_sklearn", "_metadata_request", "_callback", "_parent_ca
 
 
 def forget(estimator) -> None:
-    """Remove what an earlier fit has set on an estimator.
+    """Remove the attributes that an earlier fit has set on an estimator.
 
-    That are its attributes whose name ends or begins with an underscore, parameters aside.
+    Their names end or begin with an underscore. Parameters stay.
     """
     for name in fitted_attributes(estimator):
         delattr(estimator, name)

@@ -1,4 +1,4 @@
-"""Carry the other domain's rows and the weights to the steps that ask for them."""
+"""Carry the data of the other domain, and the weights, to the steps that ask for them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _NUMBERS_LABELS = (VotingClassifier, BaggingClassifier)
 
 
 def consumed_keywords(estimator, method: str, keywords=DOMAIN_KEYWORDS) -> set[str]:
-    """Return those of `keywords` that `estimator` or one of its steps asks for in `method`."""
+    """Return the subset of `keywords` that `estimator` or one of its steps asks for in `method`."""
     with config_context(enable_metadata_routing=True):
         try:
             return set(get_routing_for_object(estimator).consumes(method, keywords))
@@ -66,7 +66,7 @@ def _is_router(estimator) -> bool:
 
 
 def _estimators_in(value) -> Iterator:
-    """Yield the estimators in a parameter value: itself, or those in its containers."""
+    """Yield the estimators in a parameter value: the value itself, or entries of its containers."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
@@ -79,7 +79,7 @@ def _estimators_in(value) -> Iterator:
 def _children(estimator) -> Iterator:
     """Yield the estimators to which `estimator` routes metadata (candidates of a grid included).
 
-    A reweighter is no router: it fits what it holds by itself, with routing off.
+    A reweighter is no router: it fits its estimator itself, with routing off.
     """
     if _is_router(estimator):
         yield from _estimators_in(list(estimator.get_params(deep=False).values()))
@@ -101,23 +101,28 @@ def name_steps(estimator) -> str:
 def fit_with_target(
     estimator, X, y, *, X_target, y_target=None, sample_weight=None, method: str = "fit"
 ):
-    """Fit `estimator` on source rows, with target rows for the steps that ask for them.
+    """Fit `estimator` on source samples, with target samples for the steps that ask for them.
 
-    Metadata routing is on only in here. Requests are set on `estimator`: the caller's clone.
+    Metadata routing is on only in here. Requests are set on `estimator`, which is the caller's
+    clone.
 
     Parameters
     ----------
     estimator : estimator
-        It asks for ``X_target`` (see :func:`consumed_keywords`).
-    X, y : source rows and labels
-    X_target, y_target : target rows and what is known of their labels
+        Asks for ``X_target`` (see :func:`consumed_keywords`).
+    X, y : array-likes
+        Source samples and labels.
+    X_target, y_target : array-likes
+        Target samples, and their known labels.
     sample_weight : array-like of shape (n_samples,), optional
-        Weights of the source rows, for the steps that ask for ``X_target`` and the last one.
+        Weights of the source samples, for the steps that ask for ``X_target`` and the last one.
     method : {"fit", "fit_transform"}
+        Method to call.
 
     Returns
     -------
-    result : what `method` returned
+    result : object
+        The result of `method`.
     """
     # In 1-tuples the data have as many entries as there are other domains: no splitter cuts them.
     keywords = {"X_target": (X_target,)}
@@ -153,8 +158,8 @@ def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
     if isinstance(part, BaggingClassifier | BaggingRegressor) and consumed_keywords(part, method):
         if part.bootstrap_features or part.max_features != 1.0:
             raise TypeError(
-                f"{name} draws columns for its members, but not those of X_target. Put WithTarget "
-                "or WithSource around a bagging of rows alone (max_features=1.0, "
+                f"{name} draws columns of X for its members, and leaves X_target whole. Put "
+                "WithTarget or WithSource around a bagging of rows alone (max_features=1.0, "
                 "bootstrap_features=False)."
             )
     if "y_target" not in keywords or not consumed_keywords(part, method, ["y_target"]):
@@ -169,13 +174,13 @@ def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
         _, labels = known_labels(keywords["y_target"][0], X_target)
         if not is_numbered(y) or not np.isin(labels, np.unique(y)).all():
             raise ValueError(
-                f"{name} numbers the classes 0..k-1 before its members see them, but not those of "
-                "y_target. Encode the labels of both domains by one LabelEncoder first."
+                f"{name} numbers the classes 0..k-1 before its members see them, and leaves "
+                "y_target as it is. Encode the labels of both domains by one LabelEncoder first."
             )
 
 
 def _check_columns(transformer: ColumnTransformer, method, has_names: bool) -> None:
-    """Refuse columns that X_target, which arrives whole, cannot be matched to."""
+    """Refuse columns that cannot be found in X_target, which arrives whole."""
     for name, part, columns in transformer.transformers:
         if isinstance(part, str) or not consumed_keywords(part, method, ["X_target"]):
             continue
@@ -193,7 +198,7 @@ def _check_columns(transformer: ColumnTransformer, method, has_names: bool) -> N
 
 
 def _first_parts(estimator) -> Iterator:
-    """Yield the estimators that see the rows as they are given."""
+    """Yield the estimators that see the samples as they are given."""
     while estimator is not None:
         yield estimator
         if isinstance(estimator, Pipeline):
@@ -212,7 +217,7 @@ def _are_names(columns) -> bool:
 
 
 def _are_first(columns) -> bool:
-    """Tell whether `columns` are the first ones in order; that none is left out, widths show."""
+    """Tell whether `columns` are the first ones in order; the widths show that none is left out."""
     if isinstance(columns, slice):
         return columns.start in (None, 0) and columns.step in (None, 1)
     columns = np.atleast_1d(columns)
@@ -268,12 +273,12 @@ def _without_weights(scoring):
 
 
 class ScoreWithoutRouting:
-    """Scores as a search does when metadata routing is off: a pipeline cannot decline weights.
+    """Score as a search does with metadata routing off, because a pipeline cannot decline weights.
 
     Parameters
     ----------
     scoring : callable or None
-        Takes an estimator, rows and labels. ``None`` is the estimator's own ``score``.
+        Takes an estimator, samples and labels. ``None`` is the estimator's own ``score``.
     """
 
     def __init__(self, scoring=None):
@@ -293,9 +298,9 @@ def _takes(estimator, method: str, parameter: str) -> bool:
 
 
 def weight_keyword(estimator) -> str | None:
-    """Return the keyword by which ``estimator.fit`` takes row weights, or None if it takes none.
+    """Return the keyword by which ``estimator.fit`` takes sample weights, or None if it takes none.
 
-    For a pipeline, inside a search or not, it is that of the last step:
+    For a pipeline, inside a search or not, the keyword belongs to the last step, such as
     ``logisticregression__sample_weight``.
     """
     prefix = ""
@@ -313,9 +318,9 @@ def weight_keyword(estimator) -> str | None:
 
 
 def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
-    """Fit `estimator` with row weights for its last step, whatever the routing mode is.
+    """Fit `estimator` with sample weights for its last step, whatever the routing mode is.
 
-    An estimator that takes no weights gets integer weights as repeated rows.
+    For an estimator that takes no weights, samples are repeated by integer weights.
     """
     fit = getattr(estimator, method)
     if sample_weight is None:
@@ -328,9 +333,9 @@ def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
 
 
 def repeat_rows(estimator, X, y, sample_weight, *, method: str = "fit") -> tuple:
-    """Return `X` and `y` with each row repeated as often as its weight says.
+    """Return `X` and `y` with each sample repeated as often as its weight says.
 
-    For an estimator that takes no weights, and weights that are whole numbers.
+    This serves an estimator that takes no weights, for weights that are whole numbers.
     """
     weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
     if (weights != np.floor(weights)).any():
@@ -358,13 +363,13 @@ def _makes_folds(estimator) -> bool:
 
 
 def check_takes_weights(estimator) -> None:
-    """Raise a TypeError if an estimator (None for no estimator) takes no row weights."""
+    """Raise a TypeError if an estimator (None for no estimator) takes no sample weights."""
     if estimator is not None and weight_keyword(estimator) is None:
         raise TypeError(no_weights_message(estimator))
 
 
 def no_weights_message(estimator) -> str:
-    """Say that `estimator` takes no weights, and what to do."""
+    """Return the message that `estimator` takes no weights, with the remedy."""
     return (
         f"The estimator {name_steps(estimator)} does not support sample_weight in fit. Use one "
         "that does, such as LogisticRegression, Ridge, SVC or a tree ensemble."

@@ -19,39 +19,39 @@ SOURCE_DOMAIN, TARGET_DOMAIN = 1, -2
 
 
 def stack_domains(X, y=None, *, X_target, y_target=None, missing_label=None):
-    """Stack source and target rows, with a domain number for each row.
+    """Stack source and target samples, with a domain number for each.
 
-    This is the ``sample_domain`` convention of other packages: positive numbers are source
-    domains, negative ones target domains.
+    This is the ``sample_domain`` convention of other packages: positive numbers are source domains,
+    negative ones target domains.
 
     Parameters
     ----------
     X : array-like of shape (n_source_samples, n_features)
-        Source rows.
+        Source samples.
     y : array-like of shape (n_source_samples,), default=None
         Source labels.
     X_target : array-like of shape (n_target_samples, n_features)
-        Target rows.
+        Target samples.
     y_target : array-like of shape (n_target_samples,), default=None
-        What is known of their labels; ``NaN``, or ``None`` in arrays of objects, marks a missing
-        one.
+        Known labels of the target. A missing label is marked by ``NaN``, or in arrays of objects
+        also by ``None`` or ``pandas.NA``.
     missing_label : scalar, default=None
-        Written for every missing label. ``None`` writes ``NaN`` beside numbers (which makes them
-        floats) and ``None`` beside anything else. Other packages mask classes by ``-1``.
+        Value written for every missing label. ``None`` writes ``NaN`` beside numbers (which makes
+        them floats) and ``None`` beside anything else. Other packages mask classes by ``-1``.
 
     Returns
     -------
     X : array-like of shape (n_source_samples + n_target_samples, n_features)
-        Source rows above target rows, in the container of `X`.
+        Source samples above target samples, in the container of `X`.
     y : ndarray of shape (n_source_samples + n_target_samples,) or None
-        ``None`` if no labels were given.
+        Labels of both domains. ``None`` if no labels were given.
     sample_domain : ndarray of shape (n_source_samples + n_target_samples,), int
-        1 for source rows and -2 for target rows.
+        Domain numbers: 1 for source samples and -2 for target samples.
 
     Raises
     ------
     ValueError
-        If a domain is empty, the widths differ or a label array has another length.
+        If a domain is empty, the numbers of features differ, or labels have another length.
 
     See Also
     --------
@@ -104,28 +104,30 @@ def _tidy(labels: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
 
 
 def split_domains(X, y=None, *, sample_domain, missing_label=None):
-    """Split stacked rows into source and target by their domain numbers.
+    """Split stacked samples into source and target by their domain numbers.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Rows of all domains.
+        Samples of all domains.
     y : array-like of shape (n_samples,), default=None
-        Their labels.
+        Labels of the samples.
     sample_domain : array-like of shape (n_samples,), int
-        Positive for source domains, negative for target domains.
+        Domain numbers, positive for source domains and negative for target domains.
     missing_label : scalar, default=None
-        Target labels that equal it become missing (``NaN`` or ``None``). Other packages mask
-        classes by ``-1``, which here is an ordinary label unless it is named.
+        Label that marks a missing label of the target. It is replaced by ``NaN`` or ``None``. Other
+        packages mask classes by ``-1``, which here is an ordinary label unless it is named.
 
     Returns
     -------
     X : array-like of shape (n_source_samples, n_features)
-        Rows of all source domains, in the container of `X` and in the order given.
+        Samples of all source domains, in the container of `X` and in the given order.
     y : ndarray of shape (n_source_samples,) or None
+        Labels of the source samples.
     X_target : array-like of shape (n_target_samples, n_features)
-        Rows of all target domains.
+        Samples of all target domains.
     y_target : ndarray of shape (n_target_samples,) or None
+        Labels of the target samples.
 
     Raises
     ------

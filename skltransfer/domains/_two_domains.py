@@ -44,7 +44,7 @@ def warn_without_target(
     consequence : str
         Predicate of a sentence about the estimator, such as "is fitted without adaptation".
     missing : str
-        What it was given, as the object of a sentence.
+        Object of the sentence that says what was missing.
     keywords : str
         Remedy: the keywords to pass.
     """

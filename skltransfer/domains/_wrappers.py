@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import get_tags
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 
 from skltransfer._warnings import warn
@@ -29,12 +29,13 @@ from skltransfer.domains._routing import (
     is_numbered,
     name_steps,
 )
+from skltransfer.domains._two_domains import given_target
 
 
 class _HoldsDomain(
     HoldsByReference, CallbackSupportMixin, DelegatingTransformerMixin, BaseEstimator
 ):
-    """Holds the other domain's data by reference: a clone shares it and copies nothing."""
+    """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
 
     def _warn_without_data(self, missing: str) -> None:
         # A two-domain estimator inside says so itself.
@@ -49,6 +50,7 @@ class _HoldsDomain(
         """Refuse labels that an ensemble has numbered beside held labels that it has not."""
         if y is None or not is_classifier(self.estimator):
             return
+        (y,), (held_labels,) = indexable(y), indexable(held_labels)
         if len(held_labels) and np.ndim(held_labels) != np.ndim(y):
             raise ValueError(
                 f"{held_name} has shape {np.shape(held_labels)} and y has shape {np.shape(y)}. "
@@ -62,56 +64,57 @@ class _HoldsDomain(
             raise ValueError(
                 f"y holds exactly the classes 0..{len(classes) - 1}, and {held_name} also holds "
                 f"{outside[:5]}. Voting, stacking and bagging number the classes 0..k-1 before "
-                f"their members see them, but cannot number those of {held_name}: encode the "
-                "labels of both domains by one LabelEncoder, and fit on rows of every class. If "
+                f"their members see them, and cannot number {held_name}. Encode the labels of "
+                " both domains by one LabelEncoder, and fit on rows of every class. If "
                 "the domains do have different classes, name the classes by strings."
             )
 
 
 class WithTarget(_HoldsDomain):
-    """Fit an adapting estimator on source rows, with the target's rows held here.
+    """Fit a two-domain estimator on source samples, with the target samples held here.
 
-    scikit-learn sees source rows: ``fit(X, y)`` calls
-    ``estimator.fit(X, y, X_target=X_target, y_target=y_target)``, in which every step that asks
-    for the target receives it, mapped by the steps before. Use it when the target has no
-    labels; when it has some, :class:`WithSource` scores on what matters.
+    scikit-learn sees source samples. ``fit(X, y)`` calls ``estimator.fit(X, y, X_target=X_target,
+    y_target=y_target)``, and every step that asks for the target receives it, mapped by the steps
+    before. Use this wrapper if the target has no labels. If it has some, prefer
+    :class:`WithSource`, which scores on the target.
 
     Parameters
     ----------
     estimator : estimator
-        A two-domain estimator, or a pipeline, search or other composition of such. It is cloned
+        Two-domain estimator, or a pipeline, search or other composition of such. It is cloned
         before it is fitted.
     X_target : array-like of shape (n_target_samples, n_features), default=None
-        Rows of the target, in the same columns as the ``X`` given to `fit`. Held by reference.
+        Target samples, with the features of the ``X`` given to `fit`. Held by reference.
     y_target : array-like of shape (n_target_samples,), default=None
-        What is known of their labels: ``None`` for nothing; ``NaN`` (or ``None`` or
-        ``pandas.NA`` in arrays of objects) marks a missing label. Held by reference.
+        Known labels of the target. A missing label is marked by ``NaN``, or in arrays of objects
+        also by ``None`` or ``pandas.NA``. ``None`` if no label is known. Held by reference.
 
     Attributes
     ----------
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
-        The classes, for a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``, where the estimator has it.
+        Number of features seen during `fit`. Set if the estimator has it.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names are strings.
 
     See Also
     --------
-    WithSource : The same with the source held and the target given.
+    WithSource : Holds the source, and is given the target.
 
     Notes
     -----
     Metadata routing is switched on inside `fit` only, and every request is set on the clone.
-    Cloning copies no data. When no step asks for the target, it is dropped with a
-    :class:`DomainDataWarning`. It belongs outermost: a step before it would not map the target.
+    Cloning copies no data. If no step asks for the target, it is dropped with a
+    :class:`DomainDataWarning`. Put the wrapper outermost, because a step before it would not map
+    the target.
 
-    Inside voting, stacking and bagging, labels are numbered 0..k-1 before members see them;
-    encode the labels of both domains by one ``LabelEncoder`` first. Meta-estimators that change
-    ``y`` in another way (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output
-    ones) cannot change the labels held here: put them inside the reweighter.
+    Voting, stacking and bagging number the labels 0..k-1 before their members see them. Encode the
+    labels of both domains by one ``LabelEncoder`` first. Meta-estimators that change ``y`` in
+    another way (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output ones) cannot
+    change the labels held here. Put them inside the reweighter.
 
     Examples
     --------
@@ -137,43 +140,44 @@ class WithTarget(_HoldsDomain):
         self.y_target = y_target
 
     def fit(self, X, y=None, sample_weight=None):
-        """Fit a clone of the estimator on source rows and the held target rows.
+        """Fit a clone of the estimator on source samples and the held target samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : array-like of shape (n_samples,), default=None
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the source rows, for the steps that ask for the target and for the last
-            step. For a last step that takes no weights, integer weights repeat rows.
+            Weights of the source samples, for the steps that ask for the target and for the last
+            step. If the last step takes no weights, samples are repeated by integer weights.
 
         Returns
         -------
         self : WithTarget
+            The fitted wrapper.
         """
         self._fit("fit", X, y, sample_weight)
         return self
 
     @available_if(estimator_has("transform"))
     def fit_transform(self, X, y=None, sample_weight=None):
-        """Fit and return the source rows, mapped as source.
+        """Fit and return the source samples, mapped as source.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : array-like of shape (n_samples,), default=None
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the source rows.
+            Weights of the source samples.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_features_out)
-            What the estimator's own ``fit_transform`` makes of the source rows. `transform`
-            maps target rows.
+            Source samples, mapped by the estimator's own ``fit_transform``. `transform` maps target
+            samples.
         """
         if hasattr(self.estimator, "fit_transform"):
             return self._fit("fit_transform", X, y, sample_weight)
@@ -211,9 +215,8 @@ class WithTarget(_HoldsDomain):
         return result
 
     def _check_data(self, X, y) -> None:
+        given_target(self.X_target, self.y_target)  # refuses labels alone
         if self.X_target is None:
-            if self.y_target is not None:
-                raise ValueError("y_target was given without X_target. Pass the target's rows too.")
             return
         check_not_empty(self.X_target, "X_target")
         check_same_width(self.X_target, X, "X_target")
@@ -231,51 +234,51 @@ class WithTarget(_HoldsDomain):
 
 
 class WithSource(_HoldsDomain):
-    """Fit an adapting estimator for the rows given to `fit`, with the source's data held here.
+    """Fit a two-domain estimator for the samples given to `fit`, with the source held here.
 
-    scikit-learn sees target rows, so that folds and scores are the target's: ``fit(X, y)`` calls
-    ``estimator.fit(X_source, y_source, X_target=X, y_target=y)``. This is the recommended way
-    to compare methods and to choose their settings whenever any target labels exist, because
-    scores on source rows rank nothing on the target. Around a plain estimator it is the
+    scikit-learn sees target samples, so that folds and scores belong to the target. ``fit(X, y)``
+    calls ``estimator.fit(X_source, y_source, X_target=X, y_target=y)``. Prefer this wrapper to
+    compare methods and to choose their settings whenever some target labels exist, because scores
+    on source samples do not rank methods on the target. Around an ordinary estimator it is the
     source-only baseline.
 
     Parameters
     ----------
     estimator : estimator
-        A two-domain estimator, or a pipeline, search or other composition of such; or a plain
-        one, which is then fitted on the source alone. It is cloned before it is fitted.
+        Two-domain estimator, or a pipeline, search or other composition of such. An ordinary
+        estimator is fitted on the source alone. It is cloned before it is fitted.
     X_source : array-like of shape (n_source_samples, n_features), default=None
-        Source rows. Held by reference.
+        Source samples. Held by reference.
     y_source : array-like of shape (n_source_samples,), default=None
         Source labels, all known. Held by reference.
     source_sample_weight : array-like of shape (n_source_samples,), default=None
-        Weights of the source rows. A target row weighs one. Held by reference.
+        Weights of the source samples. A target sample weighs 1. Held by reference.
     use_y : bool, default=True
         Whether the target labels given to `fit` may be used. With False they serve only for
-        scoring: the honest cross-validation of an unsupervised method.
+        scoring, which is the honest cross-validation of an unsupervised method.
 
     Attributes
     ----------
     estimator_ : estimator
         The fitted clone.
     classes_ : ndarray of shape (n_classes,)
-        The classes, for a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``, where the estimator has it.
+        Number of features seen during `fit`. Set if the estimator has it.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X_source``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names are strings.
 
     See Also
     --------
-    WithTarget : The same with the target held and the source given.
+    WithTarget : Holds the target, and is given the source.
 
     Notes
     -----
     Metadata routing is switched on inside `fit` only, and every request is set on the clone.
     Cloning copies no data. Meta-estimators that change ``y`` (``TransformedTargetRegressor``,
-    ``OneVsRestClassifier``, multi-output ones) cannot change the labels held here: put them
-    inside the reweighter. Without `X_source` the estimator is fitted on the rows given to
-    `fit`, with a :class:`DomainDataWarning`.
+    ``OneVsRestClassifier``, multi-output ones) cannot change the labels held here. Put them inside
+    the reweighter. Without `X_source` the estimator is fitted on the samples given to `fit`, with a
+    :class:`DomainDataWarning`.
 
     Examples
     --------
@@ -304,19 +307,20 @@ class WithSource(_HoldsDomain):
 
     @with_callbacks
     def fit(self, X, y=None):
-        """Fit a clone of the estimator on the held source and the given target rows.
+        """Fit a clone of the estimator on the held source and the given target samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
         y : array-like of shape (n_samples,), default=None
-            What is known of their labels: ``None`` for nothing; ``NaN`` (or ``None`` or
-            ``pandas.NA`` in arrays of objects) marks a missing label.
+            Known target labels. A missing label is marked by ``NaN``, or in arrays of objects also
+            by ``None`` or ``pandas.NA``. ``None`` if no label is known.
 
         Returns
         -------
         self : WithSource
+            The fitted wrapper.
         """
         task = FitTask.begin(self, X, y, max_subtasks=1)
         self._check_data(X, y)
@@ -344,18 +348,19 @@ class WithSource(_HoldsDomain):
 
     @available_if(estimator_has("transform"))
     def fit_transform(self, X, y=None):
-        """Fit and return the target rows, mapped as target.
+        """Fit and return the target samples, mapped as target.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
         y : array-like of shape (n_samples,), default=None
-            What is known of their labels.
+            Known target labels.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_features_out)
+            Transformed target samples.
         """
         return self.fit(X, y).transform(X)
 

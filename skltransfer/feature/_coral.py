@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
 from skltransfer._options import check_number
-from skltransfer._solvers._coral import apply_map, coral_map
-from skltransfer._solvers._principal import centered_rows
+from skltransfer._solvers._alignment import apply_map, centered_rows, coral_map
 from skltransfer.feature._aligner import BaseAligner
 
 

@@ -8,13 +8,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skltransfer._options import check_count
-from skltransfer._solvers._domain_differences import domain_differences
+from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.domains._data import as_labels, check_no_missing_labels, known_labels
 from skltransfer.feature._aligner import LabelledAligner
-from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelComponents
+from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelAligner
 
 
-class JDA(KernelComponents, LabelledAligner):
+class JDA(KernelAligner, LabelledAligner):
     r"""Map both domains to components along which they, and each of their classes, agree.
 
     Joint distribution adaptation [1]_ is :class:`TCA` with one more condition: for every class,
@@ -64,9 +64,8 @@ class JDA(KernelComponents, LabelledAligner):
     normalize_rows : bool, default=True
         Whether mapped rows are divided by their norms, as in the published protocol: those that
         the classifier sees, and those that `transform` returns.
-    n_iter : int, default=10
-        Rounds. They end before when the pseudo-labels no longer change, for further ones would
-        then change nothing.
+    max_iter : int, default=10
+        Largest number of rounds. They end earlier when the pseudo-labels no longer change.
     tol : float, default=1e-9
         Relative residual of the eigenproblem to reach.
 
@@ -76,7 +75,7 @@ class JDA(KernelComponents, LabelledAligner):
         Labels of the target rows after the last round; known ones as they are. Empty where no
         target was given.
     n_iter_ : int
-        Rounds that were run; 0 where no target was given.
+        Number of rounds; 1 without target rows.
     eigenvalues_ : ndarray of shape (n_components,)
         Largest first: the sum of squares of each component, about its mean, over the rows of both
         domains, before rows are normalised.
@@ -165,7 +164,7 @@ class JDA(KernelComponents, LabelledAligner):
         regularization=1.0,
         form="dual",
         normalize_rows=True,
-        n_iter=10,
+        max_iter=10,
         tol=1e-9,
     ):
         self.n_components = n_components
@@ -178,12 +177,12 @@ class JDA(KernelComponents, LabelledAligner):
         self.regularization = regularization
         self.form = form
         self.normalize_rows = normalize_rows
-        self.n_iter = n_iter
+        self.max_iter = max_iter
         self.tol = tol
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_count(self, "n_iter")
+        check_count(self, "max_iter")
         if not isinstance(self.normalize_rows, bool | np.bool_):
             raise ValueError(f"normalize_rows={self.normalize_rows!r} is neither True nor False.")
         for method in ("fit", "predict"):
@@ -204,7 +203,7 @@ class JDA(KernelComponents, LabelledAligner):
 
     def _align(self, X, y, X_target, y_target):
         if X_target is None:
-            self.pseudo_labels_, self.n_iter_ = np.empty(0), 0
+            self.pseudo_labels_, self.n_iter_ = np.empty(0), 1
             mapped = self._scaled(self._solve_without_target(self._start(X, None), len(X)))
         else:
             y = _source_labels(y, X)
@@ -225,7 +224,7 @@ class JDA(KernelComponents, LabelledAligner):
         target = np.full(m, -1)  # of no class
         target[known] = _codes(labels, classes)
         residual = 0.0
-        for n_iter in range(1, self.n_iter + 1):  # noqa: B007
+        for n_iter in range(1, self.max_iter + 1):  # noqa: B007
             mapped = self._solve(spaces, domain_differences(n, m, source, target), n + m)
             mapped, residual = self._scaled(mapped), max(residual, self.residual_)
             guessed = self._guess(mapped[:n], y, mapped[n:])

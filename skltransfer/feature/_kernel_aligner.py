@@ -11,19 +11,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._kernel_parameters import check_kernel, fitted_gamma
-from skltransfer._solvers._kernels import Kernel, KernelRows
+from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
+from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._transfer_components import Components, TransferProblem
+from skltransfer.feature._aligner import BaseAligner
 
 # Kernel values that `transform` holds at a time.
 TILE_VALUES = 2**22
 
 
-class KernelComponents(ClassNamePrefixFeaturesOutMixin):
+class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     """Components that are linear in the kernel values between a row and the fitted rows.
 
-    To be put before an aligner's class. A subclass calls `_start`, then `_solve` as often as it
-    has differences between the domains to remove.
+    A subclass has the parameters of :class:`~skltransfer.TCA`. Its `_align` calls `_start`, then
+    `_solve` as often as it has differences between the domains to remove.
     """
 
     def _check_parameters(self) -> None:
@@ -55,7 +56,7 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
         step = max(TILE_VALUES // n, 1)
         for i in range(0, len(X), step):
             part = X[i : i + step] - self._center
-            values = KernelRows(self._kernel(), np.vstack([part, self.rows_]))
+            values = KernelMatrix(self._kernel(), np.vstack([part, self.rows_]))
             values = values.block(np.arange(len(part)), np.arange(len(part), len(part) + n))
             mapped[i : i + step] = values @ self.weights_
         return mapped - self.offset_
@@ -80,7 +81,7 @@ class KernelComponents(ClassNamePrefixFeaturesOutMixin):
             Z -= self._center
         self.rows_ = Z
         kernel = self._kernel()
-        K = KernelRows(kernel, Z).matrix()
+        K = KernelMatrix(kernel, Z).matrix()
         if callable(self.kernel):
             _check_symmetric(K, kernel.name)
         return _KernelSpace(K)

@@ -10,7 +10,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._principal import centered_rows, safe_unit
+from skltransfer._solvers._alignment import centered_rows, safe_unit
 from skltransfer.domains._data import (
     as_labels,
     check_no_missing_labels,

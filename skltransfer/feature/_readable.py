@@ -27,7 +27,7 @@ def leading_readable(rows: Rows) -> Rows:
         return rows
     reasons = rows.unreadable(until_first_readable=True)
     if len(reasons) == len(rows):
-        raise UnreadableImage(f"No image of {len(rows)} can be read. {reasons[0]}")
+        raise ValueError(f"No image of {len(rows)} can be read. {reasons[0]}")
     return rows.subset(np.arange(len(reasons), len(rows)))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from skltransfer._solvers._domain_differences import domain_differences
-from skltransfer.feature._aligner import BaseAligner
-from skltransfer.feature._kernel_aligner import KernelComponents
+from skltransfer._solvers._transfer_components import domain_differences
+from skltransfer.feature._kernel_aligner import KernelAligner
 
 
-class TCA(KernelComponents, BaseAligner):
+class TCA(KernelAligner):
     r"""Map the rows of both domains to components along which the domains agree.
 
     Transfer component analysis [1]_ looks for directions in the feature space of a kernel along

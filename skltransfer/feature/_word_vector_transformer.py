@@ -19,13 +19,14 @@ from skltransfer._options import check_choice, check_number
 from skltransfer._texts import as_texts, remember_column
 from skltransfer._torch._persisted import HoldsNetworks
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.feature._text_pooling import (
+from skltransfer.feature._tokens import (
+    Tokens,
     common_component,
     maximum,
+    read_tokens,
     weighted_mean,
     without_component,
 )
-from skltransfer.feature._tokens import Tokens, read_tokens
 from skltransfer.feature._word_vector_files import open_file
 from skltransfer.feature._word_vector_formats import FORMATS
 from skltransfer.feature._word_vectors import WordVectors, as_path, is_path, open_in_memory

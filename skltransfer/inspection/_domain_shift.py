@@ -9,8 +9,8 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array
 
-from skltransfer._solvers._kernels import scale_gamma
-from skltransfer._solvers._mmd import median_gamma, squared_mmd
+from skltransfer._solvers._kernel_choice import median_gamma, scale_gamma
+from skltransfer._solvers._kernels import squared_mmd
 from skltransfer.domains._data import (
     as_labels,
     check_not_empty,

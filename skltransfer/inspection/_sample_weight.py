@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_array, check_is_fitted
 
+from skltransfer._solvers._sums import effective_sample_size
 from skltransfer.domains._data import (
     check_not_empty,
     check_same_length,
@@ -18,7 +19,6 @@ from skltransfer.domains._data import (
 )
 from skltransfer.inspection._discriminator import domain_scores
 from skltransfer.inspection._matplotlib import divided
-from skltransfer.instance._base import effective_sample_size
 
 _SOURCE, _WEIGHTED, _TARGET = "#9aa5b1", "#c8553d", "#2f6f9f"
 _N_BINS = 30

@@ -1,4 +1,4 @@
-"""Instance-based transfer: source rows, re-weighted or selected for the target."""
+"""Instance-based transfer: source samples, re-weighted or selected for the target."""
 
 from skltransfer.instance._base import EffectiveSampleSizeWarning
 from skltransfer.instance._discriminative import DiscriminativeReweighter
@@ -11,8 +11,10 @@ from skltransfer.instance._neighbors import NearestNeighborsReweighter
 from skltransfer.instance._pooled import PooledEstimator
 from skltransfer.instance._source_selector import SourceSelector
 from skltransfer.instance._tradaboost import TrAdaBoostClassifier
-from skltransfer.instance._tradaboost_regressor import TrAdaBoostRegressor
-from skltransfer.instance._two_stage import TwoStageTrAdaBoostRegressor
+from skltransfer.instance._tradaboost_regressor import (
+    TrAdaBoostRegressor,
+    TwoStageTrAdaBoostRegressor,
+)
 from skltransfer.instance._ulsif import ULSIFReweighter
 
 __all__ = [

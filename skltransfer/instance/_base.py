@@ -1,4 +1,4 @@
-"""What all reweighters share: weigh the source rows, then fit with the weights."""
+"""The base class of reweighters: weigh the source samples, then fit with the weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import indexable
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
     check_consistent_length,
+    validate_data,
 )
 
+from skltransfer._parameters import check_parameters
+from skltransfer._solvers._sums import effective_sample_size
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import (
@@ -24,19 +28,18 @@ from skltransfer.domains._data import (
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
-from skltransfer.domains._routing import fit_weighted
+from skltransfer.domains._routing import check_takes_weights, fit_weighted
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
-from skltransfer.instance._rows import ordered_sum
 
 # Fewer equal rows than this, and than this part of the source, are a collapse.
 SMALLEST_SAMPLE, SMALLEST_SHARE = 10, 0.1
 
 
 class EffectiveSampleSizeWarning(UserWarning):
-    """A few source rows have nearly all of the weight.
+    """A few source samples have nearly all of the weight.
 
-    Raised by reweighters where the weighted source is worth fewer than 10 equally weighted rows
-    and less than a tenth of what it was worth before.
+    Raised by reweighters if the weighted source is worth fewer than 10 equally weighted samples,
+    and less than a tenth of its worth before.
 
     Examples
     --------
@@ -53,51 +56,57 @@ class EffectiveSampleSizeWarning(UserWarning):
 
 
 class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
-    """Weigh source rows by the target, and fit any estimator that takes weights with them.
+    """Weigh source samples by the target, and fit any estimator with the weights.
 
-    A subclass says how rows are weighed in `_weigh`.
+    A subclass computes the weights in `_weigh`.
     """
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
-        """Weigh the source rows and fit the estimator with the weights.
+        r"""Weigh the source samples and fit the estimator with the weights.
 
-        Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum loss(f(x_t), y_t)`` over the source rows
-        and those target rows whose label is known.
+        Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum loss(f(x_t), y_t)`` over the source samples
+        and the target samples with a known label.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the source rows, at least 0: a row of weight 2 counts as two equal rows, and
-            all rows together as one where weights sum up to 1.
+            Weights of the source samples, at least 0. A sample of weight 2 counts as two equal
+            samples. ``None`` weighs each by 1.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows. Without them the estimator is fitted unadapted, with a
+            Target samples. Without them the estimator is fitted unadapted, with a
             :class:`~skltransfer.DomainDataWarning`.
         y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), \
                 default=None
-            What is known of the target's labels; ``NaN`` (or ``None`` or ``pandas.NA`` in
-            arrays of objects) marks a missing one. Rows with a label join the fit with weight 1.
+            Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
+            objects also by ``None`` or ``pandas.NA``. Target samples with a label join the fit with
+            weight 1.
 
         Returns
         -------
         self : estimator
+            The fitted reweighter.
 
         Raises
         ------
         TypeError
             If the estimator takes no ``sample_weight`` and needs it.
         ValueError
-            If a parameter or the data are unfit: what is wrong, and the remedy, is named.
+            If a parameter is out of range or the data do not fit together. The message names the
+            remedy.
         """
         has_estimator = self.estimator is not None
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=int(has_estimator))
+        check_parameters(self)
+        forget(self)
         X_target, y_target = given_target(X_target, y_target)
+        X, y = indexable(X, y)
         if not sparse.issparse(y):
             check_no_missing_labels(y)
         if sample_weight is not None:
@@ -109,7 +118,6 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
             check_same_width(X_target, X, "X_target")
             if y is not None:
                 known_labels(y_target, X_target, y)  # refused before the work
-        forget(self)
         self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
         self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
         if X_target is not None:
@@ -127,10 +135,18 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
 
     @abstractmethod
     def _weigh(self, X, y, sample_weight, X_target) -> np.ndarray:
-        """Return the weights of the source rows, shape (n_samples,).
+        """Return the weights of the source samples, shape (n_samples,).
 
         Without `X_target` (None) they are `sample_weight`, or 1.
         """
+
+    def _check_combinations(self) -> None:
+        if self._needs_weights():
+            check_takes_weights(self.estimator)
+
+    def _needs_weights(self) -> bool:
+        """Tell whether the estimator has to take ``sample_weight``."""
+        return True
 
     def _warn_of_collapse(self, X, sample_weight) -> None:
         size = self.effective_sample_size_
@@ -150,25 +166,55 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         fit_weighted(estimator, *join_labelled(X, y, weights, X_target, y_target))
 
     def _weights_of_fit(self, sample_weight):
-        """Return the weights that the estimator is fitted with, None for all one."""
+        """Return the weights for the fit of the estimator; None if all are 1."""
         return self.sample_weight_
 
 
 def unit_weights(X, sample_weight) -> np.ndarray:
-    """Return `sample_weight`, or one per row of `X`."""
+    """Return `sample_weight`, or a weight of 1 for each sample of `X`."""
     return np.ones(_num_samples(X)) if sample_weight is None else sample_weight
 
 
-def effective_sample_size(weights: np.ndarray) -> float:
-    """Return ``(sum w)^2 / sum w^2`` (Kish): how many equal rows the weighted ones are worth."""
-    relative = weights / weights.max()  # squares of weights may be beyond all numbers
-    return ordered_sum(relative) ** 2 / ordered_sum(relative**2)
-
-
 def only_numbers(tags):
-    """Return the tags of what compares rows as numbers, whatever the estimator inside takes."""
+    """Restrict tags to numeric input, whatever the estimator inside takes."""
     tags.input_tags.allow_nan = False
     tags.input_tags.sparse = False
     tags.input_tags.string = False
     tags.input_tags.categorical = False
     return tags
+
+
+def numeric_rows(reweighter, X, **checks):
+    """Validate samples for a reweighter that compares them as numbers.
+
+    Parameters
+    ----------
+    reweighter : estimator
+    X : array-like of shape (n_samples, n_features)
+    **checks : dict
+        Settings of scikit-learn's ``validate_data`` beside float64.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features), float64
+    """
+    try:
+        return validate_data(reweighter, X, dtype=np.float64, **checks)
+    except ValueError as error:
+        if sparse.issparse(X) or not any(map(_is_word, np.asarray(X, dtype=object).ravel())):
+            raise
+        name = type(reweighter).__name__
+        raise ValueError(
+            f"{error}. {name} compares rows as numbers. Encode them in a step before it, not "
+            f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target)."
+        ) from error
+
+
+def _is_word(value) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False

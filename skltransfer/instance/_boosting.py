@@ -1,4 +1,4 @@
-"""What the boosting estimators of two domains share: data, base fits, rounds."""
+"""The base class of boosting on two domains: data, base fits, rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skltransfer._options import check_count
+from skltransfer._parameters import Count, check_parameters
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import check_no_missing_labels, check_target_rows
@@ -23,52 +23,55 @@ from skltransfer.domains._two_domains import (
     warn_without_labels,
     warn_without_target,
 )
-from skltransfer.instance._base_fits import BaseFits, RowForms
-from skltransfer.instance._rounds import BoostingData, Rounds
+from skltransfer.instance._rounds import BaseFits, BoostingData, PreparedRows, Rounds
 
 
 class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
-    """Boost a base estimator on source rows and labelled target rows.
+    """Boost a base estimator on source samples and labelled target samples.
 
-    A subclass says what the base estimator is by default, how labels are checked, and how the
-    rounds go.
+    A subclass defines the default base estimator, the checks of labels and the rounds.
     """
+
+    _parameters = {"n_estimators": Count()}
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
-        """Boost on source rows and labelled target rows.
+        """Boost on source samples and labelled target samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Source rows; sparse ones where the base estimator takes them.
+            Source samples. They may be sparse if the base estimator accepts sparse input.
         y : array-like of shape (n_samples,)
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Initial weights of the source rows, at least 0: a row of weight 2 counts as two equal
-            rows. A target row starts at 1.
+            Initial weights of the source samples, at least 0. A sample of weight 2 counts as two
+            equal samples. ``None`` starts each at 1, as target samples do.
         X_target : {array-like, sparse matrix} of shape (n_target_samples, n_features), default=None
-            Target rows. Those without a label are not used.
+            Target samples. Samples without a label are not used.
         y_target : array-like of shape (n_target_samples,), default=None
-            What is known of their labels; ``NaN`` (or ``None`` or ``pandas.NA`` in arrays of
-            objects) marks a missing one. If none is known, the source alone is boosted, with a
-            :class:`~skltransfer.DomainDataWarning`.
+            Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
+            objects also by ``None`` or ``pandas.NA``. If no label is known, the source alone is
+            boosted, with a :class:`~skltransfer.DomainDataWarning`.
 
         Returns
         -------
         self : estimator
+            The fitted estimator.
 
         Raises
         ------
         TypeError
-            If the base estimator takes no ``sample_weight``, or is of the other kind.
+            If the base estimator takes no ``sample_weight``, or is a classifier in place of a
+            regressor or the reverse.
         ValueError
-            If a parameter or the data are unfit: what is wrong, and the remedy, is named.
+            If a parameter is out of range or the data do not fit together. The message names the
+            remedy.
         """
         X_target, y_target = given_target(X_target, y_target)
-        self._check_parameters()
+        check_parameters(self)
         template = self._template()
         self._check_kind(template)
         forget(self)
@@ -87,11 +90,11 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
 
     @abstractmethod
     def _default_estimator(self):
-        """Return the base estimator that ``estimator=None`` stands for."""
+        """Return the base estimator for ``estimator=None``."""
 
     @abstractmethod
     def _check_labels(self, X, y, **checks):
-        """Validate rows and source labels."""
+        """Validate samples and source labels."""
 
     @abstractmethod
     def _boost(self, fits, data, used, task) -> Rounds:
@@ -102,17 +105,14 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         fits : BaseFits
         data : BoostingData
         used : ndarray of shape (n_samples + n_labelled_target,), bool
-            Which of the rows given are in `data`.
+            Mask of the given samples that are in `data`.
         task : FitTask
-            Of which the rounds are parts.
+            Task of the fit, whose parts are the rounds.
         """
 
     def _n_tasks(self, data) -> int:
-        """Return how many tasks the fit consists of, for callbacks."""
+        """Return the number of parts of the fit, for callbacks."""
         return self.n_estimators
-
-    def _check_parameters(self) -> None:
-        check_count(self, "n_estimators")
 
     def _check_kind(self, template) -> None:
         kind, wanted = get_tags(template).estimator_type, get_tags(self).estimator_type
@@ -135,7 +135,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         }
 
     def _prepare(self, template, X, y, sample_weight, X_target, y_target):
-        """Return the rows to boost, and which of those given they are."""
+        """Return the samples to boost, and a mask of the given samples that are among them."""
         check_no_missing_labels(y)
         X, y = self._check_labels(X, y, **self._row_checks())
         weights = np.ones(len(y))
@@ -148,9 +148,9 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             X, y, weights = X[used], y[used], weights[used]
         rows, labels = self._labelled_target(X_target, y_target, y)
         if rows is None:
-            return BoostingData(RowForms.of(template, X), y, weights, 0), used
+            return BoostingData(PreparedRows.for_estimator(template, X), y, weights, 0), used
         data = BoostingData(
-            RowForms.of(template, X, rows),
+            PreparedRows.for_estimator(template, X, rows),
             np.concatenate([y, labels]),
             np.concatenate([weights, np.ones(len(labels))]),
             len(y),
@@ -158,7 +158,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         return data, np.concatenate([used, np.ones(len(labels), dtype=bool)])
 
     def _labelled_target(self, X_target, y_target, y):
-        """Return the target rows whose label is known and the labels; None, None without any."""
+        """Return target samples with a known label, and the labels; None, None without any."""
         if X_target is None:
             warn_without_target(
                 self, "boosts the source alone", keywords="X_target=... and y_target=..."
@@ -172,16 +172,16 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             warn_without_labels(self, "boosts the source alone")
         return rows, labels
 
-    def _check_rows(self, X) -> RowForms:
-        """Validate rows to predict for."""
+    def _check_rows(self, X) -> PreparedRows:
+        """Validate samples to predict for."""
         check_is_fitted(self, "estimators_")
         X = validate_data(self, X, reset=False, **self._row_checks())
-        return RowForms.of(self.estimators_[0], X)
+        return PreparedRows.for_estimator(self.estimators_[0], X)
 
     # --- what is fitted ----------------------------------------------------------------
 
     def _fitted(self, rounds: Rounds, *, votes_by_half: bool) -> dict:
-        """Return the fitted attributes that predictions need."""
+        """Return the fitted attributes for predictions."""
         return {
             "estimators_": list(rounds.estimators),
             "estimator_weights_": np.array(rounds.votes),
@@ -200,7 +200,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         )
 
     def _voters(self, n_rounds: int) -> slice:
-        """Return which of the first `n_rounds` learners vote."""
+        """Return the slice of the first `n_rounds` learners that vote."""
         return slice((n_rounds + 1) // 2 - 1 if self._votes_by_half else 0, n_rounds)
 
     def __sklearn_tags__(self):
@@ -214,7 +214,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
 
 
 def spread(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Return `values` (..., n_used) with zeros for rows that were not used."""
+    """Return `values` (..., n_used) with zeros for samples that were not used."""
     if used.all():
         return values
     full = np.zeros((*values.shape[:-1], len(used)))

@@ -1,62 +1,39 @@
-"""What the reweighters that estimate a density ratio share."""
+"""The base class of reweighters by a density ratio, with common scales and exponentials."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from skltransfer._solvers._sums import ordered_sum
 from skltransfer.domains._data import check_target_rows
-from skltransfer.instance._base import BaseReweighter, only_numbers, unit_weights
-from skltransfer.instance._rows import ordered_sum
+from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 
-
-def numeric_rows(reweighter, X, **checks):
-    """Validate rows for a reweighter that compares them as numbers.
-
-    Parameters
-    ----------
-    reweighter : estimator
-    X : array-like of shape (n_samples, n_features)
-    **checks : dict
-        Settings of scikit-learn's ``validate_data`` beside float64.
-
-    Returns
-    -------
-    rows : ndarray of shape (n_samples, n_features), float64
-    """
-    try:
-        return validate_data(reweighter, X, dtype=np.float64, **checks)
-    except ValueError as error:
-        if "could not convert string" not in str(error):
-            raise
-        name = type(reweighter).__name__
-        raise ValueError(
-            f"{error}. {name} compares rows as numbers. Put what encodes them in front of it, not "
-            f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target)."
-        ) from error
+# Beyond it exp overflows, or nearly so; sums of some such exponentials remain finite.
+_LARGEST_LOG = 700.0
 
 
 class DensityRatioReweighter(BaseReweighter):
-    """Weigh source rows by an estimate of ``p_target(x) / p_source(x)``.
+    """Weigh source samples by an estimate of ``p_target(x) / p_source(x)``.
 
     A subclass learns the ratio in `_fit_ratio` and evaluates it in `_ratio`.
     """
 
     def density_ratio(self, X):
-        """Return the estimate of ``p_target(x) / p_source(x)`` at any rows.
+        """Return the estimate of ``p_target(x) / p_source(x)`` at any samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of either domain.
+            Samples of either domain.
 
         Returns
         -------
         ratio : ndarray of shape (n_samples,)
-            At least 0, and 1 throughout where `fit` was given no target rows. It is not
-            normalised: `sample_weight_` is, so that the weights keep their sum.
+            Estimated ratio, at least 0. It is 1 throughout if `fit` was given no target samples. It
+            is not normalised, unlike `sample_weight_`, which keeps the sum of the weights.
         """
         check_is_fitted(self, "sample_weight_")
         rows = self._check_rows(X, reset=False)
@@ -72,7 +49,6 @@ class DensityRatioReweighter(BaseReweighter):
         return check_target_rows(self, X_target)
 
     def _weigh(self, X, y, sample_weight, X_target):
-        self._check_parameters()
         rows = self._check_rows(X, reset=True)
         weights = unit_weights(rows, sample_weight)
         self._is_adapted = X_target is not None
@@ -81,7 +57,7 @@ class DensityRatioReweighter(BaseReweighter):
         return self._normalised(weights, self._source_ratio(rows, weights, X_target))
 
     def _source_ratio(self, rows, weights, X_target) -> np.ndarray:
-        """Learn the ratio and return it at the source rows; rows of weight 0 are not seen."""
+        """Learn the ratio and return it at the source samples; a sample of weight 0 is not seen."""
         used = weights > 0
         ratio = np.zeros(len(weights))
         ratio[used] = self._fit_ratio(rows[used], weights[used], self._check_target(X_target))
@@ -100,20 +76,17 @@ class DensityRatioReweighter(BaseReweighter):
         return product * (ordered_sum(weights) / total)
 
     @abstractmethod
-    def _check_parameters(self) -> None:
-        """Raise an error that names a bad parameter."""
-
-    @abstractmethod
     def _fit_ratio(self, rows, weights, target_rows) -> np.ndarray:
-        """Learn the ratio, and return it at the source rows.
+        """Learn the ratio, and return it at the source samples.
 
         Parameters
         ----------
         rows : ndarray of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         weights : ndarray of shape (n_samples,)
-            Their weights, above 0: a row of weight 2 counts as two equal rows.
+            Their weights, above 0. A sample of weight 2 counts as two equal samples.
         target_rows : ndarray of shape (n_target_samples, n_features)
+            Target samples.
 
         Returns
         -------
@@ -123,4 +96,54 @@ class DensityRatioReweighter(BaseReweighter):
 
     @abstractmethod
     def _ratio(self, rows) -> np.ndarray:
-        """Return the ratio at any rows, shape (n_samples,)."""
+        """Return the ratio at any samples, shape (n_samples,)."""
+
+
+def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, np.ndarray]:
+    """Return a centre and a scale for each feature.
+
+    The scale is the root of the mean of the variances of the two domains, so that a distance
+    *between* the domains does not widen it. It is 1 for a feature that is constant in both domains.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+        Source samples, whose mean is the centre.
+    counts : ndarray of shape (n_samples,)
+        How often each source sample counts.
+    target_rows, target_counts : ndarrays
+        The same of the target.
+
+    Returns
+    -------
+    center, scale : ndarray of shape (n_features,)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        center, variance = _mean_and_variance(rows, counts)
+        _, target_variance = _mean_and_variance(target_rows, target_counts)
+        scale = np.sqrt((variance + target_variance) / 2)
+    if not np.isfinite(scale).all():
+        column = np.flatnonzero(~np.isfinite(scale))[0]
+        raise ValueError(
+            f"The variance of column {column} is not finite. Scale the columns of X and X_target "
+            "(for example by a StandardScaler before the reweighter)."
+        )
+    largest = np.maximum(np.abs(rows).max(axis=0), np.abs(target_rows).max(axis=0))
+    is_constant = scale <= 10 * np.finfo(float).eps * largest
+    return center, np.where(is_constant, 1.0, scale)
+
+
+def _mean_and_variance(rows, counts):
+    mean = np.average(rows, axis=0, weights=counts)
+    return mean, np.average((rows - mean) ** 2, axis=0, weights=counts)
+
+
+def finite_exp(log_ratio: np.ndarray) -> np.ndarray:
+    """Return ``exp`` of logarithms, cut off so that it is finite throughout."""
+    return np.exp(np.minimum(log_ratio, _LARGEST_LOG))
+
+
+def relative_exp(log_ratio: np.ndarray) -> np.ndarray:
+    """Return ``exp`` of logarithms divided by the largest value, for weights to be normalised."""
+    largest = log_ratio.max()
+    return np.exp(log_ratio - largest) if np.isfinite(largest) else np.exp(log_ratio)

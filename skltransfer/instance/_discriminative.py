@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -11,16 +10,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils import get_tags
 
-from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._calibration import fit_scale_and_bias
+from skltransfer._parameters import Choice, Folds, Number
+from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
-from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._base import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
-from skltransfer.instance._classifiers import fit_clone
-from skltransfer.instance._density_ratio import DensityRatioReweighter, numeric_rows
-from skltransfer.instance._folds import row_groups, stratified_folds
+from skltransfer.domains._data import check_target_rows, concatenate_rows
+from skltransfer.instance._base import (
+    SMALLEST_SAMPLE,
+    EffectiveSampleSizeWarning,
+    numeric_rows,
+)
+from skltransfer.instance._cross_fitting import LabelledRows
+from skltransfer.instance._density_ratio import DensityRatioReweighter
 
+# What the classifier learns for source and target rows.
+DOMAINS = np.array([0, 1])
 # Up to so many columns their products are features of the default classifier.
 _PRODUCT_FEATURES = 20
 # Probabilities of 0 and 1 have no logarithm of their odds.
@@ -28,69 +31,74 @@ _SMALLEST_PROBABILITY = 1e-6
 
 
 class DiscriminativeReweighter(DensityRatioReweighter):
-    r"""Weigh source rows by a classifier that tells target rows from source rows.
+    r"""Weigh source samples by a classifier that tells target samples from source samples.
 
     By Bayes' rule the ratio of the densities is the odds of the target, corrected for the numbers
-    of rows [1]_:
+    of samples [1]_:
 
     .. math::
 
         w(x) = \frac{p_t(x)}{p_s(x)} = \frac{n_s}{n_t} \frac{p(\text{target} \mid x)}
         {1 - p(\text{target} \mid x)}
 
-    Probabilities are cross-fitted: those of a row come from a classifier that has not seen it
-    (nor any row equal to it). It corrects *covariate shift*: the rows are distributed differently
-    in the two domains, while labels depend on rows in the same way.
+    Probabilities are cross-fitted: the classifier that predicts a sample has seen neither the
+    sample nor an equal one. It corrects *covariate shift*: the samples are distributed differently
+    in the two domains, and labels depend on the features in the same way.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier or regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in
-        one. It is cloned before it is fitted. ``None`` computes the weights only.
+        one. It is cloned before it is fitted. With ``None`` only the weights are computed.
     classifier : classifier, default=None
-        Any classifier with ``predict_proba``; it is cloned. It learns 0 for source and 1 for
-        target. ``None`` is a logistic regression on standardised columns, with their squares
-        and products for up to 20 columns: the exact form of the ratio of two Gaussians.
-        For more columns it sees shifts of their means alone.
-    n_folds : int, default=5
-        Number of folds, at least 2; fewer where a domain has fewer distinct rows.
+        Any classifier with ``predict_proba``. It is cloned, and learns 0 for source and 1 for
+        target. ``None`` is a logistic regression on standardised features, with their squares and
+        products for up to 20 features. This is the exact form of the ratio of two Gaussians. For
+        more than 20 features it sees shifts of their means only.
+    cv : int, splitter or iterable, default=5
+        Folds of the cross-fitting. An integer of at least 2 is the largest number of folds; fewer
+        are made if a domain has fewer distinct samples. A splitter or an iterable splits the source
+        samples of positive weight, followed by the target samples. It has to keep equal samples in
+        one fold, as :class:`~sklearn.model_selection.StratifiedGroupKFold` does.
     calibration : {"sigmoid", "isotonic"} or None, default="sigmoid"
-        What the held-out probabilities of all folds pass through: a scale and a shift of the
-        log-odds, or any increasing function (for thousands of rows), fitted to them; ``None``
-        takes them as they are.
+        Calibration of the held-out probabilities of all folds. ``"sigmoid"`` fits a scale and a
+        shift of the log-odds, ``"isotonic"`` any increasing function, which needs thousands of
+        samples. ``None`` uses the probabilities as they are.
     max_weight : float, default=1000
-        Largest ratio, so that weights are finite where a classifier is certain.
+        Largest ratio, at least 1, so that weights are finite where a classifier is certain.
     random_state : int, RandomState instance or None, default=0
-        Deals the rows to folds. That of `classifier` is its own.
+        Seed of the folds. `classifier` has its own.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`, and of the same sum.
+        Weights of the source samples: the `sample_weight` given to `fit` (or ones), multiplied by
+        the ratio and scaled back to the same sum.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth. A row of
-        `sample_weight` 2 counts as one row here.
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     classifier_ : classifier
-        The classifier, fitted on all rows, which `density_ratio` asks.
+        The classifier, fitted on all samples, by which `density_ratio` predicts. Set if target
+        samples are given, as is `domain_auc_`.
     domain_auc_ : float
-        Area under the ROC curve of the held-out probabilities: 0.5 for domains that the classifier
-        cannot tell apart, 1 for domains that do not overlap.
+        Area under the ROC curve of the held-out probabilities. It is 0.5 if the classifier cannot
+        tell the domains apart, and 1 if they do not overlap.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few rows have nearly all of the weight, or no source row is ever taken for a target
-        row (`domain_auc_` is 1).
+        If a few samples have nearly all of the weight, or the classifier tells the domains apart
+        without an error (`domain_auc_` is 1).
     DomainDataWarning
-        If no target rows are given.
+        If no target samples are given.
 
     See Also
     --------
@@ -99,16 +107,18 @@ class DiscriminativeReweighter(DensityRatioReweighter):
 
     Notes
     -----
-    Within each fold the odds are corrected by that fold's own numbers of rows. Where a domain has
-    a single distinct row nothing can be held out: the probabilities are those of
-    `classifier_`, not calibrated. `density_ratio` at a source row is close to, and not the same
-    as, its weight: `classifier_` has seen the row.
+    Within each fold, the odds are corrected by the numbers of training samples of the fold. If a
+    domain has a single distinct sample, nothing can be held out. The probabilities are then the
+    uncalibrated ones of `classifier_`. At a source sample, `density_ratio` is close to its weight
+    but not equal to it, because `classifier_` has seen the sample.
 
-    A pipeline's steps get row weights wherever their ``fit`` takes them. A classifier
-    without ``sample_weight`` sees a row of weight 2 twice; other fractions are refused. What
-    reweights the classes by itself (``class_weight="balanced"``) is put right by a calibration.
+    All steps of a pipeline whose ``fit`` takes weights get them. A classifier without
+    ``sample_weight`` sees a sample of weight 2 twice, and fractional weights are refused. A
+    classifier that reweights the classes itself (``class_weight="balanced"``) needs a calibration,
+    which corrects the odds.
 
-    Missing values and sparse rows are taken where `classifier` and `estimator` both take them.
+    Missing values and sparse matrices are accepted if both `classifier` and `estimator` accept
+    them.
 
     References
     ----------
@@ -129,19 +139,25 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     True
     """
 
+    _parameters = {
+        "cv": Folds(),
+        "calibration": Choice("sigmoid", "isotonic", None),
+        "max_weight": Number(1),
+    }
+
     def __init__(
         self,
         estimator=None,
         *,
         classifier=None,
-        n_folds=5,
+        cv=5,
         calibration="sigmoid",
         max_weight=1000.0,
         random_state=0,
     ):
         self.estimator = estimator
         self.classifier = classifier
-        self.n_folds = n_folds
+        self.cv = cv
         self.calibration = calibration
         self.max_weight = max_weight
         self.random_state = random_state
@@ -153,7 +169,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         return tags
 
     def _both_take(self, tag: str) -> bool:
-        """Tell whether the classifier, and the estimator if there is one, take such input."""
+        """Tell whether the classifier, and the estimator if there is one, accept such input."""
         parts = [self.classifier, *([] if self.estimator is None else [self.estimator])]
         return all(
             hasattr(part, "fit") and getattr(get_tags(part).input_tags, tag) for part in parts
@@ -171,25 +187,28 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     def _check_target(self, X_target):
         return check_target_rows(self, X_target, **self._input_checks())
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if self.classifier is not None and not hasattr(self.classifier, "predict_proba"):
             raise TypeError(
                 f"classifier={self.classifier!r} has no predict_proba. Use a probabilistic "
                 "classifier, or wrap it in CalibratedClassifierCV."
             )
-        check_count(self, "n_folds", low=2)
-        check_choice(self, "calibration", ("sigmoid", "isotonic", None))
-        check_number(self, "max_weight", low=1)
 
     def _fit_ratio(self, rows, weights, target_rows):
-        data = _Stacked.of(rows, weights, target_rows)
+        n_source, n_target = rows.shape[0], target_rows.shape[0]
+        data = LabelledRows.sorted_by(
+            lambda data: (data.weights, data.groups, data.labels),
+            concatenate_rows(rows, target_rows),
+            np.repeat([0, 1], [n_source, n_target]),
+            np.concatenate([weights, np.ones(n_target)]),
+        )
         classifier = self.classifier
         if classifier is None:
             classifier = default_classifier(rows.shape[1])
-        self.classifier_ = data.fit(classifier, np.arange(len(data.domain)))
-        self._log_prior = np.log(weights.sum() / target_rows.shape[0])
-        fold = stratified_folds(data.groups, data.domain, self.n_folds, self.random_state)
+        self.classifier_ = data.fit(classifier, np.arange(n_source + n_target), DOMAINS)
+        self._log_prior = np.log(weights.sum() / n_target)
+        fold = data.folds(self.cv, self.random_state)
         self._calibrator = None
         if fold is None:
             log_ratio = log_odds(self.classifier_, data.X) + self._log_prior
@@ -197,15 +216,15 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             log_ratio = self._held_out_log_ratio(data, classifier, fold)
             if self.calibration is not None:
                 self._calibrator = self._fitted_calibrator(log_ratio, data)
-        self.domain_auc_ = float(roc_auc_score(data.domain, log_ratio, sample_weight=data.weights))
+        self.domain_auc_ = float(roc_auc_score(data.labels, log_ratio, sample_weight=data.weights))
         self._warn_if_separated(data)
-        ratio = np.empty(len(weights))
-        is_source = data.domain == 0
-        ratio[data.order[is_source]] = self._calibrated(log_ratio[is_source])
+        ratio = np.empty(n_source)
+        is_source = data.labels == 0
+        ratio[data.positions[is_source]] = self._calibrated(log_ratio[is_source])
         return ratio
 
     def _warn_if_separated(self, data) -> None:
-        if self.domain_auc_ == 1 and np.bincount(data.domain).min() >= SMALLEST_SAMPLE:
+        if self.domain_auc_ == 1 and np.bincount(data.labels).min() >= SMALLEST_SAMPLE:
             warn(
                 "The classifier tells every target row from every source row (domain_auc_ is 1): "
                 "no source row resembles the target, and the weights mean little. Leave out the "
@@ -214,21 +233,21 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             )
 
     def _held_out_log_ratio(self, data, classifier, fold) -> np.ndarray:
-        log_ratio = np.empty(len(data.domain))
+        log_ratio = np.empty(len(data.labels))
         for number in range(fold.max() + 1):
             train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            fitted = data.fit(classifier, train)
-            sums = np.bincount(data.domain[train], weights=data.weights[train])
+            fitted = data.fit(classifier, train, DOMAINS)
+            sums = np.bincount(data.labels[train], weights=data.weights[train])
             log_ratio[held_out] = log_odds(fitted, data.X[held_out]) + np.log(sums[0] / sums[1])
         return log_ratio
 
     def _fitted_calibrator(self, log_ratio, data):
         if self.calibration == "isotonic":
             calibrator = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-            return calibrator.fit(log_ratio, data.domain, sample_weight=data.weights)
+            return calibrator.fit(log_ratio, data.labels, sample_weight=data.weights)
         scores = log_ratio - self._log_prior
         pairs = np.column_stack([np.zeros_like(scores), scores])
-        scale, bias = fit_scale_and_bias(pairs, data.domain, data.weights)
+        scale, bias = fit_scale_and_bias(pairs, data.labels, data.weights)
         return scale, bias[1] - bias[0]
 
     def _calibrated(self, log_ratio) -> np.ndarray:
@@ -247,45 +266,8 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         return self._calibrated(log_odds(self.classifier_, rows) + self._log_prior)
 
 
-class _Stacked:
-    """Rows of both domains in an order of their own.
-
-    Attributes
-    ----------
-    X : ndarray or csr array of shape (n_source + n_target, n_features)
-    domain : ndarray of shape (n_source + n_target,), int
-        0 for source, 1 for target.
-    weights : ndarray of shape (n_source + n_target,)
-    groups : ndarray of shape (n_source + n_target,), int
-        Equal rows have equal numbers.
-    order : ndarray of shape (n_source + n_target,), int
-        Where each row stood: source rows first.
-    """
-
-    @classmethod
-    def of(cls, rows, weights, target_rows):
-        n_source, n_target = rows.shape[0], target_rows.shape[0]
-        if sparse.issparse(rows) or sparse.issparse(target_rows):
-            X = sparse.vstack([rows, target_rows], format="csr")
-        else:
-            X = np.concatenate([rows, target_rows])
-        domain = np.repeat([0, 1], [n_source, n_target])
-        weights = np.concatenate([weights, np.ones(n_target)])
-        groups = row_groups(X)
-        order = np.lexsort((weights, groups, domain))
-        data = cls()
-        data.X, data.domain, data.weights = X[order], domain[order], weights[order]
-        data.groups, data.order = groups[order], order
-        return data
-
-    def fit(self, classifier, rows):
-        """Fit a clone of the classifier on some rows, with weights unless all are 1."""
-        weights = None if (self.weights == 1).all() else self.weights[rows]
-        return fit_clone(classifier, self.X[rows], self.domain[rows], weights)
-
-
 def default_classifier(n_features: int):
-    """Return a logistic regression, on products of the columns unless they are many."""
+    """Return a logistic regression, on products of the features unless there are many."""
     logistic = LogisticRegression(max_iter=1000, tol=1e-6)
     if n_features > _PRODUCT_FEATURES:
         return make_pipeline(StandardScaler(), logistic)

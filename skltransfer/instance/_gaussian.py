@@ -5,84 +5,91 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from skltransfer._options import check_choice, check_number
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._density_ratio import DensityRatioReweighter
+from skltransfer._parameters import Choice, Number
+from skltransfer.instance._density_ratio import (
+    DensityRatioReweighter,
+    finite_exp,
+    relative_exp,
+    within_scale,
+)
 from skltransfer.instance._rows import counted_rows
-from skltransfer.instance._scaling import finite_exp, relative_exp, within_scale
 
 
 class GaussianReweighter(DensityRatioReweighter):
-    r"""Weigh source rows by the ratio of two Gaussian densities.
+    r"""Weigh source samples by the ratio of two Gaussian densities.
 
-    A Gaussian is fitted to each domain, and a source row weighs
+    A Gaussian is fitted to each domain, and a source sample weighs
 
     .. math::
 
         w(x) = \frac{N(x; \mu_t, \Sigma_t)}{N(x; \mu_s, \Sigma_s)}
 
-    It is the least wasteful estimate where both domains are nearly Gaussian, and works with few
-    rows. It corrects *covariate shift*: the rows are distributed differently in the two domains,
-    while labels depend on rows in the same way.
+    This estimate has the smallest variance if both domains are nearly Gaussian, and works with few
+    samples. It corrects *covariate shift*: the samples are distributed differently in the two
+    domains, and labels depend on the features in the same way.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier or regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in
-        one. It is cloned before it is fitted. ``None`` computes the weights only.
+        one. It is cloned before it is fitted. With ``None`` only the weights are computed.
     covariance : {"full", "diag"}, default="full"
-        ``"diag"`` takes the columns for independent: for few rows or many columns.
+        Form of the covariance matrices. ``"diag"`` takes the features to be independent, which
+        suits few samples or many features.
     shrinkage : "ledoit_wolf" or float from 0 to 1, default="ledoit_wolf"
-        Each covariance ``S`` becomes ``(1 - shrinkage) S + shrinkage mean(diag S) I``, in scaled
-        columns. ``"ledoit_wolf"`` takes the optimal intensity of [1]_, one for each domain. 0 is
-        the maximum likelihood estimate.
+        Shrinkage intensity. Each covariance ``S`` of the scaled features becomes ``(1 - shrinkage)
+        S + shrinkage mean(diag S) I``. ``"ledoit_wolf"`` estimates the optimal intensity of [1]_
+        for each domain. 0 gives the maximum likelihood estimate.
     reg_covar : float, default=1e-6
-        Added to the variances of the scaled columns, so that no covariance is singular.
+        Value added to the variances of the scaled features, greater than 0, so that no covariance
+        is singular.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`, and of the same sum.
+        Weights of the source samples: the `sample_weight` given to `fit` (or ones), multiplied by
+        the ratio and scaled back to the same sum.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth. A row of
-        `sample_weight` 2 counts as one row here.
+        Number of equally weighted samples that the weighted source is worth, ``sum(w)^2 /
+        sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     source_mean_ : ndarray of shape (n_features,)
-        Mean of the source's Gaussian, in the units of ``X``.
+        Mean of the source Gaussian, in the units of ``X``. Set if target samples are given, as are
+        the next three.
     target_mean_ : ndarray of shape (n_features,)
-        That of the target's.
+        Mean of the target Gaussian, in the units of ``X``.
     source_covariance_ : ndarray of shape (n_features, n_features)
-        Covariance of the source's Gaussian after shrinkage, in the units of ``X``.
+        Covariance of the source Gaussian after shrinkage, in the units of ``X``.
     target_covariance_ : ndarray of shape (n_features, n_features)
-        That of the target's.
+        Covariance of the target Gaussian after shrinkage, in the units of ``X``.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few rows have nearly all of the weight.
+        If a few samples have nearly all of the weight.
     DomainDataWarning
-        If no target rows are given.
+        If no target samples are given.
 
     See Also
     --------
-    DiscriminativeReweighter : Learns the ratio of such densities, with fewer assumptions.
+    DiscriminativeReweighter : Estimates the ratio by a classifier, with weaker assumptions.
     KernelDensityReweighter : Ratio of densities of any form.
-    KMMReweighter : Bounds the weights.
+    KMMReweighter : Weights with an upper bound.
 
     Notes
     -----
-    Columns are divided by the root of the mean of the two domains' variances before the
-    covariances are shrunk, so that their units do not matter. Where the target is wider than the
-    source the true ratio grows without bound, and so do the weights. They are computed in
-    logarithms: weights are finite whatever the distance of the domains, and `density_ratio`
-    ends at ``exp(700)``.
+    Features are divided by the root of the mean of the variances of the two domains before the
+    covariances are shrunk, so that their units do not matter. If the target is wider than the
+    source, the true ratio grows without bound, and the weights grow with it. The weights are
+    computed in logarithms. They are finite however far apart the domains are, and `density_ratio`
+    is cut off at ``exp(700)``.
 
     References
     ----------
@@ -101,6 +108,12 @@ class GaussianReweighter(DensityRatioReweighter):
     True
     """
 
+    _parameters = {
+        "covariance": Choice("full", "diag"),
+        "shrinkage": Number(0, 1, unset=("ledoit_wolf",)),
+        "reg_covar": Number(0, low_open=True),
+    }
+
     def __init__(
         self, estimator=None, *, covariance="full", shrinkage="ledoit_wolf", reg_covar=1e-6
     ):
@@ -108,12 +121,6 @@ class GaussianReweighter(DensityRatioReweighter):
         self.covariance = covariance
         self.shrinkage = shrinkage
         self.reg_covar = reg_covar
-
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_choice(self, "covariance", ("full", "diag"))
-        check_number(self, "shrinkage", low=0, high=1, unset=("ledoit_wolf",))
-        check_number(self, "reg_covar", low=0, is_open=True)
 
     def _fit_ratio(self, rows, weights, target_rows):
         rows, counts, group = counted_rows(rows, weights)
@@ -126,7 +133,7 @@ class GaussianReweighter(DensityRatioReweighter):
         return relative_exp(self._log_ratio(rows))[group]
 
     def _mean_and_factor(self, rows, counts) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean of scaled rows and the lower Cholesky factor of their covariance."""
+        """Return the mean of scaled samples and the lower Cholesky factor of their covariance."""
         rows = self._scaled(rows)
         mean = np.average(rows, axis=0, weights=counts)
         covariance = shrunk_covariance(
@@ -160,15 +167,15 @@ def log_gaussian(rows, mean, factor) -> np.ndarray:
 
 
 def shrunk_covariance(centered, counts, shrinkage, *, is_diagonal: bool) -> np.ndarray:
-    """Return the covariance of centred rows, shrunk towards a multiple of the identity.
+    """Return the covariance of centred samples, shrunk towards a multiple of the identity.
 
     Parameters
     ----------
     centered : ndarray of shape (n, n_features)
     counts : ndarray of shape (n,)
-        How often each row counts.
+        How often each sample counts.
     shrinkage : "ledoit_wolf" or float
-        Ledoit and Wolf's intensity is that of the entries that are estimated.
+        Intensity. ``"ledoit_wolf"`` is estimated from the entries in use.
     is_diagonal : bool
         Whether only the variances are.
 

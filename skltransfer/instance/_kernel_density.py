@@ -4,93 +4,94 @@ from __future__ import annotations
 
 import numpy as np
 
-from skltransfer._options import check_choice, check_number
+from skltransfer._parameters import Choice, Number
 from skltransfer._solvers._kernel_density import (
     LOG_KERNELS,
     UNBOUNDED_KERNELS,
     leave_one_out_log_likelihood,
     log_kernel_mean,
 )
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._density_ratio import DensityRatioReweighter
+from skltransfer.instance._density_ratio import (
+    DensityRatioReweighter,
+    relative_exp,
+    within_scale,
+)
 from skltransfer.instance._rows import counted_rows
-from skltransfer.instance._scaling import relative_exp, within_scale
 
-RULES = ("scott", "silverman", "cv")
 # Candidates of "cv", in multiples of Scott's rule.
 FACTORS = np.geomspace(0.2, 3.2, 13)
 
 
 class KernelDensityReweighter(DensityRatioReweighter):
-    r"""Weigh source rows by the ratio of two kernel density estimates.
+    r"""Weigh source samples by the ratio of two kernel density estimates.
 
-    Each domain's density is a mean of kernels around its rows, with one bandwidth ``h`` for both,
-    and a source row weighs [1]_
+    The density of each domain is a mean of kernels around its samples, with one bandwidth ``h`` for
+    both, and a source sample weighs [1]_
 
     .. math::
 
         w(x) = \frac{\frac{1}{m} \sum_j k(|x - t_j| / h)}{\frac{1}{n} \sum_i k(|x - x_i| / h)}
 
-    It assumes nothing about the form of the densities, and needs few columns: up to about five.
-    It corrects *covariate shift*: the rows are distributed differently in the two domains, while
-    labels depend on rows in the same way.
+    The estimate assumes nothing about the form of the densities. It suits few features, up to about
+    five. It corrects *covariate shift*: the samples are distributed differently in the two domains,
+    and labels depend on the features in the same way.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier or regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in
-        one. It is cloned before it is fitted. ``None`` computes the weights only.
+        one. It is cloned before it is fitted. With ``None`` only the weights are computed.
     bandwidth : {"scott", "silverman", "cv"} or float, default="scott"
-        Width ``h`` of the kernel in scaled columns (see Notes). ``"scott"`` is
-        ``n ** (-1 / (d + 4))`` and ``"silverman"`` ``(n (d + 2) / 4) ** (-1 / (d + 4))``, with
-        ``n`` the number of rows of the smaller domain and ``d`` that of columns. ``"cv"``
-        maximises the leave-one-out likelihood of both domains, at up to 2000 rows of each, over 13
-        values from 0.2 to 3.2 times Scott's; it takes the gaussian and the exponential kernel
-        alone.
+        Width ``h`` of the kernel in scaled features (see Notes). ``"scott"`` is
+        ``n ** (-1 / (d + 4))`` and ``"silverman"`` ``(n (d + 2) / 4) ** (-1 / (d + 4))``, with the
+        number of samples ``n`` of the smaller domain and the number of features ``d``. ``"cv"``
+        maximises the leave-one-out likelihood of both domains, at up to 2000 samples of each, over
+        13 values from 0.2 to 3.2 times Scott's. It needs the gaussian or the exponential kernel.
     kernel : str, default="gaussian"
-        ``"gaussian"``, ``"tophat"``, ``"epanechnikov"``, ``"exponential"``, ``"linear"`` or
+        Kernel: ``"gaussian"``, ``"tophat"``, ``"epanechnikov"``, ``"exponential"``, ``"linear"`` or
         ``"cosine"``, as in :class:`sklearn.neighbors.KernelDensity`.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`, and of the same sum.
+        Weights of the source samples: the `sample_weight` given to `fit` (or ones), multiplied by
+        the ratio and scaled back to the same sum.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth. A row of
-        `sample_weight` 2 counts as one row here.
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     bandwidth_ : float
-        The bandwidth in use.
+        Bandwidth in use. Set if target samples are given.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few rows have nearly all of the weight.
+        If a few samples have nearly all of the weight.
     DomainDataWarning
-        If no target rows are given.
+        If no target samples are given.
 
     See Also
     --------
     NearestNeighborsReweighter : Bandwidths that follow the density.
-    KLIEPReweighter : Learns the ratio itself, for more columns.
+    KLIEPReweighter : Learns the ratio itself, for more features.
     GaussianReweighter : Ratio of two Gaussians.
 
     Notes
     -----
-    Columns are divided by the root of the mean of the two domains' variances, so that their units
-    do not matter. A source row counts in the density of its own domain (there is no leave-one-out
-    in the ratio), and the bandwidth is common. So the ratio is 1 where both domains are the
-    same sample, and at a source row it is at most ``n``, the sum of the source weights over the
-    smallest of them. `density_ratio` is held to the same bound far from both domains, and it is
-    0 where a kernel of finite width reaches no target row. Densities are computed in logarithms
-    from all pairs of rows, in blocks.
+    Features are divided by the root of the mean of the variances of the two domains, so that their
+    units do not matter. A source sample counts in the density of its own domain: there is no
+    leave-one-out in the ratio. The ratio is therefore 1 if both domains are the same sample, and at
+    a source sample it is at most ``n``, the sum of the source weights over the smallest of them.
+    `density_ratio` keeps to the same bound far from both domains. It is 0 where a kernel of finite
+    width reaches no target sample. Densities are computed in logarithms from all pairs of samples,
+    in blocks.
 
     References
     ----------
@@ -109,15 +110,18 @@ class KernelDensityReweighter(DensityRatioReweighter):
     True
     """
 
+    _parameters = {
+        "bandwidth": Number(0, low_open=True, unset=("scott", "silverman", "cv")),
+        "kernel": Choice(*LOG_KERNELS),
+    }
+
     def __init__(self, estimator=None, *, bandwidth="scott", kernel="gaussian"):
         self.estimator = estimator
         self.bandwidth = bandwidth
         self.kernel = kernel
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_choice(self, "kernel", tuple(LOG_KERNELS))
-        check_number(self, "bandwidth", low=0, is_open=True, unset=RULES)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if isinstance(self.bandwidth, str) and self.bandwidth == "cv":
             if self.kernel not in UNBOUNDED_KERNELS:
                 raise ValueError(

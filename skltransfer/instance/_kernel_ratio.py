@@ -1,28 +1,31 @@
-"""What the density ratios that are sums of Gaussian kernels share."""
+"""The base class of density ratios that are sums of Gaussian kernels."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skltransfer._options import check_count
-from skltransfer._solvers._centers import draw_centers, median_gamma, squared_distances
-from skltransfer.domains._routing import check_takes_weights
+from skltransfer._parameters import Count, Either, ListOf, Number
+from skltransfer._solvers._kernel_choice import (
+    center_gamma,
+    draw_centers,
+    squared_distances,
+)
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows
 
 # Candidates where the data decide, as multiples of the median's gamma.
 GAMMA_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
+POSITIVE = Number(0, np.inf, low_open=True, high_open=True)
 # New rows whose kernels are held at a time.
 _BLOCK_ROWS = 4096
 
 
 class Distances(NamedTuple):
-    """Squared distances of the rows of both domains to the centres, and what they are of."""
+    """Squared distances of the samples of both domains to the centres."""
 
     source: np.ndarray  # (n_distinct, n_centers), of different source rows
     weights: np.ndarray  # (n_distinct,), of these, above 0
@@ -32,11 +35,16 @@ class Distances(NamedTuple):
 
 
 class KernelRatioReweighter(DensityRatioReweighter):
-    """Estimate the ratio by ``sum_l coef_l exp(-gamma |x - c_l|^2)``, the centres target rows.
+    """Estimate the ratio by ``sum_l coef_l exp(-gamma |x - c_l|^2)``, centred on target samples.
 
-    A subclass finds the coefficients in `_fit_coefficients` and says in `_of_distances` what the
-    ratio is at given distances from the centres.
+    A subclass finds the coefficients in `_fit_coefficients` and computes the ratio in
+    `_of_distances` from distances to the centres.
     """
+
+    _parameters = {
+        "gamma": Either(POSITIVE, ListOf(POSITIVE), unset=("cv", "median")),
+        "n_centers": Count(),
+    }
 
     def _fit_ratio(self, rows, weights, target_rows):
         distinct, counts, group = counted_rows(rows, weights)
@@ -62,7 +70,7 @@ class KernelRatioReweighter(DensityRatioReweighter):
         if not isinstance(self.gamma, str):
             return np.atleast_1d(np.asarray(self.gamma, dtype=np.float64))
         factors = np.array(GAMMA_FACTORS if self.gamma == "cv" else (1.0,))
-        return factors * median_gamma(rows, weights, target_rows, self.centers_)
+        return factors * center_gamma(rows, weights, target_rows, self.centers_)
 
     def _ratio(self, rows):
         ratio = np.empty(len(rows))
@@ -74,49 +82,24 @@ class KernelRatioReweighter(DensityRatioReweighter):
                 )
         return ratio
 
-    def _check_parameters(self):
-        check_takes_weights(self.estimator)
-        check_candidates(self, "gamma", unset=("cv", "median"))
-        check_count(self, "n_centers")
-
     @abstractmethod
     def _fit_coefficients(self, distances: Distances, rng) -> None:
         """Choose among `gammas_` and find the coefficients."""
 
     @abstractmethod
     def _of_distances(self, distances) -> np.ndarray:
-        """Return the ratio from squared distances to the centres, shape (n_rows,)."""
-
-
-def check_candidates(estimator, name: str, *, unset: tuple[str, ...]) -> None:
-    """Raise a ValueError unless a parameter is a word, a number above 0 or a list of such."""
-    value = getattr(estimator, name)
-    if isinstance(value, str):
-        ok = value in unset
-    elif isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1):
-        ok = len(value) > 0 and all(map(_is_positive, value))
-    else:
-        ok = _is_positive(value)
-    if not ok:
-        words = ", ".join(map(repr, unset))
-        raise ValueError(
-            f"{name}={value!r} is neither {words}, nor a number above 0, nor a list of such "
-            "numbers."
-        )
-
-
-def _is_positive(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < np.inf
+        """Return the ratio from squared distances to the centres, shape (n_samples,)."""
 
 
 def best_candidate(scores: np.ndarray, *candidates: np.ndarray) -> tuple[int, ...]:
-    """Return the position of the highest score, or of the middle candidates where there is none.
+    """Return the position of the highest score, or of the middle candidates if there is no score.
 
     Parameters
     ----------
     scores : ndarray of shape (n_first, n_second, ...)
-        ``nan``: could not be computed.
+        Score of each combination of candidates; ``nan`` if it could not be computed.
     *candidates : ndarray of shape (n_first,), (n_second,), ...
+        Values along each axis.
     """
     if np.isnan(scores).all():
         return tuple(int(np.argsort(values)[len(values) // 2]) for values in candidates)

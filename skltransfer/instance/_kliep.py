@@ -2,117 +2,121 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 
-from skltransfer._options import check_count, check_number
+from skltransfer._parameters import Count, Folds, Number
 from skltransfer._solvers._kliep import held_out_likelihood, log_kernel_ratios, solve_kliep
 from skltransfer._warnings import warn
+from skltransfer.instance._density_ratio import finite_exp
 from skltransfer.instance._kernel_ratio import KernelRatioReweighter, best_candidate
-
-# The largest logarithm of a coefficient or of a kernel: their sums have to remain finite.
-_LARGEST_LOG = 700.0
 
 
 class KLIEPReweighter(KernelRatioReweighter):
-    r"""Weigh source rows by KLIEP's density ratio, and fit an estimator with the weights.
+    r"""Weigh source samples by KLIEP's density ratio, and fit an estimator with the weights.
 
-    The ratio of the target's to the source's density is a sum of Gaussian kernels on target rows,
-    :math:`r(x) = \sum_l \alpha_l \exp(-\gamma |x - c_l|^2)`, whose product with the source's
-    density comes closest, in the sense of Kullback and Leibler, to the target's [1]_:
+    The ratio of the target density to the source density is a sum of Gaussian kernels on target
+    samples, :math:`r(x) = \sum_l \alpha_l \exp(-\gamma |x - c_l|^2)`. Its product with the source
+    density has the smallest Kullback-Leibler divergence from the target density [1]_:
 
     .. math::
 
         \max_{\alpha \geq 0} \; \frac{1}{m} \sum_j \log r(t_j)
         \quad \text{subject to} \quad \frac{1}{n} \sum_i r(x_i) = 1
 
-    It corrects *covariate shift*: the rows are distributed differently in the two domains, while
-    labels depend on rows in the same way. The concave problem is solved by Newton's method, and
-    `dual_gap_` proves it.
+    It corrects *covariate shift*: the samples are distributed differently in the two domains, and
+    labels depend on the features in the same way. The concave problem is solved by Newton's method,
+    and `dual_gap_` proves it.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier or regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in
-        one. It is cloned before it is fitted. ``None`` computes the weights only.
+        one. It is cloned before it is fitted. With ``None`` only the weights are computed.
     gamma : {"cv", "median"}, float or list of float, default="cv"
-        Width of the kernel, larger is narrower. ``"median"`` is ``1 / (2 median)`` of the squared
-        distances of rows of both domains to the centres. From a list the value is chosen under
-        which target rows that were held out are likeliest; ``"cv"`` is the list of 0.1, 0.3, 1, 3
-        and 10 times the median's.
+        Width of the kernel. A larger value is a narrower kernel. ``"median"`` is ``1 / (2 median)``
+        of the squared distances of the samples of both domains to the centres. From a list, the
+        value with the largest likelihood of held-out target samples is chosen. ``"cv"`` is the list
+        of 0.1, 0.3, 1, 3 and 10 times the median's value.
     n_centers : int, default=100
-        Number of kernels, on as many different target rows drawn at random; all of them where
-        there are fewer.
+        Number of kernels. They lie on as many distinct target samples, drawn at random, or on all
+        of them if there are fewer.
     cv : int, cross-validation generator or iterable, default=5
-        Number of random folds of the target rows, by which `gamma` is chosen; or what splits the
-        target rows, in the order in which they are given.
+        Folds of the target samples, by which `gamma` is chosen. An integer is the number of random
+        folds. A splitter or an iterable splits the target samples in the order in which they are
+        given.
     tol : float, default=1e-6
-        How far the mean log-ratio may lie from its optimum.
+        Largest distance of the mean log-ratio from its optimum.
     max_iter : int, default=100
         Largest number of Newton steps.
     random_state : int, RandomState instance or None, default=0
-        Draws centres and folds.
+        Seed of the centres and folds.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`, of the same sum as
-        these.
+        Weights of the source samples: the `sample_weight` given to `fit` (or ones), multiplied by
+        the ratio and scaled back to the same sum.
+    effective_sample_size_ : float
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     gamma_ : float
-        Width of the kernel. This and what follows up to `coef_` is set where target rows are
+        Width of the kernel. This and the attributes up to `coef_` are set if target samples are
         given.
     gammas_ : ndarray of shape (n_gammas,)
-        The candidates.
+        Candidates of `gamma`.
     scores_ : ndarray of shape (n_gammas,)
-        Mean logarithm of the ratio at held-out target rows, larger is better; ``nan`` for a single
-        candidate, and where there is but one target row: then the middle one is taken.
+        Mean logarithm of the ratio at held-out target samples for each candidate; larger is better.
+        ``nan`` for a single candidate, and if there is only one target sample. In the latter case
+        the middle candidate is taken.
     centers_ : ndarray of shape (n_centers, n_features)
-        The target rows that kernels lie on.
+        Target samples that the kernels lie on.
     coef_ : ndarray of shape (n_centers,)
-        Their coefficients, at least 0; most are 0.
+        Coefficients of the kernels, at least 0. Most are 0.
     dual_gap_ : float
-        Certified bound on what `objective_` lies below its optimum.
+        Certified bound on the distance of `objective_` from its optimum.
     objective_ : float
-        Mean logarithm of the ratio at the target rows: an estimate of the Kullback-Leibler
-        divergence of the source from the target, 0 where no target was given.
+        Mean logarithm of the ratio at the target samples. It estimates the Kullback-Leibler
+        divergence of the source from the target, and is 0 if no target samples are given.
     n_iter_ : int
-        Newton steps of the last fit, at least 1.
-    effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth.
+        Number of Newton steps of the last fit, at least 1.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where ``X`` has them.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     ConvergenceWarning
-        If the gap certified is larger than `tol`.
+        If the certified gap is larger than `tol`.
     DomainDataWarning
-        If no target rows are given.
+        If no target samples are given.
     EffectiveSampleSizeWarning
-        If few rows have nearly all of the weight.
+        If a few samples have nearly all of the weight.
 
     See Also
     --------
-    ULSIFReweighter : Least squares in place of the likelihood; its relative form is bounded.
+    ULSIFReweighter : Least squares in place of the likelihood. Its relative form is bounded.
     KMMReweighter : Weights without a density ratio.
-    WithTarget : Holds the target's rows.
+    WithTarget : Holds the target samples.
 
     Notes
     -----
-    Neither the order of source nor of target rows matters. A source row of weight 2 counts as two
-    equal rows. While a fold is held out its rows are no centres either. The likelihood of target
-    rows sees too little of the source where it has few rows (some hundreds, or many columns), and
-    then favours kernels so narrow that few source rows keep weight: look at
-    `effective_sample_size_`, or set `gamma`. Scale the columns first: the kernel weighs all alike.
+    The result does not depend on the order of the source or target samples. A source sample of
+    weight 2 counts as two equal samples. The target samples of a held-out fold are no centres for
+    that fold.
+
+    The likelihood of target samples hardly sees the source where the source has few samples (some
+    hundreds, or many features). It then favours very narrow kernels, under which few source samples
+    keep weight. Check `effective_sample_size_`, or set `gamma`. Scale the features first, because
+    the kernel weighs all of them alike.
 
     References
     ----------
@@ -135,7 +139,7 @@ class KLIEPReweighter(KernelRatioReweighter):
     >>> kliep.density_ratio([[1.0], [-1.0]]).round()
     array([2., 0.])
 
-    Around a classifier, with the target's rows in the keyword:
+    Around a classifier, with the target samples in the keyword:
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> y = (X[:, 0] > 1).astype(int)
@@ -143,6 +147,8 @@ class KLIEPReweighter(KernelRatioReweighter):
     >>> model.predict([[0.5], [1.5]])
     array([0, 1])
     """
+
+    _parameters = {"cv": Folds(), "tol": Number(0, low_open=True), "max_iter": Count()}
 
     def __init__(
         self,
@@ -190,12 +196,12 @@ class KLIEPReweighter(KernelRatioReweighter):
         log_A, log_h = log_kernel_ratios(*given, self.gamma_)
         solution = solve_kliep(log_A, tol=self.tol, max_iter=self.max_iter)
         self._mixture, self._log_h = solution.mixture, log_h
-        self.coef_ = solution.mixture * np.exp(np.minimum(-log_h, _LARGEST_LOG))
+        self.coef_ = solution.mixture * finite_exp(-log_h)
         self.dual_gap_, self.objective_ = solution.gap, solution.objective
         self.n_iter_ = max(solution.n_iter, 1)
 
     def _splits(self, target_order, rng) -> list:
-        """Return which of the sorted target rows to fit and which to hold out, split by split."""
+        """Return pairs of indices of the sorted target samples: to fit and to hold out."""
         n = len(target_order)
         if isinstance(self.cv, Integral):
             folds = rng.permutation(n) % self.cv
@@ -205,8 +211,8 @@ class KLIEPReweighter(KernelRatioReweighter):
         splits = list(check_cv(self.cv).split(np.empty((n, 1))))
         if any(np.max(part, initial=-1) >= n for split in splits for part in split):
             raise ValueError(
-                f"cv splits more rows than the {n} of X_target. It is the target's rows that are "
-                "held out: pass an integer, or splits of these."
+                f"cv splits more rows than the {n} of X_target. Only target rows are held "
+                "out: pass an integer, or splits of the target."
             )
         return [(place[fitted], place[held]) for fitted, held in splits]
 
@@ -214,11 +220,4 @@ class KLIEPReweighter(KernelRatioReweighter):
         # A kernel far from all source rows has a coefficient beyond all numbers: in logarithms.
         used = self._mixture > 0
         log_kernel = -self.gamma_ * distances[:, used] - self._log_h[used]
-        return np.exp(np.minimum(log_kernel, _LARGEST_LOG)) @ self._mixture[used]
-
-    def _check_parameters(self):
-        super()._check_parameters()
-        if isinstance(self.cv, Real) or self.cv is None:
-            check_count(self, "cv", low=2)
-        check_number(self, "tol", low=0, is_open=True)
-        check_count(self, "max_iter")
+        return finite_exp(log_kernel) @ self._mixture[used]

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from skltransfer._options import check_choice
-from skltransfer._solvers._kernel_parameters import check_kernel, fitted_gamma
+from skltransfer._parameters import Choice, Count, Number
+from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import (
     SPARSE_KERNELS,
     Kernel,
-    KernelRows,
+    KernelMatrix,
     loses_digits,
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
 from skltransfer._warnings import warn
 from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._routing import check_takes_weights
-from skltransfer.instance._base import BaseReweighter, only_numbers, unit_weights
-from skltransfer.instance._density_ratio import numeric_rows
+from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 from skltransfer.instance._rows import distinct_rows, sorted_rows
 
 
 class KMMReweighter(BaseReweighter):
-    r"""Weigh source rows by kernel mean matching, and fit an estimator with the weights.
+    r"""Weigh source samples by kernel mean matching, and fit an estimator with the weights.
 
-    Finds the weights ``b`` that bring the mean of the source rows, in the feature space of a
-    kernel, closest to the mean of the target rows [1]_:
+    Finds the weights ``b`` that bring the mean of the source samples, in the feature space of a
+    kernel, closest to the mean of the target samples [1]_:
 
     .. math::
 
@@ -37,101 +33,104 @@ class KMMReweighter(BaseReweighter):
         0 \le b_i \le B, \; |\textstyle\sum_i b_i - n| \le n \epsilon
 
     with :math:`\kappa_i = \frac{n}{m} \sum_j k(x_i, t_j)`. It corrects *covariate shift*: the
-    rows are distributed differently in the two domains, while labels depend on rows in the same
-    way. The quadratic programme is solved exactly, and `dual_gap_` proves it.
+    samples are distributed differently in the two domains, and labels depend on the features in the
+    same way. The quadratic programme is solved exactly, and `dual_gap_` proves it.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier or regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in
-        one. It is cloned before it is fitted. ``None`` computes the weights only.
+        one. It is cloned before it is fitted. With ``None`` only the weights are computed.
     kernel : str or callable, default="rbf"
-        ``"rbf"``, ``"laplacian"``, ``"linear"``, ``"poly"`` (or ``"polynomial"``), ``"sigmoid"``,
-        ``"cosine"`` or ``"chi2"``, as in scikit-learn's ``pairwise_kernels``. A callable takes two
-        arrays of rows and returns their kernel matrix (those of
-        :mod:`sklearn.gaussian_process.kernels` do). It has to be positive semi-definite, which
-        ``"sigmoid"`` seldom is; ``"chi2"`` needs values of at least 0.
+        Kernel: ``"rbf"``, ``"laplacian"``, ``"linear"``, ``"poly"`` (or ``"polynomial"``),
+        ``"sigmoid"``, ``"cosine"`` or ``"chi2"``, as in scikit-learn's ``pairwise_kernels``. A
+        callable takes two arrays of samples and returns their kernel matrix, as
+        :mod:`sklearn.gaussian_process.kernels` do. The kernel has to be positive semi-definite,
+        which ``"sigmoid"`` seldom is. ``"chi2"`` needs values of at least 0.
     gamma : float or "scale", default="scale"
-        Width of the rbf, laplacian, polynomial, sigmoid and chi2 kernels, larger is narrower.
-        ``"scale"`` is 1 / (n_features * variance of the stacked rows of both domains); for chi2
-        it is 1 / (mean sum of a row), which is 1 for histograms.
+        Width of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
+        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the stacked samples of both
+        domains). For chi2 it is 1 / (mean sum of a sample), which is 1 for histograms.
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
         Constant of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
-        Keywords for a kernel that is a callable; ignored by the others.
+        Keyword arguments of a kernel that is a callable. Other kernels ignore them.
     max_weight : float, default=1000
-        Largest weight of a row (``B``), at least 1. The value of the literature hardly ever
-        binds; values from 2 to 20 keep more rows in use.
+        Largest weight of a sample (``B``), at least 1. The default is the value of the literature,
+        which hardly ever binds. Values from 2 to 20 keep more samples in use.
     sum_tolerance : float, default=None
-        How far, relative to the number of source rows, the sum of the weights may lie from it
-        (``epsilon``). ``None`` is ``(sqrt(n) - 1) / sqrt(n)``, the literature's, which hardly ever
-        binds.
+        Largest distance of the sum of the weights from the number of source samples, relative to
+        that number (``epsilon``). ``None`` is the value of the literature,
+        ``(sqrt(n) - 1) / sqrt(n)``, which hardly ever binds.
     tol : float, default=1e-6
         Relative optimality gap to certify.
     max_iter : int, default=500
-        Largest number of pivoting steps, and of interior-point steps, for each set of rows that
+        Largest number of pivoting steps, and of interior-point steps, for each set of samples that
         is tried.
     dtype : {"auto", "float64", "float32"}, default="auto"
-        Precision of the rbf kernel between dense source and target rows; the rest is computed in
-        float64. ``"auto"`` takes float32 where its rounding, which `dual_gap_` accounts for, is
-        well below `tol`: for a `tol` of about 1e-3 and more.
+        Precision of the rbf kernel between dense source and target samples. Everything else is
+        computed in float64. ``"auto"`` uses float32 if its rounding error, which `dual_gap_`
+        includes, is well below `tol`. This needs a `tol` of about 1e-3 or more.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`.
+        Weights of the source samples, multiplied by the `sample_weight` given to `fit`.
     dual_gap_ : float
-        Certified bound on ``(objective_ - optimum) / |objective_|``; where the objective is all
-        but 0, relative to 1e-8 of the kernel's values instead. ``inf`` for a kernel that is not
+        Certified bound on ``(objective_ - optimum) / |objective_|``. If the objective is almost 0,
+        the bound is relative to 1e-8 of the kernel's values. It is ``inf`` for a kernel that is not
         positive semi-definite.
     objective_ : float
-        Value of the quadratic programme at the weights, ``nan`` where no target was given.
+        Value of the quadratic programme at the weights. ``nan`` if no target samples are given.
     n_iter_ : int
-        Pivoting and interior-point steps, at least 1.
+        Number of pivoting and interior-point steps, at least 1.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth. A row of
-        `sample_weight` 2 counts as one row here.
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     ConvergenceWarning
-        If the gap certified is larger than `tol`, or the kernel is not positive semi-definite.
+        If the certified gap is larger than `tol`.
     DomainDataWarning
-        If no target rows are given.
+        If no target samples are given.
+    EffectiveSampleSizeWarning
+        If a few samples have nearly all of the weight.
 
     See Also
     --------
-    PooledEstimator : All weights one: the baseline.
-    WithTarget : Holds the target's rows.
-    WithSource : Holds the source's data, for cross-validation on the target.
+    PooledEstimator : The baseline without weights.
+    WithTarget : Holds the target samples.
+    WithSource : Holds the source, for cross-validation on the target.
 
     Notes
     -----
-    Equal rows get equal weights, and the weights do not depend on the order of the rows. Many
-    weights are 0. Scale the columns first: the kernel weighs all alike.
+    Equal samples get equal weights, and the weights do not depend on the order of the samples. Many
+    weights are 0. Scale the features first, because the kernel weighs all of them alike.
 
-    Beyond 2000 distinct source rows no kernel matrix of all rows is formed: the programme is
-    solved for a growing set of rows until a pass over the others proves that none is missing.
-    Memory grows with the square of the number of rows whose weight is neither 0 nor at the upper
-    bound (more of them for a smaller `tol`; beyond 12 000 the search ends, with a warning that
-    tells the gap reached), time with the number of pairs of a source and a target row. For 20 000
-    rows and more, a `tol` of 1e-2 or 1e-3 takes little longer than those pairs; 1e-6 takes
-    minutes.
+    Beyond 2000 distinct source samples no kernel matrix of all samples is formed. The programme is
+    solved for a growing set of samples, until a pass over the others proves that none is missing.
+    Memory grows with the square of the number of samples whose weight is neither 0 nor at the upper
+    bound. There are more of them for a smaller `tol`; beyond 12 000 the search ends with a warning
+    that tells the gap reached. Time grows with the number of pairs of a source and a target sample.
+    For 20 000 samples and more, a `tol` of 1e-2 or 1e-3 takes little longer than the pairs, and
+    1e-6 takes minutes.
 
-    Where many weightings are about as good (the linear kernel, a very wide one, a loose `tol`), one
-    of few rows is found; a smaller `max_weight` keeps more of them (`effective_sample_size_`).
+    If many weightings are about as good (with the linear kernel, a very wide kernel or a loose
+    `tol`), the solution uses few samples. A smaller `max_weight` keeps more of them (see
+    `effective_sample_size_`).
 
-    ``X`` and ``X_target`` may be sparse, except for ``"chi2"`` and callables; they are not made
+    ``X`` and ``X_target`` may be sparse, except for ``"chi2"`` and callables. They are not made
     dense.
 
     References
@@ -152,7 +151,7 @@ class KMMReweighter(BaseReweighter):
     >>> kmm.dual_gap_ < 1e-6
     True
 
-    Around a classifier, with the target's rows in the keyword:
+    Around a classifier, with the target samples in the keyword:
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> y = (X[:, 0] > 1).astype(int)
@@ -160,6 +159,14 @@ class KMMReweighter(BaseReweighter):
     >>> model.predict([[0.5], [1.5]])
     array([0, 1])
     """
+
+    _parameters = {
+        "max_weight": Number(1, np.inf, high_open=True),
+        "sum_tolerance": Number(0, np.inf, high_open=True, unset=(None,)),
+        "tol": Number(0, low_open=True),
+        "max_iter": Count(),
+        "dtype": Choice("auto", "float64", "float32"),
+    }
 
     def __init__(
         self,
@@ -199,8 +206,10 @@ class KMMReweighter(BaseReweighter):
         return isinstance(self.kernel, str) and self.kernel in SPARSE_KERNELS
 
     def _weigh(self, X, y, sample_weight, X_target):
-        self._check_parameters()
-        checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
+        checks = {
+            "accept_sparse": "csr" if self._takes_sparse() else False,
+            "accept_large_sparse": self.kernel != "laplacian",  # scikit-learn's takes no int64
+        }
         rows = numeric_rows(self, X, **checks)
         weights = unit_weights(rows, sample_weight)
         self.dual_gap_, self.objective_, self.n_iter_ = 0.0, np.nan, 1
@@ -212,12 +221,12 @@ class KMMReweighter(BaseReweighter):
         return weights
 
     def _match(self, rows, weights, target_rows) -> np.ndarray:
-        """Solve the quadratic programme and return the weights of all source rows."""
+        """Solve the quadratic programme and return the weights of all source samples."""
         used = weights > 0
         distinct, group = distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
         kernel, distinct, target_rows = self._kernel(distinct, counts, sorted_rows(target_rows))
-        solution = self._solve(KernelRows(kernel, distinct), counts, target_rows)
+        solution = self._solve(KernelMatrix(kernel, distinct), counts, target_rows)
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if not solution.gap <= self.tol:
@@ -227,7 +236,7 @@ class KMMReweighter(BaseReweighter):
         return matched
 
     def _kernel(self, distinct, counts, target_rows):
-        """Return the kernel with its width, and the rows that it is to be computed from."""
+        """Return the kernel with its width, and the samples to compute it from."""
         gamma = fitted_gamma(self, distinct, counts, target_rows)
         kernel = Kernel(self.kernel, gamma, self.degree, self.coef0, self.kernel_params)
         if self.kernel == "rbf" and not sparse.issparse(distinct):
@@ -238,7 +247,7 @@ class KMMReweighter(BaseReweighter):
                 distinct, target_rows = centered
         return kernel, distinct, target_rows
 
-    def _solve(self, rows: KernelRows, counts, target_rows) -> KMMSolution:
+    def _solve(self, rows: KernelMatrix, counts, target_rows) -> KMMSolution:
         n, tol = counts.sum(), self.tol
         error = 0.0
         rounding = 0.0 if self.dtype == "float64" else rows.float32_error(target_rows)
@@ -277,25 +286,6 @@ class KMMReweighter(BaseReweighter):
             "dtype='float64'."
         )
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         check_kernel(self)
-        check_choice(self, "dtype", ("auto", "float64", "float32"))
-        if not _is_number(self.max_weight, at_least=1):
-            raise ValueError(
-                f"max_weight={self.max_weight!r} has to be a number of at least 1: weights of mean "
-                "one are impossible below."
-            )
-        if self.sum_tolerance is not None and not _is_number(self.sum_tolerance, at_least=0):
-            raise ValueError(
-                f"sum_tolerance={self.sum_tolerance!r} is neither None nor a number of at least 0."
-            )
-        if not _is_number(self.tol, above=0):
-            raise ValueError(f"tol={self.tol!r} is not a number above 0.")
-        if not (_is_number(self.max_iter, at_least=1) and self.max_iter == int(self.max_iter)):
-            raise ValueError(f"max_iter={self.max_iter!r} is not a whole number of at least 1.")
-
-
-def _is_number(value, *, above: float = -np.inf, at_least: float = -np.inf) -> bool:
-    is_real = isinstance(value, Real) and not isinstance(value, bool)
-    return is_real and np.isfinite(value) and value > above and value >= at_least

@@ -1,21 +1,21 @@
-"""Weights of source rows by how the shares of the classes shift."""
+"""Weights of source samples by the change of the class shares."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from scipy.linalg import LinAlgWarning
+from scipy.special import softmax
 from sklearn.base import is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import _safe_indexing, column_or_1d
+from sklearn.utils import _safe_indexing, column_or_1d, get_tags, indexable
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from skltransfer._options import check_choice, check_count, check_number
-from skltransfer._solvers._calibration import fit_scale_and_bias
+from skltransfer._parameters import Choice, Count, Folds, Number
+from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._solvers._label_shift import (
     bbse_covariance,
     rlls_error_bound,
@@ -25,10 +25,9 @@ from skltransfer._solvers._label_shift import (
 )
 from skltransfer._warnings import warn
 from skltransfer.domains._data import column_names, select_columns
-from skltransfer.domains._routing import check_takes_weights
 from skltransfer.instance._base import BaseReweighter, unit_weights
-from skltransfer.instance._classifiers import fit_clone
-from skltransfer.instance._folds import row_groups, stratified_folds
+from skltransfer.instance._cross_fitting import LabelledRows
+from skltransfer.instance._rows import row_groups
 
 _SMALLEST_PROBABILITY = 1e-12
 # A confusion matrix beyond this condition number multiplies sampling errors as much.
@@ -36,77 +35,85 @@ _LARGEST_CONDITION = 50.0
 
 
 class LabelShiftReweighter(BaseReweighter):
-    r"""Weigh source rows by how the shares of the classes differ between the domains.
+    r"""Weigh source samples by the change of the class shares between the domains.
 
-    It corrects *label shift*: classes have other shares in the target, while the rows of each
-    class are distributed in the same way. A source row of class ``c`` weighs
-    ``p_target(c) / p_source(c)``, which the predictions of a classifier reveal: with ``C[i, j]``
-    the share of source rows predicted as ``i`` and of class ``j``, and ``mu[i]`` that of target
-    rows predicted as ``i``,
+    It corrects *label shift*: the shares of the classes differ between the domains, and the samples
+    of each class are distributed in the same way. A source sample of class ``c`` weighs
+    ``p_target(c) / p_source(c)``. The ratios follow from the predictions of a classifier. Let
+    ``C[i, j]`` be the share of source samples with prediction ``i`` and class ``j``, and ``mu[i]``
+    the share of target samples with prediction ``i``. Then
 
     .. math::
 
         C w = \mu
 
-    whatever the classifier's errors are.
+    whatever errors the classifier makes.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier whose ``fit`` takes ``sample_weight``, or a pipeline that ends in one. It is
-        cloned before it is fitted. ``None`` computes the weights only.
+        cloned before it is fitted. With ``None`` only the weights are computed.
     classifier : classifier, default=None
-        Makes the predictions; any classifier (``predict_proba`` for ``method="em"``). ``None`` is
-        a clone of `estimator`, or without one a logistic regression on standardised columns.
+        Classifier that makes the predictions. It needs ``predict_proba`` for ``method="em"``.
+        ``None`` is a clone of `estimator`, or a logistic regression on standardised features if
+        there is no estimator.
     method : {"em", "bbse", "rlls"}, default="em"
-        ``"em"`` maximises the likelihood of the target rows given calibrated probabilities [3]_
-        [4]_: as a rule the most exact. ``"bbse"`` solves the equation, sets what would be negative
-        to 0 [1]_, has standard errors, and needs no probabilities. ``"rlls"`` solves it with a
-        penalty on the distance of the ratios from 1 [2]_, for few rows or many classes; where the
-        equation is well conditioned, the penalty changes nothing.
-    n_folds : int, default=5
-        Number of folds, at least 2; fewer where a class has fewer distinct rows.
+        Estimate of the ratios. ``"em"`` maximises the likelihood of the target samples given
+        calibrated probabilities [3]_ [4]_, and is usually the most exact. ``"bbse"`` solves the
+        equation and sets negative ratios to 0 [1]_. It has standard errors and needs no
+        probabilities. ``"rlls"`` solves the equation with a penalty on the distance of the ratios
+        from 1 [2]_, for few samples or many classes. The penalty changes nothing if the equation is
+        well conditioned.
+    cv : int, splitter or iterable, default=5
+        Folds of the source samples. An integer of at least 2 is the largest number of folds; fewer
+        are made if a class has fewer distinct samples. A splitter or an iterable splits the source
+        samples of positive weight. It has to keep equal samples in one fold, as
+        :class:`~sklearn.model_selection.StratifiedGroupKFold` does.
     calibration : "bcts" or None, default="bcts"
-        What the probabilities pass through for ``"em"``: bias-corrected temperature scaling, fitted
-        to the held-out source rows, or nothing.
-    reg : float, default=0.01
-        Penalty of ``"rlls"``, in multiples of the bound on the error of `C`. That is the authors'
-        choice.
+        Calibration of the probabilities for ``"em"``: bias-corrected temperature scaling, fitted to
+        the held-out source samples, or none.
+    regularization : float, default=0.01
+        Penalty of ``"rlls"``, at least 0, as a multiple of the bound on the error of `C`. The
+        default is the authors' choice.
     max_iter : int, default=100
         Largest number of Newton steps of ``"em"``.
     tol : float, default=1e-8
         Distance of the mean log-likelihood of ``"em"`` from its maximum, to certify.
     random_state : int, RandomState instance or None, default=0
-        Deals the rows to folds. That of `classifier` is its own.
+        Seed of the folds. `classifier` has its own.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`, and of the same sum.
+        Weights of the source samples: the `sample_weight` given to `fit` (or ones), multiplied by
+        the ratio and scaled back to the same sum.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth. A row of
-        `sample_weight` 2 counts as one row here.
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     source_classes_ : ndarray of shape (n_classes,)
-        The classes of the source, in whose order the following are.
+        Classes of the source. The following attributes are in this order, and are set if target
+        samples are given.
     class_prior_ratio_ : ndarray of shape (n_classes,)
-        ``p_target(c) / p_source(c)``.
+        Ratios ``p_target(c) / p_source(c)``.
     class_prior_ratio_std_err_ : ndarray of shape (n_classes,)
-        Standard errors of the ratios for the given classifiers, by the delta method, before the
-        bound at 0; ``"rlls"``'s say nothing of the bias of its penalty. ``nan`` for ``"em"``.
+        Standard errors of the ratios for the given classifiers, by the delta method, before
+        negative ratios are set to 0. For ``"rlls"`` they do not include the bias of its penalty.
+        ``nan`` for ``"em"``.
     target_class_prior_ : ndarray of shape (n_classes,)
-        Shares of the classes in the target, of sum 1.
+        Shares of the classes in the target. Their sum is 1.
     n_iter_ : int
-        Newton steps of ``"em"``, at least 1; 1 for the other methods.
+        Number of Newton steps of ``"em"``, at least 1. It is 1 for the other methods.
     confusion_matrix_ : ndarray of shape (n_classes, n_classes)
-        ``C``: predictions in rows, true classes in columns, of sum 1.
+        Matrix ``C``, with predictions in rows and true classes in columns. Its sum is 1.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes of the estimator: those of the source, and of known target labels.
+        Classes of the estimator: the classes of the source and of known target labels.
     n_features_in_ : int
-        Number of columns of ``X``, where the estimator has it.
+        Number of features seen during `fit`. Set if the estimator has it.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
@@ -115,26 +122,26 @@ class LabelShiftReweighter(BaseReweighter):
     ConvergenceWarning
         If ``"em"`` ends further from the maximum than `tol`.
     DomainDataWarning
-        If no target rows are given.
+        If no target samples are given.
 
     See Also
     --------
-    KMMReweighter : For covariate shift: the rows differ, and labels depend on them alike.
+    KMMReweighter : For covariate shift, where the features are distributed differently.
 
     Notes
     -----
-    The rows are dealt to folds, stratified by class, equal rows together. The classifier of
-    each fold predicts the fold's source rows and all target rows; shares are means over the folds,
-    so that one classifier's errors stand on both sides of the equation. ``"em"`` maximises
-    the likelihood of all these predictions: the maximum of expectation maximisation [3]_, found
-    by Newton's method. Weights follow from the labels alone: two
-    rows of a class weigh the same.
+    The samples are dealt to folds, stratified by class, equal samples together. The classifier of
+    each fold predicts the source samples of the fold and all target samples. The shares are means
+    over the folds, so that the errors of the same classifiers stand on both sides of the equation.
+    ``"em"`` maximises the likelihood of all these predictions. This is the maximum that expectation
+    maximisation finds [3]_, computed by Newton's method. The weights depend on the labels only: two
+    samples of a class weigh the same.
 
-    Where the standard errors are as large as the distance of the ratios from 1, weights do more
-    harm than good. ``"rlls"`` with `reg` of 0.1 or more is then the safest.
+    If the standard errors are as large as the distance of the ratios from 1, weights do more harm
+    than good. ``"rlls"`` with a `regularization` of 0.1 or more is then the safest choice.
 
-    Known target labels join the fit, and are not used for the ratios. A class that the source lacks
-    gets no ratio, and its target rows are taken for other classes.
+    Known target labels join the fit, but do not enter the ratios. A class that the source lacks has
+    no ratio, and the target samples of this class are predicted as other classes.
 
     References
     ----------
@@ -160,15 +167,24 @@ class LabelShiftReweighter(BaseReweighter):
     array([0.2, 1.8])
     """
 
+    _parameters = {
+        "method": Choice("em", "bbse", "rlls"),
+        "cv": Folds(),
+        "calibration": Choice("bcts", None),
+        "regularization": Number(0),
+        "max_iter": Count(),
+        "tol": Number(0, low_open=True),
+    }
+
     def __init__(
         self,
         estimator=None,
         *,
         classifier=None,
         method="em",
-        n_folds=5,
+        cv=5,
         calibration="bcts",
-        reg=0.01,
+        regularization=0.01,
         max_iter=100,
         tol=1e-8,
         random_state=0,
@@ -176,24 +192,22 @@ class LabelShiftReweighter(BaseReweighter):
         self.estimator = estimator
         self.classifier = classifier
         self.method = method
-        self.n_folds = n_folds
+        self.cv = cv
         self.calibration = calibration
-        self.reg = reg
+        self.regularization = regularization
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_choice(self, "method", ("em", "bbse", "rlls"))
-        check_count(self, "n_folds", low=2)
-        check_choice(self, "calibration", ("bcts", None))
-        check_number(self, "reg", low=0)
-        check_count(self, "max_iter")
-        check_number(self, "tol", low=0, is_open=True)
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if hasattr(self.classifier, "fit"):
+            taken = get_tags(self.classifier).input_tags
+            tags.input_tags.sparse &= taken.sparse
+            tags.input_tags.allow_nan &= taken.allow_nan
+        return tags
 
     def _weigh(self, X, y, sample_weight, X_target):
-        self._check_parameters()
         self.n_iter_ = 1
         if self.estimator is None:
             X = self._validated(X)
@@ -202,12 +216,14 @@ class LabelShiftReweighter(BaseReweighter):
             return weights
         classifier = self._classifier()
         self.source_classes_, labels = _class_numbers(X, y, type(self).__name__)
-        X_target = _sliceable(select_columns(X_target, column_names(X)))
-        X = _sliceable(X)
+        if getattr(X, "shape", (0, 1))[1:] == (0,):
+            raise ValueError(
+                f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
+            )
+        (X_target,) = indexable(select_columns(X_target, column_names(X)))
         X_target = _safe_indexing(X_target, np.argsort(row_groups(X_target), kind="stable"))
         used = np.flatnonzero(weights > 0)
-        data = _Source.of(_safe_indexing(X, used), labels[used], weights[used])
-        present = np.unique(data.labels)
+        present, codes = np.unique(labels[used], return_inverse=True)
         self.source_classes_ = self.source_classes_[present]
         if len(present) < 2:
             raise ValueError(
@@ -215,15 +231,19 @@ class LabelShiftReweighter(BaseReweighter):
                 "cannot shift. Pass rows of every class, or use a reweighter for covariate shift, "
                 "such as KMMReweighter."
             )
-        data.labels = np.searchsorted(present, data.labels)
-        predictions = self._held_out_predictions(data, classifier, X_target)
-        self._estimate(data, *predictions)
+        data = LabelledRows.sorted_by(
+            lambda data: (data.weights, data.labels, data.groups),
+            _safe_indexing(X, used),
+            codes,
+            weights[used],
+        )
+        self._estimate(data, *self._held_out_predictions(data, classifier, X_target))
         ratio = np.zeros(len(weights))
-        ratio[used] = self.class_prior_ratio_[np.searchsorted(present, labels[used])]
+        ratio[used] = self.class_prior_ratio_[codes]
         return weights * ratio
 
     def _validated(self, X):
-        """Check `X` where there is no estimator to do so."""
+        """Check `X` if there is no estimator to do so."""
         if self.classifier is None:
             return validate_data(self, X)
         validate_data(self, X, skip_check_array=True)  # the classifier knows what it takes
@@ -242,18 +262,19 @@ class LabelShiftReweighter(BaseReweighter):
         needed = "predict_proba" if self.method == "em" else "predict"
         if not hasattr(classifier, needed):
             raise TypeError(
-                f"method={self.method!r} needs a classifier with {needed}, which "
-                f"{type(classifier).__name__} has not. Pass another one as classifier=..."
+                f"method={self.method!r} needs a classifier with {needed}, and "
+                f"{type(classifier).__name__} has none. Pass another one as classifier=..."
                 + (", or choose method='bbse'." if self.method == "em" else ".")
             )
         return classifier
 
     def _held_out_predictions(self, data, classifier, X_target):
-        """Return predictions of held-out source rows and, for each fold, of the target rows.
+        """Return predictions of held-out source samples and, for each fold, of the target samples.
 
-        Hard ones are rows of the identity. Shapes (n, n_classes), (n_folds, n_target, n_classes).
+        Hard predictions are rows of the identity matrix. The shapes are (n_samples, n_classes) and
+        (n_folds, n_target_samples, n_classes).
         """
-        fold = stratified_folds(data.groups, data.labels, self.n_folds, self.random_state)
+        fold = data.folds(self.cv, self.random_state)
         if fold is None:
             pairs = np.unique(np.column_stack([data.groups, data.labels]), axis=0)
             counts = np.bincount(pairs[:, 1])
@@ -266,10 +287,7 @@ class LabelShiftReweighter(BaseReweighter):
         held_out, target = np.empty((len(fold), n_classes)), []
         for number in range(n_folds):
             train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            labels = self.source_classes_[data.labels[train]]
-            fitted = fit_clone(
-                classifier, _safe_indexing(data.X, train), labels, data.weights_of(train)
-            )
+            fitted = data.fit(classifier, train, self.source_classes_)
             held_out[test] = self._predicted(fitted, _safe_indexing(data.X, test))
             target.append(self._predicted(fitted, X_target))
         return held_out, np.array(target)
@@ -296,7 +314,7 @@ class LabelShiftReweighter(BaseReweighter):
             if self.method == "bbse":
                 ratio, inverse = solve_bbse(C, mu)
             else:
-                rho = self.reg * rlls_error_bound(n_classes, total)
+                rho = self.regularization * rlls_error_bound(n_classes, total)
                 ratio, inverse = solve_rlls(C, mu, rho)
             deviations = by_row - mu
             target_covariance = deviations.T @ deviations / len(by_row) ** 2
@@ -313,9 +331,9 @@ class LabelShiftReweighter(BaseReweighter):
         if self.calibration is not None:
             scale, bias = fit_scale_and_bias(log_source, data.labels, data.weights)
             log_source, log_target = scale * log_source + bias, scale * log_target + bias
-        p_source = np.average(_softmax(log_source), axis=0, weights=data.weights)
+        p_source = np.average(softmax(log_source, axis=1), axis=0, weights=data.weights)
         prior, gap, self.n_iter_ = solve_em(
-            _softmax(log_target), p_source, max_iter=self.max_iter, tol=self.tol
+            softmax(log_target, axis=1), p_source, max_iter=self.max_iter, tol=self.tol
         )
         if gap > self.tol:
             warn(
@@ -344,44 +362,19 @@ class LabelShiftReweighter(BaseReweighter):
             )
 
 
-class _Source:
-    """Labelled source rows in an order of their own."""
-
-    @classmethod
-    def of(cls, X, labels, weights):
-        groups = row_groups(X)
-        order = np.lexsort((weights, labels, groups))
-        data = cls()
-        data.X, data.labels, data.weights = _safe_indexing(X, order), labels[order], weights[order]
-        data.groups = groups[order]
-        return data
-
-    def weights_of(self, rows):
-        """Return the weights of some rows, None where all are 1."""
-        return None if (self.weights == 1).all() else self.weights[rows]
-
-
 def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes and, for each label, the number of its class."""
     if y is None:
         raise ValueError(
-            f"{name} needs the labels of the source to see how they shift. Pass y to fit."
+            f"{name} needs the labels of the source to see how they shift: y should be a 1d array, "
+            "and is None. Pass y to fit."
         )
     check_consistent_length(X, y)
     y = column_or_1d(y)
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass"):
         raise ValueError(
-            f"{name} needs class labels, and y is {kind}. For numbers use a reweighter for "
-            "covariate shift, such as KMMReweighter."
+            f"Unknown label type: {name} needs class labels, and y is {kind}. For numbers use a "
+            "reweighter for covariate shift, such as KMMReweighter."
         )
     return np.unique(y, return_inverse=True)
-
-
-def _sliceable(X):
-    return X.tocsr() if sparse.issparse(X) else X
-
-
-def _softmax(scores) -> np.ndarray:
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)

@@ -6,8 +6,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import BallTree, KDTree
 
-from skltransfer._options import check_choice, check_count
-from skltransfer.domains._routing import check_takes_weights
+from skltransfer._parameters import Choice, Count, Either, Function
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows
 
@@ -21,71 +20,73 @@ _SLACK = 1e-12
 
 
 class NearestNeighborsReweighter(DensityRatioReweighter):
-    r"""Weigh source rows by how many target rows lie among their source neighbours.
+    r"""Weigh source samples by the number of target samples among their source neighbours.
 
-    Around a row, ``r`` is the distance to its k-th nearest source row (a source row being its own
-    nearest), and the row weighs [1]_
+    Around a sample, ``r`` is the distance to its k-th nearest source sample (a source sample is its
+    own nearest), and the sample weighs [1]_
 
     .. math::
 
         w(x) = \frac{|\{j: |x - t_j| \le r\}| \,/\, m}{|\{i: |x - x_i| \le r\}| \,/\, n}
 
-    the ratio of two nearest-neighbour densities over the same ball, whose volume cancels. It
-    assumes nothing about the form of the densities and follows where they are steep. It corrects
-    *covariate shift*: the rows are distributed differently in the two domains, while labels depend
-    on rows in the same way.
+    This is the ratio of two nearest-neighbour densities over the same ball, whose volume cancels.
+    The estimate assumes nothing about the form of the densities, and follows steep ones. It
+    corrects *covariate shift*: the samples are distributed differently in the two domains, and
+    labels depend on the features in the same way.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier or regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in
-        one. It is cloned before it is fitted. ``None`` computes the weights only.
+        one. It is cloned before it is fitted. With ``None`` only the weights are computed.
     n_neighbors : int or "sqrt", default="sqrt"
-        Number of source neighbours ``k``, at most that of the source rows. More of them vary less
-        and blur more. ``"sqrt"`` is the root of the number of source rows, rounded.
+        Number of source neighbours ``k``, at most the number of source samples. More neighbours
+        give a smoother ratio of smaller variance. ``"sqrt"`` is the square root of the number of
+        source samples, rounded.
     metric : str or callable, default="euclidean"
-        Distance between rows: ``"euclidean"``, ``"manhattan"``, ``"chebyshev"``, ``"canberra"`` or
-        ``"hamming"``; a callable takes two rows and returns a number.
+        Distance between samples: ``"euclidean"``, ``"manhattan"``, ``"chebyshev"``, ``"canberra"``
+        or ``"hamming"``. A callable takes two samples and returns a number.
     algorithm : {"auto", "kd_tree", "ball_tree", "brute"}, default="auto"
-        How neighbours are found; the weights are the same. ``"auto"`` takes a tree for up to 6
-        columns, or a callable, and all distances, in blocks, for more.
+        Search for neighbours. It does not change the weights. ``"auto"`` uses a tree for up to 6
+        features or a callable `metric`, and all distances, in blocks, otherwise.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`, and of the same sum.
+        Weights of the source samples: the `sample_weight` given to `fit` (or ones), multiplied by
+        the ratio and scaled back to the same sum.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth. A row of
-        `sample_weight` 2 counts as one row here.
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     n_neighbors_ : int
-        The number of neighbours in use.
+        Number of neighbours in use. Set if target samples are given.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few rows have nearly all of the weight.
+        If a few samples have nearly all of the weight.
     DomainDataWarning
-        If no target rows are given.
+        If no target samples are given.
 
     See Also
     --------
     KernelDensityReweighter : Balls of one size, with smooth edges.
-    ULSIFReweighter : Learns the ratio itself, for more columns.
+    ULSIFReweighter : Learns the ratio itself, for more features.
 
     Notes
     -----
-    A source row of weight 2 counts as two neighbours. All source rows at the distance of the k-th
-    count, so that ties do not depend on the order of rows, and where both domains are the same
-    sample all weights are 1. A row in whose ball no target row lies weighs 0. The columns are
-    taken as they are: scale them first.
+    A source sample of weight 2 counts as two neighbours. All source samples at the distance of the
+    k-th count, so that ties do not depend on the order of the samples. If both domains are the same
+    sample, all weights are 1. A sample without a target sample in its ball weighs 0. Scale the
+    features first, because the distance weighs all of them alike.
 
     References
     ----------
@@ -105,18 +106,20 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
     array([0.  , 0.67])
     """
 
+    _parameters = {
+        "n_neighbors": Count(unset=("sqrt",)),
+        "metric": Either(Choice(*METRICS), Function()),
+        "algorithm": Choice("auto", "kd_tree", "ball_tree", "brute"),
+    }
+
     def __init__(self, estimator=None, *, n_neighbors="sqrt", metric="euclidean", algorithm="auto"):
         self.estimator = estimator
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.algorithm = algorithm
 
-    def _check_parameters(self) -> None:
-        check_takes_weights(self.estimator)
-        check_count(self, "n_neighbors", unset=("sqrt",))
-        check_choice(self, "algorithm", ("auto", "kd_tree", "ball_tree", "brute"))
-        if not callable(self.metric):
-            check_choice(self, "metric", METRICS)
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if self.algorithm == "kd_tree" and not self._suits_kd_tree():
             raise ValueError(
                 f"algorithm='kd_tree' does not take metric={self.metric!r}. Choose "
@@ -174,9 +177,9 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
 
 
 def _radius(distances, counts, k: float) -> np.ndarray:
-    """Return the distances, sorted along each row, at which the counts first sum up to `k`.
+    """Return the distances, sorted in each row, at which the counts first add up to `k`.
 
-    Infinite where they do not.
+    It is infinite if they do not.
     """
     reached = np.cumsum(counts, axis=1) >= k * (1 - _SLACK)
     first = reached.argmax(axis=1)
@@ -185,7 +188,7 @@ def _radius(distances, counts, k: float) -> np.ndarray:
 
 
 class _AllDistances:
-    """Weighted rows, with all distances to them computed."""
+    """Weighted samples, with all distances to them computed."""
 
     def __init__(self, rows, counts, metric):
         self.rows, self.counts, self.total, self.metric = rows, counts, counts.sum(), metric
@@ -211,14 +214,14 @@ class _AllDistances:
 
 
 class _Tree:
-    """Weighted rows in a tree."""
+    """Weighted samples in a tree."""
 
     def __init__(self, rows, counts, tree, metric):
         self.counts, self.total = counts, counts.sum()
         self.tree = tree(rows, metric=metric)
 
     def radius(self, rows, k: float) -> np.ndarray:
-        """Search ever more rows, until their weights sum up to `k`."""
+        """Search more and more neighbours, until their weights add up to `k`."""
         n, radius = len(self.counts), np.full(len(rows), np.inf)
         searched = min(n, int(np.ceil(k)))
         while True:

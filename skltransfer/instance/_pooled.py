@@ -1,4 +1,4 @@
-"""The baseline of the family: source and labelled target rows in one pool."""
+"""The baseline of the family: source and labelled target samples in one pool."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from skltransfer.instance._base import BaseReweighter, unit_weights
 
 
 class PooledEstimator(BaseReweighter):
-    """Fit an estimator on source rows and labelled target rows together, all of weight one.
+    """Fit an estimator on source samples and labelled target samples together, all of weight one.
 
-    The baseline for every reweighter, and often hard to beat. What a target row without a label
-    holds is not used.
+    It is the baseline for every reweighter, and often hard to beat. Target samples without a label
+    are not used.
 
     Parameters
     ----------
@@ -23,19 +23,19 @@ class PooledEstimator(BaseReweighter):
     estimator_ : estimator
         The fitted clone.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows: the `sample_weight` given to `fit`, or ones.
+        Weights of the source samples: the `sample_weight` given to `fit`, or ones.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)`` of these weights.
+        Number of equally weighted samples that the source is worth, ``sum(w)^2 / sum(w^2)``.
     classes_ : ndarray of shape (n_classes,)
-        The classes, for a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``, where the estimator has it.
+        Number of features seen during `fit`. Set if the estimator has it.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     See Also
     --------
-    KMMReweighter : Weights the source rows so that they resemble the target's.
+    KMMReweighter : Weighs the source samples so that they resemble the target.
 
     Examples
     --------
@@ -51,27 +51,28 @@ class PooledEstimator(BaseReweighter):
         self.estimator = estimator
 
     def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
-        """Fit the estimator on source rows and labelled target rows.
+        r"""Fit the estimator on source samples and labelled target samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the source rows; a target row weighs 1.
+            Weights of the source samples. A target sample weighs 1.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows.
+            Target samples.
         y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), \
                 default=None
-            What is known of their labels; ``NaN`` (or ``None`` or ``pandas.NA`` in arrays of
-            objects) marks a missing one. If none is known, the estimator is fitted on the source
-            alone, with a :class:`~skltransfer.DomainDataWarning`.
+            Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
+            objects also by ``None`` or ``pandas.NA``. If no label is known, the estimator is fitted
+            on the source alone, with a :class:`~skltransfer.DomainDataWarning`.
 
         Returns
         -------
         self : PooledEstimator
+            The fitted estimator.
         """
         if X_target is not None and not has_known_label(unwrap(y_target)):
             warn_without_labels(self, "is fitted on the source alone")
@@ -79,6 +80,9 @@ class PooledEstimator(BaseReweighter):
 
     def _weigh(self, X, y, sample_weight, X_target):
         return unit_weights(X, sample_weight)
+
+    def _needs_weights(self):
+        return False
 
     def _weights_of_fit(self, sample_weight):
         # All-one weights are left out, so that any estimator will do.

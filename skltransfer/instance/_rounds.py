@@ -1,4 +1,4 @@
-"""Rounds of boosting: fit, judge, change the weights."""
+"""Rounds of boosting: fit the base estimator, judge it, change the weights."""
 
 from __future__ import annotations
 
@@ -6,56 +6,159 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.tree import BaseDecisionTree
+from sklearn.utils import check_random_state
 
 from skltransfer._solvers._boosting import rounded, weighted_mean
 from skltransfer.domains._callbacks import FitTask
-from skltransfer.instance._base_fits import BaseFits, RowForms
+from skltransfer.domains._routing import no_weights_message, weight_keyword
 
+# Below it random states of estimators lie.
+LARGEST_SEED = np.iinfo(np.int32).max
 # Weights are in single precision: an error is not known better.
 _ERROR_OF_ERRORS = 1e-6
 
 
-@dataclass
-class BoostingData:
-    """The rows of a fit: source rows of weight above 0, then target rows with a label.
+class BaseFits:
+    """Fits clones of an estimator with weights, each with random states of its own.
 
     Parameters
     ----------
-    rows : RowForms
+    template : estimator
+        Left as it is.
+    random_state : int, RandomState instance or None
+        Seeds the parameters of the clones that end in ``random_state``, as scikit-learn's
+        ensembles do.
+    """
+
+    def __init__(self, template, random_state):
+        self.keyword = weight_keyword(template)
+        if self.keyword is None:
+            raise TypeError(no_weights_message(template))
+        self.template, self.rng = template, check_random_state(random_state)
+        self.random_states = [
+            name
+            for name in sorted(template.get_params(deep=True))
+            if name == "random_state" or name.endswith("__random_state")
+        ]
+
+    def fit(self, rows: PreparedRows, y: np.ndarray, weights: np.ndarray):
+        """Return a new fitted clone."""
+        estimator = clone(self.template)
+        for name in self.random_states:
+            owner, _, parameter = name.rpartition("__")
+            owner = estimator.get_params()[owner] if owner else estimator
+            setattr(owner, parameter, self.rng.randint(LARGEST_SEED))  # set_params looks around
+        return rows.fit(estimator, y, {self.keyword: weights})
+
+
+class PreparedRows:
+    """Samples in the form that a base estimator accepts without a conversion in each round.
+
+    Trees work in float32, and fit sparse samples by column. All other estimators get the samples as
+    they are.
+
+    Parameters
+    ----------
+    is_tree : bool
+        Whether the base estimator is a tree.
+    *blocks : ndarrays or sparse matrices
+        Samples to be stacked.
+    """
+
+    def __init__(self, is_tree: bool, *blocks):
+        self.is_tree = is_tree
+        if any(sparse.issparse(block) for block in blocks):
+            rows = sparse.vstack(blocks, format="csr") if len(blocks) > 1 else blocks[0].tocsr()
+            self.to_predict = rows.astype(np.float32) if is_tree else rows
+            self.to_fit = self.to_predict.tocsc() if is_tree else rows
+            if is_tree:
+                self.to_fit.sort_indices()
+        else:
+            self.to_fit = self.to_predict = _stack(blocks, np.float32 if is_tree else None)
+        self._fit_options = {}
+
+    @classmethod
+    def for_estimator(cls, estimator, *blocks) -> PreparedRows:
+        """Return samples in the form for `estimator`."""
+        return cls(isinstance(estimator, BaseDecisionTree), *blocks)
+
+    def take(self, index: np.ndarray) -> PreparedRows:
+        """Return some of the samples."""
+        return PreparedRows(self.is_tree, self.to_predict[index])
+
+    def fit(self, estimator, y: np.ndarray, weights: dict):
+        """Fit a clone on these samples; `weights` holds its keyword for weights."""
+        estimator.fit(self.to_fit, y, **weights, **self._fit_options)
+        if self.is_tree and not self._fit_options:
+            # The first tree has checked the input. Those with missing values go on looking.
+            values = self.to_fit.data if sparse.issparse(self.to_fit) else self.to_fit
+            self._fit_options = {"check_input": not np.isfinite(values).all()}
+        return estimator
+
+    def predict(self, estimator) -> np.ndarray:
+        """Return the predictions of a fitted clone for these samples."""
+        checked = {"check_input": False} if self.is_tree else {}
+        return estimator.predict(self.to_predict, **checked)
+
+
+def _stack(blocks, dtype) -> np.ndarray:
+    if len(blocks) == 1 and (dtype is None or blocks[0].dtype == dtype):
+        return blocks[0]
+    dtype = np.result_type(*blocks) if dtype is None else dtype
+    rows = np.empty((sum(map(len, blocks)), blocks[0].shape[1]), dtype)
+    start = 0
+    with np.errstate(over="ignore"):  # the tree refuses what is too large, by name
+        for block in blocks:
+            rows[start : start + len(block)] = block
+            start += len(block)
+    return rows
+
+
+@dataclass
+class BoostingData:
+    """Samples of a fit: source samples of positive weight, then target samples with a label.
+
+    Parameters
+    ----------
+    rows : PreparedRows
     y : ndarray of shape (n,)
     weights : ndarray of shape (n,)
-        Initial ones: `sample_weight`, or 1.
+        Initial weights: `sample_weight`, or 1.
     n_source : int
-        Rows that belong to the source: 0 where no label of the target is known, so that all rows
+        Number of source samples. It is 0 if no label of the target is known, so that all samples
         are boosted alike.
     """
 
-    rows: RowForms
+    rows: PreparedRows
     y: np.ndarray
     weights: np.ndarray
     n_source: int
 
     @property
     def has_target(self) -> bool:
-        """Whether there is a target row with a label."""
+        """Whether there is a target sample with a label."""
         return self.n_source > 0
 
     @property
     def n_target(self) -> int:
-        """How many target rows with a label there are."""
+        """Number of target samples with a label."""
         return len(self.y) - self.n_source if self.has_target else 0
 
     def take(self, index: np.ndarray) -> BoostingData:
-        """Return some of the rows, in ascending order."""
+        """Return some of the samples, in ascending order."""
         n_source = int(np.count_nonzero(index < self.n_source))
         return BoostingData(self.rows.take(index), self.y[index], self.weights[index], n_source)
 
 
 @dataclass
 class Rounds:
-    """What rounds of boosting have left.
+    """The result of rounds of boosting.
 
-    One entry per round kept; of the weights, where they are stored, one more, else the last ones.
+    There is one entry per round kept. `weights` has one entry more if they are stored, and
+    otherwise only the last one.
     """
 
     estimators: list = field(default_factory=list)
@@ -67,16 +170,16 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Rule:
-    """How boosting judges a learner.
+    """The judgement of a learner.
 
     Parameters
     ----------
     losses : callable
-        Takes predictions and labels, returns losses in [0, 1].
+        Takes predictions and labels, and returns losses in [0, 1].
     vote : callable
-        Takes the error, returns ``ln(1 / beta_t)``.
+        Takes the error, and returns ``ln(1 / beta_t)``.
     guessing : float
-        Error from which on a learner is no better than a guess.
+        Smallest error at which a learner is no better than a guess.
     """
 
     losses: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -97,7 +200,7 @@ def run_rounds(
     task: FitTask | None = None,
     fitted: Callable[[Rounds], dict] | None = None,
 ) -> Rounds:
-    """Fit, judge and boost, until a learner makes no error, or is no better than a guess.
+    """Fit, judge and boost, until a learner makes no error or is no better than a guess.
 
     Parameters
     ----------
@@ -105,18 +208,19 @@ def run_rounds(
     data : BoostingData
     rule : Rule
     n_rounds : int
+        Largest number of rounds.
     update : callable
         Takes the factors of the initial weights, losses and a vote, and changes the factors.
     judged : slice
-        The rows whose losses make the error.
+        Samples whose losses make the error.
     factors : ndarray of shape (n,), default=None
-        Where they start; ``None``: at 1.
+        Initial factors; ``None`` for 1.
     store_weights : bool, default=False
-        Whether to keep the weights of all rounds, not only the last ones.
+        Whether to keep the weights of all rounds, and not only the last ones.
     task : FitTask, default=None
-        Of which the rounds are parts.
+        Task whose parts are the rounds.
     fitted : callable, default=None
-        Takes the rounds so far, returns the attributes that predictions need.
+        Takes the rounds so far, and returns the attributes for predictions.
     """
     rounds, initial = Rounds(), data.weights
     factors = np.ones(len(initial)) if factors is None else factors.copy()

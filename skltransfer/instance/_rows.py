@@ -11,7 +11,7 @@ def distinct_rows(rows) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    rows : ndarray or CSR array of shape (n_rows, n_features)
+    rows : ndarray or CSR array of shape (n_rows, n_features), float64
 
     Returns
     -------
@@ -51,12 +51,38 @@ def sorted_rows(rows):
     return rows[order]
 
 
+def row_groups(X) -> np.ndarray:
+    """Give each distinct row, of anything that holds rows, a number.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix, data frame or list of objects
+
+    Returns
+    -------
+    group : ndarray of shape (n_rows,), int
+        Equal rows have equal numbers. The order of the numbers does not depend on the order of
+        the rows.
+    """
+    if sparse.issparse(X):
+        _, keys = _canonical(sparse.csr_array(X))
+    else:
+        values = np.asarray(X)
+        if values.dtype.kind in "biuf":
+            values = values.reshape(len(values), -1).astype(np.float64) + 0.0  # -0.0 is 0.0
+            values[np.isnan(values)] = np.nan  # of one bit pattern
+            keys = [row.tobytes() for row in values]
+        else:
+            keys = [repr(row.tolist() if isinstance(row, np.ndarray) else row) for row in values]
+    numbers = {key: number for number, key in enumerate(sorted(set(keys)))}
+    return np.fromiter((numbers[key] for key in keys), dtype=np.intp, count=len(keys))
+
+
 def _ordered(rows):
     """Return the rows in one form, their order, and where in it a row differs from the last."""
     starts = np.ones(rows.shape[0], dtype=bool)
     if sparse.issparse(rows):
-        rows = _canonical(rows)
-        keys = _keys(rows)
+        rows, keys = _canonical(rows)
         order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.intp)
         starts[1:] = [keys[i] != keys[j] for i, j in zip(order[1:], order[:-1], strict=True)]
         return rows, order, starts
@@ -69,23 +95,16 @@ def _ordered(rows):
     return rows, order, starts
 
 
-def _canonical(rows):
-    """Return CSR rows in which equal rows are stored alike: in order, each entry once, no 0."""
-    rows = rows.tocsr(copy=True)
+def _canonical(rows) -> tuple[sparse.csr_array, list[tuple[bytes, bytes]]]:
+    """Return sparse rows stored in the one canonical way, and a key of each: equal for equal rows.
+
+    Entries are in order, each once, without zeros.
+    """
+    rows = rows.tocsr(copy=True)  # the caller's entries stay as they are
     rows.sum_duplicates()
     rows.eliminate_zeros()
-    return rows
-
-
-def _keys(rows) -> list[tuple[bytes, bytes]]:
-    """Return what tells the rows of a canonical CSR array apart."""
-    ends, indices, data = rows.indptr, rows.indices.astype(np.int64), rows.data
-    return [
+    ends, indices, data = rows.indptr, rows.indices.astype(np.int64), rows.data.astype(np.float64)
+    return rows, [
         (indices[i:j].tobytes(), data[i:j].tobytes())
         for i, j in zip(ends[:-1], ends[1:], strict=True)
     ]
-
-
-def ordered_sum(values: np.ndarray) -> float:
-    """Return a sum whose rounding does not depend on the order of the values."""
-    return float(np.sort(values).sum())

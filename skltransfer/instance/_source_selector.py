@@ -1,4 +1,4 @@
-"""Select source rows for the target instead of weighing them."""
+"""Select source samples for the target instead of weighing them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
-from skltransfer._options import check_count, check_number
+from skltransfer._parameters import Count, Flag, Number
 from skltransfer._solvers._neighborhood import in_neighborhood
 from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._routing import no_weights_message, weight_keyword
 from skltransfer.instance._base import (
     BaseReweighter,
     EffectiveSampleSizeWarning,
+    numeric_rows,
     only_numbers,
     unit_weights,
 )
-from skltransfer.instance._density_ratio import numeric_rows
 from skltransfer.instance._discriminative import DiscriminativeReweighter
 from skltransfer.instance._rows import distinct_rows
 
@@ -28,69 +27,74 @@ _TIE = 1e-9
 
 
 class SourceSelector(BaseReweighter):
-    """Keep the source rows that resemble the target, and fit any estimator on them.
+    """Keep the source samples that resemble the target, and fit any estimator on them.
 
-    The rows kept are those with the largest weights of a reweighter, or the neighbours of target
-    rows. The others are left out of the fit, so that the estimator need not take weights.
+    The samples with the largest weights of a reweighter are kept, or the neighbours of target
+    samples. The other samples are left out of the fit, so that the estimator need not take weights.
 
     Parameters
     ----------
     estimator : estimator, default=None
-        Classifier or regressor, cloned before it is fitted. ``None`` selects only.
+        Classifier or regressor. It is cloned before it is fitted. With ``None`` samples are only
+        selected.
     reweighter : reweighter, default=None
-        Weighs the source rows, such as :class:`KMMReweighter`; cloned, and without an estimator.
-        ``None`` is :class:`DiscriminativeReweighter`, whose weights are smooth. Not used by
-        ``keep="neighbors"`` without `use_weights`.
+        Reweighter that weighs the source samples, such as :class:`KMMReweighter`. It is cloned, and
+        used without an estimator. ``None`` is :class:`DiscriminativeReweighter`, whose weights are
+        smooth. Not used by ``keep="neighbors"`` without `use_weights`.
     keep : float, "effective" or "neighbors", default="effective"
-        A number from 0 (excluded) to 1 keeps that part of the source rows, those of largest weight.
-        ``"effective"`` keeps as many rows as the weighted source is worth: its effective sample
-        size. ``"neighbors"`` keeps the rows that are among the `n_neighbors` nearest of some target
-        row, by Euclidean distance.
+        Samples to keep. A number above 0, up to 1, is the part of the source samples, those with
+        the largest weights. ``"effective"`` keeps the effective sample size of the weighted source.
+        ``"neighbors"`` keeps each sample that is among the `n_neighbors` nearest of some target
+        sample, by Euclidean distance.
     n_neighbors : int, default=5
-        Number of neighbours of each target row, for ``keep="neighbors"``. Equal source rows count
-        as one.
+        Number of neighbours of each target sample, for ``keep="neighbors"``. Equal source samples
+        count as one.
     use_weights : bool, default=False
-        Whether the rows kept enter the fit with the reweighter's weights, rather than alike.
+        Whether the kept samples enter the fit with the weights of the reweighter. By default they
+        all count alike.
 
     Attributes
     ----------
     support_ : ndarray of shape (n_samples,), bool
-        Which source rows are kept.
+        Mask of the source samples that are kept.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows in the fit: 0 for those left out, else the `sample_weight` given
-        to `fit`, or 1, or with `use_weights` the reweighter's weight.
+        Weights of the source samples in the fit. They are 0 for samples left out, and otherwise the
+        `sample_weight` given to `fit` (or 1), or the weights of the reweighter with `use_weights`.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)`` of these weights.
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``.
     reweighter_ : reweighter
-        The fitted clone, where one is used.
+        The fitted clone of the reweighter. Set if one is used.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     EffectiveSampleSizeWarning
-        If the rows kept are worth fewer than 10 and a tenth of all.
+        If the kept samples are worth fewer than 10, and less than a tenth of all.
     DomainDataWarning
-        If no target rows are given: all source rows are kept.
+        If no target samples are given. All source samples are then kept.
 
     See Also
     --------
-    KMMReweighter : Weighs source rows.
-    PooledEstimator : Keeps all of them.
+    KMMReweighter : Weighs source samples.
+    PooledEstimator : Keeps all source samples.
 
     Notes
     -----
-    Rows that tie with the last one kept are kept as well, so that the order of the rows does not
-    matter; rows of weight 0 never are. A row of `sample_weight` 2 counts as two equal rows. Where
-    `estimator` is a classifier, a class of the source that would lose all of its rows keeps the one
-    (and its ties) nearest to a target row; with `use_weights`, of those with a weight above 0.
-    Target rows whose label is known join the fit with weight 1.
+    Samples that tie with the last kept one are kept as well, so that the order of the samples does
+    not matter. Samples of weight 0 are never kept. A sample with a `sample_weight` of 2 counts as
+    two equal samples.
+
+    If `estimator` is a classifier, a source class that would lose all of its samples keeps the
+    sample nearest to a target sample, and its ties. With `use_weights` the nearest sample of
+    positive weight is kept. Target samples with a known label join the fit with weight 1.
 
     Examples
     --------
@@ -105,6 +109,12 @@ class SourceSelector(BaseReweighter):
     >>> bool(abs(X[model.support_].mean() - 1) < 0.2)
     True
     """
+
+    _parameters = {
+        "keep": Number(0, 1, low_open=True, unset=("effective", "neighbors")),
+        "n_neighbors": Count(),
+        "use_weights": Flag(),
+    }
 
     def __init__(
         self,
@@ -125,7 +135,6 @@ class SourceSelector(BaseReweighter):
         return only_numbers(super().__sklearn_tags__())
 
     def _weigh(self, X, y, sample_weight, X_target):
-        self._check_parameters()
         rows = numeric_rows(self, X)
         weights = unit_weights(rows, sample_weight)
         self.support_ = weights > 0
@@ -151,7 +160,7 @@ class SourceSelector(BaseReweighter):
         return np.where(self.support_, weights * ratio if self.use_weights else weights, 0.0)
 
     def _ratio(self, X, y, sample_weight, X_target) -> np.ndarray:
-        """Return the reweighter's weight of each row, per unit of `sample_weight`."""
+        """Return the weights of the reweighter, per unit of `sample_weight`."""
         reweighter = DiscriminativeReweighter() if self.reweighter is None else self.reweighter
         reweighter = clone(reweighter).set_params(estimator=None)
         with warnings.catch_warnings():
@@ -164,7 +173,7 @@ class SourceSelector(BaseReweighter):
         return np.divide(found, weights, out=np.zeros(len(found)), where=weights > 0)
 
     def _size(self, ratio, weights) -> float:
-        """Return how many rows are to be kept, each counted by its `sample_weight`."""
+        """Return the number of samples to keep, each counted by its `sample_weight`."""
         if self.keep == "effective":
             return (weights @ ratio) ** 2 / (weights @ ratio**2)
         return self.keep * weights.sum()
@@ -183,20 +192,16 @@ class SourceSelector(BaseReweighter):
             return None
         return self.sample_weight_[self.support_]
 
-    def _check_parameters(self) -> None:
-        if not isinstance(self.keep, str) or self.keep not in ("effective", "neighbors"):
-            check_number(self, "keep", low=0, high=1, unset=("effective", "neighbors"))
-            if self.keep == 0:
-                raise ValueError("keep=0 would keep no row. Pass a number above 0, up to 1.")
-        check_count(self, "n_neighbors")
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         if not (self.reweighter is None or isinstance(self.reweighter, BaseReweighter)):
             raise TypeError(
                 f"reweighter={self.reweighter!r} is no reweighter. Pass one, such as "
                 "KMMReweighter(), or None."
             )
-        if self.use_weights and self.estimator is not None:
-            if weight_keyword(self.estimator) is None:
-                raise TypeError(no_weights_message(self.estimator))
+
+    def _needs_weights(self):
+        return self.use_weights
 
 
 def _largest(values: np.ndarray, counts: np.ndarray, size: float) -> np.ndarray:
@@ -205,10 +210,11 @@ def _largest(values: np.ndarray, counts: np.ndarray, size: float) -> np.ndarray:
     Parameters
     ----------
     values : ndarray of shape (n,)
-        Those of 0 are left out.
+        Values of 0 are left out.
     counts : ndarray of shape (n,)
-        For how many rows each one counts.
+        Number of samples that each value counts for.
     size : float
+        Number of samples to reach.
     """
     order = np.argsort(-values, kind="stable")
     sums = np.cumsum(counts[order])
@@ -217,7 +223,7 @@ def _largest(values: np.ndarray, counts: np.ndarray, size: float) -> np.ndarray:
 
 
 def _with_all_classes(kept, rows, y, target_rows) -> np.ndarray:
-    """Return `kept` with the rows nearest to the target of each class that would have none."""
+    """Return `kept` with the samples nearest to the target for each class that would have none."""
     kept = kept.copy()
     for label in np.setdiff1d(y, y[kept]):
         of_class = np.flatnonzero(y == label)

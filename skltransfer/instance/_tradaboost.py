@@ -1,4 +1,4 @@
-"""TrAdaBoost: boost target rows that are hard, and let go of source rows that mislead."""
+"""TrAdaBoost: raise the weights of hard target samples, and let go of contradicting source."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skltransfer._parameters import Flag
 from skltransfer._solvers._boosting import boost_target, log_source_factor, vote_of
 from skltransfer.instance._boosting import TransferBoosting, spread
 from skltransfer.instance._rounds import BoostingData, Rule, run_rounds
 
 
 class TrAdaBoost(TransferBoosting):
-    """The rounds of TrAdaBoost; a subclass says what a loss and a vote are in `_rule`."""
+    """The rounds of TrAdaBoost; a subclass defines losses and votes in `_rule`."""
+
+    _parameters = {"store_weights": Flag()}
 
     @abstractmethod
     def _rule(self, data: BoostingData) -> Rule:
-        """Return how learners are judged."""
+        """Return the judgement of a learner."""
 
     def _boost(self, fits, data, used, task):
         n_source = data.n_source
@@ -43,8 +46,7 @@ class TrAdaBoost(TransferBoosting):
             task=task,
             fitted=fitted,
         )
-        for name, value in fitted(rounds).items():
-            setattr(self, name, value)
+        vars(self).update(fitted(rounds))
         self.sample_weight_ = spread(rounds.weights[-1], used)[: len(used) - data.n_target]
         if self.store_weights:
             self.sample_weight_history_ = spread(np.array(rounds.weights), used)
@@ -52,12 +54,12 @@ class TrAdaBoost(TransferBoosting):
 
 
 class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
-    r"""AdaBoost that lets go of source rows which contradict the target.
+    r"""AdaBoost that reduces the weights of source samples which contradict the target.
 
-    Boosts a base classifier on source rows and labelled target rows together [1]_. In each round
-    its error :math:`\epsilon_t` is taken on the *target* rows alone; target rows that it gets
-    wrong gain weight, as in AdaBoost, and source rows that it gets wrong lose weight, as they seem
-    to follow another concept:
+    Boosts a base classifier on source samples and labelled target samples together [1]_. In each
+    round the error :math:`\epsilon_t` of the classifier is taken on the *target* samples alone.
+    Misclassified target samples gain weight, as in AdaBoost. Misclassified source samples lose
+    weight, because they seem to follow another concept:
 
     .. math::
 
@@ -66,73 +68,74 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         w_i \leftarrow w_i \, \beta^{[h_t(x_i) \ne y_i]} \;\text{(source)}, \quad
         \beta = \frac{1}{1 + \sqrt{2 \ln n / N}}
 
-    for ``K`` classes, ``n`` source rows and ``N`` rounds. The later half of the learners,
-    :math:`t \ge \lceil N/2 \rceil`, votes with the weights :math:`\ln(1/\beta_t)`. With two
-    classes this is the published algorithm; for more the factor ``K - 1`` is that of SAMME [2]_,
-    by which a learner has to be better than a guess among ``K``, not better than 1/2.
+    for ``K`` classes, ``n`` source samples and ``N`` rounds. The later half of the learners,
+    :math:`t \ge \lceil N/2 \rceil`, votes with the weights :math:`\ln(1/\beta_t)`. For two classes
+    this is the published algorithm. For more classes, the factor ``K - 1`` of SAMME [2]_ requires a
+    learner to be better than a guess among ``K`` classes, not better than 1/2.
 
     Parameters
     ----------
     estimator : classifier, default=None
-        Its ``fit`` takes ``sample_weight``, or it is a pipeline that ends in such a one. It is
+        Base classifier whose ``fit`` takes ``sample_weight``, or a pipeline that ends in one. It is
         cloned for each round. ``None`` is a decision stump,
         ``DecisionTreeClassifier(max_depth=1)``.
     n_estimators : int, default=50
         Largest number of rounds (``N``).
     store_weights : bool, default=True
-        Whether to keep `sample_weight_history_`: 8 bytes per row and round.
-    random_state : int, RandomState instance or None, default=None
-        Seeds the base classifiers, where they have a ``random_state``.
+        Whether to keep `sample_weight_history_`, which takes 8 bytes per sample and round.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the base classifiers, if they have a ``random_state``.
 
     Attributes
     ----------
     estimators_ : list of classifiers
-        The learners, one per round.
+        Learners, one per round.
     estimator_weights_ : ndarray of shape (n_rounds,)
-        Their votes :math:`\ln(1/\beta_t)`; only the later half of the learners votes.
+        Votes :math:`\ln(1/\beta_t)` of the learners. Only the later half of the learners votes.
     estimator_errors_ : ndarray of shape (n_rounds,)
-        Their weighted errors on the target rows.
+        Weighted errors of the learners on the target samples.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows after the last round.
+        Weights of the source samples after the last round.
     sample_weight_history_ : ndarray of shape (n_rounds + 1, n_samples + n_labelled_target)
-        The weights with which each learner was fitted, and those after the last one: source rows
-        first, then the target rows with a known label. Their sum is that of the initial ones.
+        Weights of each round, and the weights after the last round. Source samples come first, then
+        the target samples with a known label. The sum is constant. Set if `store_weights` is True.
     classes_ : ndarray of shape (n_classes,)
         Classes of both domains.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
     DomainDataWarning
-        If no label of a target row is known: the source alone is then boosted by AdaBoost.
+        If no label of a target sample is known. The source alone is then boosted by AdaBoost.
     ConvergenceWarning
-        If already the first learner is no better than a guess.
+        If the first learner is no better than a guess.
 
     See Also
     --------
     TrAdaBoostRegressor : The same for numbers.
-    PooledEstimator : All rows alike: the baseline.
-    WithSource : Holds the source's data, for cross-validation on the target.
+    PooledEstimator : The baseline, in which all samples count alike.
+    WithSource : Holds the source, for cross-validation on the target.
 
     Notes
     -----
-    Boosting stops after a round without an error on the target, whose error counts as 2.2e-16 in
-    the vote (about 36, so that it all but decides), and before a round whose error is
-    :math:`1 - 1/K` or more, which is left out. If that is the first round, its learner is all
-    there is, with a warning. The half that votes is that of the rounds made.
+    Boosting stops after a round without an error on the target. This error counts as 2.2e-16 in the
+    vote, which is then about 36 and almost decides alone. Boosting also stops before a round whose
+    error is :math:`1 - 1/K` or more, and this round is left out. If it is the first round, its
+    learner is the only one, with a warning. The half that votes is taken of the rounds made.
 
-    By the new weights of the target rows, a learner's error is :math:`1 - 1/K`. A base that learns
-    the same again in the next round thus ends boosting, as a decision stump does on a large source:
-    then use deeper trees or a linear model, or give source rows a smaller `sample_weight`. A base
-    that makes no error on few target rows leaves nothing to boost either.
+    Under the new weights of the target samples, the error of the learner is :math:`1 - 1/K`. A base
+    classifier that learns the same again in the next round therefore ends boosting, as a decision
+    stump does on a large source. Use deeper trees or a linear model, or give source samples a
+    smaller `sample_weight`. A base classifier that makes no error on few target samples leaves
+    nothing to boost either.
 
-    Weights are the initial ones times factors rounded to single precision, so that neither the
-    order of rows nor a row written twice decides between splits that are equally good. The base is
-    given rows as arrays, without names of columns. In ``n`` a row of `sample_weight` 2 counts
-    twice.
+    Weights are the initial weights times factors rounded to single precision. Neither the order of
+    the samples nor a repeated sample then decides between equally good splits. The base classifier
+    gets samples as arrays, without feature names. A sample with a `sample_weight` of 2 counts twice
+    in ``n``.
 
     References
     ----------
@@ -160,7 +163,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
     True
     """
 
-    def __init__(self, estimator=None, *, n_estimators=50, store_weights=True, random_state=None):
+    def __init__(self, estimator=None, *, n_estimators=50, store_weights=True, random_state=0):
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.store_weights = store_weights
@@ -172,12 +175,12 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            Of several classes with as many votes the first in ``classes_``.
+            Predicted classes. A tie goes to the first class in ``classes_``.
         """
         shares = self._last_votes(X)
         return self.classes_[shares.argmax(axis=1)]
@@ -188,12 +191,12 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``. Shares are no calibrated probabilities.
+            Shares, in the order of ``classes_``. They are not calibrated probabilities.
         """
         return self._last_votes(X)
 
@@ -203,12 +206,13 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         log_p : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``; ``-inf`` for a class without a vote.
+            Logarithms of the shares, in the order of ``classes_``. ``-inf`` for a class without a
+            vote.
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -219,12 +223,13 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes the share of the second less that of the first, from -1 to 1.
+            Shares of the classes. For two classes, the share of the second minus the share of the
+            first, from -1 to 1.
         """
         shares = self._last_votes(X)
         return shares[:, 1] - shares[:, 0] if shares.shape[1] == 2 else shares
@@ -235,11 +240,12 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Yields
         ------
         y : ndarray of shape (n_samples,)
+            Predicted classes after one more round.
         """
         for shares in self.staged_predict_proba(X):
             yield self.classes_[shares.argmax(axis=1)]
@@ -250,11 +256,12 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Yields
         ------
         p : ndarray of shape (n_samples, n_classes)
+            Shares after one more round, in the order of ``classes_``.
         """
         rows = self._check_rows(X)
         codes = [self._codes(learner, rows) for learner in self.estimators_]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import LinAlgError
 
-from skltransfer._options import check_number
+from skltransfer._parameters import Either, ListOf, Number
 from skltransfer._solvers._ulsif import (
     draw_pairs,
     leave_one_out_errors,
@@ -13,23 +13,23 @@ from skltransfer._solvers._ulsif import (
     solve_ulsif,
 )
 from skltransfer.instance._kernel_ratio import (
+    POSITIVE,
     KernelRatioReweighter,
     best_candidate,
-    check_candidates,
 )
 
 # Candidates of the ridge where the data decide.
-REGS = (0.001, 0.01, 0.1, 1.0, 10.0)
+REGULARIZATIONS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 class ULSIFReweighter(KernelRatioReweighter):
-    r"""Weigh source rows by uLSIF's or RuLSIF's density ratio, and fit an estimator with them.
+    r"""Weigh source samples by uLSIF's or RuLSIF's density ratio, and fit an estimator with them.
 
-    The ratio of densities is a sum of Gaussian kernels on target rows,
-    :math:`r(x) = \sum_l \theta_l \exp(-\gamma |x - c_l|^2)`, fitted to the true one by least
+    The ratio of densities is a sum of Gaussian kernels on target samples,
+    :math:`r(x) = \sum_l \theta_l \exp(-\gamma |x - c_l|^2)`, fitted to the true ratio by least
     squares in closed form. With ``alpha=0`` this is uLSIF [1]_. With ``alpha > 0`` it is RuLSIF
-    [2]_: the ratio of the target's density to the *mixture* of ``alpha`` parts of the target's and
-    ``1 - alpha`` parts of the source's, which nowhere exceeds ``1 / alpha``:
+    [2]_: the ratio of the target density to the *mixture* of ``alpha`` parts of the target and
+    ``1 - alpha`` parts of the source, which never exceeds ``1 / alpha``:
 
     .. math::
 
@@ -38,86 +38,92 @@ class ULSIFReweighter(KernelRatioReweighter):
         + \alpha \, \tfrac1m \sum_j k(t_j) k(t_j)^\top, \quad
         h = \tfrac1m \sum_j k(t_j)
 
-    with the kernels :math:`k(x)` of a row on the centres. It corrects *covariate shift*: the rows
-    are distributed differently in the two domains, while labels depend on rows in the same way.
+    with the kernels :math:`k(x)` of a sample on the centres. It corrects *covariate shift*: the
+    samples are distributed differently in the two domains, and labels depend on the features in the
+    same way.
 
     Parameters
     ----------
     estimator : estimator, default=None
         Classifier or regressor whose ``fit`` takes ``sample_weight``, or a pipeline that ends in
-        one. It is cloned before it is fitted. ``None`` computes the weights only.
+        one. It is cloned before it is fitted. With ``None`` only the weights are computed.
     alpha : float, default=0.0
         Part of the target in the denominator, from 0 to below 1. Values from 0.1 to 0.5 bound the
-        weights, and keep more rows in use.
+        weights and keep more samples in use.
     gamma : {"cv", "median"}, float or list of float, default="cv"
-        Width of the kernel, larger is narrower. ``"median"`` is ``1 / (2 median)`` of the squared
-        distances of rows of both domains to the centres. From a list the value of the smallest
-        error on rows left out is chosen; ``"cv"`` is the list of 0.1, 0.3, 1, 3 and 10 times the
-        median's.
-    reg : "cv", float or list of float, default="cv"
-        Ridge (:math:`\lambda`). A list is searched together with `gamma`; ``"cv"`` is the list of
-        0.001, 0.01, 0.1, 1 and 10.
+        Width of the kernel. A larger value is a narrower kernel. ``"median"`` is ``1 / (2 median)``
+        of the squared distances of the samples of both domains to the centres. From a list, the
+        value with the smallest error on left-out samples is chosen. ``"cv"`` is the list of 0.1,
+        0.3, 1, 3 and 10 times the median's value.
+    regularization : "cv", float or list of float, default="cv"
+        Ridge penalty (:math:`\lambda`), greater than 0. A list is searched together with `gamma`.
+        ``"cv"`` is the list of 0.001, 0.01, 0.1, 1 and 10.
     n_centers : int, default=100
-        Number of kernels, on as many different target rows drawn at random; all of them where
-        there are fewer.
+        Number of kernels. They lie on as many distinct target samples, drawn at random, or on all
+        of them if there are fewer.
     random_state : int, RandomState instance or None, default=0
-        Draws centres, and the pairs of a source and a target row that are left out together.
+        Seed of the centres, and of the pairs of a source and a target sample that are left out
+        together.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the source rows, times the `sample_weight` given to `fit`, of the same sum as
-        these.
-    gamma_ : float
-        Width of the kernel. This and what follows up to `objective_` is set where target rows are
-        given.
-    reg_ : float
-        Ridge.
-    gammas_ : ndarray of shape (n_gammas,)
-        The candidates of `gamma`.
-    regs_ : ndarray of shape (n_regs,)
-        The candidates of `reg`.
-    scores_ : ndarray of shape (n_gammas, n_regs)
-        Minus the squared error on what was left out, up to a constant: larger is better. ``nan``
-        for a single candidate, and where a domain has but one row: then the middle ones are taken.
-    centers_ : ndarray of shape (n_centers, n_features)
-        The target rows that kernels lie on.
-    coef_ : ndarray of shape (n_centers,)
-        Their coefficients, at least 0.
-    objective_ : float
-        Squared error on the rows, without the ridge and up to a constant.
+        Weights of the source samples: the `sample_weight` given to `fit` (or ones), multiplied by
+        the ratio and scaled back to the same sum.
     effective_sample_size_ : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth.
+        Number of equally weighted samples that the weighted source is worth,
+        ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
+    gamma_ : float
+        Width of the kernel. This and the attributes up to `objective_` are set if target samples
+        are given.
+    regularization_ : float
+        Ridge penalty.
+    gammas_ : ndarray of shape (n_gammas,)
+        Candidates of `gamma`.
+    regularizations_ : ndarray of shape (n_regularizations,)
+        Candidates of `regularization`.
+    scores_ : ndarray of shape (n_gammas, n_regularizations)
+        Negative squared error on left-out samples, up to a constant; larger is better. ``nan`` for
+        a single candidate, and if a domain has only one sample. In the latter case the middle
+        candidates are taken.
+    centers_ : ndarray of shape (n_centers, n_features)
+        Target samples that the kernels lie on.
+    coef_ : ndarray of shape (n_centers,)
+        Coefficients of the kernels, at least 0.
+    objective_ : float
+        Squared error on the samples, without the ridge penalty and up to a constant.
     estimator_ : estimator
-        The fitted clone, unless `estimator` is None.
+        The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
-        The classes, where `estimator` is a classifier.
+        The class labels. Set if `estimator` is a classifier.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where ``X`` has them.
+        Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
     Warns
     -----
-    DomainDataWarning
-        If no target rows are given.
     EffectiveSampleSizeWarning
-        If few rows have nearly all of the weight.
+        If a few samples have nearly all of the weight.
+    DomainDataWarning
+        If no target samples are given.
 
     See Also
     --------
     KLIEPReweighter : The likelihood in place of least squares.
     KMMReweighter : Weights without a density ratio.
-    WithTarget : Holds the target's rows.
+    WithTarget : Holds the target samples.
 
     Notes
     -----
-    Where `gamma` or `reg` is searched, a source row and a target row, paired at random, are left
-    out together and the exact solution without them is judged on them [1]_. A source row of weight
-    2 is two units, left out one by one, as two equal rows are; a weight below one, or what is left
-    of a weight that is no whole number, is left out as a whole. Neither the order of source nor of
-    target rows matters. The ratio is cut off at ``1 / alpha``, which the true one never exceeds.
-    Scale the columns first: the kernel weighs all alike.
+    If `gamma` or `regularization` is searched, a source sample and a target sample, paired at
+    random, are left out together, and the exact solution without them is judged on them [1]_. A
+    source sample of weight 2 is two units, which are left out one by one like two equal samples. A
+    weight below 1, or the fraction of a larger weight, is left out as a whole.
+
+    The result does not depend on the order of the source or target samples. The ratio is cut off at
+    ``1 / alpha``, which the true ratio never exceeds. Scale the features first, because the kernel
+    weighs all of them alike.
 
     References
     ----------
@@ -145,7 +151,7 @@ class ULSIFReweighter(KernelRatioReweighter):
     >>> bool(relative.density_ratio(X).max() <= 2)
     True
 
-    Around a classifier, with the target's rows in the keyword:
+    Around a classifier, with the target samples in the keyword:
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> y = (X[:, 0] > 1).astype(int)
@@ -154,30 +160,38 @@ class ULSIFReweighter(KernelRatioReweighter):
     array([0, 1])
     """
 
+    _parameters = {
+        "alpha": Number(0, 1, high_open=True),
+        "regularization": Either(POSITIVE, ListOf(POSITIVE), unset=("cv",)),
+    }
+
     def __init__(
         self,
         estimator=None,
         *,
         alpha=0.0,
         gamma="cv",
-        reg="cv",
+        regularization="cv",
         n_centers=100,
         random_state=0,
     ):
         self.estimator = estimator
         self.alpha = alpha
         self.gamma = gamma
-        self.reg = reg
+        self.regularization = regularization
         self.n_centers = n_centers
         self.random_state = random_state
 
     def _fit_coefficients(self, distances, rng):
-        self.regs_ = np.atleast_1d(
-            np.asarray(REGS if isinstance(self.reg, str) else self.reg, dtype=np.float64)
+        self.regularizations_ = np.atleast_1d(
+            np.asarray(
+                REGULARIZATIONS if isinstance(self.regularization, str) else self.regularization,
+                dtype=np.float64,
+            )
         )
         weights = distances.weights
         pairs = draw_pairs(weights, len(distances.target), rng)
-        self.scores_ = np.full((len(self.gammas_), len(self.regs_)), np.nan)
+        self.scores_ = np.full((len(self.gammas_), len(self.regularizations_)), np.nan)
         if self.scores_.size > 1 and len(pairs.source) > 1:
             for k, gamma in enumerate(self.gammas_):
                 S, T = np.exp(-gamma * distances.source), np.exp(-gamma * distances.target)
@@ -189,28 +203,26 @@ class ULSIFReweighter(KernelRatioReweighter):
                     weights.sum(),
                     pairs,
                     self.alpha,
-                    self.regs_,
+                    self.regularizations_,
                 )
-        best_gamma, best_reg = best_candidate(self.scores_, self.gammas_, self.regs_)
-        self.gamma_, self.reg_ = float(self.gammas_[best_gamma]), float(self.regs_[best_reg])
+        best_gamma, best_reg = best_candidate(self.scores_, self.gammas_, self.regularizations_)
+        self.gamma_, self.regularization_ = (
+            float(self.gammas_[best_gamma]),
+            float(self.regularizations_[best_reg]),
+        )
         S, T = np.exp(-self.gamma_ * distances.source), np.exp(-self.gamma_ * distances.target)
         H, h = (1 - self.alpha) * second_moments(S, weights), T.mean(axis=0)
         if self.alpha > 0:
             H += self.alpha * second_moments(T)
         try:
-            self.coef_ = solve_ulsif(H, h, self.reg_)
+            self.coef_ = solve_ulsif(H, h, self.regularization_)
         except LinAlgError:
             raise ValueError(
-                f"reg={self.reg_:.1e} is too small: the kernels on the centres are all but "
-                "dependent. Raise it, or choose a larger gamma."
+                f"regularization={self.regularization_:.1e} is too small: the kernels on the "
+                "centres are nearly linearly dependent. Raise it, or choose a larger gamma."
             ) from None
         self.objective_ = float(0.5 * self.coef_ @ H @ self.coef_ - h @ self.coef_)
 
     def _of_distances(self, distances):
         ratio = np.exp(-self.gamma_ * distances) @ self.coef_
         return np.minimum(ratio, 1 / self.alpha) if self.alpha > 0 else ratio
-
-    def _check_parameters(self):
-        super()._check_parameters()
-        check_number(self, "alpha", low=0, high=1, is_open=True)
-        check_candidates(self, "reg", unset=("cv",))

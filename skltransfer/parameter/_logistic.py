@@ -174,7 +174,8 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[predicted_codes(self._logits(X))]
+        codes = predicted_codes(self._logits(X))  # refuses an unfitted estimator
+        return self.classes_[codes]
 
     def predict_proba(self, X):
         """Predict the probability of each class.

@@ -7,12 +7,12 @@ from sklearn.gaussian_process import kernels as gaussian_processes
 from sklearn.metrics.pairwise import pairwise_kernels
 
 from skltransfer._solvers import _kernels
+from skltransfer._solvers._kernel_choice import scale_gamma
 from skltransfer._solvers._kernels import (
     KERNELS,
     SPARSE_KERNELS,
     Kernel,
-    KernelRows,
-    scale_gamma,
+    KernelMatrix,
 )
 
 SETTINGS = {"gamma": 0.3, "degree": 2, "coef0": 0.5}
@@ -28,8 +28,8 @@ def rows():
 
 
 def values_of(kernel, X, T):
-    """Return all that a KernelRows computes."""
-    values = KernelRows(kernel, X)
+    """Return all that a KernelMatrix computes."""
+    values = KernelMatrix(kernel, X)
     some, others = np.arange(3, 20), np.arange(28)
     return [
         values.matrix(),
@@ -92,10 +92,10 @@ def test_far_rows_keep_their_small_distances():
     X, T = np.array([[1e9], [1e9 + 1], [0.0]]), np.array([[1e9 + 2], [1e9 + 2]])
     K = np.exp(-0.3 * (X - X.T) ** 2)
     K_target = np.exp(-0.3 * (X - T.T) ** 2)
-    values = KernelRows(Kernel("rbf", 0.3), X)
+    values = KernelMatrix(Kernel("rbf", 0.3), X)
     np.testing.assert_allclose(values.matrix(), K, atol=1e-12)
     np.testing.assert_allclose(values.mean(T), K_target.mean(axis=1), atol=1e-12)
-    near = KernelRows(Kernel("rbf", 0.3), X - 1e9)  # only the target is far
+    near = KernelMatrix(Kernel("rbf", 0.3), X - 1e9)  # only the target is far
     np.testing.assert_allclose(near.mean(T), np.exp(-0.3 * (X - 1e9 - T.T) ** 2).mean(axis=1))
     assert values.float32_error(T) == np.inf
 
@@ -103,14 +103,14 @@ def test_far_rows_keep_their_small_distances():
 def test_sparse_rows_that_lie_too_far_are_refused():
     X = sparse.csr_array([[1e9], [1.0]])
     with pytest.raises(ValueError, match="MaxAbsScaler"):
-        KernelRows(Kernel("rbf", 1.0), X)
+        KernelMatrix(Kernel("rbf", 1.0), X)
     with pytest.raises(ValueError, match="MaxAbsScaler"):
-        KernelRows(Kernel("rbf", 1.0), X[1:]).mean(X)
+        KernelMatrix(Kernel("rbf", 1.0), X[1:]).mean(X)
 
 
 @pytest.mark.parametrize("metric", ["linear", lambda A, B: np.full((len(A), len(B)), np.nan)])
 def test_values_that_are_not_finite_are_refused(metric):
-    values = KernelRows(Kernel(metric), np.full((3, 1), 1e200))
+    values = KernelMatrix(Kernel(metric), np.full((3, 1), 1e200))
     for compute in (
         lambda: values.matrix(),
         lambda: values.block(np.arange(2), np.arange(2)),
@@ -123,7 +123,7 @@ def test_values_that_are_not_finite_are_refused(metric):
 
 
 def test_a_callable_of_another_shape_is_refused():
-    values = KernelRows(Kernel(lambda A, B: np.ones(len(A))), np.ones((3, 2)))
+    values = KernelMatrix(Kernel(lambda A, B: np.ones(len(A))), np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"shape \(3,\) for 3 and 3 rows. A callable has to take"):
         values.matrix()
 
@@ -142,7 +142,7 @@ def test_a_callable_of_another_shape_is_refused():
     ],
 )
 def test_indefinite_kernels_are_detected(kernel, expected, rows):
-    assert KernelRows(kernel, rows[0] - 0.5).is_surely_indefinite() is expected
+    assert KernelMatrix(kernel, rows[0] - 0.5).is_surely_indefinite() is expected
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])

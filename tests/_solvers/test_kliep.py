@@ -6,7 +6,11 @@ import pytest
 from scipy import sparse
 from scipy.optimize import minimize
 
-from skltransfer._solvers._centers import draw_centers, median_gamma, squared_distances
+from skltransfer._solvers._kernel_choice import (
+    center_gamma,
+    draw_centers,
+    squared_distances,
+)
 from skltransfer._solvers._kliep import held_out_likelihood, log_kernel_ratios, solve_kliep
 from tests._solvers.test_kmm import shifted_rows
 
@@ -135,7 +139,7 @@ def test_every_problem_is_certified(n_features, factor, shift):
         X, T = shifted_rows(n_source, n_target, n_features)
         T = np.unique(np.round(T, 2) + shift, axis=0)
         C = T[draw_centers(T, n_centers, np.random.RandomState(0))]
-        gamma = factor * median_gamma(X, np.ones(n_source), T, C)
+        gamma = factor * center_gamma(X, np.ones(n_source), T, C)
         log_A, _ = log_kernel_ratios(
             squared_distances(T, C, gamma), squared_distances(X, C, gamma), np.ones(n_source), gamma
         )
@@ -183,12 +187,12 @@ def test_the_median_is_that_of_all_distances():
     C = T[:50]
     distances = ((np.vstack([X, T])[:, None] - C[None]) ** 2).sum(axis=2)
     expected = 0.5 / np.median(distances[distances > 0])
-    assert median_gamma(X, np.ones(1000), T, C) == pytest.approx(expected, rel=1e-12)
+    assert center_gamma(X, np.ones(1000), T, C) == pytest.approx(expected, rel=1e-12)
     counts = np.arange(1000) % 3
     repeated = np.repeat(X, counts, axis=0)
-    weighted = median_gamma(X[counts > 0], counts[counts > 0].astype(float), T, C)
-    assert weighted == median_gamma(repeated, np.ones(len(repeated)), T, C)
-    assert median_gamma(np.ones((3, 2)), np.ones(3), np.ones((2, 2)), np.ones((1, 2))) == 1.0
+    weighted = center_gamma(X[counts > 0], counts[counts > 0].astype(float), T, C)
+    assert weighted == center_gamma(repeated, np.ones(len(repeated)), T, C)
+    assert center_gamma(np.ones((3, 2)), np.ones(3), np.ones((2, 2)), np.ones((1, 2))) == 1.0
 
 
 def test_centres_are_different_rows():

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import pdist
 
 from skltransfer._solvers import _kmm, _kmm_columns, _kmm_dense
-from skltransfer._solvers._kernels import Kernel, KernelRows
+from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._kmm import solve_kmm
 from skltransfer._solvers._kmm_certificate import optimality_gap, project
 
@@ -81,7 +81,7 @@ def programme(case, n_repeats=1):
     X, T = shifted_rows(n_source, n_target, n_features)
     X = np.repeat(X, n_repeats, axis=0)
     gamma = relative_gamma / np.median(pdist(np.vstack([X, T]), "sqeuclidean"))
-    rows = KernelRows(Kernel("rbf", gamma), X)
+    rows = KernelMatrix(Kernel("rbf", gamma), X)
     n = len(X)
     lower_sum, upper_sum = n * max(0, 1 - tolerance), n * (1 + tolerance)
     return rows, (n * rows.mean(T), np.full(n, float(max_weight)), lower_sum, upper_sum)
@@ -93,7 +93,7 @@ def solved_by(route, rows, *arguments, monkeypatch, **options):
         monkeypatch.setattr(_kmm, "generate_columns", lambda *args: 0)
     elif route == "columns":  # without ever forming the matrix
         monkeypatch.setattr(_kmm, "LARGEST_MATRIX", 0)
-        monkeypatch.setattr(KernelRows, "matrix", None)
+        monkeypatch.setattr(KernelMatrix, "matrix", None)
         monkeypatch.setattr(_kmm_columns, "_FIRST_ROWS", 20)
     elif route == "interior":
         monkeypatch.setattr(_kmm_dense, "block_pivoting", lambda *args: 0)
@@ -130,7 +130,7 @@ def test_rows_that_count_differently(route, max_weight, tolerance, monkeypatch):
     rng = np.random.default_rng(0)
     X, T = shifted_rows(240, 100, 3)
     counts = rng.pareto(0.7, size=240) + 0.01
-    rows, n = KernelRows(Kernel("rbf", 0.3), X), counts.sum()
+    rows, n = KernelMatrix(Kernel("rbf", 0.3), X), counts.sum()
     lower_sum, upper_sum = n * (1 - tolerance), n * (1 + tolerance)
     arguments = (n * rows.mean(T), max_weight * counts, lower_sum, upper_sum)
     K = rows.matrix()
@@ -158,11 +158,11 @@ def test_the_interior_point_method_alone_finds_the_same(case, monkeypatch):
 def test_column_generation_equals_the_dense_solution(max_weight, monkeypatch):
     """Here most rows never join the working set."""
     X, T = shifted_rows(1500, 1000, 4)
-    rows = KernelRows(Kernel("rbf", 0.1), X)
+    rows = KernelMatrix(Kernel("rbf", 0.1), X)
     arguments = (1500 * rows.mean(T), np.full(1500, max_weight), 1400.0, 1600.0)
     seen = []
-    block = KernelRows.block
-    monkeypatch.setattr(KernelRows, "block", lambda self, *i: seen.append(i) or block(self, *i))
+    block = KernelMatrix.block
+    monkeypatch.setattr(KernelMatrix, "block", lambda self, *i: seen.append(i) or block(self, *i))
     with monkeypatch.context() as patch:
         columns = solved_by("columns", rows, *arguments, monkeypatch=patch)
     largest = max(len(i) for i, _ in seen)
@@ -174,10 +174,10 @@ def test_column_generation_equals_the_dense_solution(max_weight, monkeypatch):
 
 def test_rows_at_their_upper_bound_leave_the_working_set(monkeypatch):
     X, T = shifted_rows(3000, 1000, 4)
-    rows = KernelRows(Kernel("rbf", 0.1), X)
+    rows = KernelMatrix(Kernel("rbf", 0.1), X)
     seen = []
-    block = KernelRows.block
-    monkeypatch.setattr(KernelRows, "block", lambda self, *i: seen.append(i) or block(self, *i))
+    block = KernelMatrix.block
+    monkeypatch.setattr(KernelMatrix, "block", lambda self, *i: seen.append(i) or block(self, *i))
     arguments = (3000 * rows.mean(T), np.full(3000, 2.0), 2900.0, 3100.0)
     solution = solve_kmm(rows, *arguments, tol=1e-4)
     assert solution.gap <= 1e-4
@@ -197,7 +197,7 @@ def test_the_gap_falls_with_the_tolerance():
 def test_a_certificate_from_float32_holds_in_float64():
     """The gap reported bounds the true one, whose gradient is computed in float64."""
     X, T = shifted_rows(900, 900, 10)
-    rows = KernelRows(Kernel("rbf", 0.1), X)
+    rows = KernelMatrix(Kernel("rbf", 0.1), X)
     mean, error = rows.mean_in_float32(T)
     exact = rows.mean(T)
     assert 0 < np.abs(mean - exact).max()
@@ -218,7 +218,7 @@ def test_no_matrix_of_all_rows_is_formed():
     n = 6000
     X, T = shifted_rows(n, n, 10)
     tracemalloc.start()
-    rows = KernelRows(Kernel("rbf", 0.1), X)
+    rows = KernelMatrix(Kernel("rbf", 0.1), X)
     solution = solve_kmm(rows, n * rows.mean(T), np.full(n, 1000.0), 80.0, 2.0 * n, tol=1e-2)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -251,7 +251,7 @@ def test_a_working_set_that_would_grow_too_large_ends_the_search(monkeypatch):
 
 def test_a_guess_that_is_optimal_is_kept(monkeypatch):
     X, _ = shifted_rows(300, 1, 3)
-    rows = KernelRows(Kernel("rbf", 0.1), X)
+    rows = KernelMatrix(Kernel("rbf", 0.1), X)
     for route in ("portfolio", "columns"):
         solution = solved_by(
             route, rows, 300 * rows.mean(X), np.full(300, 5.0), 280.0, 320.0,

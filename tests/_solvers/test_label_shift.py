@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import log_loss
 
-from skltransfer._solvers._calibration import fit_scale_and_bias
+from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._solvers._label_shift import rlls_error_bound, solve_bbse, solve_em, solve_rlls
 
 

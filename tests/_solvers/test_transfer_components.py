@@ -7,8 +7,7 @@ from sklearn.metrics.pairwise import pairwise_kernels
 
 from skltransfer._solvers import _block_krylov, _transfer_components
 from skltransfer._solvers._block_krylov import leading_right_vectors
-from skltransfer._solvers._domain_differences import domain_differences
-from skltransfer._solvers._transfer_components import TransferProblem
+from skltransfer._solvers._transfer_components import TransferProblem, domain_differences
 
 KERNELS = {
     "rbf": {"gamma": 0.2},

@@ -109,7 +109,7 @@ def test_the_embedded_network_needs_no_download(offline):
     ("spec", "weights", "error", "message"),
     [
         ("resnet81", None, ValueError, "Unknown backbone 'resnet81'. Did you mean 'resnet18'"),
-        ("zzz", None, ValueError, r"Unknown backbone 'zzz'. list_backbones\(\) names them all"),
+        ("zzz", None, ValueError, r"Unknown backbone 'zzz'. list_backbones\(\) returns"),
         (
             "resnet18",
             "IMAGENET",
@@ -353,7 +353,7 @@ def test_records_are_passed_through_and_shared_by_clones():
 
 
 def test_the_least_recently_used_network_goes_first(monkeypatch):
-    monkeypatch.setattr(_load, "_MAX_LOADED", 2)
+    monkeypatch.setattr(_load._loaded, "max_entries", 2)
     _load._loaded.clear()
     first = load_backbone("tiny", None, random_state=0)
     second = load_backbone("tiny", None, random_state=1)

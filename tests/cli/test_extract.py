@@ -210,7 +210,7 @@ def test_nothing_is_left_by_an_interruption(digits, monkeypatch, capsys):
         (["digits", "--output", "f.parquet", "--column", "a"], "--column goes with a CSV or"),
         (
             ["digits", "--output", "f.parquet", "--backbone", "resnt18"],
-            "Unknown backbone 'resnt18'. Did you mean 'resnet18'.*'skltransfer backbones' names",
+            "Unknown backbone 'resnt18'. Did you mean 'resnet18'.*listed by: skltransfer backbones",
         ),
         (["digits", "--output", "f.parquet", "--layers", "stage9"], "has no layer 'stage9'"),
         (["digits", "--output", "f.parquet", "--pooling", "min"], "pooling='min' is not"),
@@ -273,7 +273,10 @@ def test_cells_without_a_path(digits, capsys):
     path = next(path.relative_to(digits.parent).as_posix() for path in digits.rglob("*.png"))
     pd.DataFrame({"file": [path, "", path]}).to_csv("list.csv", index=False)
     assert run("list.csv", "--column", "file", "--output", "f.parquet") == 2
-    assert "row 1 is missing (None). Drop it, or add --on-error nan" in capsys.readouterr().err
+    assert (
+        "row 1: the image is missing (None). Drop it, or add --on-error nan"
+        in capsys.readouterr().err
+    )
     assert run("list.csv", "--column", "file", "--output", "f.parquet", "--on-error", "nan") == 0
     assert "1 images cannot be read, and their features are NaN: 'row 1, no path'" in (
         " ".join(capsys.readouterr().err.split())

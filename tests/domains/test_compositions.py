@@ -438,7 +438,9 @@ def test_a_pipeline_with_an_aligner_inside_a_column_transformer_is_refused(domai
 def test_bagging_that_draws_columns_is_refused(domains, settings):
     X, y, X_target, _ = domains
     bagging = BaggingClassifier(KMMReweighter(LogisticRegression()), **settings)
-    with pytest.raises(TypeError, match="draws columns for its members, but not those of X_target"):
+    with pytest.raises(
+        TypeError, match="draws columns of X for its members, and leaves X_target whole"
+    ):
         WithTarget(bagging, X_target).fit(X, y)
 
 

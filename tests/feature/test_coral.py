@@ -6,8 +6,7 @@ from scipy.linalg import sqrtm
 from sklearn.covariance import LedoitWolf
 
 from skltransfer import CORAL
-from skltransfer._solvers._coral import ledoit_wolf_intensity
-from skltransfer._solvers._principal import covariance_spectrum
+from skltransfer._solvers._alignment import covariance_spectrum, ledoit_wolf_intensity
 
 
 def two_domains(n=120, m=90, d=6, seed=0):

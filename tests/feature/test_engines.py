@@ -20,7 +20,8 @@ from torchvision.models import mobilenet_v3_small, resnet18
 
 import skltransfer
 from skltransfer import FeatureStore, PretrainedFeatureTransformer, load_backbone
-from skltransfer._torch import _engines
+from skltransfer._shared_cache import SharedCache
+from skltransfer._torch import _engines, _extraction
 from skltransfer._torch._extraction import FeatureNetwork
 from tests.tiny_bert import WORDS, save_tiny_bert
 
@@ -219,7 +220,7 @@ def test_an_engine_that_fails_on_the_probe_is_not_used(engine, changed, message,
         return lambda x: changed(x, np.array(run(x))).astype(np.float32)
 
     monkeypatch.setattr(kind, "_compile", compile_worse)
-    monkeypatch.setattr(_engines, "_built", type(_engines._built)())
+    monkeypatch.setattr(_extraction, "_engines", SharedCache(8, _extraction.network_lock))
     with pytest.warns(RuntimeWarning, match=message):
         model = transformer(TableColumns, engine).fit(TABLE)
     assert model.engine_ == "torch"
@@ -339,7 +340,7 @@ def test_without_a_network_there_is_no_engine():
 def test_engines_are_built_once_whatever_the_number_of_threads(monkeypatch):
     built = []
     build = _engines._build
-    monkeypatch.setattr(_engines, "_built", type(_engines._built)())
+    monkeypatch.setattr(_extraction, "_engines", SharedCache(8, _extraction.network_lock))
     monkeypatch.setattr(
         _engines, "_build", lambda *arguments: built.append(arguments[0]) or build(*arguments)
     )

@@ -66,7 +66,7 @@ def test_rounds_equal_those_of_dense_matrices(domains, kernel, rounds, with_labe
     known = (y_target == 0) & (np.arange(20) < 10) if with_labels else None
     given = np.where(known, 0.0, np.nan) if with_labels else None
     rows, guess, theta = in_the_paper(K, y, 40, rounds, 3, 0.5, known)
-    jda = JDA(3, kernel=kernel, regularization=0.5, n_iter=rounds, **KERNELS[kernel])
+    jda = JDA(3, kernel=kernel, regularization=0.5, max_iter=rounds, **KERNELS[kernel])
     mapped = jda.fit_transform(X, y, X_target=X_target, y_target=given)
     np.testing.assert_allclose(jda.eigenvalues_, theta, rtol=1e-8)
     np.testing.assert_array_equal(jda.pseudo_labels_, guess)
@@ -80,7 +80,7 @@ def test_rounds_equal_those_of_dense_matrices(domains, kernel, rounds, with_labe
 def test_primal_rounds_equal_those_of_dense_matrices(domains, regularization):
     X, y, X_target, _ = domains
     rows, guess, theta = in_the_paper(np.vstack([X, X_target]), y, 40, 4, 3, regularization)
-    jda = JDA(3, form="primal", regularization=regularization, n_iter=4)
+    jda = JDA(3, form="primal", regularization=regularization, max_iter=4)
     mapped = jda.fit_transform(X, y, X_target=X_target)
     np.testing.assert_allclose(jda.eigenvalues_, theta, rtol=1e-8)
     np.testing.assert_array_equal(jda.pseudo_labels_, guess)
@@ -89,7 +89,7 @@ def test_primal_rounds_equal_those_of_dense_matrices(domains, regularization):
 
 def test_the_first_round_is_tca(domains):
     X, y, X_target, _ = domains
-    jda = JDA(3, n_iter=1, normalize_rows=False)
+    jda = JDA(3, max_iter=1, normalize_rows=False)
     tca = TCA(3)
     np.testing.assert_allclose(
         jda.fit_transform(X, y, X_target=X_target), tca.fit_transform(X, X_target=X_target)
@@ -143,11 +143,11 @@ def test_rounds_end_when_the_pseudo_labels_stay():
     X, y, X_target, _ = moved()
     scaler = StandardScaler().fit(X)
     X, X_target = scaler.transform(X), scaler.transform(X_target)
-    models = [JDA(3, n_iter=n_iter).fit(X, y, X_target=X_target) for n_iter in (9, 20)]
+    models = [JDA(3, max_iter=max_iter).fit(X, y, X_target=X_target) for max_iter in (9, 20)]
     assert 1 < models[0].n_iter_ == models[1].n_iter_ < 9
     np.testing.assert_array_equal(models[0].weights_, models[1].weights_)
     # A round further has the last pseudo-labels for known ones, and computes the same.
-    known = JDA(3, n_iter=1).fit(X, y, X_target=X_target, y_target=models[0].pseudo_labels_)
+    known = JDA(3, max_iter=1).fit(X, y, X_target=X_target, y_target=models[0].pseudo_labels_)
     np.testing.assert_array_equal(known.weights_, models[0].weights_)
 
 
@@ -283,7 +283,7 @@ def test_without_a_target_it_is_kernel_pca(domains, normalize_rows):
     pca = KernelPCA(3, kernel="rbf", gamma=0.1).fit(X)
     for ours, theirs in ((mapped, pca.transform(X)), (jda.transform(X_new), pca.transform(X_new))):
         up_to_signs(ours, normalize(theirs) if normalize_rows else theirs, atol=1e-8)
-    assert jda.n_iter_ == 0 and len(jda.pseudo_labels_) == 0
+    assert jda.n_iter_ == 1 and len(jda.pseudo_labels_) == 0
     with pytest.raises(ValueError, match="y_target was given without X_target"):
         JDA().fit(X, y, y_target=[1, 2])
 
@@ -332,7 +332,7 @@ def test_grid_search_over_its_parameters():
     model = WithSource(
         make_pipeline(JDA(2), LogisticRegression()), X_source=X, y_source=y, use_y=False
     )
-    grid = {"estimator__jda__regularization": [1e-2, 1e6], "estimator__jda__n_iter": [1, 5]}
+    grid = {"estimator__jda__regularization": [1e-2, 1e6], "estimator__jda__max_iter": [1, 5]}
     search = GridSearchCV(model, grid, cv=3, error_score="raise").fit(X_target, y_target)
     assert search.best_params_["estimator__jda__regularization"] == 1e-2
 
@@ -357,7 +357,7 @@ def test_clone_pickle_names_and_output(domains):
 @pytest.mark.parametrize(
     "parameters, error, message",
     [
-        ({"n_iter": 0}, ValueError, "n_iter=0 is not an integer of at least 1"),
+        ({"max_iter": 0}, ValueError, "max_iter=0 is not an integer of at least 1"),
         ({"normalize_rows": "yes"}, ValueError, "normalize_rows='yes' is neither True nor False"),
         ({"estimator": "1-NN"}, TypeError, "estimator='1-NN' has no fit. Pass a classifier"),
         ({"estimator": StandardScaler()}, TypeError, "has no predict. Pass a classifier"),

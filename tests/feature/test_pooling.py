@@ -243,10 +243,10 @@ def test_missing_paths(paths):
     items = [None, paths[0], paths[3]]
     model = PretrainedFeatureTransformer("tiny", on_error="nan")
     for X in (items, pd.Series(items), pd.DataFrame({"p": items}), pl.DataFrame({"p": items})):
-        with pytest.warns(UnreadableImageWarning, match="1 of 3.*Row 0 is missing"):
+        with pytest.warns(UnreadableImageWarning, match="1 of 3.*Row 0: the image is missing"):
             features = model.fit_transform(X)
         assert list(np.isnan(features).all(axis=1)) == [True, False, False]
-    with pytest.raises(ValueError, match="Row 0 is missing.*on_error='nan'"):
+    with pytest.raises(ValueError, match="Row 0: the image is missing.*on_error='nan'"):
         clone(model).set_params(on_error="raise").fit_transform(items)
 
 
@@ -258,9 +258,9 @@ def test_a_column_in_which_every_path_is_missing(paths, missing):
     lost = pd.DataFrame({"path": [missing], "age": [3.0]})
     model = PretrainedFeatureTransformer("tiny", on_error="nan").fit(good["path"])
     for X in ([missing], np.array([missing], object), lost["path"], lost[["path"]]):
-        with pytest.warns(UnreadableImageWarning, match="1 of 1.*Row 0 is missing"):
+        with pytest.warns(UnreadableImageWarning, match="1 of 1.*Row 0: the image is missing"):
             assert np.isnan(model.transform(X)).all()
-        with pytest.raises(ValueError, match="Row 0 is missing"):
+        with pytest.raises(ValueError, match="Row 0: the image is missing"):
             clone(model).set_params(on_error="raise").fit_transform(X)
     columns = ColumnTransformer([("image", clone(model), "path"), ("age", "passthrough", ["age"])])
     with pytest.warns(UnreadableImageWarning):

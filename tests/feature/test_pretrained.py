@@ -640,7 +640,7 @@ def test_a_device_that_is_absent_is_refused(images):
         (["gone.png"], {}, ValueError, "Row 0: the image 'gone.png' cannot be read"),
         ([b"no image"], {}, ValueError, "Row 0: what its 8 bytes hold is not an image that can be"),
         (["A whole sentence, not an image."], {}, ValueError, "Text needs a text encoder"),
-        ([Image.new("L", (9, 9)), None], {}, ValueError, r"Row 1 is missing \(None\)"),
+        ([Image.new("L", (9, 9)), None], {}, ValueError, r"Row 1: the image is missing \(None\)"),
         ([Image.new("L", (9, 9)), 7], {}, TypeError, "Row 1 is a int"),
         ([], {}, ValueError, "Found array with 0|Expected 2D"),
     ],

@@ -8,8 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances
 
 from skltransfer import GeodesicFlowKernel, SubspaceAlignment
-from skltransfer._solvers._geodesic import geodesic_flow
-from skltransfer._solvers._principal import covariance_spectrum, n_for_share
+from skltransfer._solvers._alignment import covariance_spectrum, geodesic_flow, n_for_share
 
 BOTH = (SubspaceAlignment, GeodesicFlowKernel)
 

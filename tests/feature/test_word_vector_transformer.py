@@ -18,8 +18,7 @@ from sklearn.utils import get_tags
 
 import skltransfer
 from skltransfer import WordCoverageWarning, WordVectorTransformer
-from skltransfer.feature._text_pooling import common_component
-from skltransfer.feature._tokens import split_words
+from skltransfer.feature._tokens import common_component, split_words
 
 WORDS = ["the", "film", "was", "good", "bad", "plot", "n't", "dull", "great", "rare"]
 VECTORS = np.random.default_rng(0).normal(size=(len(WORDS), 6))
@@ -61,7 +60,7 @@ def test_the_maximum_of_the_words(monkeypatch):
     transformer = WordVectorTransformer(OF, pooling="max").fit(TEXTS)
     np.testing.assert_array_equal(transformer.transform(TEXTS), expected)
     for size in (1, 13, 40):  # text by text, and a few at a time
-        monkeypatch.setattr("skltransfer.feature._text_pooling._BLOCK", size)
+        monkeypatch.setattr("skltransfer.feature._tokens._BLOCK_SIZE", size)
         np.testing.assert_array_equal(transformer.transform(TEXTS), expected)
 
 

@@ -22,7 +22,8 @@ from skltransfer import (
     WithSource,
     WithTarget,
 )
-from skltransfer._solvers._mmd import median_gamma, squared_mmd
+from skltransfer._solvers._kernel_choice import median_gamma
+from skltransfer._solvers._kernels import squared_mmd
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))

@@ -9,15 +9,17 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils import get_tags
 
 from skltransfer import (
     DiscriminativeReweighter,
+    LabelShiftReweighter,
     WithSource,
 )
-from skltransfer.instance._folds import row_groups, stratified_folds
+from skltransfer.instance._cross_fitting import stratified_folds
+from skltransfer.instance._rows import row_groups
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,41 @@ def test_folds_hold_equal_rows_together_and_every_label():
     np.testing.assert_array_equal(fold[order], shuffled)
     assert (stratified_folds(row_groups(rows), labels, 5, 1) != fold).any()
     assert stratified_folds(np.array([0, 0, 1]), np.array([0, 0, 1]), 5, 0) is None
+
+
+def test_a_splitter_deals_the_rows_as_they_are_given(domains):
+    X, _, X_target, _ = domains
+    settings = {"classifier": LogisticRegression(tol=1e-10), "calibration": None}
+    rows, domain = np.vstack([X, X_target]), np.repeat([0, 1], [len(X), len(X_target)])
+    splitter = StratifiedKFold(3, shuffle=True, random_state=1)
+    scores = np.empty(len(rows))
+    for train, test in splitter.split(rows, domain):
+        p = LogisticRegression(tol=1e-10).fit(rows[train], domain[train]).predict_proba(rows[test])
+        prior = (domain[train] == 0).sum() / (domain[train] == 1).sum()
+        scores[test] = np.log(prior * p[:, 1] / p[:, 0])
+    for cv in (splitter, list(splitter.split(rows, domain))):
+        model = DiscriminativeReweighter(cv=cv, **settings).fit(X, X_target=X_target)
+        weights = np.exp(scores[domain == 0])
+        np.testing.assert_allclose(
+            model.sample_weight_, weights * len(X) / weights.sum(), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("kind", [DiscriminativeReweighter, LabelShiftReweighter])
+def test_a_splitter_keeps_equal_rows_in_one_fold_or_is_refused(domains, kind):
+    X, _, X_target, _ = domains
+    twice, y = np.repeat(X, 2, axis=0), np.repeat(X[:, 0] > 0, 2)
+    kind(cv=StratifiedGroupKFold(3)).fit(twice, y, X_target=X_target)
+    n = len(twice) + (len(X_target) if kind is DiscriminativeReweighter else 0)
+    every = np.arange(n)
+    for cv, message in [
+        (StratifiedKFold(3, shuffle=True, random_state=0), "equal samples together"),
+        ([(every[10:], every[:10])], "each of the .* samples exactly once"),
+        ([(every, every), (every, every)], "each of the .* samples exactly once"),
+        ([(every[:0], every)], "leaves no sample of some class outside of fold 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            kind(cv=cv).fit(twice, y, X_target=X_target)
 
 
 @pytest.mark.parametrize(

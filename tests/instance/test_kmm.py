@@ -16,7 +16,8 @@ from sklearn.utils import get_tags
 
 from skltransfer import DomainDataWarning, KMMReweighter, PooledEstimator
 from skltransfer._solvers import _kmm, _kmm_columns
-from skltransfer._solvers._kernels import SPARSE_KERNELS, KernelRows, scale_gamma
+from skltransfer._solvers._kernel_choice import scale_gamma
+from skltransfer._solvers._kernels import SPARSE_KERNELS, KernelMatrix
 from skltransfer.instance._rows import distinct_rows, sorted_rows
 
 
@@ -219,7 +220,7 @@ def test_nothing_given_is_changed(domains):
         ({"kernel": "gauss"}, "kernel='gauss' is not one of rbf"),
         ({"gamma": -1}, "gamma=-1 is neither 'scale' nor"),
         ({"gamma": "median"}, "gamma='median' is neither"),
-        ({"max_weight": 0.5}, "max_weight=0.5 has to be a number of at least 1"),
+        ({"max_weight": 0.5}, "max_weight=0.5 is not a finite number of at least 1"),
         ({"sum_tolerance": -0.1}, "sum_tolerance=-0.1"),
         ({"tol": 0}, "tol=0"),
         ({"max_iter": 1.5}, "max_iter=1.5"),
@@ -373,7 +374,7 @@ def test_sparse_rows_equal_dense_ones(kernel, monkeypatch):
     X = np.vstack([X, X[:10]])  # equal rows
     settings = {"kernel": kernel, "max_weight": 5, "gamma": 0.05, "coef0": 2.0}
     if kernel == "sigmoid":
-        monkeypatch.setattr(KernelRows, "is_surely_indefinite", lambda self: False)
+        monkeypatch.setattr(KernelMatrix, "is_surely_indefinite", lambda self: False)
         settings |= {"gamma": 1e-6, "tol": 10.0}
     weights = 1.0 + np.arange(100) % 2
     dense = KMMReweighter(**settings).fit(X, sample_weight=weights, X_target=X_target)
@@ -644,5 +645,5 @@ def test_gamma_of_another_kind_is_named(domains):
 
 def test_words_among_the_columns_are_refused_with_the_remedy():
     rows = np.array([["a", 1.0], ["b", 2.0]], dtype=object)
-    with pytest.raises(ValueError, match="KMMReweighter compares rows as numbers. Put what"):
+    with pytest.raises(ValueError, match="KMMReweighter compares rows as numbers. Encode them"):
         KMMReweighter().fit(rows, X_target=rows)

@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import DomainDataWarning, LabelShiftReweighter, WithSource, WithTarget, load, save
-from skltransfer.instance._folds import row_groups, stratified_folds
+from skltransfer.instance._cross_fitting import stratified_folds
+from skltransfer.instance._rows import row_groups
 
 MEANS = np.array([[0.0, 0.0], [1.8, 0.0], [0.0, 1.8]])
 METHODS = ["bbse", "rlls", "em"]
@@ -90,7 +91,7 @@ def test_the_penalty_helps_where_rows_are_few():
         X, X_target = rng.normal(means[y]), rng.normal(means[y_target])
         for name, model in (
             ("plain", LabelShiftReweighter(method="bbse")),
-            ("penalised", LabelShiftReweighter(method="rlls", reg=0.1)),
+            ("penalised", LabelShiftReweighter(method="rlls", regularization=0.1)),
         ):
             ratio = model.fit(X, y, X_target=X_target).class_prior_ratio_
             errors[name] += ((ratio - 6 * prior) ** 2).sum()
@@ -388,9 +389,9 @@ def test_without_a_target_it_warns_and_fits_the_base(domains):
     ("parameters", "message"),
     [
         ({"method": "bbsl"}, "method='bbsl' is not one of 'em', 'bbse', 'rlls'"),
-        ({"n_folds": 1}, "n_folds=1 is not an integer of at least 2"),
+        ({"cv": 1}, "cv=1 is not an integer of at least 2"),
         ({"calibration": "sigmoid"}, "calibration='sigmoid' is not one of 'bcts', None"),
-        ({"reg": -1}, "reg=-1 is not a number of at least 0"),
+        ({"regularization": -1}, "regularization=-1 is not a number of at least 0"),
         ({"max_iter": 0}, "max_iter=0 is not an integer"),
         ({"tol": 0}, "tol=0 is not a number greater than 0"),
     ],

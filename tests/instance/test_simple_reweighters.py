@@ -316,7 +316,7 @@ def test_bad_target_rows_are_refused(domains, reweighter, X_target, message):
             NearestNeighborsReweighter(algorithm="kd_tree", metric="canberra"),
             "'kd_tree' does not take metric='canberra'.*'ball_tree'",
         ),
-        (DiscriminativeReweighter(n_folds=1), "n_folds=1 is not an integer of at least 2"),
+        (DiscriminativeReweighter(cv=1), "cv=1 is not an integer of at least 2"),
         (DiscriminativeReweighter(calibration="beta"), "calibration='beta' is not one of"),
         (DiscriminativeReweighter(max_weight=0.5), "max_weight=0.5 is not a number"),
     ],

@@ -291,8 +291,8 @@ def test_nothing_given_is_changed(domains):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"keep": 0}, ValueError, "keep=0 would keep no row"),
-        ({"keep": 1.5}, ValueError, "keep=1.5 is not a number from 0 to 1 or 'effective' or"),
+        ({"keep": 0}, ValueError, r"keep=0 is not a number from 0 \(excluded\) to 1"),
+        ({"keep": 1.5}, ValueError, "keep=1.5 is not a number from 0 .* to 1 or 'effective' or"),
         ({"keep": "best"}, ValueError, "keep='best' is not"),
         ({"keep": True}, ValueError, "keep=True is not"),
         ({"n_neighbors": 0}, ValueError, "n_neighbors=0 is not an integer of at least 1"),

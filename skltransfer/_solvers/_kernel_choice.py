@@ -1,0 +1,178 @@
+"""Which kernel: the parameters that estimators choose it by, its width, and its centres."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial.distance import cdist, pdist
+
+from skltransfer._solvers._kernels import KERNELS, loses_digits
+
+# Rows of each domain whose distances decide on a median.
+_MEDIAN_ROWS = 1000
+# Where in its stride such a row lies: no simple fraction, so that it is no boundary between rows.
+_MEDIAN_OFFSET = 0.382
+
+
+def check_kernel(estimator) -> None:
+    """Raise a ValueError unless ``kernel``, ``gamma``, ``degree`` and ``coef0`` make a kernel."""
+    kernel, gamma = estimator.kernel, estimator.gamma
+    if not callable(kernel) and kernel not in KERNELS:
+        hint = " additive_chi2 is not positive semi-definite: chi2 is."
+        raise ValueError(
+            f"kernel={kernel!r} is not one of {', '.join(KERNELS)}, nor a callable."
+            + (hint if kernel == "additive_chi2" else "")
+        )
+    is_scale = isinstance(gamma, str) and gamma == "scale"
+    if not is_scale and not (_is_finite(gamma) and gamma > 0):
+        raise ValueError(f"gamma={gamma!r} is neither 'scale' nor a number above 0.")
+    for name in ("degree", "coef0"):
+        if not _is_finite(getattr(estimator, name)):
+            raise ValueError(f"{name}={getattr(estimator, name)!r} is not a finite number.")
+
+
+def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
+    """Return the number that ``gamma`` stands for on the rows of both domains.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``kernel`` and ``gamma``.
+    X, X_target : {ndarray, CSR array} of shape (n, n_features) and (m, n_features)
+    counts : ndarray of shape (n,)
+        How often each row of `X` counts.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is chi2, and a value is below 0; if the variance is beyond all floats.
+    """
+    is_chi2 = isinstance(estimator.kernel, str) and estimator.kernel == "chi2"
+    if is_chi2 and min(rows.min() for rows in (X, X_target) if rows.shape[0]) < 0:
+        raise ValueError(
+            "kernel='chi2' needs values of at least 0, and X or X_target has smaller ones. "
+            "Scale the columns into [0, 1] (MinMaxScaler(clip=True)) or choose another kernel."
+        )
+    if not isinstance(estimator.gamma, str):
+        return float(estimator.gamma)
+    if is_chi2:
+        return _histogram_gamma(X, counts, X_target)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gamma = scale_gamma(X, counts, X_target)
+    if _uses_gamma(estimator.kernel) and not (np.isfinite(gamma) and gamma > 0):
+        raise ValueError(
+            "gamma='scale' is not to be had: the variance of X and X_target leaves the range "
+            "of floats. Scale the columns (for example by a StandardScaler before)."
+        )
+    return gamma
+
+
+def _uses_gamma(kernel) -> bool:
+    return isinstance(kernel, str) and kernel not in ("linear", "cosine")
+
+
+def _histogram_gamma(X, counts, T) -> float:
+    """Return 1 over the mean sum of a row, a row of `X` counted as often as `counts` says."""
+    sums = np.concatenate([X.sum(axis=1), T.sum(axis=1)])
+    mean = np.average(sums, weights=np.concatenate([counts, np.ones(len(T))]))
+    return float(1 / mean) if mean > 0 else 1.0
+
+
+def _is_finite(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def scale_gamma(X, counts: np.ndarray, T) -> float:
+    """Return ``1 / (n_features * variance)`` of the stacked rows, as in scikit-learn's SVC.
+
+    A row of `X` counts as often as `counts` says. Rows may be sparse.
+    """
+    d = X.shape[1]
+    weights = np.concatenate([counts, np.ones(T.shape[0])])
+    means = np.concatenate([np.asarray(rows.mean(axis=1)).ravel() for rows in (X, T)])
+    mean = np.average(means, weights=weights)
+    squares = np.concatenate([_mean_squares_around(rows, mean) for rows in (X, T)])
+    variance = np.average(squares, weights=weights)
+    return float(1 / (d * variance)) if variance > 0 else 1.0
+
+
+def _mean_squares_around(rows, mean: float) -> np.ndarray:
+    """Return the mean of ``(entry - mean)^2`` in each row."""
+    if not sparse.issparse(rows):
+        return ((rows - mean) ** 2).mean(axis=1)
+    stored = rows.copy()
+    stored.data = (stored.data - mean) ** 2 - mean**2
+    return np.asarray(stored.sum(axis=1)).ravel() / rows.shape[1] + mean**2
+
+
+def median_gamma(X, T) -> float:
+    """Return 1 / the median squared distance between stacked rows (of at most 1000, even spaced).
+
+    Where more than half of the distances are 0, scikit-learn's ``"scale"`` steps in.
+    """
+    stacked = np.concatenate([X, T])
+    if len(stacked) > _MEDIAN_ROWS:
+        stacked = stacked[np.linspace(0, len(stacked) - 1, _MEDIAN_ROWS).astype(np.intp)]
+    distances = pdist(stacked, "sqeuclidean")
+    median = np.median(distances) if len(distances) else 0.0
+    return float(1 / median) if median > 0 else scale_gamma(X, np.ones(len(X)), T)
+
+
+def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
+    """Draw `n_centers` different rows, or all there are.
+
+    Parameters
+    ----------
+    sorted_target : ndarray of shape (n_target_samples, n_features)
+        In lexicographic order, so that their order as given does not matter.
+    n_centers : int
+    rng : RandomState
+
+    Returns
+    -------
+    drawn : ndarray of shape (<= n_centers,)
+        Indices of the rows.
+    """
+    differs = (sorted_target[1:] != sorted_target[:-1]).any(axis=1)
+    group = np.concatenate([[0], np.cumsum(differs)])
+    order = rng.permutation(len(sorted_target))
+    _, position = np.unique(group[order], return_index=True)  # of equal rows the first drawn
+    return order[np.sort(position)[:n_centers]]
+
+
+def squared_distances(rows: np.ndarray, centers: np.ndarray, gamma: float) -> np.ndarray:
+    """Return ``|x_i - c_j|^2``, precise enough for ``exp(-gamma d)``, shape (n_rows, n_centers)."""
+    origin = np.median(centers, axis=0)  # distances lose fewer digits near the origin
+    with np.errstate(over="ignore"):
+        A, B = rows - origin, centers - origin
+        loses = loses_digits(A, B, gamma)
+    if loses:
+        return cdist(rows, centers, "sqeuclidean")
+    distances = A @ B.T
+    distances *= -2.0
+    distances += np.einsum("ij,ij->i", A, A)[:, None]
+    distances += np.einsum("ij,ij->i", B, B)
+    return np.maximum(distances, 0.0, out=distances)  # rounding makes squared distances negative
+
+
+def center_gamma(
+    rows: np.ndarray, weights: np.ndarray, target_rows: np.ndarray, centers: np.ndarray
+) -> float:
+    """Return ``1 / (2 median)`` of the squared distances of rows of both domains to the centres.
+
+    Rows that equal a centre are left out. At most 1000 rows of each domain are looked at, spread
+    evenly over the rows in their order, each as often as its weight says.
+    """
+    looked_at = np.concatenate([_spread(rows, weights), _spread(target_rows)])
+    distances = cdist(looked_at, centers, "sqeuclidean")
+    distances = distances[distances > 0]
+    median = float(np.median(distances)) if distances.size else 0.0
+    return 0.5 / median if 0 < median < np.inf else 1.0
+
+
+def _spread(rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    total = np.cumsum(np.ones(len(rows)) if weights is None else weights)
+    places = (np.arange(_MEDIAN_ROWS) + _MEDIAN_OFFSET) / _MEDIAN_ROWS * total[-1]
+    return rows[np.minimum(np.searchsorted(total, places, side="right"), len(rows) - 1)]
