@@ -44,19 +44,19 @@ from skltransfer._torch._input import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.backbones._fitted import unfitted_backbone
+from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.backbones._table import flatten_images
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import forget
 
 
-class NetworkEstimator(HoldsNetworks, HoldsByReference, BaseEstimator):
+class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
     """Read what the parameters `backbone` and ``X`` of an estimator stand for.
 
     A subclass has the parameters `backbone`, `weights`, `image_shape`, `value_range` and

@@ -21,7 +21,7 @@ class DepthMap:
     parts : dict of str to int
         The stage of each submodule that was run, by its name.
     unused : tuple of str
-        Parameters that features do not depend on, such as those of the old output layer. They
+        Parameters that features do not depend on, such as the old output layer's. They
         belong to no stage.
     """
 
@@ -30,7 +30,7 @@ class DepthMap:
     unused: tuple[str, ...] = ()
 
     def stage_of(self, part: str) -> int:
-        """Return the stage of a submodule; of one that is never called, that of its parent."""
+        """Return the stage of a submodule, or of its parent if it is never called."""
         while part not in self.parts and part:
             part = part.rpartition(".")[0]
         return self.parts.get(part, 0)
@@ -120,12 +120,12 @@ def _without_empty_stages(depth: DepthMap, module: nn.Module) -> DepthMap:
 
 
 class Freezing:
-    """Which stages are trained in which epoch; the others stay as they are, buffers included.
+    """Schedule of the stages that are trained; the others do not change, buffers included.
 
     Parameters
     ----------
     features : Module
-        What takes features: `backbone` itself, or a module made of its parts.
+        Module that gives features: `backbone` itself, or a module made of its parts.
     backbone : Module
         The network whose parts `depth` names.
     depth : DepthMap

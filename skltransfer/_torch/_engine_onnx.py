@@ -18,9 +18,9 @@ def feature_graph(network: torch.nn.Module, x: torch.Tensor, max_length: int | N
     network : FeatureNetwork
         On the CPU, in float32; it is traced, and no other thread may run it meanwhile.
     x : Tensor
-        A batch. Its shape is that of all batches, but for the length of texts.
+        A batch. All batches have its shape, but for the length of texts.
     max_length : int or None
-        Of a text, in tokens: the last axis of `x` has any length up to it. None: `x` is no text.
+        Largest length of a text in tokens, the last axis of `x`; None if `x` is no text.
     """
     axes = None if max_length is None else ({2: torch.export.Dim("length", max=max_length)},)
     with torch.no_grad(), warnings.catch_warnings():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from importlib.metadata import version
 from threading import Lock
@@ -12,6 +11,7 @@ import torch
 
 from skltransfer._messages import first_line, require
 from skltransfer._torch._engine_onnx import feature_graph
+from skltransfer._warnings import warn
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 # Largest difference to torch, relative to the largest feature of a layer.
@@ -25,7 +25,7 @@ class EngineWarning(RuntimeWarning):
 class Engine(ABC):
     """A compiled feature network, for batches of one shape; one thread runs it at a time.
 
-    Its `key` tells its features from those of others.
+    Its `key` tells its features from another engine's features.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ _KINDS = {kind.package: kind for kind in (OnnxRuntime, OpenVINO)}
 
 
 def check_engine(engine, precision, device) -> None:
-    """Raise an error if an engine is unknown, not installed, or cannot do what is asked for.
+    """Raise an error if an engine is not installed or does not take a precision or a device.
 
     Parameters
     ----------
@@ -104,8 +104,6 @@ def check_engine(engine, precision, device) -> None:
     precision : str
     device : str or torch.device
     """
-    if not isinstance(engine, str) or engine not in ENGINES:
-        raise ValueError(f"engine={engine!r} is not one of {', '.join(ENGINES)}.")
     if engine == "torch":
         return
     if precision != "float32":
@@ -143,11 +141,10 @@ def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | N
     engine = _build(name, network, shape, max_length)
     if isinstance(engine, Engine):
         return engine
-    warnings.warn(
+    warn(
         f"engine={name!r} cannot run this network, and torch runs it: {engine} "
         "Pass engine='torch' to do so without this warning.",
         EngineWarning,
-        stacklevel=6,
     )
     return None
 
@@ -171,7 +168,7 @@ def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -
         difference = float((block - given).abs().max())
         if not difference <= TOLERANCE * scale:  # NaN as well
             return (
-                f"its features differ from those of torch by {difference / (scale or 1):.0e} of "
+                f"its features differ from torch by {difference / (scale or 1):.0e} of "
                 f"the largest on a probe, more than {TOLERANCE:.0e}."
             )
     if not torch.equal(reversed_features.flip(0), features):

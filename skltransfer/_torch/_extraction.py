@@ -80,7 +80,7 @@ class FeatureNetwork(nn.Module):
         return self._made_from[0]
 
     def __reduce__(self):
-        # What torch.fx has made of the module can be made again, not pickled.
+        # The graph of torch.fx cannot be pickled; it is made again.
         return (type(self), self._made_from)
 
     def blocks(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -229,7 +229,7 @@ class Extractor:
         store : FeatureStore, optional
             Rows found there do not pass the network; the others are put there.
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
-            What runs the network, where it can.
+            Runtime; torch replaces an engine that cannot run the network.
         """
         self.check_channels(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size

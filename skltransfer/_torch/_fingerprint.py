@@ -49,7 +49,7 @@ _PLAIN = (
 # be logs that a forward pass writes to.
 _READABLE = (FunctionType, type, tuple, frozenset, np.ndarray, torch.Tensor)
 _READS, _WRITES = {"LOAD_GLOBAL", "LOAD_NAME"}, {"STORE_GLOBAL", "STORE_NAME", "STORE_ATTR"}
-# What every module has, and what does not enter its output.
+# Attributes of every module, and attributes that do not enter its output.
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _BOOKKEEPING = {*vars(nn.Module()), "training"} - {*_HOOKS}
 # Of a module that torch.fx has made, whose code says the same.

@@ -1,4 +1,4 @@
-"""What a user passes as X, read into rows: tables, images in an array or one by one, texts."""
+"""Reading of X into rows: tables, images in an array or one by one, texts."""
 
 from __future__ import annotations
 

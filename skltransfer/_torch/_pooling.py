@@ -8,7 +8,7 @@ from torch import nn
 # As the network itself does it, where it has a head of its own before its last layer.
 OWN = "own"
 POOLINGS = ("avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten")
-# What smaller values are raised to before the generalised mean.
+# Smaller values are raised to it before the generalised mean.
 _SMALLEST = 1e-6
 
 
@@ -23,12 +23,13 @@ def pool(activations: torch.Tensor, pooling: str, prefix_tokens=None) -> torch.T
         patches; mean over each quarter of the image; all values in order. "own" is "mean_tokens"
         for what the network has not pooled itself. Vectors stay as they are.
     prefix_tokens : tuple of str, optional
-        What the tokens before those of patches are, ``"cls"`` or another name; ``None``: unknown.
+        Kinds of the tokens that precede the patches' tokens, ``"cls"`` or another name; ``None``
+        if unknown.
 
     Notes
     -----
-    The generalised mean is that of Radenović, Tolias and Chum (TPAMI 2019, equation 3) with power
-    3; values below 1e-6, negative ones among them, are raised to 1e-6 before.
+    The generalised mean follows Radenović, Tolias and Chum (TPAMI 2019, equation 3) with power 3.
+    Values below 1e-6, also negative ones, are raised to 1e-6 before.
     """
     if activations.ndim == 2 or pooling == "flatten":
         return activations.flatten(1)

@@ -18,18 +18,18 @@ class Preprocessing:
     Parameters
     ----------
     resize_size : int or (int, int)
-        Length of the shorter side in pixels; or height and width, whatever the proportions.
+        Length of the shorter side in pixels, or (height, width) regardless of the proportions.
     crop_size : int
         Height and width of the centre crop in pixels.
     mean, std : tuple of float
-        Per channel, of values in [0, 1]. Their length is the number of channels.
+        Mean and standard deviation of each channel, for pixels in [0, 1].
     interpolation : str, default="bilinear"
-        Name of one of torchvision's interpolation modes; always with antialiasing.
+        Interpolation mode of torchvision; antialiasing is always on.
     rounding : {"torchvision", "transformers"}, default="torchvision"
-        Whose rounding is followed. ``"torchvision"``, and timm: bicubic interpolation as in Pillow,
-        the middle of a crop to the nearest pixel. ``"transformers"``: bicubic interpolation of
-        integers as in torch, which differs by two grey levels in one pixel of a hundred thousand
-        and takes a quarter of the time; the middle of a crop downwards.
+        Library whose rounding is followed. ``"torchvision"`` (also timm) interpolates bicubically
+        as Pillow does, and rounds the centre of a crop to the nearest pixel. ``"transformers"``
+        interpolates integers as torch does, and rounds the centre down; one pixel in a hundred
+        thousand differs by two grey levels, and it takes a quarter of the time.
 
     Examples
     --------
@@ -58,8 +58,8 @@ class Preprocessing:
                 raise ValueError(f"{name}={values!r} does not hold one number per channel.")
         if not len(self.mean) or len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError(
-                f"mean={self.mean!r} and std={self.std!r} need one number per channel each, those "
-                "of std greater than 0."
+                f"mean={self.mean!r} and std={self.std!r} need one number per channel each, and "
+                "std has to be greater than 0."
             )
         for name, known in (
             ("interpolation", tuple(mode.value for mode in InterpolationMode)),
@@ -70,12 +70,12 @@ class Preprocessing:
 
     @classmethod
     def from_torchvision(cls, preset) -> Preprocessing:
-        """Read the numbers of a preset of torchvision.
+        """Convert a preset of torchvision.
 
         Parameters
         ----------
         preset : callable
-            What ``weights.transforms()`` of torchvision returns.
+            Preset, such as ``weights.transforms()`` of torchvision.
 
         Returns
         -------
@@ -90,7 +90,7 @@ class Preprocessing:
         )
 
     def with_input_size(self, size: int) -> Preprocessing:
-        """Return the same for another input size, without a margin around the crop.
+        """Return the preprocessing for another input size, without a margin around the crop.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Preprocessing:
         Returns
         -------
         pixels : Tensor of shape (..., channels, crop_size, crop_size)
-            Of the same type.
+            Pixels of the same type.
         """
         size = [self.resize_size] if isinstance(self.resize_size, int) else list(self.resize_size)
         mode = InterpolationMode(self.interpolation)

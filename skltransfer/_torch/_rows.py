@@ -1,4 +1,4 @@
-"""Rows of input in every form that is accepted, as tensors and as digests of their content."""
+"""Samples in every accepted form, as tensors and as digests of their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextRows
 
 IMAGE_CHANNELS = (1, 3, 4)
-# What one image is given as where images are not an array.
+# Types of one image in a list of images.
 _IMAGE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 
 
@@ -28,7 +28,7 @@ class UnreadableImage(ValueError):
     ----------
     row : int
     reason : str
-        Main clause, without a full stop.
+        Sentence, without its full stop.
     remedy : str
         Sentences.
     """
@@ -42,9 +42,9 @@ class UnreadableImage(ValueError):
 
 
 class UnreadableImageWarning(UserWarning):
-    """Images could not be read, and their rows are NaN.
+    """Images could not be read, and their features are NaN.
 
-    Raised once for all rows of a call, by estimators whose ``on_error="nan"``.
+    Estimators with ``on_error="nan"`` raise it once per call for all images.
 
     Examples
     --------
@@ -185,13 +185,12 @@ class EncodedImageRows:
         try:
             return path.read_bytes()
         except (OSError, ValueError) as error:
-            remedy = "Pass the paths of images, PIL images, encoded bytes or an array."
+            why = getattr(error, "strerror", None) or error
+            reason = f"the image {_shorten(item)} cannot be read ({why})"
             if not _looks_like_path(item):
-                remedy += " Text needs a text encoder, not an image backbone."
-            reason = getattr(error, "strerror", None) or error
-            raise UnreadableImage(
-                row, f"the image {_shorten(item)} cannot be read ({reason})", remedy
-            ) from error
+                reason += ". Text needs a text encoder, not an image backbone"
+            remedy = "Pass the paths of images, PIL images, encoded bytes or an array."
+            raise UnreadableImage(row, reason, remedy) from error
 
     def _decode(self, row: int) -> Image.Image:
         item = self._items[row]
@@ -311,9 +310,9 @@ def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
         smallest, largest = images.min(), images.max()
         if not (smallest >= low and largest <= high):  # NaN fails as well
             raise ValueError(
-                f"Pixel values run from {smallest} to {largest}, outside of {low} to {high}. Say "
-                "which values are black and white by value_range, for example value_range=(0, 16) "
-                "for scikit-learn's digits."
+                f"Pixel values run from {smallest} to {largest}, outside of {low} to {high}. Set "
+                "value_range to the values of black and white, for example value_range=(0, 16) for "
+                "scikit-learn's digits."
             )
     return low, high
 

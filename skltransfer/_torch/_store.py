@@ -7,6 +7,8 @@ from threading import RLock
 
 import numpy as np
 
+from skltransfer._parameters import Parameter
+
 # Rows are allocated, and forgotten, in chunks of about this size.
 _CHUNK_BYTES = 2**22
 
@@ -24,24 +26,24 @@ class _Chunk:
 
 
 class FeatureStore:
-    """Features of rows that have passed a frozen network, kept for the life of the process.
+    """Store of features of frozen networks, in memory, for the life of the process.
 
-    A row is known by the digest of its content, and by a namespace that stands for all that
-    decides its features: weights, preprocessing, layers, pooling, precision and the form of
-    the rows. Folds, candidates and clones therefore share it. Its size is bounded: the oldest
-    rows are forgotten first.
+    A sample is known by a digest of its content and by a namespace. The namespace stands for
+    weights, preprocessing, layers, pooling, precision and the form of the samples. Folds,
+    candidates and clones therefore share features. When the store is full, the oldest features
+    are dropped.
 
     Parameters
     ----------
     max_bytes : int, default=2**30
-        Largest number of bytes of features kept.
+        Maximum size of the stored features in bytes.
 
     Attributes
     ----------
     nbytes : int
-        Bytes of features held at present.
+        Size of the stored features in bytes.
     hits, misses : int
-        Rows that were found, and distinct rows that were not, since the start or `clear`.
+        Number of samples found and of distinct samples not found, since the start or `clear`.
 
     Examples
     --------
@@ -61,7 +63,7 @@ class FeatureStore:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all rows and counts."""
+        """Drop all features and counts."""
         with self._lock:
             self._slots: dict[str, dict[bytes, tuple[int, int]]] = {}
             self._chunks: OrderedDict[tuple[str, int], _Chunk] = OrderedDict()
@@ -69,7 +71,7 @@ class FeatureStore:
             self.nbytes = self.hits = self.misses = 0
 
     def __len__(self) -> int:
-        """Return the number of rows held."""
+        """Return the number of samples in the store."""
         return sum(len(slots) for slots in self._slots.values())
 
     def __sklearn_clone__(self):
@@ -79,21 +81,21 @@ class FeatureStore:
         return (type(self), (self.max_bytes,))  # another process starts with an empty one
 
     def get(self, namespace: str, digests) -> tuple[np.ndarray, np.ndarray | None]:
-        """Look rows up.
+        """Look samples up.
 
         Parameters
         ----------
         namespace : str
-            What decides the features of a row.
-        digests : sequence of bytes, length n
-            The rows, by the digests of their content.
+            Key of everything that decides features beside the sample.
+        digests : sequence of bytes of length n_samples
+            Digests of the samples' content.
 
         Returns
         -------
-        found : ndarray of shape (n,), bool
-            Which rows are held.
+        found : ndarray of shape (n_samples,), bool
+            Mask of the samples in the store.
         values : ndarray of shape (n_found, n_features) or None
-            Their features, None if no row is held.
+            Features of the samples found; None if there are none.
         """
         with self._lock:
             slots = self._slots.get(namespace, {})
@@ -115,16 +117,16 @@ class FeatureStore:
             return found, values
 
     def put(self, namespace: str, digests, values: np.ndarray) -> None:
-        """Keep rows; those already known stay as they are.
+        """Store the features of samples that are not in the store yet.
 
         Parameters
         ----------
         namespace : str
-            What decides the features of a row.
-        digests : sequence of bytes, length n
-            The rows, by the digests of their content.
-        values : ndarray of shape (n, n_features)
-            Their features, which are copied.
+            Key of everything that decides features beside the sample.
+        digests : sequence of bytes of length n_samples
+            Digests of the samples' content.
+        values : ndarray of shape (n_samples, n_features)
+            Features, which are copied.
         """
         row_bytes = max(values[:1].nbytes, 1)
         if not len(values) or row_bytes > self.max_bytes:
@@ -170,3 +172,16 @@ class FeatureStore:
 
 
 feature_store = FeatureStore()
+
+
+class StoreParameter(Parameter):
+    """Parameter `store` of an estimator: "memory", a store or None."""
+
+    def __init__(self):
+        super().__init__(unset=("memory", None))
+
+    def accepts(self, value) -> bool:
+        return isinstance(value, FeatureStore)
+
+    def describe(self) -> str:
+        return "a FeatureStore"

@@ -23,7 +23,7 @@ class HookedLayers(nn.Module):
     ----------
     module : Module
     nodes : list of str
-        Names of submodules. Of one that is run several times the first output is taken.
+        Names of submodules. If one is run several times, its first output is taken.
     """
 
     def __init__(self, module: nn.Module, nodes: list[str]):
@@ -39,7 +39,7 @@ class HookedLayers(nn.Module):
                 if node not in outputs:
                     output = output[0] if isinstance(output, tuple) else output
                     output = getattr(output, "last_hidden_state", output)
-                    # What comes next may work in place.
+                    # The next layer may work in place.
                     outputs[node] = output.clone() if isinstance(output, torch.Tensor) else output
                 # An export has no way to stop.
                 if len(outputs) == len(self.nodes) and not torch.compiler.is_exporting():
@@ -111,7 +111,7 @@ def used_parameters(trunk: nn.Module, output_of, x: torch.Tensor) -> list[nn.Par
     Parameters
     ----------
     trunk : Module
-        What is run.
+        Network.
     output_of : callable
         From `x` to a tensor.
     x : Tensor

@@ -1,4 +1,4 @@
-"""Texts as rows: tokens, their mask, and the vector of a text."""
+"""Texts as rows, and the encoders that turn their tokens into vectors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 import xxhash
 from torch import nn
+
+from skltransfer._torch._pooling import OWN
 
 TEXT_POOLINGS = ("avg", "max", "cls", "mean_tokens")
 # A tokenizer keeps its truncation as a state, and refuses a second thread meanwhile.
@@ -80,7 +82,7 @@ class TextPreprocessing:
         return torch.tensor([[[self.pad_id], [1]]])
 
     def normalize(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Return token ids as they are: `dtype` is that of the network."""
+        """Return token ids unchanged: `dtype` is the network's."""
         return x
 
 
@@ -189,3 +191,86 @@ class TokenEncoder(nn.Module):
         if self.pooling == "max":
             return tokens.masked_fill(is_padding, -torch.inf).amax(1)
         return tokens.masked_fill(is_padding, 0).sum(1) / mask.sum(1, keepdim=True)
+
+
+TOKEN_POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+
+class DenseLayer(nn.Module):
+    """A linear layer and an activation, with the input added where that is asked for.
+
+    Parameters
+    ----------
+    linear, activation : Module
+    residual : Module or None
+        Map of the input before it is added; ``Identity`` for the input itself.
+    """
+
+    def __init__(self, linear: nn.Module, activation: nn.Module, residual: nn.Module | None = None):
+        super().__init__()
+        self.linear, self.activation, self.residual = linear, activation, residual
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (n, n_outputs) for (n, n_inputs)."""
+        output = self.activation(self.linear(x))
+        return output if self.residual is None else output + self.residual(x)
+
+
+class UnitLength(nn.Module):
+    """Vectors of length one; zeros stay."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the vectors, divided by their length."""
+        return nn.functional.normalize(x, dim=-1)
+
+
+class SentenceEncoder(TokenEncoder):
+    """A transformer, a pooling of its tokens, and layers behind that, as in sentence-transformers.
+
+    Parameters
+    ----------
+    model : Module
+        As in :class:`TokenEncoder`.
+    modes : list of str
+        Members of `TOKEN_POOLINGS`, whose vectors stand side by side.
+    layers : Module
+        Layers behind the pooling.
+    pooling : str, default="own"
+        "own" uses `modes` and `layers`; other poolings are as in :class:`TokenEncoder`.
+    """
+
+    def __init__(self, model: nn.Module, modes, layers: nn.Module, pooling: str = OWN):
+        super().__init__(model, pooling)
+        self.modes, self.layers = list(modes), layers
+
+    def with_pooling(self, pooling: str) -> TokenEncoder:
+        """Return an encoder with the same model, pooled in another way."""
+        if pooling != OWN:
+            return super().with_pooling(pooling)
+        return SentenceEncoder(self.model, self.modes, self.layers).train(self.training)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return one vector per text, shape (n, n_features), for `x` of shape (n, 2, length)."""
+        if self.pooling != OWN:
+            return super().forward(x)
+        ids, mask = x[:, 0], x[:, 1]
+        tokens = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self.layers(torch.cat([_pooled(tokens, mask, mode) for mode in self.modes], dim=1))
+
+
+def _pooled(tokens: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
+    """Pool tokens (n, length, width) whose mask is 1, then 0 for the padding behind them."""
+    if mode == "cls":
+        return tokens[:, 0]
+    if mode == "lasttoken":
+        last = (mask.sum(1) - 1).view(-1, 1, 1).expand(-1, 1, tokens.shape[2])
+        return tokens.gather(1, last).squeeze(1)
+    is_padding = (mask == 0).unsqueeze(-1)
+    if mode == "max":
+        return tokens.masked_fill(is_padding, -torch.inf).amax(1)
+    weights = mask.to(tokens.dtype).unsqueeze(-1)
+    if mode == "weightedmean":  # later tokens count more
+        weights = weights.cumsum(1) * weights
+    total = weights.sum(1)
+    total = total.sqrt() if mode == "mean_sqrt_len_tokens" else total
+    return (tokens.masked_fill(is_padding, 0) * weights).sum(1) / total

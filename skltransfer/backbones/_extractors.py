@@ -48,10 +48,10 @@ def resolve_device(device) -> torch.device:
 
 
 def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
-    """Return the layers that are meant, each with its name inside the module.
+    """Return layers by their name for the user, each with its name inside the module.
 
-    ``None`` means the layers that the record names; the network's own output if it names none.
-    ``"all_stages"`` are the record's stages without the output, which is made of the last of them.
+    ``None`` stands for the record's layers; if there are none, for the network's output.
+    ``"all_stages"`` are the record's stages without ``penultimate``.
     """
     if layers is None:
         names = backbone.layers
@@ -77,8 +77,8 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
             )
     if names and takes_text(backbone):
         raise ValueError(
-            f"layers={layers!r}, and {backbone.name!r} is a text encoder, whose features are its "
-            "last layer's. Pass layers=None."
+            f"layers={layers!r}, but {backbone.name!r} is a text encoder, which gives features of "
+            "its last layer only. Pass layers=None."
         )
     if len(set(names)) != len(names):
         raise ValueError(f"layers={layers!r} names a layer twice.")
@@ -89,7 +89,7 @@ def _all_stages(backbone: Backbone) -> tuple[str, ...]:
     names = tuple(name for name in backbone.stages if name not in backbone.aliases)
     if not names:
         raise ValueError(
-            f"layers={ALL_STAGES!r}, and {backbone.name!r} has no stages. Name its layers, or pass "
+            f"layers={ALL_STAGES!r}, but {backbone.name!r} has no stages. Name its layers, or pass "
             "layers=None."
         )
     return names
@@ -101,14 +101,14 @@ def takes_text(backbone: Backbone) -> bool:
 
 
 def resolve_pooling(backbone: Backbone, pooling: str) -> str:
-    """Return the pooling that is meant; "default" is that of the record."""
+    """Return a pooling; "default" stands for the record's pooling."""
     if pooling == "default":
         return backbone.pooling
     if pooling == OWN and backbone.pooling == OWN:
         return OWN
     if takes_text(backbone) and pooling not in TEXT_POOLINGS:
         raise ValueError(
-            f"pooling={pooling!r}, and {backbone.name!r} is a text encoder. Pass 'default' or one "
+            f"pooling={pooling!r}, but {backbone.name!r} is a text encoder. Pass 'default' or one "
             f"of {', '.join(TEXT_POOLINGS)}."
         )
     if pooling not in POOLINGS:
@@ -134,7 +134,7 @@ def extractor(
             )
         if takes_text(backbone):
             raise ValueError(
-                f"input_size={input_size!r} is a size of images, and {backbone.name!r} takes "
+                f"input_size={input_size!r} is a size of images, but {backbone.name!r} takes "
                 "texts. Pass input_size=None."
             )
         preprocessing = preprocessing.with_input_size(input_size)

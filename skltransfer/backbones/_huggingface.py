@@ -17,10 +17,10 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import is_default, load_state, read_state
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
 PREFIX = "hf:"
-# What is read from a repository: settings, tokenizer and tensors; neither code nor pickles.
+# Only settings, tokenizer and tensors of a repository are read, neither code nor pickles.
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 _MAX_LENGTH = 512
 # Pillow's numbers, as in preprocessor_config.json. Tensors have no Lanczos: bicubic is closest.
@@ -119,7 +119,7 @@ def _quiet(transformers) -> Iterator[None]:
         # Also that a variable of the environment decides over the bars.
         warnings.simplefilter("ignore")
         logging.set_verbosity_error()
-        logging.disable_progress_bar()  # switches those of the hub off as well
+        logging.disable_progress_bar()  # and the hub's bars
         try:
             yield
         finally:
@@ -133,7 +133,7 @@ def _quiet(transformers) -> Iterator[None]:
 
 
 def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
-    """Return the local folder that is meant, or that of the hub's cache, downloaded if needed."""
+    """Return a local folder, or the folder in the hub's cache, downloaded if needed."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
@@ -181,13 +181,13 @@ def _config(transformers, name: str, folder: Path):
         raise ValueError(
             f"{name!r} has no config.json of a network that transformers "
             f"{transformers.__version__} knows ({first_line(error)}). Code in a repository is "
-            "never run: build its module yourself and pass that."
+            "never run. Build the module yourself and pass it."
         ) from error
     is_two_towers = hasattr(config, "text_config") and hasattr(config, "vision_config")
     if is_two_towers or getattr(config, "is_encoder_decoder", False):
         kind = "an encoder of two kinds of input" if is_two_towers else "an encoder with a decoder"
         raise ValueError(
-            f"{name!r} is a {config.model_type}, {kind}. Save the part that is meant by its "
+            f"{name!r} is a {config.model_type}, {kind}. Save one of its encoders by "
             "save_pretrained, together with its tokenizer or image processor, and pass that folder."
         )
     return config
@@ -237,7 +237,7 @@ def _drop_unused(module: nn.Module, preprocessing) -> list[str]:
 
 @torch.inference_mode()
 def _prefix_tokens(module: nn.Module, preprocessing) -> tuple[str, ...] | None:
-    """Name the tokens of an image before those of its patches; None where that is not certain."""
+    """Name the tokens that precede the patches' tokens; None if that is not certain."""
     if not isinstance(module, ImageEncoder):
         return None
     config, parts = module.model.config, getattr(module.model, "embeddings", None)

@@ -22,11 +22,11 @@ from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingf
 from skltransfer.backbones._local import file_key, is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
-from skltransfer.backbones._sentence import SENTENCE, load_sentence
-from skltransfer.backbones._state import load_state, read_state
+from skltransfer.backbones._sentence_transformers import SENTENCE, load_sentence
 from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
 from skltransfer.backbones._tiny import TinyResNet
 from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
 # Frozen networks are shared within a process; loading one draws random numbers.
 _loaded = SharedCache(8, random_lock)
@@ -43,10 +43,10 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     Returns
     -------
     names : list of str
-        ``"tiny"`` first, which needs no download, then torchvision's classification networks. Those
-        of timm, if it is installed, for a `pattern` that begins with ``"timm:"``: importing it
-        takes seconds. The encoders of transformers and of sentence-transformers are too many to
-        list: ``"hf:NAME"`` and ``"st:NAME"`` work as well.
+        ``"tiny"``, which needs no download, then torchvision's classification networks. Names of
+        timm are listed if it is installed and `pattern` begins with ``"timm:"``, because importing
+        timm takes seconds. Encoders of transformers (``"hf:NAME"``) and sentence-transformers
+        (``"st:NAME"``) are too many to list.
 
     Examples
     --------
@@ -61,61 +61,67 @@ def list_backbones(pattern: str | None = None) -> list[str]:
 
 
 def load_backbone(backbone, weights="default", *, random_state=0, input_shape=None) -> Backbone:
-    """Return a frozen network with everything one must know to take features from it.
+    """Return a frozen network with its preprocessing and its layers.
 
     Parameters
     ----------
     backbone : str, Path, callable, torch.nn.Module, fitted estimator or Backbone
-        ``"tiny"`` (embedded, works offline), the name of a torchvision network, ``"hf:NAME"`` or
-        ``"hf:FOLDER"`` (a text or image encoder of transformers, from the hub or written by
-        ``save_pretrained``), ``"timm:NAME"`` (an image network of timm), ``"st:NAME"`` or
-        ``"st:FOLDER"`` (a sentence encoder of sentence-transformers), the path of a file of weights
-        that says which network they are for (see Notes), a function or class that builds a module,
-        a module (copied, never changed), a fitted estimator of this package (its trained network,
-        without the output layer), or a record, which is returned as it is.
+        Network in one of these forms:
+
+        - ``"tiny"``: embedded network, works offline.
+        - Name of a torchvision network.
+        - ``"hf:NAME"`` or ``"hf:FOLDER"``: text or image encoder of transformers, from the hub or
+          from a folder written by ``save_pretrained``.
+        - ``"timm:NAME"``: image network of timm.
+        - ``"st:NAME"`` or ``"st:FOLDER"``: encoder of sentence-transformers.
+        - Path of a file of weights that names its network (see Notes).
+        - Function or class that builds a module.
+        - Module, which is copied and never changed.
+        - Fitted estimator of this package: its trained network without the output layer.
+        - Record, which is returned as it is.
     weights : str, Path, torchvision weights or None, default="default"
-        ``"default"``: the published weights, downloaded once; or the module's own. A
-        member of torchvision's weights enum or its name. The path of a ``.safetensors``, ``.pt2``,
-        ``.pt`` or ``.pth`` file. ``None``: random weights (a module keeps its own).
+        ``"default"``: published weights, downloaded once, or the weights of the given module.
+        A member of torchvision's weights enum or its name. The path of a ``.safetensors``,
+        ``.pt2``, ``.pt`` or ``.pth`` file. ``None``: random weights; a module keeps its own.
     random_state : int, default=0
-        Seed of random weights. The global generator is not touched.
+        Seed of random weights. The global random state does not change.
     input_shape : tuple of int, default=None
-        Shape of one row, for a function or class whose module has lazy layers.
+        Shape of one sample, for a function or class whose module has lazy layers.
 
     Returns
     -------
     Backbone
-        Shared within the process: the same arguments return the same record while it is among the
-        8 used last.
+        Record, shared within the process. The same arguments return the same record while it is
+        among the 8 used last.
 
     Raises
     ------
     ValueError
-        If the name, the weights or the file's content does not fit.
+        If the name is unknown, or the weights or the file do not fit the network.
     FileNotFoundError
-        If `weights` is a path and nothing is there.
+        If `weights` is the path of a file that does not exist.
     ConnectionError
         If published weights cannot be downloaded.
     ImportError
-        If ``"hf:..."``, ``"st:..."`` or ``"timm:..."`` is named and what it needs is not
-        installed.
+        If the package that ``"hf:..."``, ``"st:..."`` or ``"timm:..."`` needs is not installed.
     TypeError
-        If `backbone` is none of the above.
+        If `backbone` has none of these forms.
 
     See Also
     --------
-    list_backbones : The names.
+    list_backbones : Names of networks.
 
     Notes
     -----
-    A file of weights is a backbone by itself if there is a JSON file of the same name beside it,
-    such as ``flowers.json`` beside ``flowers.safetensors``, or if the metadata of a safetensors
-    file hold the same: ``{"architecture": "resnet18"}``, a name of :func:`list_backbones` or
-    ``"timm:NAME"``, and optionally ``"preprocessing"``, the parameters of :class:`Preprocessing`
-    (``{"resize_size": 64, "crop_size": 64, "mean": [...], "std": [...]}``), in metadata as a string
-    of JSON. Otherwise the preprocessing is that of the architecture's published weights. Of a
-    ``.pt2`` file, a program of torch.export, the weights alone are read: loading the program would
-    unpickle, and so run, what is in the file.
+    A file of weights can name its network in a JSON file beside it, such as ``flowers.json`` beside
+    ``flowers.safetensors``, or in the metadata of a safetensors file. The key ``"architecture"`` is
+    a name of :func:`list_backbones` or ``"timm:NAME"``, as in ``{"architecture": "resnet18"}``. The
+    optional key ``"preprocessing"`` holds the parameters of :class:`Preprocessing`
+    (``{"resize_size": 64, "crop_size": 64, "mean": [...], "std": [...]}``), in metadata as a JSON
+    string. Without it, images are preprocessed as for the architecture's published weights.
+
+    A ``.pt2`` file is a program of torch.export, and only its weights are read. Loading the program
+    would unpickle the file, which can run any code.
 
     Examples
     --------
@@ -156,9 +162,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         return _loaded.get(key, lambda: _load_built(backbone, weights, random_state, input_shape))
     if hasattr(backbone, "steps") or hasattr(backbone, "predict"):
         raise TypeError(
-            f"backbone={backbone!r} is a {type(backbone).__name__}, and no network. Pass the "
-            "fitted step of this package that has one, such as pipeline[-1]: its network takes "
-            "rows as that step does."
+            f"backbone={backbone!r} is a {type(backbone).__name__}, not a network. Pass its fitted "
+            "step of this package that has a network, such as pipeline[-1]."
         )
     raise TypeError(
         f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "
@@ -206,7 +211,7 @@ def _unknown(name: str) -> UnknownBackbone:
 def _load_tiny(weights, random_state: int) -> Backbone:
     with seeded(random_state):
         module = TinyResNet()
-    if weights is not None and str(weights).lower() == "default":
+    if is_default(weights):
         with as_file(files("skltransfer.backbones") / "weights" / "tiny.safetensors") as path:
             load_state(module, read_state(path, "tiny"), "tiny")
     elif weights is not None:
@@ -246,9 +251,9 @@ def _load_built(build, weights, random_state: int, input_shape) -> Backbone:
 def _check_materialised(module: nn.Module, input_shape) -> None:
     if input_shape is None and any(is_lazy(parameter) for parameter in module.parameters()):
         raise ValueError(
-            f"{type(module).__name__} has lazy layers whose shape is not known yet. Pass a "
-            "function that builds it, with rows in one array (or load_backbone(..., input_shape="
-            "...)), or run the module once before."
+            f"{type(module).__name__} has lazy layers without a shape. Run the module once, or "
+            "pass a function that builds it: an array X or load_backbone(..., input_shape=...) "
+            "tells the shape then."
         )
 
 
@@ -260,7 +265,7 @@ def _with_weights(module: nn.Module, weights) -> nn.Module:
             f"weights={weights!r} is a {type(weights).__name__}. For {name}, a network of your "
             "own, pass 'default' or None (as it is), or the path of a file."
         )
-    if weights is not None and str(weights).lower() != "default":
+    if weights is not None and not is_default(weights):
         load_state(module, read_state(weights, name), name, weights)
     return module
 

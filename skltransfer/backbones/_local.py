@@ -13,6 +13,7 @@ from skltransfer._messages import first_line, near_names
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._record import Backbone, UnknownBackbone
+from skltransfer.backbones._weight_files import is_default
 
 _SUFFIXES = (".safetensors", ".pt2", ".pt", ".pth")
 _KEYS = ("architecture", "preprocessing")
@@ -59,10 +60,10 @@ def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone
         )
     if not path.is_file():
         raise FileNotFoundError(f"backbone={str(path)!r}: there is no such file.")
-    if not (weights is None or (isinstance(weights, str) and weights.lower() == "default")):
+    if not (weights is None or is_default(weights)):
         raise ValueError(
-            f"weights={weights!r}, and backbone={str(path)!r} is a file of weights already. Pass "
-            "weights='default', or None for random ones."
+            f"weights={weights!r}, but backbone={str(path)!r} is already a file of weights. Pass "
+            "weights='default', or None for random weights."
         )
     described, source = _description(path)
     architecture = _checked(described, source)

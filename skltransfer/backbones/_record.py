@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from skltransfer._torch._fingerprint import fingerprint
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing
 
@@ -35,41 +36,41 @@ class UnknownBackbone(ValueError):
 
 
 @dataclass(frozen=True)
-class Backbone(HoldsNetworks):
-    """A network with pretrained (or random) weights, and what one must know to use it.
+class Backbone(SavedAsData):
+    """A network with its weights, preprocessing and layers.
 
-    Returned by :func:`load_backbone`, and accepted wherever a ``backbone`` is: build one by hand
-    to bring a network with a preprocessing, layers or a pooling of your own. It is shared, never
+    :func:`load_backbone` returns a record, and every ``backbone`` parameter accepts one. Build one
+    by hand for a network with your own preprocessing, layers or pooling. Records are shared and not
     copied: clones of an estimator hold the same record.
 
     Parameters
     ----------
     name : str
-        What messages call it.
+        Name for messages.
     module : torch.nn.Module
-        The network in evaluation mode (``module.eval()``). Do not train it in place: other
+        Network in evaluation mode (``module.eval()``). Do not train it in place, because other
         estimators share it.
     preprocessing : Preprocessing or None, default=None
-        What the weights expect: size, crop, mean and standard deviation. ``None``: numbers go in as
-        they are, images with values in [0, 1]. Text encoders have their tokenizer there.
+        Size, crop, mean and standard deviation that the weights expect, or the tokenizer of a text
+        encoder. ``None``: numbers enter unchanged and images with values in [0, 1].
     stages : tuple of str, default=()
-        Layers worth taking features from, shallow to deep.
+        Layers whose features are useful, from shallow to deep.
     layers : tuple of str, default=()
-        The layers that features are taken from by default. Empty: the network's own output.
+        Layers of the default features. Empty: the network's output.
     pooling : {"avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten", "own"}, default="avg"
-        How their outputs become vectors by default. ``"own"``: as the network itself does it, for
-        networks of timm and sentence-transformers.
+        Default pooling of a layer's output to one vector per sample. ``"own"`` is the network's own
+        pooling, for networks of timm and sentence-transformers.
     n_features : int or None, default=None
-        Width of the default features. ``None``: it depends on the input.
+        Number of default features. ``None`` if it depends on the input.
     fingerprint : str, default=""
         Digest of weights, structure and code. Computed if left empty.
     channels_last : bool, default=False
         Whether feature maps may have their channels last, as in Swin transformers.
     aliases : dict of str to str, default={}
-        Layers under another name than their own, such as ``penultimate``.
+        Further names of layers, such as ``penultimate``.
     prefix_tokens : tuple of str or None, default=None
-        What a transformer's tokens before those of patches are, such as ``("cls",)`` or ``("cls",
-        "register")``; ``()`` if there are none. ``None``: unknown, or no transformer.
+        Kinds of the tokens that precede the patches' tokens in a transformer, such as ``("cls",)``
+        or ``("cls", "register")``. ``None``: unknown, or no transformer.
 
     Examples
     --------
@@ -96,7 +97,7 @@ class Backbone(HoldsNetworks):
     def __post_init__(self):
         if any(part.training for part in self.module.modules()):
             raise ValueError(
-                f"The module of {self.name!r} is in training mode, in which features depend on the "
+                f"The module of {self.name!r} is in training mode, where features depend on the "
                 "batch. Call module.eval() first."
             )
         if not self.fingerprint:
@@ -113,3 +114,12 @@ class Backbone(HoldsNetworks):
 
     def __hash__(self):
         return hash(self.fingerprint)
+
+
+def unfitted_backbone(estimator) -> NotFittedError:
+    """Return the error for an estimator that is a backbone and has no network yet."""
+    return NotFittedError(
+        f"backbone is a {type(estimator).__name__} that is not fitted. Fit it first, or pass the "
+        "backbone that it is made from. A search clones its candidates: wrap a fitted candidate in "
+        "a sklearn.frozen.FrozenEstimator."
+    )

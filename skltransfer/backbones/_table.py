@@ -60,25 +60,25 @@ def check_width(module: nn.Module, x: torch.Tensor) -> None:
         raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")
 
 
-def check_shape(backbone: Backbone, shape: tuple[int, ...], run):
-    """Return what `run` returns; raise a ValueError if rows of `shape` do not fit the network.
+def check_shape(backbone: Backbone, shape: tuple[int, ...], forward):
+    """Return the result of `forward`; raise a ValueError if the network takes no such samples.
 
     Parameters
     ----------
     backbone : Backbone
     shape : tuple of int
-        Of one row, as it enters the network.
-    run : callable
-        Passes a row through the network.
+        Shape of one sample as it enters the network.
+    forward : callable
+        Passes one sample through the network.
     """
     try:
         check_width(backbone.module, torch.empty((1, *shape)))
-        return run()
+        return forward()
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # what torch says when sizes do not fit
         raise ValueError(
             f"The backbone {backbone.name!r} cannot take rows of shape {shape}: "
-            f"{first_line(error)}. Give X the columns, or images of the size and "
-            "channels, that it was made for, or pass another backbone."
+            f"{first_line(error)}. Give X as many columns, or images of the size and channels, as "
+            "it was made for, or choose another backbone."
         ) from error

@@ -15,7 +15,7 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._taps import is_timm
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
-from skltransfer.backbones._state import is_default, load_state, read_state
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
 TIMM = "timm:"
 

@@ -20,7 +20,7 @@ from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import load_state, read_state
+from skltransfer.backbones._weight_files import is_default, load_state, read_state
 
 PENULTIMATE = "penultimate"
 _HEADS = ("classifier", "fc", "head", "heads", "AuxLogits", "aux1", "aux2")
@@ -75,7 +75,7 @@ def _resolve_weights(name: str, weights) -> WeightsEnum | None:
             f"weights={weights!r} is a {type(weights).__name__}. Pass 'default', one of "
             f"{_names(known)}, the path of a file, or None for random weights."
         )
-    if weights.lower() == "default":
+    if is_default(weights):
         return known.DEFAULT
     short = weights.removeprefix(f"{known.__name__}.")
     if short in known.__members__:

@@ -16,13 +16,12 @@ def main(arguments: list[str] | None = None) -> int:
     Parameters
     ----------
     arguments : list of str, default=None
-        Words after the program's name; those of the process if None.
+        Arguments after the program's name. None takes the process' arguments.
 
     Returns
     -------
     status : int
-        0, or 2 for an error of the user's, 1 if output cannot be written, 130 after an
-        interruption.
+        0 for success, 1 if output cannot be written, 2 for wrong usage, 130 after an interruption.
 
     Examples
     --------

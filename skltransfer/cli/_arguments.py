@@ -1,4 +1,4 @@
-"""What the command line takes; importing this needs nothing heavy."""
+"""Arguments of the command line; importing this module loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -26,28 +26,26 @@ def parser() -> argparse.ArgumentParser:
 def _add_compare(commands) -> None:
     compare = commands.add_parser(
         "compare",
-        help="see whether transfer pays",
+        help="compare models with and without transfer",
         description=(
-            "See whether transfer pays. Without arguments, on bundled data: handwritten digits "
-            "with few labels, and tumours of which one clinic saw a biased sample. With a CSV "
-            "file: on your own table, by folds of its rows, with the rows of --source as the "
-            "other domain, or with the texts of one column. With a folder of images, one folder "
-            "a class: pixels against pretrained networks, with few labels."
+            "Compare models with and without transfer. Without arguments the data are bundled: "
+            "handwritten digits with few labels, and tumours of which one clinic saw a biased "
+            "sample. With a CSV file, the folds of its rows are scored; --source adds the rows of "
+            "another domain, and --text predicts from texts. With a folder of images, one folder "
+            "per class, pixels are compared with pretrained networks for few labels."
         ),
     )
-    compare.add_argument(
-        "target", nargs="?", metavar="TARGET", help="a CSV file, or a folder of images"
-    )
-    compare.add_argument("--label", metavar="COLUMN", help="the column to predict")
+    compare.add_argument("target", nargs="?", metavar="TARGET", help="CSV file or folder of images")
+    compare.add_argument("--label", metavar="COLUMN", help="column to predict")
     compare.add_argument(
         "--source",
         metavar="SOURCE.csv",
-        help="labelled rows of another domain, in the same columns",
+        help="CSV file with labelled rows of another domain and the same columns",
     )
     compare.add_argument(
         "--text",
         metavar="COLUMN",
-        help="predict from the texts of this column: TF-IDF against the encoder of --backbone",
+        help="column of texts to predict from, by TF-IDF and by the encoder of --backbone",
     )
     compare.add_argument(
         "--backbone",
@@ -55,34 +53,36 @@ def _add_compare(commands) -> None:
         action=_Backbone,
         default=[],
         help=(
-            "a pretrained network, for images and texts; may be repeated (default for images: "
-            "tiny). 'skltransfer backbones' lists them"
+            "pretrained network for images or texts; may be repeated (default for images: tiny); "
+            "'skltransfer backbones' lists the names"
         ),
     )
     compare.add_argument(
         "--weights",
         metavar="FILE",
         action=_Weights,
-        help="weights of the --backbone before it, instead of the published ones",
+        help="file of weights for the preceding --backbone (default: published weights)",
     )
     compare.add_argument(
         "--fine-tune",
         action="store_true",
-        help="also train networks larger than tiny: minutes to hours without a GPU",
+        help="also train networks larger than tiny, which takes minutes to hours without a GPU",
     )
-    compare.add_argument("--metric", help="a scikit-learn scorer; accuracy or r2 if it is left out")
+    compare.add_argument("--metric", help="scorer of scikit-learn (default: accuracy or r2)")
     compare.add_argument(
         "--task",
         choices=("classification", "regression"),
-        help="guessed from the labels if it is left out",
+        help="kind of prediction (default: guessed from the labels)",
     )
     compare.add_argument(
         "--output",
         metavar="FOLDER",
         default="skltransfer-report",
-        help="where the scores and the picture go (default: %(default)s)",
+        help="folder of the scores and the picture (default: %(default)s)",
     )
-    compare.add_argument("--seed", type=_seed, default=0, help="draws and folds (default: 0)")
+    compare.add_argument(
+        "--seed", type=_seed, default=0, help="seed of draws and folds (default: 0)"
+    )
     compare.set_defaults(run="skltransfer.cli._compare.compare")
 
 
@@ -92,29 +92,31 @@ def _add_extract(commands) -> None:
         help="write features of images or texts to a file",
         description=(
             "Write features of a frozen, pretrained network to a Parquet file. INPUT is a folder "
-            "of images (a column 'path', and 'label' where each image lies in the folder of its "
-            "class), or a CSV or Parquet file with a column of texts or of paths to images. The "
-            "other columns of a table are kept."
+            "of images, or a CSV or Parquet file with a column of texts or of paths of images. The "
+            "other columns of a table are kept. The features of a folder have a column 'path', and "
+            "a column 'label' if each image lies in the folder of its class."
         ),
     )
     extract.add_argument("input", metavar="INPUT", help="folder of images, CSV or Parquet file")
-    extract.add_argument("--output", metavar="FILE", required=True, help="a .parquet file, or .csv")
+    extract.add_argument(
+        "--output", metavar="FILE", required=True, help=".parquet or .csv file to write"
+    )
     extract.add_argument(
         "--backbone",
         metavar="NAME",
         default="tiny",
-        help="the network (default: %(default)s); 'skltransfer backbones' lists them",
+        help="pretrained network (default: %(default)s); 'skltransfer backbones' lists the names",
     )
     extract.add_argument(
         "--weights",
         metavar="FILE",
         default="default",
-        help="a file or a name of weights instead of the published ones; 'none': random ones",
+        help="file or name of weights, or 'none' for random weights (default: published weights)",
     )
     extract.add_argument(
         "--column",
         metavar="COLUMN",
-        help="the column of a table with texts, or with paths (relative to the table's folder)",
+        help="column of texts, or of paths relative to the table's folder",
     )
     extract.add_argument(
         "--layers",
@@ -122,14 +124,19 @@ def _add_extract(commands) -> None:
         nargs="+",
         help="layers to take features from; 'skltransfer backbones NAME' lists them",
     )
-    extract.add_argument("--pooling", help="how a layer's output becomes a vector, such as avg")
-    extract.add_argument("--input-size", type=_count, metavar="PIXELS", help="of images")
-    extract.add_argument("--batch-size", type=_count, metavar="N", help="rows per pass")
-    extract.add_argument("--engine", help="what computes: torch, onnxruntime or openvino")
+    extract.add_argument("--pooling", help="pooling of a layer's output to a vector, such as avg")
+    extract.add_argument(
+        "--input-size",
+        type=_count,
+        metavar="PIXELS",
+        help="height and width of images at the network's input",
+    )
+    extract.add_argument("--batch-size", type=_count, metavar="N", help="rows per forward pass")
+    extract.add_argument("--engine", help="runtime: torch (default), onnxruntime or openvino")
     extract.add_argument(
         "--on-error",
         choices=("raise", "nan"),
-        help="stop at an image that cannot be read, or write NaN (default: raise)",
+        help="stop at an unreadable image, or write NaN for it (default: raise)",
     )
     extract.add_argument("--force", action="store_true", help="replace the output if it exists")
     extract.set_defaults(run="skltransfer.cli._extract.extract")
@@ -140,16 +147,16 @@ def _add_backbones(commands) -> None:
         "backbones",
         help="list pretrained networks, or describe one",
         description=(
-            "List the networks whose name matches PATTERN, or describe the one of that name: its "
-            "layers, pooling, width and preprocessing. Nothing is downloaded, unless the name is "
-            "that of a network on a hub, whose settings are read there."
+            "List the networks whose name matches PATTERN, or describe the layers, pooling, width "
+            "and preprocessing of the network with that name. Nothing is downloaded but the "
+            "settings of a network on a hub."
         ),
     )
     backbones.add_argument(
         "pattern",
         nargs="?",
         metavar="PATTERN",
-        help="a name, or a pattern with * and ?, in quotes",
+        help="name, or pattern with * and ? in quotes",
     )
     backbones.add_argument("--json", action="store_true", help="print JSON")
     backbones.set_defaults(run="skltransfer.cli._backbones.backbones")

@@ -1,4 +1,4 @@
-"""``skltransfer backbones``: which networks there are, and what one is like."""
+"""``skltransfer backbones``: list networks, or describe one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from skltransfer.backbones import Backbone, list_backbones
 from skltransfer.backbones._local import is_file_name
 from skltransfer.backbones._timm import TIMM
 from skltransfer.cli._errors import CommandError
-from skltransfer.cli._networks import load
+from skltransfer.cli._named_networks import load
 
-# What no list can name, because it is a hub, a folder or code.
+# Backbones that cannot be listed, because they lie on a hub, in a folder or in code.
 _OTHERS = (
     ("hf:NAME, hf:FOLDER", "text and image encoders of transformers, from the hub or a folder"),
     ("st:NAME, st:FOLDER", "sentence-transformers"),
@@ -33,7 +33,7 @@ _OTHERS = (
 
 @dataclass
 class _Entry:
-    """What is known of a network without building it."""
+    """Facts of a network that is not built."""
 
     name: str
     source: str

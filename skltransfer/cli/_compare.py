@@ -19,14 +19,14 @@ from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer._messages import how_to_install, near_names
+from skltransfer.cli._comparison import Comparison, Scores, check_metric, failure
 from skltransfer.cli._errors import CommandError, import_extra
 from skltransfer.cli._few_labels import compare_digits, compare_images
-from skltransfer.cli._images import read_images
-from skltransfer.cli._networks import image_backbones, text_backbones
-from skltransfer.cli._report import draw, prepare_folder, print_task, write_scores
-from skltransfer.cli._tables import TableTask, read_task
-from skltransfer.cli._task import Scores, Task, check_metric, failure
-from skltransfer.cli._texts import TextTask, text_strategies, texts_of
+from skltransfer.cli._image_data import read_images
+from skltransfer.cli._named_networks import image_backbones, text_backbones
+from skltransfer.cli._report import draw, prepare_folder, print_comparison, write_scores
+from skltransfer.cli._table_data import TableData, read_tables
+from skltransfer.cli._text_data import TextData, text_strategies, texts_of
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
 
@@ -56,12 +56,12 @@ def compare(options) -> None:
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
-        tasks = plan(options.seed, progress)
+        comparisons = plan(options.seed, progress)
     # First what lasts: the terminal may be closed.
-    draw(tasks, folder / "comparison.png")
-    write_scores(tasks, folder / "scores.csv")
-    for task in tasks:
-        print_task(console, task)
+    draw(comparisons, folder / "comparison.png")
+    write_scores(comparisons, folder / "scores.csv")
+    for comparison in comparisons:
+        print_comparison(console, comparison)
     if options.target is not None and options.source is None and options.text is None:
         if not Path(options.target).is_dir():
             console.print(
@@ -102,7 +102,7 @@ def _plan(options):
     if options.text is None:
         _refuse(options, _OF_IMAGES, "a folder of images, or with --text COLUMN")
     _refuse(options, ("fine_tune",), "a folder of images")
-    table = read_task(target, options.label, options.source, options.task)
+    table = read_tables(target, options.label, options.source, options.task)
     metric = _metric(options.metric, table.is_classification)
     if options.text is None:
         strategies = table_strategies(
@@ -131,11 +131,11 @@ class _Terminal(Console):
         raise BrokenPipeError
 
 
-def _bundled(seed: int, progress: Progress) -> list[Task]:
+def _bundled(seed: int, progress: Progress) -> list[Comparison]:
     return [compare_digits(seed, progress), _compare_tumours(seed, progress)]
 
 
-def _compare_tumours(seed: int, progress: Progress) -> Task:
+def _compare_tumours(seed: int, progress: Progress) -> Comparison:
     """Compare ways to use a biased source sample of tumours."""
     first_test = N_LABELLED + N_UNLABELLED
     strategies, missing = _installed(table_strategies("classification", N_SOURCE + first_test))
@@ -157,7 +157,7 @@ def _compare_tumours(seed: int, progress: Progress) -> Task:
             test = (data.X_target[first_test:], data.y_target[first_test:])
             scores.add("", strategy.name, number, model, (data.X_target[:n_rows], labels, *test))
             progress.advance(bar)
-    return Task(
+    return Comparison(
         "tumours",
         "Tumours, of which the source saw mostly small ones: does it help?",
         f"Logistic regression, or a network of one hidden layer. Source: {N_SOURCE} rows, biased; "
@@ -198,8 +198,8 @@ def _metric(name: str | None, is_classification: bool) -> str:
 
 
 def _compare_table(
-    table: TableTask | TextTask, path: str, strategies, metric: str, seed: int, progress: Progress
-) -> Task:
+    table: TableData | TextData, path: str, strategies, metric: str, seed: int, progress: Progress
+) -> Comparison:
     """Compare ways to use a user's source table, by folds of the target table."""
     check_metric(metric, table.y)
     for note in table.notes:
@@ -226,7 +226,7 @@ def _compare_table(
                 scores.fail(strategy.name, error)
             progress.advance(bar)
     source = f", {len(table.y_source)} source rows" if table.y_source is not None else ""
-    return Task(
+    return Comparison(
         path,
         f"{path}: does the other domain help?" if table.y_source is not None else path,
         f"{type(table.model).__name__} on {len(table.y)} target rows{source}. "
@@ -239,7 +239,7 @@ def _compare_table(
     )
 
 
-def _folds(table: TableTask, path: str, seed: int):
+def _folds(table: TableData, path: str, seed: int):
     if not table.is_classification:
         return RepeatedKFold(n_splits=min(5, len(table.y) // 2), n_repeats=2, random_state=seed)
     classes, counts = np.unique(table.y, return_counts=True)

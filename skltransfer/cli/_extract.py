@@ -18,7 +18,7 @@ from skltransfer._torch._rows import UnreadableImage
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 from skltransfer.cli._inputs import Input, read_folder, read_table
-from skltransfer.cli._networks import REFUSALS, explain, load, weights_of
+from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of
 
 # Rows between two looks at the progress bar; a multiple of what a network takes at once.
 _PASS = 256

@@ -9,9 +9,9 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 
+from skltransfer.cli._comparison import Comparison, Scores, check_metric, failure
 from skltransfer.cli._errors import CommandError
-from skltransfer.cli._images import ImageTask
-from skltransfer.cli._task import Scores, Task, check_metric, failure
+from skltransfer.cli._image_data import ImageData
 from skltransfer.model_selection import image_strategies
 from skltransfer.model_selection._strategies import N_EPOCHS
 
@@ -25,7 +25,7 @@ _MAX_TRAINED_SIZE = 64
 _MIN_LABELS = 10
 
 
-def compare_digits(seed: int, progress: Progress) -> Task:
+def compare_digits(seed: int, progress: Progress) -> Comparison:
     """Compare representations of digits, with few labels a class."""
     X, y = load_digits(return_X_y=True)
     strategies = image_strategies()
@@ -37,7 +37,7 @@ def compare_digits(seed: int, progress: Progress) -> Task:
         progress,
         "digits",
     )
-    return Task(
+    return Comparison(
         "digits",
         "Handwritten digits with few labels: does a pretrained network help?",
         "The network is tiny, or tiny with random weights. Pixels and linear probe: logistic "
@@ -85,8 +85,8 @@ def _score_draws(entries, y, budgets, seed, progress, title, metric=None) -> Sco
 
 
 def compare_images(
-    images: ImageTask, folder: str, backbones, metric: str, fine_tune: bool, seed: int, progress
-) -> Task:
+    images: ImageData, folder: str, backbones, metric: str, fine_tune: bool, seed: int, progress
+) -> Comparison:
     """Compare pixels with pretrained networks on a user's images, with few labels a class."""
     check_metric(metric, images.y)
     sizes = {name: record.preprocessing.crop_size for name, _, record in backbones}
@@ -118,7 +118,7 @@ def compare_images(
         )
     if images.look_like_photographs and "tiny" in sizes:
         images.notes.append(_photographs(others=len(sizes) > 1))
-    return Task(
+    return Comparison(
         folder,
         f"{folder}: does a pretrained network help?",
         f"{len(images.y)} images of {len(np.unique(images.y))} classes. Pixels, at 32 x 32, and "
@@ -138,7 +138,7 @@ def compare_images(
     )
 
 
-def _budgets(images: ImageTask) -> list[int]:
+def _budgets(images: ImageData) -> list[int]:
     """Return numbers of labels a class that leave half of each class to score.
 
     A handful of rows in all does not even tell the scale of a feature.

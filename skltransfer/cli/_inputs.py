@@ -8,12 +8,12 @@ from pathlib import Path
 
 from skltransfer._messages import first_line, near_names
 from skltransfer.cli._errors import CommandError, import_extra, list_names
-from skltransfer.cli._files import class_of, find_images
-from skltransfer.cli._tables import separator_of
+from skltransfer.cli._image_data import class_of, find_images
+from skltransfer.cli._table_data import separator_of
 
 # Rows of a CSV file that are looked at together to tell the types of its columns.
 _CSV_ROWS = 65_536
-# What a missing value is written as, in columns that are kept.
+# Spellings of a missing value in columns that are kept.
 _MISSING = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"]
 
 
@@ -70,7 +70,7 @@ def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
             yield table, _items(items, path, of_texts)
         if n_empty and of_texts:
             rows.notes.append(
-                f"{n_empty} rows of {path} have no text: their features are those of an empty one"
+                f"{n_empty} rows of {path} have no text and get the features of an empty text"
             )
 
     return rows
@@ -79,7 +79,7 @@ def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
 def _items(items: list, path: str, of_texts: bool) -> list[str | None]:
     if of_texts:
         return [item or "" for item in items]
-    # Without a name the path would be that of the folder.
+    # The path of an empty name would be the folder.
     return [str(Path(path).parent / item) if item else None for item in items]
 
 

@@ -10,20 +10,20 @@ from sklearn.utils import Bunch, check_random_state
 def load_biased_breast_cancer(*, n_source=100, bias=1.0, random_state=None) -> Bunch:
     """Split scikit-learn's breast cancer data into a biased source and an unbiased target.
 
-    One half of the rows, drawn at random, is the target. From the other half the source is drawn
-    without replacement, a row with a probability proportional to ``exp(-bias * z)``, where ``z``
-    is its standardised mean radius: a clinic that saw mostly small tumours. Labels depend on
-    rows in the same way in both domains (covariate shift), since whether a row is chosen depends
-    on the row alone.
+    A random half of the samples is the target. The source is drawn from the other half without
+    replacement, with probabilities proportional to ``exp(-bias * z)``, where ``z`` is the
+    standardised mean radius: a clinic that saw mostly small tumours. The choice depends on the
+    features alone, so that labels depend on features in the same way in both domains (covariate
+    shift).
 
     Parameters
     ----------
     n_source : int, default=100
-        Number of source rows, at most 284.
+        Number of source samples, at most 284.
     bias : float, default=1
         Strength of the bias; 0 is none.
     random_state : int, RandomState instance or None, default=None
-        Draws the halves and the source.
+        Seed of the random halves and of the source.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def load_biased_breast_cancer(*, n_source=100, bias=1.0, random_state=None) -> B
 
     References
     ----------
-    The way of making a biased sample is that of J. Huang et al., "Correcting Sample Selection
+    Biased sampling follows J. Huang et al., "Correcting Sample Selection
     Bias by Unlabeled Data", NIPS 2006, section 4.2.
 
     Examples

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,9 +12,9 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from skltransfer._options import check_choice
-from skltransfer._torch._engines import check_engine
-from skltransfer._torch._extraction import Extractor
+from skltransfer._parameters import Choice, Count, check_parameters
+from skltransfer._torch._engines import ENGINES, check_engine
+from skltransfer._torch._extraction import PRECISIONS, Extractor
 from skltransfer._torch._input import (
     check_dimensions,
     check_images_for,
@@ -21,9 +22,16 @@ from skltransfer._torch._input import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._persisted import HoldsNetworks
-from skltransfer._torch._rows import Rows, as_items
-from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer._torch._persisted import SavedAsData
+from skltransfer._torch._rows import (
+    EncodedImageRows,
+    Rows,
+    UnreadableImage,
+    UnreadableImageWarning,
+    as_items,
+)
+from skltransfer._torch._store import StoreParameter, feature_store
+from skltransfer._warnings import warn
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import (
     extractor,
@@ -34,101 +42,115 @@ from skltransfer.backbones._extractors import (
 )
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.feature._readable import extract_readable, leading_readable
+from skltransfer.domains._refit import forget
 
 
-class PretrainedFeatureTransformer(
-    HoldsNetworks, HoldsByReference, TransformerMixin, BaseEstimator
-):
+class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMixin, BaseEstimator):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
-    A row passes the network once per process, whatever the number of folds and candidates: its
-    features are kept in :data:`~skltransfer.feature.feature_store`. They depend on the row alone,
-    bit for bit, not on its batch; statistics of the network never move.
+    A sample passes the network once per process, whatever the number of folds and candidates,
+    because its features are kept in :data:`~skltransfer.feature.feature_store`. Features depend on
+    the sample alone, bit for bit, and not on its batch. The network never changes.
 
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        The network, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline, ``"hf:NAME"``
-        is a text or image encoder of transformers, ``"timm:NAME"`` a network of timm, ``"st:NAME"``
-        one of sentence-transformers, a path a file of weights, a fitted estimator of this package
-        its trained network without the output layer. Held by reference, also by clones, and never
-        changed.
-        ``None`` passes numbers through as they are (images flattened): the baseline in a grid.
+        Network, as in :func:`~skltransfer.load_backbone`. The name ``"tiny"`` works offline,
+        ``"hf:NAME"`` is a text or image encoder of transformers, ``"timm:NAME"`` a network of timm
+        and ``"st:NAME"`` an encoder of sentence-transformers. A path names a file of weights. A
+        fitted estimator of this package gives its trained network without the output layer. The
+        estimator and its clones hold the network by reference and do not change it. ``None``
+        passes numbers through, with images flattened, as the baseline in a grid.
     weights : str, Path, torchvision weights or None, default="default"
-        The published weights, those of a file, or ``None`` for random ones.
+        Published weights, the path of a file, or ``None`` for random weights.
     layers : str or list of str, default=None
-        Layers to take features from, side by side: stages of the record or names of submodules.
-        ``"all_stages"``: all stages of the record, but for ``penultimate``, which is made of the
-        last. ``None``: those that the record names.
+        Layers whose features stand side by side. Each is a stage of the record or a submodule's
+        name. ``"all_stages"`` takes all stages but ``penultimate``, which is made of the last
+        stage. ``None`` takes the layers that the record names.
     pooling : {"default", "avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten", "own"}, \
             default="default"
-        How a layer's output becomes a vector: mean or maximum over positions; the generalised mean
-        with power 3, of values raised to 1e-6 where they are smaller; the class token; the mean
-        over the tokens of patches, without those of class and registers; the mean over each
-        quarter of the image; all values. ``"own"`` is what the network itself does before its last
-        layer, for those of timm and sentence-transformers, whose default it is. ``"default"``: the
-        record's. For texts one of "avg", "max", "cls" and "mean_tokens", which is "avg"; padding
-        does not count. What is a vector already stays one.
+        How a layer's output becomes one vector per sample. A layer that returns vectors is not
+        pooled.
+
+        - ``"default"``: pooling of the record.
+        - ``"avg"``, ``"max"``: mean, maximum over the positions.
+        - ``"gem"``: generalised mean with power 3. Values below 1e-6 are raised to 1e-6.
+        - ``"cls"``: class token.
+        - ``"mean_tokens"``: mean over the patches' tokens, without class and register tokens.
+        - ``"grid2"``: mean over each quarter of the image.
+        - ``"flatten"``: all values.
+        - ``"own"``: pooling of the network itself before its last layer, the default of networks
+          of timm and sentence-transformers.
+
+        Text encoders take "avg", "max", "cls" and "mean_tokens". Padding does not count, and
+        "mean_tokens" equals "avg".
     image_shape : tuple of int, default=None
-        Shape of one image where ``X`` holds flattened images in its rows: (height, width),
-        (height, width, channels) or (channels, height, width), in pixels.
+        Shape of one image in pixels if each sample of ``X`` is a flattened image: (height, width),
+        (height, width, channels) or (channels, height, width).
     value_range : (float, float), default=None
-        Values of black and of white in arrays of images. ``None``: (0, 255) for integers, (0, 1)
+        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
         for floats and bools.
     input_size : int, default=None
-        Height and width in pixels at which images enter the network. ``None``: as the weights
-        were trained.
+        Height and width in pixels at which images enter the network. ``None`` is the size at which
+        the weights were trained.
     batch_size : int or "auto", default="auto"
-        Rows per pass.
+        Number of samples per forward pass. ``"auto"`` depends on the input and the device.
     device : str or torch.device, default="auto"
-        ``"auto"`` is a GPU when there is one.
+        Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
-        Arithmetic of the network. Features come out as float32, or float64 if that is chosen.
+        Floating-point type of the forward pass. Features are float64 with ``"float64"`` and
+        float32 otherwise.
     engine : {"torch", "onnxruntime", "openvino"}, default="torch"
-        What runs the network. The others (``pip install skltransfer[engines]``) run float32 on the
-        CPU, which ``device="auto"`` then is, in less time; the first `fit` of a process builds one
-        for seconds, and compares it with torch, to 1e-4 of a layer's largest feature. Where that
-        fails a warning says why, and torch is used.
+        Runtime of the forward pass. ONNX Runtime and OpenVINO
+        (``pip install "skltransfer[engines]"``) are faster than torch on the CPU. They compute in
+        float32, and ``device="auto"`` is then the CPU. The first `fit` of a process spends seconds
+        on building the engine. If its features differ from torch by more than 1e-4 of a layer's
+        largest feature, a warning says so and torch runs the network.
     store : {"memory"}, FeatureStore or None, default="memory"
-        Where features are kept: in the store that the process shares, in one of your own, or
-        nowhere.
+        Store of features. ``"memory"`` is shared within the process; ``None`` keeps no features.
     random_state : int, default=0
         Seed of random weights.
     on_error : {"raise", "nan"}, default="raise"
-        What an image that is missing or cannot be read does: raise an error that names its row and
-        path, or become a row of NaN, with one :class:`UnreadableImageWarning` for all of them. A
-        missing text is an error in either case.
+        Treatment of images that are missing or cannot be read. ``"raise"`` raises an error with
+        the row and the path. ``"nan"`` returns NaN for these samples, with one
+        :class:`~skltransfer.UnreadableImageWarning` for all of them. A missing text is always an
+        error.
     output : {"numpy", "torch"}, default="numpy"
-        What `transform` returns: an array, or a tensor on `device`, which `set_output` cannot put
+        Type of the features. ``"torch"`` gives a tensor on `device`, which `set_output` cannot put
         into a frame.
 
     Attributes
     ----------
     n_features_in_ : int
-        Numbers per row of ``X``; 1 for texts, paths, PIL images and encoded bytes.
+        Number of values per sample of ``X``; 1 for texts, paths, PIL images and encoded bytes.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where it is a data frame and all are strings.
+        Column names of ``X``, if it is a data frame whose column names are all strings.
     feature_widths_ : dict of str to int
         Number of features of each layer, in the order of the columns.
     engine_ : str or None
-        What runs the network here: `engine`, or ``"torch"``; None without a network.
+        Runtime in use: `engine`, or ``"torch"`` if that engine failed; None without a network.
 
     See Also
     --------
-    load_backbone : Networks, weights and what goes with them.
+    load_backbone : Networks, their weights and their preprocessing.
 
     Notes
     -----
+    ``X`` may be
+
+    - a table of shape (n_samples, n_features),
+    - images in an array of shape (n_samples, height, width),
+      (n_samples, height, width, channels) or (n_samples, channels, height, width), or flattened
+      images with `image_shape`,
+    - a list, Series or one-column frame of paths, PIL images or encoded bytes,
+    - a list, Series or one-column frame of texts, for a text encoder.
+
+    Texts are cut at the encoder's maximum length, at most 512 tokens. Images are resized, cropped
+    and normalised as the weights were trained. Grey images are repeated over the channels. As in
+    torchvision, transparency is dropped and the orientation tag of a photograph is ignored.
+
     "Bit for bit" holds for the networks of :func:`~skltransfer.list_backbones`. In a network of
     your own, a matrix product with fewer than about 8 columns may differ in its last digit.
-
-    ``X`` may be a table (n, d); images as arrays (n, height, width), (n, height, width, channels),
-    (n, channels, height, width) or flattened rows with `image_shape`; or a list, Series or
-    one-column frame of paths, PIL images, encoded bytes or, for a text encoder, texts. Texts are
-    cut at the length that the encoder knows, at most 512 tokens. Images are resized, cropped and
-    normalised as the weights were trained. Grey images are repeated over the channels,
-    transparency is dropped, and the orientation tag of a photograph is ignored, as in torchvision.
 
     Examples
     --------
@@ -149,6 +171,15 @@ class PretrainedFeatureTransformer(
     """
 
     _held = ("backbone",)
+    _parameters = {
+        "input_size": Count(unset=(None,)),
+        "batch_size": Count(unset=("auto",)),
+        "precision": Choice(*PRECISIONS),
+        "engine": Choice(*ENGINES),
+        "store": StoreParameter(),
+        "on_error": Choice("raise", "nan"),
+        "output": Choice("numpy", "torch"),
+    }
 
     def __init__(
         self,
@@ -186,12 +217,12 @@ class PretrainedFeatureTransformer(
         self.output = output
 
     def fit(self, X, y=None):
-        """Load the network and learn the form of the rows; no row is needed to train it.
+        """Load the network and remember the form of the samples; nothing is trained.
 
         Parameters
         ----------
         X : array-like
-            Rows in any of the forms above.
+            Samples in any form listed in the notes.
         y : None
             Ignored.
 
@@ -199,89 +230,105 @@ class PretrainedFeatureTransformer(
         -------
         self : PretrainedFeatureTransformer
         """
-        self._check_parameters()
+        check_parameters(self)
+        forget(self)
         if self.backbone is None:
             self._numbers(X, reset=True)
             self.feature_widths_ = {"x": self.n_features_in_}
             self.engine_ = None
             return self
         rows = self._rows(X, reset=True)
-        backbone, network = self._backbone_and_extractor(rows)
+        backbone, extractor = self._backbone_and_extractor(rows)
         if self.on_error == "nan":
-            rows = leading_readable(rows)
-        shape = tuple(network.blank(rows).shape[1:])
-        network.check_channels(rows)
-        self.feature_widths_ = check_shape(backbone, shape, lambda: network.widths(rows))
-        run = network.engine(rows, self.batch_size, self.engine)
-        self.engine_ = "torch" if run is network.network else self.engine
+            rows = _leading_readable(rows)
+        with _remedy():
+            shape = tuple(extractor.blank(rows).shape[1:])
+        extractor.check_channels(rows)
+        self.feature_widths_ = check_shape(backbone, shape, lambda: extractor.widths(rows))
+        engine = extractor.engine(rows, self.batch_size, self.engine)
+        self.engine_ = "torch" if engine is extractor.network else self.engine
         self._fingerprint, self._n_dimensions = backbone.fingerprint, n_dimensions_of_images(X)
         return self
 
     def transform(self, X):
-        """Return the features of each row.
+        """Return the features of each sample.
 
         Parameters
         ----------
         X : array-like
-            Rows in any of the forms above.
+            Samples in any form listed in the notes.
 
         Returns
         -------
         features : ndarray or Tensor of shape (n_samples, n_features_out)
-            In float32, or float64 with ``precision="float64"``; with ``backbone=None``, `X` itself.
+            Features in float32, or in float64 with ``precision="float64"``; `X` itself with
+            ``backbone=None``.
         """
         check_is_fitted(self)
-        self._check_parameters()
+        check_parameters(self)  # some may be set after `fit`
         if self.backbone is None:
-            return self._given_out(self._numbers(X, reset=False))
+            return self._as_output(self._numbers(X, reset=False))
         check_dimensions(getattr(self, "_n_dimensions", None), X)
         rows = self._rows(X, reset=False)
-        backbone, network = self._backbone_and_extractor(rows)
+        backbone, extractor = self._backbone_and_extractor(rows)
         if backbone.fingerprint != getattr(self, "_fingerprint", None):
             raise ValueError(
-                f"The weights of backbone={self.backbone!r} are not those that this transformer "
-                "was fitted with. Fit it again, or give back the file or module it had."
+                f"The weights of backbone={self.backbone!r} are not the weights that this "
+                "transformer was fitted with. Fit it again, or restore the file or module."
             )
-        if self.on_error == "raise":
-            return self._given_out(self._extract(network, rows))
-        features = extract_readable(
-            rows,
-            partial(self._extract, network),
-            sum(self.feature_widths_.values()),
-            network.output_dtype,
-        )
-        return self._given_out(features)
+        if self.on_error == "nan":
+            return self._as_output(self._extract_readable(extractor, rows))
+        with _remedy():
+            return self._as_output(self._extract(extractor, rows))
 
-    def _extract(self, network: Extractor, rows: Rows) -> np.ndarray:
-        if len(rows) and network.widths(rows) != self.feature_widths_:
+    def _extract(self, extractor: Extractor, rows: Rows) -> np.ndarray:
+        if len(rows) and extractor.widths(rows) != self.feature_widths_:
             raise ValueError(
-                f"These rows give {network.widths(rows)} features, and those that this transformer "
-                f"was fitted on gave {self.feature_widths_}. Fit it again after a change of its "
-                "parameters, or of the size of the images."
+                f"The layers give {extractor.widths(rows)} features of these samples, and gave "
+                f"{self.feature_widths_} in fit. Fit it again after a change of its parameters or "
+                "of the size of the images."
             )
-        return network.extract(
-            rows, batch_size=self.batch_size, store=self._store(), engine=self.engine
-        )
+        store = feature_store if self.store == "memory" else self.store
+        return extractor.extract(rows, batch_size=self.batch_size, store=store, engine=self.engine)
 
-    def _given_out(self, features: np.ndarray):
-        """Return features as what `output` asks for."""
+    def _extract_readable(self, extractor: Extractor, rows: Rows) -> np.ndarray:
+        """Return the features, NaN where an image cannot be read, with one warning for all."""
+        try:
+            return self._extract(extractor, rows)
+        except UnreadableImage:  # only now is each row tried by itself
+            errors = rows.unreadable()
+        readable = np.setdiff1d(np.arange(len(rows)), list(errors))
+        shape = (len(rows), sum(self.feature_widths_.values()))
+        features = np.full(shape, np.nan, extractor.output_dtype)
+        if len(readable):
+            features[readable] = self._extract(extractor, rows.subset(readable))
+        first = " ".join(list(errors.values())[:3])
+        warn(
+            f"{len(errors)} of {len(rows)} images cannot be read, and their rows are NaN. {first}"
+            f"{' ...' if len(errors) > 3 else ''}",
+            UnreadableImageWarning,
+        )
+        return features
+
+    def _as_output(self, features: np.ndarray):
+        """Return features in the type of `output`."""
         if self.output == "numpy":
             return features
         wanted = _get_output_config("transform", self)["dense"]
         if wanted != "default":
             raise ValueError(
-                f"output='torch' gives tensors, and set_output(transform={wanted!r}) wants a "
+                f"output='torch' gives tensors, and set_output(transform={wanted!r}) asks for a "
                 "frame. Set output='numpy', or set_output(transform='default')."
             )
         return torch.tensor(features, device=resolve_device(self.device))
 
     def get_feature_names_out(self, input_features=None):
-        """Return the names of the features: the layer and a number.
+        """Return the names of the features, each a layer and a number.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns of ``X``; used where `backbone` is None.
+            Column names of ``X``; used if `backbone` is None.
 
         Returns
         -------
@@ -294,10 +341,6 @@ class PretrainedFeatureTransformer(
             f"{name}_{i}" for name, width in self.feature_widths_.items() for i in range(width)
         ]
         return np.array(names, dtype=object)
-
-    def __setstate__(self, state):
-        # Parameters that one saved by an older version does not have.
-        super().__setstate__({"engine": "torch", "on_error": "raise", "output": "numpy"} | state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -382,20 +425,31 @@ class PretrainedFeatureTransformer(
             n_features=sum(self.feature_widths_.values()),
         )
 
-    def _store(self) -> FeatureStore | None:
-        return feature_store if self.store == "memory" else self.store
-
-    def _check_parameters(self) -> None:
+    def _check_combinations(self) -> None:
         check_engine(self.engine, self.precision, self.device)
-        for name in ("batch_size", "input_size"):
-            value = getattr(self, name)
-            unset = "auto" if name == "batch_size" else None
-            is_count = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if value != unset and not (is_count and value >= 1):
-                raise ValueError(
-                    f"{name}={value!r} is neither {unset!r} nor a number of at least 1."
-                )
-        check_choice(self, "on_error", ("raise", "nan"))
-        check_choice(self, "output", ("numpy", "torch"))
-        if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
-            raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
+
+
+@contextmanager
+def _remedy() -> Iterator[None]:
+    """Let the error of an image that cannot be read name `on_error`."""
+    try:
+        yield
+    except UnreadableImage as error:
+        remedy = f"{error.remedy} Or set on_error='nan', which gives NaN for it."
+        raise UnreadableImage(error.row, error.reason, remedy) from error
+
+
+def _leading_readable(rows: Rows) -> Rows:
+    """Return rows without the first ones whose image cannot be read.
+
+    Raises
+    ------
+    ValueError
+        If none can be read.
+    """
+    if not isinstance(rows, EncodedImageRows):
+        return rows
+    errors = rows.unreadable(until_first_readable=True)
+    if len(errors) == len(rows):
+        raise ValueError(f"No image of {len(rows)} can be read. {errors[0]}")
+    return rows.subset(np.arange(len(errors), len(rows)))

@@ -14,7 +14,7 @@ from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
-from skltransfer.backbones._fitted import unfitted_backbone
+from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.backbones._table import is_table
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import forget

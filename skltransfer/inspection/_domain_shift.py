@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_array
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_array, check_is_fitted
 
+from skltransfer._parameters import Number
 from skltransfer._solvers._kernel_choice import median_gamma, scale_gamma
 from skltransfer._solvers._kernels import squared_mmd
 from skltransfer.domains._data import (
@@ -19,11 +22,11 @@ from skltransfer.domains._data import (
     in_order_of,
     missing_labels,
 )
-from skltransfer.inspection._both_domains import follow
-from skltransfer.inspection._matplotlib import divided, pyplot
+from skltransfer.inspection._matplotlib import divide_axes, pyplot
 
 _SOURCE, _TARGET, _UNKNOWN = "#c8553d", "#2f6f9f", "#b8bec6"
-# Classes that get a colour of their own in the legend.
+_GAMMA = Number(0, low_open=True, unset=("median", "scale"))
+# Number of classes with a colour of their own.
 _N_COLORS = 10
 
 
@@ -38,34 +41,35 @@ class DomainShiftDisplay:
     Parameters
     ----------
     before, after : tuple of two ndarray of shape (n_samples, 2) and (n_target_samples, 2)
-        Where rows of the source and of the target are drawn.
+        Coordinates of source and target samples.
     mmd : tuple of two float
-        Squared discrepancies before and after.
+        Squared maximum mean discrepancy before and after.
     y_source, y_target : array-like of shape (n_samples,) and (n_target_samples,), default=None
-        Classes, which colour the rows; missing ones are grey.
+        Classes, which set the colours. Samples without a class are grey.
     aligner_name : str, default="alignment"
-        What stands between the pictures, for the title.
+        Name of the alignment in the title.
     embedding_name : str, default="dimension"
         Labels of the axes.
 
     Attributes
     ----------
     axes_ : tuple of two matplotlib Axes
-        Before and after.
+        Axes before and after the alignment.
     figure_ : matplotlib Figure
+        Figure.
 
     See Also
     --------
-    SampleWeightDisplay : What a reweighter did.
+    SampleWeightDisplay : Plot of the weights of a reweighter.
 
     Notes
     -----
     The discrepancy is the unbiased estimate of Gretton et al. (2012) with the kernel
-    ``exp(-gamma |x - t|^2)``: around 0, and at times below, where the domains are alike; for a
-    domain of one row it is the biased one. Aligners change scale and width, and a map that
-    shrinks all rows to a point would make any fixed ``gamma`` see no difference. Each picture
-    has therefore its own ``gamma``, by the distances in it. That domains are alike does not say
-    that classes lie upon their own: colour them.
+    ``exp(-gamma |x - t|^2)``. It is about 0, and sometimes negative, for equal domains. A domain of
+    one sample has the biased estimate. Each plot has its own ``gamma``, computed from the distances
+    in it: aligners change the scale, and with one ``gamma`` for both plots a map of all samples to
+    one point would seem perfect. Equal domains do not imply that equal classes overlap. Pass
+    `y_source` and `y_target` to see the classes.
 
     References
     ----------
@@ -118,36 +122,36 @@ class DomainShiftDisplay:
         gamma="median",
         ax=None,
     ):
-        """Draw what a fitted aligner does.
+        """Plot both domains before and after a fitted aligner.
 
-        Nothing is fitted again. Source rows are mapped by the aligner's ``transform_source``,
-        target rows by its ``transform``; other steps of a pipeline have one map for both.
+        Nothing is fitted again. The aligner maps source samples by ``transform_source`` and target
+        samples by ``transform``. Other steps of a pipeline map both by ``transform``.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted aligner, or a pipeline, search, :class:`~skltransfer.WithTarget` or
-            :class:`~skltransfer.WithSource` in which one is a step. In a pipeline "before" are
-            the rows that reach the (first) aligner, "after" those that reach the predictor.
+            Fitted aligner, or pipeline, search, :class:`~skltransfer.WithTarget` or
+            :class:`~skltransfer.WithSource` with an aligner as a step. The plots show the input of
+            the first aligner and the input of the predictor.
         X_source : array-like of shape (n_samples, n_features)
-            Source rows, as they were given to `fit`; others than it was fitted on will do.
+            Source samples in the form given to `fit`. They may differ from the fitted samples.
         X_target : array-like of shape (n_target_samples, n_features)
-            Target rows, likewise.
-        y_source, y_target : array-like of one label per row, default=None
-            Classes, which colour the rows. They are used for nothing else.
+            Target samples in the form given to `fit`.
+        y_source, y_target : array-like of shape (n_samples,) and (n_target_samples,), default=None
+            Classes, used for the colours only.
         embedding : "pca" or transformer, default="pca"
-            What brings rows into two dimensions, fitted on the rows of both domains, for each
-            picture anew. A transformer (such as ``TSNE()``) is cloned, and its ``fit_transform``
-            has to return two columns.
+            Map to two dimensions, fitted on both domains for each plot. A transformer such as
+            ``TSNE()`` is cloned; its ``fit_transform`` has to return two columns.
         gamma : "median", "scale" or float, default="median"
-            Width of the kernel of the discrepancy. ``"median"``: 1 / the median squared distance
-            of the rows of both domains; ``"scale"``: 1 / (their number of columns * variance).
+            Coefficient of the kernel. ``"median"`` is 1 / median squared distance between the
+            samples of both domains, ``"scale"`` is 1 / (n_features * variance).
         ax : matplotlib Axes, default=None
-            Where to draw; it is divided into two. ``None``: a new figure.
+            Axes, divided into two. ``None`` makes a new figure.
 
         Returns
         -------
         display : DomainShiftDisplay
+            Display with both plots.
 
         Raises
         ------
@@ -176,19 +180,19 @@ class DomainShiftDisplay:
         gamma="median",
         ax=None,
     ):
-        """Draw given rows, before and after a map.
+        """Plot given samples before and after a map.
 
         Parameters
         ----------
         X_source : array-like of shape (n_samples, n_features)
-            Source rows before.
+            Source samples before the map.
         X_target : array-like of shape (n_target_samples, n_features)
-            Target rows before.
+            Target samples before the map.
         X_source_mapped : array-like of shape (n_samples, n_features_out)
-            Source rows after: what ``fit_transform`` returned.
+            Source samples after the map, such as the result of ``fit_transform``.
         X_target_mapped : array-like of shape (n_target_samples, n_features_out)
-            Target rows after: what ``transform`` returned.
-        y_source, y_target : array-like of one label per row, default=None
+            Target samples after the map, such as the result of ``transform``.
+        y_source, y_target : array-like of shape (n_samples,) and (n_target_samples,), default=None
             As in :meth:`from_estimator`.
         embedding : "pca" or transformer, default="pca"
             As in :meth:`from_estimator`.
@@ -229,9 +233,7 @@ class DomainShiftDisplay:
                 check_same_length(y, before[rows], name, f"X_{name[2:]}")
                 if np.ndim(as_labels(y)) != 1:
                     raise ValueError(f"{name} has {np.ndim(y)} dimensions. Pass a label per row.")
-        is_number = isinstance(gamma, Real) and not isinstance(gamma, bool)
-        if not (gamma > 0 if is_number else gamma in ("median", "scale")):
-            raise ValueError(f"gamma={gamma!r} is not 'median', 'scale' or a number above 0.")
+        _GAMMA.check("gamma", gamma)
         name = "principal component" if embedding == "pca" else "dimension"
         return cls(
             before=_embedded(*before, embedding),
@@ -244,18 +246,19 @@ class DomainShiftDisplay:
         )
 
     def plot(self, ax=None):
-        """Draw both pictures.
+        """Draw both plots.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; it is divided into two. ``None``: a new figure.
+            Axes, divided into two. ``None`` makes a new figure.
 
         Returns
         -------
         display : DomainShiftDisplay
+            The display itself.
         """
-        axes, self.figure_ = divided(type(self).__name__, ax, (9, 4), 1, 2)
+        axes, self.figure_ = divide_axes(type(self).__name__, ax, (9, 4), 1, 2)
         plt = pyplot(type(self).__name__)
         classes = self._classes()
         titles = ("before", f"after {self.aligner_name}")
@@ -356,3 +359,70 @@ def _discrepancy(source, target, gamma) -> float:
     elif gamma == "scale":
         gamma = scale_gamma(source, np.ones(len(source)), target)
     return squared_mmd(source, target, gamma, unbiased=min(len(source), len(target)) > 1)
+
+
+class Way(NamedTuple):
+    """Both domains where they reach the first aligner, and behind the last transformer."""
+
+    before: tuple[np.ndarray, np.ndarray]  # source, target
+    after: tuple[np.ndarray, np.ndarray]
+    aligner: str
+
+
+def follow(estimator, X_source, X_target) -> Way:
+    """Map rows of both domains by a fitted estimator, each as its own.
+
+    Nothing is fitted again: an aligner maps source rows by ``transform_source`` and target rows by
+    ``transform``; any other step has one map for both.
+    """
+    check_is_fitted(estimator)
+    steps = list(_steps(estimator))
+    if steps and hasattr(steps[-1], "predict"):
+        steps = steps[:-1]
+    source, target, before, names = X_source, X_target, None, []
+    for step in steps:
+        if hasattr(step, "transform_source"):
+            names.append(type(step).__name__)
+            before = before or (_matrix(source), _matrix(target))
+            source, target = step.transform_source(source), step.transform(target)
+        else:
+            _check_no_aligner_inside(step)
+            source, target = step.transform(source), step.transform(target)
+    if before is None:
+        raise TypeError(
+            f"{type(estimator).__name__} holds no aligner. Pass a fitted aligner such as CORAL, or "
+            "a pipeline, WithTarget or WithSource with an aligner as a step, or pass mapped rows "
+            "to DomainShiftDisplay.from_domains."
+        )
+    return Way(before, (_matrix(source), _matrix(target)), " and ".join(names))
+
+
+def _steps(part) -> Iterator:
+    """Yield the fitted steps in `part`, in order, without what does nothing."""
+    if part is None or isinstance(part, str):
+        return
+    if isinstance(part, Pipeline):
+        for _, step in part.steps:
+            yield from _steps(step)
+    elif hasattr(part, "transform_source"):
+        yield part
+    elif hasattr(part, "best_estimator_"):
+        yield from _steps(part.best_estimator_)
+    elif hasattr(part, "estimator_") and not hasattr(part, "sample_weight_"):
+        yield from _steps(part.estimator_)
+    else:
+        yield part
+
+
+def _check_no_aligner_inside(step) -> None:
+    inside = [v for v in step.get_params().values() if hasattr(v, "transform_source")]
+    if inside:
+        raise TypeError(
+            f"{type(step).__name__} holds {type(inside[0]).__name__}, and source rows cannot be "
+            "followed inside of it. Map the rows of both domains yourself, and pass them to "
+            "DomainShiftDisplay.from_domains."
+        )
+
+
+def _matrix(rows) -> np.ndarray:
+    return check_array(rows, dtype=np.float64)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from skltransfer._messages import require
 
 
-def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
-    """Return the parts of a subplot, of a new figure if `ax` is None, and the figure.
+def divide_axes(name: str, ax, figsize: tuple[float, float], *shape: int, **settings):
+    """Divide a subplot, of a new figure if `ax` is None; return its parts and the figure.
 
     Parameters
     ----------
     name : str
-        What wants to draw.
+        Name of the display, for messages.
     ax : matplotlib Axes or None
     figsize : (float, float)
-        Of a new figure, in inches.
+        Width and height of a new figure in inches.
     *shape : int
         Rows and columns of parts.
     **settings : dict
-        Of ``subgridspec``, and ``sharex``.
+        ``sharex`` and arguments of ``subgridspec``.
     """
     plt, sharex = pyplot(name), settings.pop("sharex", False)
     if ax is None:
@@ -33,5 +33,5 @@ def divided(name: str, ax, figsize: tuple[float, float], *shape: int, **settings
 
 
 def pyplot(name: str):
-    """Return ``matplotlib.pyplot``, or say how to install it; `name` is what wants to draw."""
+    """Return ``matplotlib.pyplot``, or say how to install it; `name` is the display's."""
     return require("matplotlib.pyplot", "cli", name)

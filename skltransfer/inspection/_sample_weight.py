@@ -5,7 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_array, check_is_fitted
 
@@ -15,44 +19,45 @@ from skltransfer.domains._data import (
     check_same_length,
     check_same_width,
     column_names,
+    concatenate_rows,
     in_order_of,
 )
-from skltransfer.inspection._discriminator import domain_scores
-from skltransfer.inspection._matplotlib import divided
+from skltransfer.inspection._matplotlib import divide_axes
 
 _SOURCE, _WEIGHTED, _TARGET = "#9aa5b1", "#c8553d", "#2f6f9f"
 _N_BINS = 30
 
 
 class SampleWeightDisplay:
-    """Weights of source rows against a feature, over the densities of both domains.
+    """Plot of sample weights against a feature, with the distributions of both domains.
 
-    Above: the distribution of the source, of the target, and of the source with its weights,
-    which a reweighter brings near the target's. Below: the weight of each source row. Make one by
-    :meth:`from_estimator` or :meth:`from_weights`.
+    The upper plot shows the distribution of the source, of the target and of the weighted source,
+    which a reweighter brings near the target. The lower plot shows the weight of each source
+    sample. Create a display by :meth:`from_estimator` or :meth:`from_weights`.
 
     Parameters
     ----------
     values : ndarray of shape (n_samples,)
-        What is drawn along the horizontal axis, for each source row.
+        Horizontal coordinates of the source samples.
     sample_weight : ndarray of shape (n_samples,)
-        Weights of the source rows.
+        Weights of the source samples.
     target_values : ndarray of shape (n_target_samples,), default=None
-        The same for target rows.
+        Horizontal coordinates of the target samples.
     value_name : str, default=None
         Label of the horizontal axis.
 
     Attributes
     ----------
     axes_ : tuple of matplotlib Axes
-        The one with the densities and the one with the weights.
+        Axes of the distributions and of the weights.
     figure_ : matplotlib Figure
+        Figure.
     effective_sample_size : float
-        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows the source is worth.
+        ``sum(w)^2 / sum(w^2)``, the number of equally weighted samples with the same variance.
 
     See Also
     --------
-    KMMReweighter : Weights rows by matching means of a kernel.
+    KMMReweighter : Sample weights by kernel mean matching.
 
     Examples
     --------
@@ -80,28 +85,29 @@ class SampleWeightDisplay:
     def from_estimator(
         cls, estimator, X, *, X_target=None, feature="domain", ax=None, random_state=0
     ):
-        """Draw the weights of a fitted reweighter.
+        """Plot the weights of a fitted reweighter.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted reweighter, or a pipeline, :class:`~skltransfer.WithTarget` or
-            :class:`~skltransfer.WithSource` in which there is one.
+            Fitted reweighter, or pipeline, :class:`~skltransfer.WithTarget` or
+            :class:`~skltransfer.WithSource` with a reweighter as a step.
         X : array-like of shape (n_samples, n_features)
-            The source rows it was fitted on, in that order, as they were given.
+            Source samples of the fit, in the same order and form.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows, as they were given.
+            Target samples in the form given to `fit`.
         feature : int, str or "domain", default="domain"
-            Index or name of the column along the horizontal axis. ``"domain"``: the log-odds of
-            the target by a linear classifier that tells the domains apart (cross-fitted).
+            Index or name of the horizontal axis' column. ``"domain"`` is the log-odds of the target
+            by a cross-fitted linear classifier of the domains.
         ax : matplotlib Axes, default=None
-            Where to draw; it is divided into two. ``None``: a new figure.
+            Axes, divided into two. ``None`` makes a new figure.
         random_state : int, RandomState instance or None, default=0
             Seed of the classifier's folds.
 
         Returns
         -------
         display : SampleWeightDisplay
+            Display with both plots.
         """
         weights = _fitted_weights(estimator)
         return cls.from_weights(
@@ -112,16 +118,16 @@ class SampleWeightDisplay:
     def from_weights(
         cls, X, sample_weight, *, X_target=None, feature="domain", ax=None, random_state=0
     ):
-        """Draw given weights.
+        """Plot given weights.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         sample_weight : array-like of shape (n_samples,)
-            Their weights, at least 0 and not all 0.
+            Weights of the source samples, at least 0 and not all 0.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows.
+            Target samples.
         feature : int, str or "domain", default="domain"
             As in :meth:`from_estimator`.
         ax : matplotlib Axes, default=None
@@ -132,6 +138,7 @@ class SampleWeightDisplay:
         Returns
         -------
         display : SampleWeightDisplay
+            Display with both plots.
         """
         weights = check_array(
             sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
@@ -152,18 +159,19 @@ class SampleWeightDisplay:
         return display.plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw the densities and the weights.
+        """Draw the distributions and the weights.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; it is divided into two. ``None``: a new figure.
+            Axes, divided into two. ``None`` makes a new figure.
 
         Returns
         -------
         display : SampleWeightDisplay
+            Display with both plots.
         """
-        parts, self.figure_ = divided(
+        parts, self.figure_ = divide_axes(
             type(self).__name__, ax, (7, 5), 2, 1, height_ratios=(1, 1.2), sharex=True
         )
         upper, lower = self.axes_ = tuple(parts)
@@ -264,3 +272,24 @@ def _matrix(X) -> np.ndarray:
 def _column(X, index: int, name: str) -> np.ndarray:
     column = _safe_indexing(X, [index], axis=1) if hasattr(X, "shape") else np.array(X)[:, [index]]
     return check_array(column, dtype=np.float64, input_name=name)[:, 0]
+
+
+def domain_scores(X, X_target, random_state=0) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return cross-fitted log-odds that a sample belongs to the target.
+
+    Parameters
+    ----------
+    X, X_target : array-like of numbers, at least 2 rows each
+
+    Returns
+    -------
+    source, target : ndarray of shape (n_samples,), (n_target_samples,)
+    area : float
+        Area under the ROC curve; 0.5 if a linear classifier cannot tell the domains apart.
+    """
+    rows = concatenate_rows(X, X_target)
+    is_target = np.repeat([0, 1], [len(X), len(X_target)])
+    folds = StratifiedKFold(min(5, len(X), len(X_target)), shuffle=True, random_state=random_state)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    scores = cross_val_predict(model, rows, is_target, cv=folds, method="decision_function")
+    return scores[: len(X)], scores[len(X) :], float(roc_auc_score(is_target, scores))

@@ -1,4 +1,4 @@
-"""Which way of transfer pays: strategies side by side, on paired draws."""
+"""Comparison of transfer strategies on paired draws."""
 
 from skltransfer.model_selection._intervals import mean_interval
 from skltransfer.model_selection._strategies import Strategy, image_strategies, table_strategies

@@ -7,24 +7,25 @@ from scipy import stats
 
 
 def mean_interval(values, *, test_to_train=0.0, confidence=0.95) -> tuple[float, float, float]:
-    """Return the mean of some scores, or paired differences, and a confidence interval.
+    """Return the mean of scores or paired differences, and Student's t confidence interval.
 
-    Student's t interval. Folds of one data set share most of their training rows, so that their
-    scores vary less than those of fresh data would; `test_to_train` makes up for it [1]_.
+    Folds of one data set share most of their training samples, so that their scores vary less than
+    scores on fresh data; `test_to_train` corrects for it [1]_.
 
     Parameters
     ----------
     values : array-like of shape (n,)
-        Scores, or differences of scores on the same draws. ``NaN`` is left out.
+        Scores, or differences of scores on the same draws. ``NaN`` is ignored.
     test_to_train : float, default=0
-        Test rows divided by training rows, for folds of one data set; 0 for separate draws.
+        Number of test samples divided by number of training samples, for folds of one data set.
+        0 for separate draws.
     confidence : float, default=0.95
         Probability that the interval covers the mean.
 
     Returns
     -------
     mean, low, high : float
-        The interval is infinite for a single value.
+        Mean and bounds of the interval, which is infinite for a single value.
 
     References
     ----------

@@ -6,50 +6,54 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import clone, is_classifier
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import _safe_indexing
 
 import skltransfer
-from skltransfer.model_selection._pretraining import PretrainedOnSource
+from skltransfer.domains._data import known_labels, unwrap
+from skltransfer.domains._delegation import DelegatingMixin
+from skltransfer.domains._refit import forget
 
-# Passes over the rows where a network is trained: it has to be over in seconds.
+# Training epochs of a network; a fit has to take seconds.
 N_EPOCHS = 30
-# Of L-BFGS, for small tables: a network with a hidden layer has no optimum worth waiting for.
+# Iterations of L-BFGS for small tables: the optimum of a network is not worth waiting for.
 N_ITERATIONS = 100
-# Strong enough to hold a network that sees a few rows.
+# Regularization of a network that is fitted on few samples.
 _ALPHA = 1.0
-# Of kernel mean matching: the literature's bound leaves a handful of rows in use.
+# Bound of kernel mean matching; the literature's bound gives weight to a handful of samples.
 _MAX_WEIGHT = 10
-# Of both domains, for methods with a number for each pair of rows; beyond, a linear form of them.
+# Samples of both domains up to which methods use a matrix of all pairs, and not a linear form.
 _MAX_PAIRED_ROWS = 3000
-# Of kernel methods that map into a space without an end; small tables give no more.
+# Components of kernel methods; small tables give no more.
 _N_COMPONENTS = 10
-# Of boosting.
+# Rounds of boosting.
 _N_ROUNDS = 10
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """One way to use, or not to use, what is known from elsewhere.
+    """A way to use, or not to use, another domain or a pretrained network.
 
     Parameters
     ----------
     name : str
-        What tables and plots call it.
+        Name in tables and plots.
     build : callable
-        Makes the estimator, which is fitted on rows of the target task.
+        Function that returns an estimator for target samples.
     needs_source : bool, default=False
-        Whether it makes sense only with rows of another domain.
+        Whether it needs samples of another domain.
     trains_network : bool, default=False
-        Whether each fit trains a network on images: seconds rather than milliseconds.
+        Whether each fit trains a network on images, which takes seconds.
     task : {"classification", "regression"} or None, default=None
-        What it is for; ``None``: both.
+        Kind of task; ``None`` stands for both.
     backbone : str or None, default=None
-        The network that it uses, where it uses one by name.
+        Name of the pretrained network, if any.
     needs : str or None, default=None
-        The module of an extra that it cannot do without.
+        Module of an extra that it imports.
 
     Examples
     --------
@@ -278,3 +282,52 @@ def _trained(estimator: str, backbone, **settings):
         return network(backbone, max_epochs=N_EPOCHS, **settings, **images)
 
     return build
+
+
+class PretrainedOnSource(DelegatingMixin, BaseEstimator):
+    """Fit one estimator on source rows, and hand it as the backbone to another one.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Is fitted on the target rows with a label; has a parameter ``backbone``.
+    pretrained : estimator
+        Is fitted on the source rows.
+    """
+
+    __metadata_request__fit = {"X_target": True, "y_target": True}
+
+    def __init__(self, estimator, pretrained):
+        self.estimator = estimator
+        self.pretrained = pretrained
+
+    def fit(self, X, y, *, X_target=None, y_target=None):
+        """Fit both; without a labelled target row, the first alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows.
+        y_target : array-like of shape (n_target_samples,), default=None
+            Labels of target rows, NaN where unknown.
+
+        Returns
+        -------
+        self : estimator
+        """
+        X_target, y_target = unwrap(X_target), unwrap(y_target)
+        forget(self)
+        source = clone(self.pretrained).fit(X, y)
+        if X_target is None:
+            self._adopt(source)
+            return self
+        known, labels = known_labels(y_target, X_target, y)
+        if known.any():
+            rows = _safe_indexing(X_target, np.flatnonzero(known))
+            source = clone(self.estimator).set_params(backbone=source).fit(rows, labels)
+        self._adopt(source)
+        return self

@@ -3,65 +3,76 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 import sklearn
+import sklearn.metrics
+import sklearn.model_selection
 import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+from torchvision.models._api import WeightsEnum
 
 import skltransfer
 from skltransfer._files import write_whole
 from skltransfer._messages import require
+from skltransfer._networks._built import Built
+from skltransfer._networks._labels import Classes, Numbers
+from skltransfer._torch._depth import DepthMap
 from skltransfer._torch._persisted import states_as_data
-from skltransfer.persistence._modules import UntrustedClass, trusted_classes
-from skltransfer.persistence._state import known_types, to_data_once
+from skltransfer._torch._text import TextPreprocessing
+from skltransfer.parameter._multitask_network import MultiTaskNetwork, TaskClasses, TaskNumbers
+from skltransfer.persistence._library_networks import TokenizerData
+from skltransfer.persistence._modules import ModuleData, UntrustedClass, trusted_classes
 
 _FORMAT = 1
 _HEADER = "skltransfer.json"
 
 
 def save(estimator, path) -> Path:
-    """Save an estimator, or anything of scikit-learn with estimators in it, in one file.
+    """Save an estimator, a pipeline or a search in one file.
 
-    Unlike a pickle, the file holds data only: settings and arrays as skops_ writes them, networks
-    by their structure and their tensors. It is written beside `path` and then renamed, so that it
-    is never half-written.
+    Unlike a pickle, the file holds data only: settings and arrays in the format of skops_, and
+    networks as structure and tensors. The file is written beside `path` and then renamed, so that
+    it is never incomplete.
 
     .. _skops: https://skops.readthedocs.io/en/stable/persistence.html
 
     Parameters
     ----------
     estimator : estimator
-        Fitted or not: one of this package, a Pipeline, a search.
+        Estimator of this package, pipeline or search; it need not be fitted.
     path : str or Path
-        The file, replaced if it is there.
+        Path of the file. An existing file is replaced.
 
     Returns
     -------
     path : Path
-        Of the file.
+        Path of the file.
 
     Raises
     ------
     TypeError
-        If something in it cannot be written as data: a network with hooks or with attributes that
-        are neither settings nor tensors, a class that cannot be imported by name, an open file.
+        If something in it cannot be written as data, such as a network with hooks, a class that
+        cannot be imported by name, or an open file.
     FileNotFoundError
-        If the folder is not there.
+        If the folder does not exist.
     ImportError
         If skops is not installed.
 
     See Also
     --------
-    load : The way back.
+    load : Load an estimator from a file.
 
     Notes
     -----
-    A network of torch's, torchvision's and this package's own layers is rebuilt from settings,
-    without its constructor. One of transformers is rebuilt from its configuration, its tokenizer
-    from its files. A class of your own is named in the file, and :func:`load` wants its name in
-    `trusted`. A :class:`~skltransfer.PretrainedFeatureTransformer` that names its network keeps the
-    name, not the weights.
+    Networks whose layers are from torch, torchvision and this package are rebuilt from settings,
+    without their constructors. Networks of transformers are rebuilt from their configuration, and
+    tokenizers from their files. The file names your own classes, and :func:`load` loads them if
+    `trusted` lists them. A :class:`~skltransfer.PretrainedFeatureTransformer` whose `backbone` is a
+    name keeps the name and not the weights.
 
     Examples
     --------
@@ -105,43 +116,43 @@ def save(estimator, path) -> Path:
 
 
 def load(path, *, trusted=()):
-    """Load what :func:`save` has written, and run no code that the file names.
+    """Load an estimator from a file of :func:`save`, and run no code that the file names.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        Path of the file.
     trusted : list of str or type, default=()
-        Classes and functions beyond those of this package and of scikit-learn, numpy and scipy
-        that the file may hold, such as ``"my_package.MyNetwork"``. Their code runs.
+        Further classes and functions that the file may hold, such as ``"my_package.MyNetwork"``.
+        Their code runs. This package, scikit-learn, numpy and scipy are trusted.
 
     Returns
     -------
     estimator : estimator
-        With the predictions of the one that was saved, bit for bit on the same machine.
+        Estimator with the same predictions, bit for bit on the same machine.
 
     Raises
     ------
     TypeError
-        If the file holds other types than the trusted ones; the message names them.
+        If the file holds types that are not trusted; the message names them.
     ValueError
-        If the file is damaged, or written by another program or a later version.
+        If the file is damaged, or written by another program or another version.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ImportError
         If skops is not installed.
 
     See Also
     --------
-    save : What is in the file.
+    save : Save an estimator; describes the file.
 
     Notes
     -----
-    Networks that were on a GPU go back to it where there is one, and to the CPU otherwise.
+    Networks that were on a GPU return to a GPU if there is one, and to the CPU otherwise.
 
     Examples
     --------
-    See :func:`save`. A file with anything else in it is refused:
+    See :func:`save`. Other types are refused:
 
     >>> from tempfile import TemporaryDirectory
     >>> from sklearn.preprocessing import FunctionTransformer
@@ -214,3 +225,64 @@ def _damaged(path: Path, reason) -> ValueError:
 
 def _name_of(kind) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+_DATA = (
+    Built,
+    Classes,
+    DepthMap,
+    ModuleData,
+    MultiTaskNetwork,
+    Numbers,
+    TaskClasses,
+    TaskNumbers,
+    TokenizerData,
+)
+
+
+# Types in a fitted search that skops does not trust by itself.
+_SCORERS = ("sklearn.metrics._scorer._PassthroughScorer", "sklearn.metrics._scorer._Scorer")
+_METRICS = ("_score", "_loss", "_error")
+
+
+def to_data_once() -> Callable:
+    """Return a function from values of a state to data, each network once."""
+    written: dict[int, tuple[object, object]] = {}  # with the value, so that its id stays its own
+
+    def once(value, describe):
+        if id(value) not in written:
+            written[id(value)] = (value, describe(value))
+        return written[id(value)][1]
+
+    def to_data(value):
+        if isinstance(value, nn.Module):
+            return once(value, ModuleData.of)
+        if isinstance(value, TextPreprocessing):
+            return once(value, TokenizerData.of)
+        if isinstance(value, WeightsEnum | Path | torch.device):  # their names do as well
+            return str(value)
+        return value
+
+    return to_data
+
+
+def known_types() -> list[str]:
+    """Return the full names of what a file may hold beside the types that skops trusts.
+
+    Those of this package, and of scikit-learn splitters, metrics and their scorers.
+    """
+    public = [getattr(skltransfer, name) for name in skltransfer.__all__]
+    estimators = [v for v in public if isinstance(v, type) and issubclass(v, BaseEstimator)]
+    others = (skltransfer.Backbone, skltransfer.FeatureStore, skltransfer.Preprocessing)
+    splitters = [
+        value
+        for value in vars(sklearn.model_selection).values()
+        if isinstance(value, type) and hasattr(value, "get_n_splits")
+    ]
+    metrics = [
+        getattr(sklearn.metrics, name)
+        for name in sklearn.metrics.__all__
+        if name.endswith(_METRICS)
+    ]
+    kinds = (*estimators, *others, *_DATA, *splitters, *metrics)
+    return [*_SCORERS, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)]

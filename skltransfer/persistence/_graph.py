@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -26,9 +28,9 @@ class Features(nn.Module):
     network : FeatureNetwork
     preprocessing : Preprocessing, TextPreprocessing or None
     dtype : torch.dtype
-        Of the network.
+        Type of the network's parameters.
     white : float
-        The value of white in pixels: 255 or 1.
+        Value of white in pixels, 255 or 1.
     """
 
     def __init__(self, network: nn.Module, preprocessing, dtype: torch.dtype, white: float):
@@ -54,7 +56,7 @@ class Features(nn.Module):
         return self.network(x)
 
 
-class Classified(nn.Module):
+class ClassifierOutputs(nn.Module):
     """Features to the number of the class, and the probabilities; labels one by one."""
 
     def __init__(self, head: nn.Module, dtype: torch.dtype, is_binary: bool, is_multilabel: bool):
@@ -73,7 +75,7 @@ class Classified(nn.Module):
         return outputs.argmax(1), outputs.softmax(1)
 
 
-class Predicted(nn.Module):
+class RegressorOutputs(nn.Module):
     """Features to numbers in the units of ``y``."""
 
     def __init__(self, head: nn.Module, dtype: torch.dtype, mean, scale, is_flat: bool):
@@ -88,7 +90,7 @@ class Predicted(nn.Module):
         return outputs[:, 0] if self.is_flat else outputs
 
 
-class Chain(nn.Module):
+class FeatureGraph(nn.Module):
     """Features and what follows."""
 
     def __init__(self, features: Features, last: nn.Module):
@@ -96,7 +98,7 @@ class Chain(nn.Module):
         self.features, self.last = features, last
 
 
-class OfRows(Chain):
+class TensorGraph(FeatureGraph):
     """Takes one tensor."""
 
     def forward(self, x: torch.Tensor):
@@ -104,7 +106,7 @@ class OfRows(Chain):
         return self.last(self.features(x))
 
 
-class OfTexts(Chain):
+class TextGraph(FeatureGraph):
     """Takes token ids and their mask."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor):
@@ -114,7 +116,7 @@ class OfTexts(Chain):
 
 @dataclass
 class Graph:
-    """What is to be exported.
+    """A module to export, with its inputs and outputs.
 
     Parameters
     ----------
@@ -124,10 +126,10 @@ class Graph:
         Two rows or more, in the order of the arguments.
     outputs : list of str
     classes : ndarray or None
-        What the numbers in ``label`` stand for.
+        Classes that the numbers in ``label`` stand for.
     is_table : bool
     max_length : int or None
-        Of a text, in tokens.
+        Largest length of a text in tokens.
     """
 
     module: nn.Module
@@ -139,7 +141,7 @@ class Graph:
 
     @property
     def dynamic_shapes(self) -> tuple[dict, ...]:
-        """Return which axes have any length: that of rows, and of tokens."""
+        """Return the axes of any length, samples and tokens."""
         axes = {0: torch.export.Dim("n")}
         if len(self.inputs) == 2:
             axes[1] = torch.export.Dim("length", max=self.max_length)
@@ -179,7 +181,7 @@ def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
     with network_lock:
         features = Features(copy.deepcopy(network).cpu(), preprocessing, dtype, white)
         last = copy.deepcopy(last).cpu() if last is not None else nn.Identity()
-    kind = OfTexts if len(inputs) == 2 else OfRows
+    kind = TextGraph if len(inputs) == 2 else TensorGraph
     module = kind(features, last).eval().requires_grad_(False)
     max_length = getattr(preprocessing, "max_length", None)
     return Graph(module, inputs, outputs, classes, isinstance(rows, TableRows), max_length)
@@ -193,10 +195,10 @@ def _last_of(estimator):
         estimator._labels,
     )
     if isinstance(estimator, NetworkClassifier):
-        last = Classified(head, dtype, labels.is_binary, labels.is_multilabel)
+        last = ClassifierOutputs(head, dtype, labels.is_binary, labels.is_multilabel)
         classes = None if labels.is_multilabel else estimator.classes_
         return last, ["label", "probabilities"], classes
-    last = Predicted(head, dtype, labels.mean, labels.scale, estimator._is_flat)
+    last = RegressorOutputs(head, dtype, labels.mean, labels.scale, estimator._is_flat)
     return last, ["prediction"], None
 
 
@@ -228,3 +230,49 @@ def tensors_of(rows: Rows, preprocessing) -> dict[str, torch.Tensor]:
             "attention_mask": batch[:, 1].contiguous(),
         }
     return {"X" if isinstance(rows, TableRows) else "pixels": batch}
+
+
+def innermost(estimator):
+    """Return the fitted estimator inside a search, a frozen estimator or a pipeline of one step."""
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif isinstance(estimator, Pipeline) and len(_steps_of(estimator)) == 1:
+            estimator = _steps_of(estimator)[0]
+        else:
+            return estimator
+
+
+def _steps_of(pipeline: Pipeline) -> list:
+    """Return the steps of a pipeline and of the pipelines inside it."""
+    steps = []
+    for _, step in pipeline.steps:
+        if step is None or isinstance(step, str):  # "passthrough"
+            continue
+        step = step.estimator if isinstance(step, FrozenEstimator) else step
+        steps += _steps_of(step) if isinstance(step, Pipeline) else [step]
+    return steps
+
+
+def split_steps(estimator) -> tuple:
+    """Return the steps before the network as a list or None, the network's, and those after it.
+
+    Raises
+    ------
+    TypeError
+        If there is no step with a network, or more than one.
+    """
+    estimator = innermost(estimator)
+    steps = _steps_of(estimator) if isinstance(estimator, Pipeline) else [estimator]
+    with_network = [i for i, step in enumerate(steps) if has_network(step)]
+    if len(with_network) != 1:
+        raise TypeError(
+            f"{type(estimator).__name__} has {len(with_network)} steps with a network, and an "
+            "export needs one: a FineTunedClassifier, FineTunedRegressor or "
+            "PretrainedFeatureTransformer with a backbone, alone or as a step of a Pipeline. "
+            "Pipelines of scikit-learn alone are exported by skl2onnx."
+        )
+    number = with_network[0]
+    return steps[:number] or None, steps[number], steps[number + 1 :] or None

@@ -22,17 +22,23 @@ from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._layers import CosineHead, LinearHead, MLPHead, Standardize, TableNetwork
 from skltransfer._torch._persisted import AsData
 from skltransfer._torch._preprocessing import Preprocessing
-from skltransfer._torch._sentence import DenseLayer, SentenceEncoder, UnitLength
 from skltransfer._torch._taps import is_timm
-from skltransfer._torch._text import TextPreprocessing, TokenEncoder
+from skltransfer._torch._text import (
+    DenseLayer,
+    SentenceEncoder,
+    TextPreprocessing,
+    TokenEncoder,
+    UnitLength,
+)
 from skltransfer.backbones._huggingface import ImageEncoder
 from skltransfer.backbones._tiny import ResidualBlock, TinyResNet
 from skltransfer.parameter._multitask_network import TaskHeads
-from skltransfer.persistence._timm import build_timm, describe_timm
-from skltransfer.persistence._transformers import (
+from skltransfer.persistence._library_networks import (
     TokenizerData,
+    build_timm,
     build_transformer,
     copy_notes,
+    describe_timm,
     describe_transformer,
     is_transformer,
 )
@@ -294,7 +300,7 @@ class _Reader:
         self._parts.append(None)
         if "features" in node:
             inner = self.module(node["features"])
-            prefix = node.get("prefix_tokens")  # not in older files
+            prefix = node["prefix_tokens"]
             module = FeatureNetwork(
                 inner,
                 dict(node["nodes"]),

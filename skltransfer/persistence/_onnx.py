@@ -13,8 +13,7 @@ from sklearn.pipeline import make_pipeline
 from skltransfer._files import write_whole
 from skltransfer._messages import first_line, require
 from skltransfer._torch._extraction import network_lock
-from skltransfer.persistence._graph import Graph, graph_of
-from skltransfer.persistence._steps import split_steps
+from skltransfer.persistence._graph import Graph, graph_of, split_steps
 from skltransfer.persistence._torch_program import trace
 
 _OPSET = 18
@@ -22,35 +21,36 @@ _ML_OPSET = 3
 
 
 def export_onnx(estimator, path, X) -> Path:
-    """Write a fitted estimator with a network, or a pipeline with one, as an ONNX file.
+    """Export a fitted estimator with a network, or a pipeline with one, as an ONNX file.
 
-    It takes what :func:`export_inputs` returns, any number of rows, and gives ``label`` and
-    ``probabilities`` (n, n_classes) of a classifier, ``prediction`` of a regressor in the units of
-    ``y``, or ``features`` of a transformer. Normalisation is inside; decoding, resizing and
-    tokenizing are not. Steps of scikit-learn before and after the network are converted by skl2onnx
-    and joined with it.
+    The inputs of the graph are the arrays that :func:`export_inputs` returns, for any number of
+    samples. Its outputs are ``label`` and ``probabilities`` (n_samples, n_classes) of a
+    classifier, ``prediction`` of a regressor in the units of ``y``, or ``features`` of a
+    transformer. The graph normalises images, but does not decode, resize or tokenize. Steps of
+    scikit-learn before and after the network are converted by skl2onnx.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted: :class:`~skltransfer.FineTunedClassifier`,
-        :class:`~skltransfer.FineTunedRegressor` and their kin,
-        :class:`~skltransfer.PretrainedFeatureTransformer`, a Pipeline with one of these, or a
-        search over it.
+        Fitted classifier or regressor with a network, such as
+        :class:`~skltransfer.FineTunedClassifier`, fitted
+        :class:`~skltransfer.PretrainedFeatureTransformer`, or a pipeline or search with one of
+        these.
     path : str or Path
-        The file, replaced if it is there.
+        Path of the file. An existing file is replaced.
     X : array-like
-        One row or more, in the form in which rows will come: float32 or float64, pixels as uint8 or
-        as floats, a frame or an array.
+        At least one sample in the form of later inputs: float32 or float64, pixels as uint8 or
+        floats, a frame or an array.
 
     Returns
     -------
     path : Path
+        Path of the file.
 
     Raises
     ------
     TypeError
-        If there is no network, or a step that skl2onnx cannot convert; the message names it.
+        If there is no network, or skl2onnx cannot convert a step; the message names it.
     ValueError
         If the network cannot be traced by torch.export.
     ImportError
@@ -58,8 +58,8 @@ def export_onnx(estimator, path, X) -> Path:
 
     Notes
     -----
-    Outputs agree with the estimator's to 1e-4. With a table in float64 the graph computes in
-    float64, which some runtimes lack: pass `X` in float32 and ``precision="float32"`` for those.
+    Outputs agree with the estimator to 1e-4. A graph for a float64 table computes in float64, which
+    some runtimes lack. For these, pass `X` in float32 and set ``precision="float32"``.
 
     Examples
     --------

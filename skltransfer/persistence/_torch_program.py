@@ -10,8 +10,14 @@ import torch
 
 from skltransfer._files import write_whole
 from skltransfer._messages import first_line
-from skltransfer.persistence._graph import graph_of, has_network, rows_of, tensors_of
-from skltransfer.persistence._steps import innermost, split_steps
+from skltransfer.persistence._graph import (
+    graph_of,
+    has_network,
+    innermost,
+    rows_of,
+    split_steps,
+    tensors_of,
+)
 
 
 def export_torch(estimator, path, X) -> Path:

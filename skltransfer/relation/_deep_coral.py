@@ -15,7 +15,7 @@ import skltransfer
 from skltransfer._networks._objective import Objective, TwoDomainObjective
 from skltransfer._parameters import Number, check_parameters
 from skltransfer.backbones import Backbone
-from skltransfer.backbones._fitted import unfitted_backbone
+from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import (
     check_no_missing_labels,

@@ -451,7 +451,7 @@ def test_a_rewritten_folder_is_read_again(tmp_path):
     save_tiny_bert(tmp_path, seed=2)
     assert load_backbone(spec).fingerprint != record.fingerprint
     assert all(torch.equal(before[k], v) for k, v in record.module.state_dict().items())
-    with pytest.raises(ValueError, match="are not those that this transformer was fitted with"):
+    with pytest.raises(ValueError, match="not the weights that this transformer was fitted"):
         model.transform(["a film"])
 
 
@@ -562,7 +562,7 @@ def load_file_of(content, folder):
 def test_networks_that_are_no_encoder_of_one_input(tmp_path, kind):
     with quiet():
         transformers.AutoConfig.for_model(kind).save_pretrained(tmp_path)
-    message = "a Backbone record" if kind == "wav2vec2" else "Save the part that is meant"
+    message = "a Backbone record" if kind == "wav2vec2" else "Save one of its encoders"
     with pytest.raises(ValueError, match=message):
         load_backbone(f"hf:{tmp_path}", None)
 

@@ -327,7 +327,7 @@ def test_a_function_is_seeded_and_may_be_lazy():
     assert load_backbone(TableNetwork, input_shape=(5,)) is record
     other = load_backbone(TableNetwork, input_shape=(5,), random_state=1)
     assert not torch.equal(record.module[0].weight, other.module[0].weight)
-    with pytest.raises(ValueError, match="lazy layers whose shape is not known yet"):
+    with pytest.raises(ValueError, match="lazy layers without a shape"):
         load_backbone(TableNetwork)
     with pytest.raises(ValueError, match="lazy layers"):
         load_backbone(TableNetwork())

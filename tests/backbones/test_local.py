@@ -164,14 +164,14 @@ def test_fine_tuning_and_files(tmp_path, state, images):
 @pytest.mark.parametrize(
     ("beside", "message"),
     [
-        (None, r"does not say which network.*flowers.json, with a name of list_backbones\(\)"),
+        (None, r"does not say which network.*flowers.json, with a name of torchvision"),
         ("{", r"flowers.json cannot be read"),
         ("[1]", r"flowers.json cannot be read \(it holds no object\)"),
         ({"architcture": "resnet18"}, "unknown key 'architcture'. Did you mean 'architecture'"),
         ({"architecture": "resnt18"}, "names an architecture that is not known.*mean 'resnet18'"),
         ({"architecture": "timm:test_resnt"}, "architecture that is not known.*'timm:test_resnet'"),
         ({"architecture": "hf:some/where"}, "whose folder holds its weights"),
-        ({"architecture": "other.pth"}, "It has to be a name of list_backbones"),
+        ({"architecture": "other.pth"}, "It has to be a name of torchvision"),
         ({"preprocessing": {}}, "names the architecture None"),
         (BESIDE | {"preprocessing": {"resize_size": 8}}, "It takes resize_size, crop_size, mean"),
         ({"architecture": "timm:test_vit"}, "flowers.safetensors' are for another architecture"),
@@ -210,14 +210,18 @@ def test_paths_that_are_no_file(tmp_path):
     with pytest.raises(ValueError, match="no file of weights: their names end in"):
         load_backbone(tmp_path / "notes.txt")
     path = write(tmp_path, load_backbone("tiny").module.state_dict())
-    with pytest.raises(ValueError, match="is a file of weights already"):
+    with pytest.raises(ValueError, match="is already a file of weights"):
         load_backbone(path, weights="other.safetensors")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("std", [0.5, 0.5, 0], "std=.* need one number per channel each, those of std greater"),
+        (
+            "std",
+            [0.5, 0.5, 0],
+            "std=.* need one number per channel each, and std",
+        ),
         ("std", [0.5, 0.5], "need one number per channel"),
         ("mean", ["a", "b", "c"], "mean=.* does not hold one number per channel"),
         ("crop_size", -1, "crop_size=-1 is no size in pixels"),

@@ -151,7 +151,7 @@ def test_poolings_of_ones_own_take_the_tokens(tmp_path, texts):
         np.testing.assert_allclose(given, expected, atol=1e-5)
     own = PretrainedFeatureTransformer(name, pooling="own").fit_transform(texts[:4])
     assert own.shape == (4, 16)
-    with pytest.raises(ValueError, match="pooling='gem', and 'st:.*is a text encoder"):
+    with pytest.raises(ValueError, match="pooling='gem', but 'st:.*is a text encoder"):
         PretrainedFeatureTransformer(name, pooling="gem").fit(texts)
 
 

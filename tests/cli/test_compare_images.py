@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedFeatureTransformer, load_backbone
-from skltransfer.cli import _few_labels, _images, _report, main
-from skltransfer.cli._task import Task
+from skltransfer.cli import _few_labels, _image_data, _report, main
+from skltransfer.cli._comparison import Comparison
 from skltransfer.model_selection import _strategies
 from tests.shared_data import SHARED_DATA
 
@@ -134,7 +134,7 @@ def test_photographs_are_told_from_drawings(folder, capsys):
 @pytest.mark.shared
 @pytest.mark.skipif(not (SHARED_DATA / "hymenoptera").is_dir(), reason="no shared data")
 def test_real_photographs_and_real_drawings():
-    images = _images.read_images(str(SHARED_DATA / "hymenoptera" / "val"), 0, lambda *n: None)
+    images = _image_data.read_images(str(SHARED_DATA / "hymenoptera" / "val"), 0, lambda *n: None)
     assert images.look_like_photographs
     assert len(images.paths) == 153
 
@@ -150,9 +150,9 @@ def test_images_that_cannot_be_read_are_named(digits, capsys):
 
 
 def test_too_many_images_are_sampled_class_by_class(digits, monkeypatch):
-    monkeypatch.setattr(_images, "_MAX_IMAGES", 100)
+    monkeypatch.setattr(_image_data, "_MAX_IMAGES", 100)
     first, again, other = (
-        _images.read_images("digits", seed, lambda *n: None) for seed in (0, 0, 1)
+        _image_data.read_images("digits", seed, lambda *n: None) for seed in (0, 0, 1)
     )
     assert first.paths == again.paths != other.paths
     assert np.unique(first.y, return_counts=True)[1].tolist() == [10] * 10
@@ -216,7 +216,7 @@ def test_a_picture_of_one_number_of_labels_shows_each_mean_and_interval():
         for draw in range(5)
     ]
     names = ["pixels", "linear probe"]
-    task = Task("i", "i", "", "accuracy", names, pd.DataFrame(scores), "labels per class")
+    task = Comparison("i", "i", "", "accuracy", names, pd.DataFrame(scores), "labels per class")
     axes = Figure().subplots()
     rows = _report.summarize(task)
     _report._draw_curves(task, rows, axes)

@@ -210,7 +210,7 @@ def test_nothing_is_left_by_an_interruption(digits, monkeypatch, capsys):
         (["digits", "--output", "f.parquet", "--column", "a"], "--column goes with a CSV or"),
         (
             ["digits", "--output", "f.parquet", "--backbone", "resnt18"],
-            "Unknown backbone 'resnt18'. Did you mean 'resnet18'.*listed by: skltransfer backbones",
+            "Unknown backbone 'resnt18'. mean 'resnet18'.*listed by 'skltransfer backbones'",
         ),
         (["digits", "--output", "f.parquet", "--layers", "stage9"], "has no layer 'stage9'"),
         (["digits", "--output", "f.parquet", "--pooling", "min"], "pooling='min' is not"),
@@ -289,7 +289,7 @@ def test_messages_are_in_words_of_commands(digits, capsys):
     assert run("digits", "--backbone", "tyni", "--output", "f.parquet") == 2
     message = capsys.readouterr().err
     assert "list_backbones" not in message
-    assert "\"skltransfer backbones 'timm:*'\" those of timm" in message
+    assert "names of timm by \"skltransfer backbones 'timm:*'\"" in message
     (digits / "0" / "bad.png").write_bytes(b"no image")
     assert run("digits", "--output", "f.parquet") == 2
     message = capsys.readouterr().err

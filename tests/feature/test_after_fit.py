@@ -30,7 +30,7 @@ def tiny(**parameters):
     [
         ({"layers": "stage1"}, "Fit it again after a change of its parameters"),
         ({"pooling": "flatten"}, "Fit it again after a change"),
-        ({"random_state": 1}, "are not those that this transformer was fitted with"),
+        ({"random_state": 1}, "are not the weights that this transformer was fitted with"),
         ({"store": "disk"}, "store='disk' is not"),
     ],
 )

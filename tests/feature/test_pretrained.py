@@ -589,11 +589,15 @@ def test_a_class_redefined_with_other_code_is_another_network():
         ({"layers": ["layer1", "layer1"]}, ValueError, "names a layer twice"),
         ({"pooling": "mean"}, ValueError, "pooling='mean' is not 'default' or one of avg"),
         ({"pooling": "cls", "layers": "layer1"}, ValueError, "pooling='cls' needs tokens"),
-        ({"precision": "float8"}, ValueError, "precision='float8' is not one of float32"),
+        ({"precision": "float8"}, ValueError, "precision='float8' is not one of 'float32'"),
         ({"device": "cpuu"}, ValueError, "device='cpuu' is not a torch device"),
-        ({"batch_size": 0}, ValueError, "batch_size=0 is neither 'auto' nor"),
-        ({"input_size": "64"}, ValueError, "input_size='64' is neither None nor"),
-        ({"store": "disk"}, ValueError, "store='disk' is not 'memory'"),
+        ({"batch_size": 0}, ValueError, "batch_size=0 is not an integer of at least 1 or 'auto'"),
+        (
+            {"input_size": "64"},
+            ValueError,
+            "input_size='64' is not an integer of at least 1",
+        ),
+        ({"store": "disk"}, ValueError, "store='disk' is not a FeatureStore or 'memory' or None"),
         ({"random_state": None}, TypeError, "random_state=None is not an int"),
         ({"value_range": (1, 0)}, ValueError, r"value_range=\(1, 0\) has to be \(black, white\)"),
         ({"value_range": 1}, ValueError, r"value_range=1 has to be \(black, white\)"),
@@ -704,7 +708,7 @@ def test_weights_that_changed_since_fit_are_refused(tmp_path, images):
     save_file(load_backbone("tiny", weights=None).module.state_dict(), path)
     transformer = PretrainedFeatureTransformer("tiny", weights=path).fit(images[:2])
     save_file(load_backbone("tiny", weights=None, random_state=5).module.state_dict(), path)
-    with pytest.raises(ValueError, match="not those that this transformer was fitted with"):
+    with pytest.raises(ValueError, match="not the weights that this transformer was fitted with"):
         transformer.transform(images[:2])
 
 

@@ -206,7 +206,7 @@ def test_arguments_stay_as_they_are():
         ({"y_target": np.zeros((40, 2))}, "y_target has 2 dimensions"),
         ({"embedding": "tsne"}, "embedding='tsne' is neither 'pca' nor a transformer"),
         ({"embedding": PCA(3)}, "returned 3 columns. Choose one that returns 2"),
-        ({"gamma": 0}, "gamma=0 is not 'median', 'scale' or a number above 0"),
+        ({"gamma": 0}, "gamma=0 is not a number greater than 0 or 'median' or 'scale'"),
         ({"gamma": "auto"}, "gamma='auto' is not"),
         ({"X_target": X_TARGET[:, :2]}, "X_target has 2 features"),
         ({"X_target": X_TARGET[:0]}, "X_target has 0 rows"),
@@ -242,7 +242,7 @@ def test_an_estimator_without_an_aligner_is_refused():
         DomainShiftDisplay.from_estimator(pooled, X, X_TARGET)
     inside = ColumnTransformer([("map", OptimalTransportMapper("linear"), [0, 1])])
     inside = WithTarget(inside, X_TARGET[:, :2]).fit(X[:, :2])
-    with pytest.raises(TypeError, match="ColumnTransformer holds OptimalTransportMapper inside"):
+    with pytest.raises(TypeError, match="ColumnTransformer holds OptimalTransportMapper, and"):
         DomainShiftDisplay.from_estimator(inside, X[:, :2], X_TARGET[:, :2])
 
 

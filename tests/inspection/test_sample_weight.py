@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import KMMReweighter, SampleWeightDisplay, WithSource, WithTarget
-from skltransfer.inspection._discriminator import domain_scores
+from skltransfer.inspection._sample_weight import domain_scores
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 3))

@@ -1,4 +1,4 @@
-"""What a comparison is made of: scores, their cost, and what a reader has to know."""
+"""A comparison: scores, their cost and notes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _NOTED = {
 
 
 @dataclass
-class Task:
-    """What was compared, and the scores."""
+class Comparison:
+    """A finished comparison with its scores."""
 
     name: str
     title: str

@@ -12,13 +12,13 @@ from sklearn.preprocessing import StandardScaler
 from skltransfer import PooledEstimator, PretrainedFeatureTransformer, WithSource
 from skltransfer._messages import near_names
 from skltransfer.cli._errors import CommandError, shorten
-from skltransfer.cli._tables import TableTask
+from skltransfer.cli._table_data import TableData
 from skltransfer.model_selection import Strategy
 
 
 @dataclass(frozen=True)
-class TextTask:
-    """Texts to predict on, and perhaps those of another domain."""
+class TextData:
+    """Texts to predict on, and perhaps texts of another domain."""
 
     X: object  # Series of str (n_samples,)
     y: np.ndarray  # (n_samples,)
@@ -30,7 +30,7 @@ class TextTask:
     steps: None = None
 
 
-def texts_of(table: TableTask, column: str, path: str) -> TextTask:
+def texts_of(table: TableData, column: str, path: str) -> TextData:
     """Return the texts of one column, an empty one where it is missing."""
     if column not in table.X.columns:
         raise CommandError(
@@ -50,7 +50,7 @@ def texts_of(table: TableTask, column: str, path: str) -> TextTask:
         None if frame is None else frame[column].fillna("").astype(str)
         for frame in (table.X, table.X_source)
     )
-    return TextTask(
+    return TextData(
         X, table.y, X_source, table.y_source, table.is_classification, tuple(notes), table.model
     )
 

@@ -21,7 +21,7 @@ _MAX_CLASSES = 20
 
 
 @dataclass(frozen=True)
-class TableTask:
+class TableData:
     """A table to predict on, and perhaps one of another domain."""
 
     X: object  # data frame (n_samples, n_features)
@@ -58,7 +58,7 @@ class TableTask:
         return LogisticRegression(max_iter=2000) if self.is_classification else Ridge()
 
 
-def read_task(target: str, label: str | None, source: str | None, task: str | None) -> TableTask:
+def read_tables(target: str, label: str | None, source: str | None, task: str | None) -> TableData:
     """Read and check the files of a comparison.
 
     Raises
@@ -94,7 +94,7 @@ def read_task(target: str, label: str | None, source: str | None, task: str | No
             _compare_classes(y, y_source, target, source, notes)
     else:
         y, y_source = _as_numbers(y, target), _as_numbers(y_source, source)
-    return TableTask(X, y, X_source, y_source, is_classification, tuple(notes))
+    return TableData(X, y, X_source, y_source, is_classification, tuple(notes))
 
 
 def _read(path: str, notes: list[str]):

@@ -8,7 +8,7 @@ from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._record import UnknownBackbone
 from skltransfer.cli._errors import CommandError
 
-# What a network, its weights or its rows may be refused with.
+# Errors of networks, weights and rows that are the user's to mend.
 REFUSALS = (ValueError, TypeError, ImportError, FileNotFoundError, ConnectionError)
 
 
@@ -70,6 +70,8 @@ def weights_of(word: str) -> str | None:
 def explain(error: Exception) -> str:
     """Return an error's message for someone who does not write Python."""
     if isinstance(error, UnknownBackbone):
-        pattern = f" '{error.pattern}'" if error.pattern else ""
-        return f"{error.problem} The names are listed by: skltransfer backbones{pattern}"
+        listed = f"\"skltransfer backbones '{error.pattern or 'timm:*'}'\""
+        if not error.pattern:
+            listed = f"'skltransfer backbones', and names of timm by {listed}"
+        return f"{error.problem} Names are listed by {listed}."
     return f"{first_line(error)}."

@@ -1,4 +1,4 @@
-"""Networks and tokenizers of transformers as data: their settings and files."""
+"""Networks of transformers and timm, and tokenizers, as data: names, settings and files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from skltransfer._torch._persisted import AsData
 from skltransfer._torch._text import TextPreprocessing
 from skltransfer.backbones._huggingface import _quiet, import_transformers
 from skltransfer.backbones._random import seeded
+from skltransfer.backbones._timm import import_timm
 
 # How a network was loaded, which decides nothing but how transformers would save it.
 _NOTES = ("_weight_conversions", "_use_kernels")
@@ -37,7 +38,7 @@ def describe_transformer(module: nn.Module) -> dict:
 
 
 def copy_notes(source: nn.Module, target: nn.Module) -> None:
-    """Let the networks of transformers inside `target` have been loaded as those of `source`."""
+    """Copy from `source` to `target` how the networks of transformers inside were loaded."""
     for given, built in zip(source.modules(), target.modules(), strict=False):
         if is_transformer(given):
             vars(built).update({n: vars(given)[n] for n in _NOTES if n in vars(given)})
@@ -133,3 +134,24 @@ class TokenizerData(AsData):
         if preprocessing.digest != self.digest:
             raise ValueError("The tokenizer in the file is not the one that was saved.")
         return preprocessing
+
+
+def describe_timm(module: nn.Module) -> dict:
+    """Return what timm builds the network from."""
+    settings = module.pretrained_cfg
+    tag = settings.get("tag")
+    return {
+        "name": settings["architecture"] + (f".{tag}" if tag else ""),
+        "n_classes": module.num_classes,
+    }
+
+
+def build_timm(description: dict) -> nn.Module:
+    """Build the network with random weights; nothing is downloaded, whatever its name is."""
+    name = description["name"]
+    timm = import_timm(f"timm:{name}")
+    if not isinstance(name, str) or ":" in name or "/" in name or not timm.is_model(name):
+        raise ValueError(f"timm {timm.__version__} has no network {name!r}")
+    with seeded(0):
+        module = timm.create_model(name, pretrained=False, num_classes=description["n_classes"])
+    return module.eval()

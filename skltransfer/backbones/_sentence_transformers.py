@@ -12,12 +12,18 @@ from torch import nn
 from skltransfer._messages import first_line
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._pooling import OWN
-from skltransfer._torch._sentence import TOKEN_POOLINGS, DenseLayer, SentenceEncoder, UnitLength
-from skltransfer._torch._text import TextPreprocessing, TokenEncoder
+from skltransfer._torch._text import (
+    TOKEN_POOLINGS,
+    DenseLayer,
+    SentenceEncoder,
+    TextPreprocessing,
+    TokenEncoder,
+    UnitLength,
+)
 from skltransfer.backbones import _huggingface as hub
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._state import is_default, load_state
+from skltransfer.backbones._weight_files import is_default, load_state
 
 SENTENCE = "st:"
 # Names of its poolings in files of version 5 and before, in the order of their vectors.
@@ -49,8 +55,8 @@ def load_sentence(name: str, weights, random_state: int) -> Backbone:
         model, missing = hub._model(transformers, name, folder, config, weights, random_state)
         if model.main_input_name != "input_ids":
             raise ValueError(
-                f"{name!r} takes {model.main_input_name!r}, and encoders of texts alone are read "
-                "here. Save its image encoder by save_pretrained, and pass that folder as 'hf:...'."
+                f"{name!r} takes {model.main_input_name!r}, but 'st:' loads only encoders of "
+                "texts. Save its image encoder by save_pretrained, and pass its folder as 'hf:...'."
             )
         tokenizer = hub._tokenizer(transformers, name, folder)
     described = sorted(folder.glob("sentence_*_config.json"))
@@ -108,7 +114,7 @@ def _parts(name: str, root: Path) -> list[tuple[str, str]]:
         if kind.split(".")[0] != "sentence_transformers":
             raise ValueError(
                 f"{name!r} has a module {kind}, whose code would have to be run. Code in a "
-                "repository is never run: build its module yourself and pass that."
+                "repository is never run. Build the module yourself and pass it."
             )
         parts.append((kind.rpartition(".")[2], folder or "."))
     if parts[0][0] != "Transformer" or len(parts) < 2 or parts[1][0] != "Pooling":
@@ -118,7 +124,7 @@ def _parts(name: str, root: Path) -> list[tuple[str, str]]:
 
 def _other_parts(name: str, kinds) -> ValueError:
     return ValueError(
-        f"{name!r} is made of {', '.join(kinds)}, and only {_KINDS}, in this order, are read here. "
+        f"{name!r} is made of {', '.join(kinds)}, and only {_KINDS} in this order are supported. "
         "Encode the texts by sentence-transformers itself."
     )
 
@@ -131,7 +137,9 @@ def _behind(name: str, root: Path, parts, width: int, weights):
     ]
     modes = [modes] if isinstance(modes, str) else list(modes) or ["mean"]
     if not set(modes) <= set(TOKEN_POOLINGS):
-        raise ValueError(f"{name!r} pools by {modes}, and known are {', '.join(TOKEN_POOLINGS)}.")
+        raise ValueError(
+            f"{name!r} pools by {modes}. Supported poolings are {', '.join(TOKEN_POOLINGS)}."
+        )
     width *= len(modes)
     layers = nn.Sequential()
     for kind, folder in parts[1:]:
@@ -150,7 +158,7 @@ def _layer(name, root, kind, folder, width, weights, parts) -> tuple[nn.Module, 
         activation = str(config.get("activation_function", "Tanh")).rpartition(".")[2]
         if activation not in _ACTIVATIONS:
             raise ValueError(
-                f"{name!r} has a dense layer with {activation}, and known are "
+                f"{name!r} has a dense layer with {activation}. Supported activations are "
                 f"{', '.join(_ACTIVATIONS)}."
             )
         sizes = config["in_features"], config["out_features"]

@@ -1,7 +1,8 @@
-"""Read a user's folder of images, and check them before anything is computed."""
+"""Images in a user's folder, read and checked before anything is computed."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._rows import EncodedImageRows
 from skltransfer.cli._errors import CommandError, shorten
-from skltransfer.cli._files import class_of, find_images
 
 # More images would cost minutes in a large network and hardly change a comparison of few labels.
 _MAX_IMAGES = 1000
@@ -25,7 +25,7 @@ _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 @dataclass(frozen=True)
-class ImageTask:
+class ImageData:
     """Images in folders of their class."""
 
     paths: list[str]
@@ -55,7 +55,7 @@ class ImageTask:
         return np.stack(images)
 
 
-def read_images(folder: str, seed: int, advance) -> ImageTask:
+def read_images(folder: str, seed: int, advance) -> ImageData:
     """Read and check the images of a comparison.
 
     Parameters
@@ -63,9 +63,9 @@ def read_images(folder: str, seed: int, advance) -> ImageTask:
     folder : str
         Holds one folder a class.
     seed : int
-        Of the choice where there are too many images.
+        Seed of the choice if there are too many images.
     advance : callable
-        Is called with the number of images read, and with that of all.
+        Called with the number of images read and the number of all images.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def read_images(folder: str, seed: int, advance) -> ImageTask:
             f"{shorten(unreadable)}."
         )
         _check_classes(known, folder, f" that can be read, without {shorten(unreadable)}")
-    return ImageTask(
+    return ImageData(
         [str(Path(folder, path)) for path in known],
         np.array([class_of(path) for path in known]),
         np.stack(pixels),
@@ -139,3 +139,33 @@ def _choose(paths: list[str], seed: int) -> list[str]:
     rng = np.random.default_rng(seed)
     kept = [rng.permutation(np.flatnonzero(labels == label))[:n_each] for label in classes]
     return [paths[row] for row in np.sort(np.concatenate(kept))]
+
+
+IMAGE_SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split())
+
+
+def find_images(folder: str) -> list[str]:
+    """Return the paths of the images in a folder and its folders, relative to it and sorted.
+
+    Hidden files and folders are passed over; links to folders are followed once.
+    """
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                found.append(Path(place, name).relative_to(folder).as_posix())
+    if not found:
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise CommandError(f"there is no image in {folder!r}: no file ends in {suffixes}.")
+    return sorted(found)
+
+
+def class_of(path: str) -> str | None:
+    """Return the folder that an image lies in, of those at the top; None if it lies in none."""
+    folder, slash, _ = path.partition("/")
+    return folder if slash else None
