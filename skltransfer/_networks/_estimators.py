@@ -227,7 +227,8 @@ class FineTuning(
     }
 
     def _check_combinations(self):
-        names_of(self.augment)
+        if self.augment is not None:
+            names_of(self.augment)
         if self.gradual_unfreezing and self.strategy in ("lora", "linear_probe"):
             raise ValueError(
                 f"gradual_unfreezing={self.gradual_unfreezing!r} has nothing to unfreeze with "
@@ -284,14 +285,11 @@ class FineTuning(
             if record is not None:
                 check_images_for(record.name, record.preprocessing, rows)
             target = Data(rows)
-        objective_of = self._objective
-        if adapt is not None:
-            objective_of = lambda fitting: adapt(self._objective(fitting))  # noqa: E731
         fitting = Fitting(
             plan,
             record,
             data,
-            objective_of,
+            self._objective if adapt is None else lambda f: adapt(self._objective(f)),
             validation=validation,
             target=target,
             earlier=earlier and earlier[0],
