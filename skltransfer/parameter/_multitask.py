@@ -74,6 +74,7 @@ class MultiTask(
         "fit_intercept": Flag(),
         "tol": Number(0, low_open=True),
         "max_iter": Count(),
+        "weight_decay": STRENGTH,
     }
 
     def __sklearn_tags__(self):
