@@ -19,7 +19,6 @@ RANK = {
     "_messages": -1,
     "_missing": -1,
     "_shared_cache": -1,
-    "_options": 0,
     "_parameters": 0,
     "_warnings": -1,
     "_texts": 0,

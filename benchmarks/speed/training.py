@@ -31,9 +31,9 @@ from torch import nn
 from torch.nn import functional
 
 from skltransfer import FineTunedClassifier, RegularizedTransferClassifier, load_backbone
+from skltransfer._networks._objective import DistancePenalty, Pull
 from skltransfer._torch._batches import IndexStream, RowBatches
 from skltransfer._torch._optimizers import Schedule, make_optimizer
-from skltransfer._torch._penalties import DistancePenalty, Pull
 from skltransfer._torch._training import train
 
 NEEDS = ("skorch",)
@@ -164,7 +164,7 @@ def by_train(network, X, y, batch_size, n_epochs, penalty=None, objective=loss_o
     optimizer = make_optimizer("adamw", (groups or groups_of)(network), 0.9)
     train(
         network,
-        objective,
+        lambda network, batch: {"loss": objective(network, batch)},
         batches,
         optimizer=optimizer,
         n_epochs=n_epochs,

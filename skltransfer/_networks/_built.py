@@ -15,7 +15,7 @@ from skltransfer._networks._plan import Plan
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._layers import HEADS, Standardize
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store
@@ -69,7 +69,7 @@ class TransferNetwork(nn.Module):
 
 
 @dataclass
-class Built(HoldsNetworks):
+class Built(SavedAsData):
     """A network with its head, and what it was made of.
 
     Parameters

@@ -44,7 +44,7 @@ from skltransfer._torch._input import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
@@ -56,7 +56,7 @@ from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import forget
 
 
-class NetworkEstimator(HoldsNetworks, HoldsByReference, BaseEstimator):
+class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
     """Read what the parameters `backbone` and ``X`` of an estimator stand for.
 
     A subclass has the parameters `backbone`, `weights`, `image_shape`, `value_range` and
@@ -227,7 +227,8 @@ class FineTuning(
     }
 
     def _check_combinations(self):
-        names_of(self.augment)
+        if self.augment is not None:
+            names_of(self.augment)
         if self.gradual_unfreezing and self.strategy in ("lora", "linear_probe"):
             raise ValueError(
                 f"gradual_unfreezing={self.gradual_unfreezing!r} has nothing to unfreeze with "
@@ -284,16 +285,11 @@ class FineTuning(
             if record is not None:
                 check_images_for(record.name, record.preprocessing, rows)
             target = Data(rows)
-
-        def objective_of(fitting: Fitting) -> Objective:
-            objective = self._objective(fitting)
-            return objective if adapt is None else adapt(objective)
-
         fitting = Fitting(
             plan,
             record,
             data,
-            objective_of,
+            self._objective if adapt is None else lambda f: adapt(self._objective(f)),
             validation=validation,
             target=target,
             earlier=earlier and earlier[0],
@@ -433,7 +429,13 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
                 )
             names = np.arange(y.shape[1])
             self._check_known(known, names, names)
-            return self._labels_of(y, y.shape[1], {"classes_": names}, None, True)
+            return Classes(
+                y,
+                y.shape[1],
+                {"classes_": names},
+                label_smoothing=self.label_smoothing,
+                is_multilabel=True,
+            )
         y = column_or_1d(y, warn=True)
         found = np.unique(y)
         if known is None:
@@ -457,7 +459,14 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
             )
         codes = np.searchsorted(known, y)
         n_outputs = 1 if len(known) == 2 else len(known)
-        return self._labels_of(codes, n_outputs, {"classes_": known}, codes, False)
+        return Classes(
+            codes,
+            n_outputs,
+            {"classes_": known},
+            codes,
+            label_smoothing=self.label_smoothing,
+            class_weight=self.class_weight,
+        )
 
     def _check_known(self, known, classes, found) -> None:
         if known is None:
@@ -474,17 +483,6 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
                 f"{known.tolist()}. Name all classes in the first call of partial_fit, or pass the "
                 "fitted estimator as the backbone of a new one."
             )
-
-    def _labels_of(self, targets, n_outputs, attributes, codes, is_multilabel):
-        return Classes(
-            targets,
-            n_outputs,
-            attributes,
-            codes,
-            label_smoothing=self.label_smoothing,
-            class_weight=self.class_weight,
-            is_multilabel=is_multilabel,
-        )
 
     def decision_function(self, X):
         """Compute the logits.

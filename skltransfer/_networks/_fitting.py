@@ -20,7 +20,7 @@ from skltransfer._networks._built import (
 )
 from skltransfer._networks._labels import Labels
 from skltransfer._networks._lora import Adapters
-from skltransfer._networks._objective import LabelLoss, Objective
+from skltransfer._networks._objective import DistancePenalty, LabelLoss, Objective, Pull
 from skltransfer._networks._plan import MAX_ITERATIONS, Plan
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches, TwoDomainBatches
 from skltransfer._torch._checkpoint import Checkpoint
@@ -28,7 +28,6 @@ from skltransfer._torch._depth import Freezing, norms_with_statistics
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
 from skltransfer._torch._optimizers import Schedule, make_optimizer
-from skltransfer._torch._penalties import DistancePenalty, Pull
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store
 from skltransfer._torch._training import Training, total_loss, train, train_full_batch

@@ -73,6 +73,8 @@ class Plan:
         Whether the samples are numbers of a table.
     precision : {"float32", "float64"}
         Arithmetic of the weights.
+    dtype : torch.dtype
+        The same, as torch has it.
     autocast : torch.dtype or None
         Arithmetic of products in mixed precision.
     seed_of_weights, seed_of_head, seed_of_order, seed_of_chance, seed_of_split : int
@@ -95,6 +97,7 @@ class Plan:
     device: torch.device
     is_table: bool
     precision: str
+    dtype: torch.dtype
     autocast: torch.dtype | None
     seed_of_weights: int
     seed_of_head: int
@@ -183,10 +186,12 @@ class Plan:
         drawn = check_random_state(given["random_state"]).randint(2**31 - 1, size=len(seeds))
         own = {f.name: given[f.name] for f in fields(cls) if f.name in given}
         head_asks = _asking(given, _WITHOUT_STEPS)
+        of_weights = "float64" if precision == "float64" else "float32"
         own |= {
             "device": device,
             "is_table": of_table,
-            "precision": "float64" if precision == "float64" else "float32",
+            "precision": of_weights,
+            "dtype": getattr(torch, of_weights),
             "autocast": _AUTOCAST.get(precision),
             "seed_of_split": int(split),
             **{f"seed_of_{s}": int(seed) for s, seed in zip(seeds, drawn, strict=True)},
@@ -203,11 +208,6 @@ class Plan:
             ),
         }
         return cls(**own | resolved)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Return the arithmetic of the weights as torch has it."""
-        return getattr(torch, self.precision)
 
     def n_epochs(self, n_batches: int | None) -> int:
         """Return the number of epochs; of iterations where `n_batches` is None."""

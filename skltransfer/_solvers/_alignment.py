@@ -32,16 +32,16 @@ def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, n
     Parameters
     ----------
     centered : ndarray of shape (n, d)
-        Rows of mean zero, at least two. The covariance is that of ``n - 1``.
+        Rows of mean zero, at least two. The covariance divides by ``n - 1``.
     exact : bool, default=False
-        Whether small eigenvalues need all their digits: forming the covariance squares the
-        condition number.
+        Whether small eigenvalues need all their digits, which forming the covariance, and so
+        squaring the condition number, would lose.
 
     Returns
     -------
     values : ndarray of shape (r,)
-        In falling order, at least 0; r is the smaller one of ``n - 1`` and d. The other
-        ``d - r`` eigenvalues are 0.
+        Eigenvalues in descending order, at least 0; r is the smaller one of ``n - 1`` and d. The
+        other ``d - r`` eigenvalues are 0.
     vectors : ndarray of shape (d, r)
         Orthonormal columns.
     """
@@ -72,7 +72,7 @@ def signs_of_columns(vectors: np.ndarray) -> np.ndarray:
 
 
 def n_for_share(values: np.ndarray, share: float) -> int:
-    """Return how many of the first eigenvalues have at least `share` of the sum of all."""
+    """Return the smallest number of leading eigenvalues with at least `share` of their sum."""
     total = values.sum()
     if total == 0:
         return 1
@@ -82,8 +82,8 @@ def n_for_share(values: np.ndarray, share: float) -> int:
 def coral_map(source, target, shrinkage, reg: float) -> list:
     """Return the factors of ``A = (C_s + reg I)^(-1/2) (C_t + reg I)^(1/2)`` (Algorithm 1).
 
-    Where the columns outnumber the rows of a domain, its factor is kept as a multiple of the
-    identity plus a term of the rank of those rows.
+    If a domain has fewer rows than columns, its factor is kept as a multiple of the identity plus
+    a term of low rank.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def apply_map(rows: np.ndarray, factors: list) -> np.ndarray:
 
 
 def _power(centered, shrinkage, reg, power):
-    """Return a power of the regularised covariance; of what has no variance at all, zero."""
+    """Return a power of the regularised covariance, 0 in directions without variance."""
     n, d = centered.shape
     unit = safe_unit(np.abs(centered).max(), np.sqrt(reg))
     if unit != 1:
@@ -146,15 +146,15 @@ def ledoit_wolf_intensity(centered, values) -> float:
     ----------
     centered : ndarray of shape (n, d)
     values : ndarray of shape (r,)
-        The eigenvalues of the covariance of ``n - 1`` that are not 0.
+        Eigenvalues of the covariance divided by ``n - 1`` that are not 0.
 
     Returns
     -------
     shrinkage : float
-        From 0 to 1, as :func:`sklearn.covariance.ledoit_wolf` has it.
+        Intensity from 0 to 1, as :func:`sklearn.covariance.ledoit_wolf` computes it.
     """
     n, d = centered.shape
-    values = values * (n - 1) / n  # their covariance is that of n
+    values = values * (n - 1) / n  # Ledoit and Wolf divide the covariance by n
     squares = (values**2).sum()
     fourth = (np.einsum("ij,ij->i", centered, centered) ** 2).sum()
     noise = (fourth / n - squares) / n
@@ -180,7 +180,7 @@ def geodesic_flow(source_basis, target_basis) -> tuple[np.ndarray, np.ndarray]:
     -------
     factor : ndarray of shape (d, min(2 k, d))
     angles : ndarray of shape (k,)
-        The principal angles in rising order.
+        Principal angles in ascending order.
     """
     d, k = source_basis.shape
     U, cosines, Vt = svd(source_basis.T @ target_basis, check_finite=False)
@@ -200,5 +200,5 @@ def geodesic_flow(source_basis, target_basis) -> tuple[np.ndarray, np.ndarray]:
     scale = 1 / np.sqrt(1 + 2 * root_det)  # the trace is 1
     along = p * ((a + root_det) * scale) + w * (b * scale)
     across = p * (b * scale) + w * ((c + root_det) * scale)
-    # Subspaces of more than half of the dimensions meet: those angles are 0 and w is nothing.
+    # Subspaces of more than half of the dimensions meet: there the angles are 0 and w is 0.
     return np.hstack([along, across[:, max(0, 2 * k - d) :]]), theta

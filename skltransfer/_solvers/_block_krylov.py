@@ -19,7 +19,7 @@ _ROUNDING = 3e-7
 _NEAR = 1e-5
 # Singular values closer than that, relatively, may be equal.
 _EQUAL = 1e-6
-# Steps, and columns, of the search for what was missed.
+# Steps, and columns, of the search for missed singular values.
 _PROBE_STEPS, _PROBE_BLOCK = 3, 4
 
 
@@ -33,7 +33,7 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
     Parameters
     ----------
     operator : object
-        Its ``forward`` multiplies columns by A, ``backward`` by A'; its ``shape`` is A's.
+        Matrix A: ``forward`` multiplies columns by A, ``backward`` by A'; ``shape`` is A's shape.
     k : int
     tol : float
         Largest relative residual ``|A'A v - s^2 v| / s^2``.
@@ -41,8 +41,8 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
     Returns
     -------
     V : ndarray of shape (n_columns, k), or None
-        None where bases of 10 k + 200 columns, or half of all, do not do, or where A has more
-        equal singular values than a block can tell apart.
+        Vectors as columns. None if bases of 10 k + 200 columns, or of half of all, do not suffice,
+        or if A has more equal singular values than a block can tell apart.
     """
     n_rows, n_columns = operator.shape
     block = _LARGE_BLOCK if n_columns > _LARGE_SIZE else _BLOCK
@@ -91,11 +91,11 @@ def _leading(B, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _orthonormalised(P, basis, largest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return orthonormal columns that span those of `P` beyond the basis, and their factor R."""
+    """Return orthonormal columns that span `P` beyond the basis, and their factor R."""
     P -= basis @ (basis.T @ P)
     Q, R = _qr(P)
     if np.abs(R.diagonal()).min() <= 1e-8 * largest:
-        # What is left of some columns is rounding, which need not be orthogonal to the basis.
+        # Some columns are left with rounding alone, which need not be orthogonal to the basis.
         for _ in range(2):
             Q -= basis @ (basis.T @ Q)
             Q = _qr(Q)[0]
@@ -117,7 +117,7 @@ def _upper(n: int) -> np.ndarray:
 def _misses(operator, known, values, block: int) -> bool:
     """Tell whether a singular value as large as those found lies outside the span of `known`.
 
-    Of equal singular values as many are found as a block has columns; where that many were found,
+    Among equal singular values at most one block of columns is found. If a whole block was found,
     there may be more.
     """
     n = len(values) - block + 1
@@ -138,7 +138,7 @@ def _misses(operator, known, values, block: int) -> bool:
 
 
 def _next_check(n, error, last, wanted, block) -> int:
-    """Return the size of the basis that is to suffice, if errors go on falling as they did."""
+    """Return the size of the basis that suffices if errors keep falling at the same rate."""
     grown = n // 3
     if 0 < error < last[1]:
         rate = _ACCELERATION * np.log(last[1] / error) / (n - last[0])

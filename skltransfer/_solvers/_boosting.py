@@ -13,7 +13,7 @@ def log_source_factor(n_source: float, n_rounds: int) -> float:
     Parameters
     ----------
     n_source : float
-        Number of source rows, or the sum of their weights. Below 1 it is taken for 1.
+        Number of source rows, or the sum of their weights. Numbers below 1 count as 1.
     n_rounds : int
     """
     return -float(np.log1p(np.sqrt(2 * np.log(max(n_source, 1.0)) / n_rounds)))
@@ -45,7 +45,7 @@ def weighted_mean(losses: np.ndarray, weights: np.ndarray) -> float:
 
 
 def adjusted_losses(residuals: np.ndarray, loss: str) -> np.ndarray:
-    """Return the losses of regression in [0, 1]: relative to the largest residual.
+    """Return losses of a regression in [0, 1], relative to the largest residual.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ def adjusted_losses(residuals: np.ndarray, loss: str) -> np.ndarray:
 def boost_target(
     factors: np.ndarray, losses: np.ndarray, n_source: int, log_beta: float, vote: float
 ) -> None:
-    """Multiply, in place, the source's by ``beta^loss`` and the target's by ``beta_t^-loss``.
+    """Multiply source factors by ``beta^loss`` and target factors by ``beta_t^-loss``, in place.
 
     Parameters
     ----------
     factors : ndarray of shape (n_source + n_target,)
-        By which the initial weights of source rows, then of target rows, are multiplied.
+        Factors of the initial weights: of source rows, then of target rows.
     losses : ndarray of the same shape
     n_source : int
     log_beta : float
@@ -85,14 +85,14 @@ def boost_target(
 def boost_within_target(
     factors: np.ndarray, losses: np.ndarray, n_source: int, weights: np.ndarray, vote: float
 ) -> None:
-    """Multiply, in place, the target's by ``beta_t^-loss``, keeping the sum of its weights.
+    """Multiply target factors by ``beta_t^-loss`` in place, keeping the sum of target weights.
 
-    The source's stay as they are.
+    Source factors do not change.
 
     Parameters
     ----------
     factors : ndarray of shape (n_source + n_target,)
-        By which the initial weights are multiplied.
+        Factors of the initial weights.
     losses : ndarray of the same shape
     n_source : int
     weights : ndarray of the same shape
@@ -107,11 +107,11 @@ def boost_within_target(
 
 
 def shrink_source(weights: np.ndarray, losses: np.ndarray, n_source: int, share: float):
-    """Return weights in which the target has the share asked for, of the same sum.
+    """Return weights of the same sum in which the target has the given share.
 
     Source weights become ``w beta^loss``, with the `beta` in [0, 1] for which the target's part
-    of the sum is `share`. Where even ``beta = 0`` leaves more of the source (rows without loss),
-    that is taken; for a share of 1 the source's weights are 0.
+    of the sum is `share`. If source rows without loss weigh too much even for ``beta = 0``, `beta`
+    is 0. For a share of 1 the source weights are 0.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def shrink_source(weights: np.ndarray, losses: np.ndarray, n_source: int, share:
     losses : ndarray of the same shape
     n_source : int
     share : float
-        At least the present one.
+        Share of the target's weights, at least the present one.
 
     Returns
     -------

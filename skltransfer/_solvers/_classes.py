@@ -1,7 +1,7 @@
 """Weights of classes, labels and probabilities from logits, and the calibration of these.
 
-A classifier of two classes has one logit, that of the second; a classifier of more has one for
-each class.
+A classifier of two classes has one logit, of the second class. A classifier of more classes has one
+logit for each class.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def weights_by_class(class_weight, y: np.ndarray, sample_weight: np.ndarray) -> 
 
 
 def decisions(logits: np.ndarray) -> np.ndarray:
-    """Return what ``decision_function`` does: (n_samples,) for one logit, else all of them."""
+    """Return the logits as ``decision_function`` does: of shape (n_samples,) if there is one."""
     return logits[:, 0] if logits.shape[1] == 1 else logits
 
 
@@ -101,14 +101,14 @@ def log_probabilities(logits: np.ndarray) -> np.ndarray:
 def fit_scale_and_bias(log_p, labels, weights) -> tuple[float, np.ndarray]:
     """Fit bias-corrected temperature scaling (Alexandari et al. 2020).
 
-    Minimises the weighted log loss of ``softmax(scale * log_p + bias)``, and half the mean square
-    of what they change in the scores: one row's worth, which keeps both finite where the classes
-    are separated.
+    Minimises the weighted log loss of ``softmax(scale * log_p + bias)``, plus half the mean square
+    of the change of the scores. This penalty weighs as one row, and keeps both finite if the
+    classes are separated.
 
     Parameters
     ----------
     log_p : ndarray of shape (n, n_classes)
-        Finite.
+        Logarithms of the probabilities, finite.
     labels : ndarray of shape (n,), int
     weights : ndarray of shape (n,)
 

@@ -1,4 +1,4 @@
-"""Which kernel: the parameters that estimators choose it by, its width, and its centres."""
+"""The parameters of kernels: their checks, widths, and centres."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skltransfer._solvers._kernels import KERNELS, loses_digits
 
 # Rows of each domain whose distances decide on a median.
 _MEDIAN_ROWS = 1000
-# Where in its stride such a row lies: no simple fraction, so that it is no boundary between rows.
+# Position of such a row in its stride: no simple fraction, so that it is no boundary between rows.
 _MEDIAN_OFFSET = 0.382
 
 
@@ -42,7 +42,7 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
         With ``kernel`` and ``gamma``.
     X, X_target : {ndarray, CSR array} of shape (n, n_features) and (m, n_features)
     counts : ndarray of shape (n,)
-        How often each row of `X` counts.
+        Weight of each row of `X`.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
     if is_chi2 and min(rows.min() for rows in (X, X_target) if rows.shape[0]) < 0:
         raise ValueError(
             "kernel='chi2' needs values of at least 0, and X or X_target has smaller ones. "
-            "Scale the columns into [0, 1] (MinMaxScaler(clip=True)) or choose another kernel."
+            "Scale the features into [0, 1] (MinMaxScaler(clip=True)) or choose another kernel."
         )
     if not isinstance(estimator.gamma, str):
         return float(estimator.gamma)
@@ -63,8 +63,8 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
         gamma = scale_gamma(X, counts, X_target)
     if _uses_gamma(estimator.kernel) and not (np.isfinite(gamma) and gamma > 0):
         raise ValueError(
-            "gamma='scale' is not to be had: the variance of X and X_target leaves the range "
-            "of floats. Scale the columns (for example by a StandardScaler before)."
+            "gamma='scale' cannot be computed: the variance of X and X_target leaves the range "
+            "of floats. Scale the features, for example by a StandardScaler before."
         )
     return gamma
 
@@ -110,7 +110,7 @@ def _mean_squares_around(rows, mean: float) -> np.ndarray:
 def median_gamma(X, T) -> float:
     """Return 1 / the median squared distance between stacked rows (of at most 1000, even spaced).
 
-    Where more than half of the distances are 0, scikit-learn's ``"scale"`` steps in.
+    If more than half of the distances are 0, it is scikit-learn's ``"scale"``.
     """
     stacked = np.concatenate([X, T])
     if len(stacked) > _MEDIAN_ROWS:

@@ -33,7 +33,7 @@ LOG_KERNELS = {
     "linear": _compact(lambda squared: 1 - np.sqrt(squared)),
     "cosine": _compact(lambda squared: np.cos(0.5 * np.pi * np.sqrt(squared))),
 }
-# Those that vanish nowhere: a lone row has a likelihood.
+# Kernels that vanish nowhere, so that a lone row has a likelihood.
 UNBOUNDED_KERNELS = ("gaussian", "exponential")
 
 
@@ -65,15 +65,16 @@ def log_kernel_mean(rows, samples, counts, bandwidth: float, kernel: str) -> np.
 def leave_one_out_log_likelihood(rows, counts, bandwidths, kernel: str) -> np.ndarray:
     """Return the mean log density of each row under the density of the others.
 
-    Equal rows are left out together: beside its own copy any row would be likeliest under a
-    bandwidth of 0. Of more than 2000 rows as many are left out, spread evenly over them.
+    Equal rows are left out together, because beside its own copy any row would be likeliest under
+    a bandwidth of 0. If there are more than 2000 rows, 2000 of them are left out in turn, spread
+    evenly.
 
     Parameters
     ----------
     rows : ndarray of shape (n, n_features)
         Distinct rows, at least two, sorted.
     counts : ndarray of shape (n,)
-        How often each counts.
+        Weight of each row.
     bandwidths : ndarray of shape (n_bandwidths,)
     kernel : str
         One of `UNBOUNDED_KERNELS`.

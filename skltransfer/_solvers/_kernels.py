@@ -16,7 +16,7 @@ SPARSE_KERNELS = ("rbf", "laplacian", "linear", "poly", "polynomial", "sigmoid",
 # Kernels of which every matrix is positive semi-definite, whatever the parameters.
 _SURELY_PSD = ("rbf", "laplacian", "linear", "cosine", "chi2")
 
-# Tiles of the rbf kernel fit into the cache; those of other kernels outweigh the cost of a call.
+# Tiles of the rbf kernel fit into the cache; tiles of other kernels outweigh the cost of a call.
 _RBF_TILE, _TILE = (256, 512), (512, 2048)
 # Largest rounding error of an exponent.
 _LARGEST_ERROR = 1e-10
@@ -35,7 +35,7 @@ class Kernel(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name of the kernel in messages."""
         return self.metric if isinstance(self.metric, str) else repr(self.metric)
 
     def between(self, A, B) -> np.ndarray:
@@ -134,7 +134,7 @@ class KernelMatrix:
         return mean, mean * ((d + 4) * sizes + 40) * 2.0**-24
 
     def float32_error(self, T) -> float:
-        """Bound the relative error of `mean_in_float32`; inf where that is not to be had."""
+        """Bound the relative error of `mean_in_float32`; inf if it cannot be computed."""
         if self._left is self.X or sparse.issparse(T):
             return np.inf
         largest = [np.einsum("ij,ij->i", rows, rows).max() for rows in (self.X, T)]
@@ -153,7 +153,7 @@ class KernelMatrix:
         return self._finite(np.concatenate(parts))
 
     def is_surely_indefinite(self) -> bool:
-        """Tell whether a sample of the rows shows that the kernel is no inner product."""
+        """Tell whether some of the rows show that the kernel is no inner product."""
         if self.kernel.metric in _SURELY_PSD:
             return False
         n = self.shape[0]
@@ -206,21 +206,21 @@ class KernelMatrix:
         if loses_digits(X, X[:0], self.kernel.gamma):
             raise ValueError(
                 "Sparse rows lie too far from 0 for the rbf kernel: rounding hides small "
-                "distances. Scale the columns (MaxAbsScaler keeps them sparse), lower gamma, or "
+                "distances. Scale the features (MaxAbsScaler keeps them sparse), lower gamma, or "
                 "pass dense rows."
             )
 
     def _finite(self, values: np.ndarray) -> np.ndarray:
         if self._left is self.X and not np.isfinite(values).all():
             raise ValueError(
-                f"The {self.kernel.name} kernel of these rows is not finite. Scale the columns of "
+                f"The {self.kernel.name} kernel of these rows is not finite. Scale the features of "
                 "X and X_target (for example by a StandardScaler before this estimator)."
             )
         return values
 
 
 def loses_digits(A, B, gamma: float) -> bool:
-    """Tell whether rows lie so far out that squared norms leave nothing of a small distance."""
+    """Tell whether rows lie so far from 0 that rounding of squared norms hides small distances."""
     largest = max(_squared_norms(rows).max(initial=0.0) for rows in (A, B))
     return gamma * largest * np.finfo(float).eps > _LARGEST_ERROR
 
@@ -258,10 +258,10 @@ def _rbf(A, B, gamma: float) -> np.ndarray:
 def squared_mmd(X, T, gamma: float, *, unbiased: bool = True) -> float:
     """Return the squared maximum mean discrepancy of two samples, with the rbf kernel.
 
-    Gretton et al. 2012: the V-statistic (equation 5), at least 0, or the unbiased U-statistic
-    (equation 3), which leaves out pairs of a row with itself and lies around 0, on either side,
-    where the distributions are equal. Memory is O(n + m): the kernel is summed in tiles, in
-    float64.
+    It is the V-statistic of Gretton et al. 2012 (equation 5), at least 0, or the unbiased
+    U-statistic (equation 3). The U-statistic leaves out pairs of a row with itself, and lies around
+    0, on either side, if the distributions are equal. Memory is O(n + m), because the kernel is
+    summed in tiles.
 
     Parameters
     ----------

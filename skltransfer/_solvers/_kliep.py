@@ -7,8 +7,8 @@ covariate shift adaptation", Annals of the Institute of Statistical Mathematics 
     subject to  alpha >= 0,   sum_l alpha_l h_l = 1,   h_l = mean_i k(x_i, c_l)
 
 With ``a_l = alpha_l h_l`` and ``A_jl = k(t_j, c_l) / h_l`` the constraint is that ``a`` lies on
-the simplex: the weights of a mixture of known densities relative to the source's. The logarithm
-of A is what is given here, so that no kernel, however narrow, vanishes.
+the simplex: the weights of a mixture of known densities relative to the source's. Functions take
+the logarithm of A, so that no kernel, however narrow, vanishes.
 
 Since J is concave and ``log`` lies below its tangents, ``q = A'r / m`` with ``r = 1 / (A a)``
 proves how far an ``a`` on the simplex is from the optimum::
@@ -58,7 +58,7 @@ def log_kernel_ratios(
         Squared distances of target rows to the centres.
     source_distances : ndarray of shape (n, b)
     weights : ndarray of shape (n,)
-        How often each source row counts.
+        Weight of each source row.
     gamma : float
 
     Returns
@@ -87,7 +87,7 @@ def solve_kliep(
     max_iter : int, default=100
         Largest number of Newton steps.
     start : ndarray of shape (b,), default=None
-        Where to begin, at least 0; equal coefficients otherwise.
+        First coefficients, at least 0; equal ones by default.
 
     Returns
     -------
@@ -126,8 +126,8 @@ def _mean_log(values: np.ndarray) -> float:
 def _newton_step(A, a, fitted, q) -> np.ndarray:
     """Minimise the quadratic model of ``F(a) = -mean log(A a) + sum(a)`` and search its line.
 
-    The minimisers of F over ``a >= 0`` are those of -J over the simplex. The model covers the
-    positive coefficients and those that gain most.
+    F over ``a >= 0`` and -J over the simplex have the same minimisers. The model covers the
+    positive coefficients and the ones that gain most.
     """
     free = a > 0
     outside = np.flatnonzero(~free & (q > 1))
@@ -170,7 +170,7 @@ def _nonnegative_minimum(H, c, start) -> np.ndarray:
             ratios = np.divide(old, old - new, out=np.zeros_like(old), where=old > new)
             t = ratios.min()
             x[P] += t * (z - x[P])
-            # All that hit the boundary leave, and with them those that are all but there.
+            # All coefficients at the boundary leave, and all that are nearly there.
             leaving = P[falling][ratios <= t + 1e-12]
             x[leaving], free[leaving] = 0.0, False
             if not free.any():
@@ -191,7 +191,7 @@ def held_out_likelihood(
 ) -> float:
     """Return the mean log-ratio at target rows that took no part in the fit.
 
-    Centres that are no rows of a fit take no part in it either.
+    A centre takes part in a fit only if it is among the fitted rows.
 
     Parameters
     ----------
@@ -199,9 +199,9 @@ def held_out_likelihood(
     splits : list of (ndarray, ndarray)
         Indices of the target rows to fit, and of those held out.
     center_rows : ndarray of shape (b,)
-        Which target row each centre is.
+        Target row of each centre.
     tol, max_iter
-        As for `solve_kliep`.
+        See `solve_kliep`.
 
     Returns
     -------

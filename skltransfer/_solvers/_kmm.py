@@ -6,8 +6,8 @@ Data", NIPS 2006, equation (12), for rows that may count more than once::
     minimise    f(b) = 1/2 b'Kb - kappa'b
     subject to  0 <= b <= upper,   lower_sum <= sum(b) <= upper_sum
 
-Three methods take turns until one has a certificate: column generation, which needs but the
-columns of K that matter, and on a whole matrix block pivoting and an interior-point method.
+Three methods take turns until one has a certificate: column generation, which needs only the
+columns of K that matter, and, on a whole matrix, block pivoting and an interior-point method.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from skltransfer._solvers._kmm_certificate import (
 from skltransfer._solvers._kmm_columns import generate_columns
 from skltransfer._solvers._kmm_dense import StoredMatrix, solve_dense
 
-# Up to so many rows the whole matrix is computed.
+# Largest number of rows for which the whole matrix is computed.
 LARGEST_MATRIX = 2000
-# Up to so many rows, growing a working set takes longer than solving for all of them.
+# Largest number of rows for which solving for all of them is faster than growing a working set.
 _FEW_ROWS = 600
-# Rows on which a guess is tried where the whole matrix is not computed.
+# Rows on which a guess is tried if the whole matrix is not computed.
 _TRIED_ROWS = 32
 
 
@@ -48,7 +48,7 @@ def solve_kmm(
     lower_sum, upper_sum : float
         Bounds on the sum.
     guess : ndarray of shape (n,), default=None
-        A feasible point that may be the solution, and is tried first.
+        Feasible point that may be the solution, and is tried first.
     kappa_error : float or ndarray of shape (n,), default=0.0
         Bound on the rounding of `kappa`, which the gap accounts for.
     tol : float, default=1e-6

@@ -68,7 +68,8 @@ class Best:
         """Take note of a lower bound on the optimum, and return the gap of the best."""
         error = self.problem.kappa_error
         self.bound = max(self.bound, bound)
-        # Objectives are known up to the rounding of kappa: a bound of another point's has it twice.
+        # Objectives are known up to the rounding of kappa, which a bound from another point adds
+        # a second time.
         above_bound = self.objective + float(np.sum(error * self.weights)) - self.bound
         gap = max(min(self.own_gap, above_bound), 0.0)
         self.gap = gap / max(abs(self.objective), self.smallest_scale) if gap else 0.0
@@ -80,9 +81,9 @@ class Best:
 
 
 def smallest_scale(diagonal: np.ndarray) -> float:
-    """Return what a gap is relative to at least, given the diagonal of K.
+    """Return the smallest scale that a gap is relative to, given the diagonal of K.
 
-    Where the optimum is 0 in exact arithmetic, no gap is small beside it.
+    If the optimum is 0 in exact arithmetic, no gap is small relative to it.
     """
     return _SMALLEST_SCALE * 0.5 * len(diagonal) * float(diagonal.sum())
 
@@ -95,7 +96,7 @@ def optimality_gap(b, gradient, upper, lower_sum, upper_sum, *, error=0.0) -> fl
     the largest that any such gradient has.
     """
     g = gradient - error
-    # Rows above the last that is filled need no order: most have a positive gradient.
+    # Rows that are not filled need no order: most have a positive gradient.
     total = min(max(float(upper[g < 0].sum()), lower_sum), upper_sum)
     candidates = _cheapest(g, upper, total)
     order = candidates[np.argsort(g[candidates])]
@@ -105,7 +106,7 @@ def optimality_gap(b, gradient, upper, lower_sum, upper_sum, *, error=0.0) -> fl
 
 
 def _cheapest(g, upper, total) -> np.ndarray:
-    """Return indices that hold all which a knapsack of size `total` takes."""
+    """Return indices that include all rows which a knapsack of size `total` takes."""
     n, n_needed = len(g), 64
     while n_needed < n // 4:
         candidates = np.argpartition(g, n_needed)[:n_needed]
@@ -133,7 +134,10 @@ def project(point, upper, lower_sum, upper_sum) -> np.ndarray:
 
 
 def sum_multiplier(b, gradient, upper) -> float:
-    """Return what lies nearest to minus the gradient of all free rows: the price of the sum."""
+    """Return the multiplier of the sum: minus the median gradient of the free rows.
+
+    Without free rows it is minus the middle between the gradients at the bounds.
+    """
     free = (b > 1e-3 * b.max(initial=0.0)) & (b < upper * (1 - 1e-3))
     if free.any():
         return -float(np.median(gradient[free]))

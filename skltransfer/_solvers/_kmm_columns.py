@@ -16,12 +16,12 @@ from skltransfer._solvers._kmm_dense import WarmStart, solve_dense
 
 # Smallest first working set, and the part of all rows that it holds.
 _FIRST_ROWS, _FIRST_PART = 150, 25
-# Upper bounds whose sum is so many times the largest sum are taken not to bind.
+# Upper bounds whose sum exceeds the largest sum by this factor are taken not to bind.
 _LOOSE = 100
-# Rows of which a first guess leaves open where they stand: the part of all rows, and the most.
+# Rows whose place a first guess leaves open: the part of all rows, and the largest number.
 _OPEN_PART, _MOST_OPEN = 20, 4000
-# Rows that join in a round, relative to the rows of positive weight in the working set; drawn
-# from so many times as many of the strongest, lest twins join together.
+# Rows that join in a round, relative to the rows of positive weight in the working set. They are
+# drawn from several times as many of the strongest, so that near twins rarely join together.
 _GROWTH, _DRAWN_FROM = 0.6, 3
 # Largest working set: its matrix of float64 takes 1.2 GB.
 _LARGEST_WORKING_SET = 12_000
@@ -65,7 +65,7 @@ def generate_columns(problem: KMMProblem, tol: float, max_iter: int, best: Best)
             inner_tol /= 10  # not solved well enough
             working.newcomers[:] = False
             continue
-        if best.gap > 0.9 * last_gap:  # what joins does not show in an inexact solution
+        if best.gap > 0.9 * last_gap:  # an inexact solution hides the effect of the new rows
             inner_tol = max(inner_tol / 4, tol / 100)
         inner_tol = min(inner_tol, max(best.gap / 10, tol / 4))
         if not working.exchange(joining, gradient, _LARGEST_WORKING_SET):
@@ -156,7 +156,7 @@ def _joining(working: WorkingSet, gradient, rng) -> np.ndarray:
     gain[working.rows] = 0.0
     violators = np.flatnonzero(gain > 0)
     n_positive = np.count_nonzero(working.point)
-    # Where many rows matter, few rounds are left, and the last ones cost the most.
+    # If many rows matter, few rounds are left, and the last ones cost the most.
     growth = _GROWTH if n_positive < len(gain) / 8 else 1.0
     n_joining = max(int(growth * n_positive), 50)
     if len(violators) <= 1.5 * n_joining:
@@ -181,12 +181,12 @@ class WorkingSet:
     settled : ndarray of shape (n,), bool, default=None
         Rows outside W that stand at their upper bound.
     point : ndarray of shape (n_working,), default=None
-        Where the rows in W stand; without it all of them are newcomers.
+        Weights of the rows in W. Without it, all of them are newcomers.
 
     Attributes
     ----------
     point : ndarray of shape (n_working,)
-        Where the rows in W stand. To be set to the solution of `part`.
+        Weights of the rows in W, to be set to the solution of `part`.
     newcomers : ndarray of shape (n_working,), bool
         Rows that were not part of the last solution.
     """
@@ -250,7 +250,7 @@ class WorkingSet:
         return True
 
     def _grow(self, kept, joining) -> None:
-        """Compute the matrix anew, from that of the rows that are kept."""
+        """Extend the matrix of the kept rows by the joining rows."""
         n_kept, n_new = len(kept), len(joining)
         grown = np.empty((n_kept + n_new, n_kept + n_new))
         grown[:n_kept, :n_kept] = self.K[np.ix_(kept, kept)]

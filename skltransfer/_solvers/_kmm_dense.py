@@ -47,7 +47,7 @@ class StoredMatrix:
 
 
 class WarmStart(NamedTuple):
-    """Where an earlier solution of nearly the same programme left off."""
+    """The solution of nearly the same programme, to start from."""
 
     point: np.ndarray  # (n,), feasible or nearly so
     newcomers: np.ndarray  # (n,), bool: rows that were not part of it
@@ -59,10 +59,10 @@ def solve_dense(
 ) -> int:
     """Solve a programme, and return the number of steps; points go to `best`.
 
-    Since f is convex, the bounds on the sum matter only where the minimiser over the box breaks
-    one, and then the sum lies on that bound. So the problem is solved over the box first, and, if
-    need be, over the box with the sum fixed. Where the sum stood at a bound before, it is fixed
-    there first, and freed only if the multiplier of the sum has the wrong sign.
+    Since f is convex, a bound on the sum matters only if the minimiser over the box violates it,
+    and then the sum lies on that bound. So the problem is solved over the box first, and then, if
+    necessary, over the box with the sum fixed. If the sum of an earlier solution was at a bound, it
+    is fixed there first, and freed only if its multiplier has the wrong sign.
     """
     K, _, upper, lower_sum, upper_sum, *_ = problem
     lipschitz = 1.05 * largest_eigenvalue(K, 8 if start is None else 4)
@@ -112,7 +112,7 @@ def _solve(problem, total, start, lipschitz, tol, max_iter, best) -> int:
 
 
 class _Face(NamedTuple):
-    """The rows that a step solves for, and those it holds at their upper bound."""
+    """The rows that a step solves for, and the rows at their upper bound."""
 
     free: np.ndarray  # (n,), bool
     at_upper: np.ndarray  # (n,), bool
@@ -157,9 +157,9 @@ def block_pivoting(
         With the whole matrix.
     total : float or None
     start : ndarray of shape (n,)
-        A feasible point; its bounds that hold are those held first.
+        Feasible point, whose active bounds are active at first.
     newcomers : ndarray of shape (n,), bool
-        Rows that are free at first wherever they stand in `start`.
+        Rows that are free at first, whatever their weight in `start`.
     lipschitz : float
         About the largest eigenvalue of K.
     tol : float
@@ -259,7 +259,7 @@ def _solve_face(problem: KMMProblem, total, face: _Face, lipschitz: float, tol: 
     residual = kappa[F] - multiplier - Kb[F]
     if np.abs(residual).max() <= 1e-2 * tol * np.abs(kappa).mean():
         return b, Kb, multiplier
-    # One step of refinement takes the ridge out again.
+    # One step of refinement removes the effect of the ridge.
     change = solved(factor, residual)
     if total is not None:
         shift = (change.sum() + b.sum() - total) / ones.sum()

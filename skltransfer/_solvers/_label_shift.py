@@ -23,7 +23,7 @@ class PriorRatio(NamedTuple):
     ratio : ndarray of shape (n_classes,)
         At least 0, and ``p_source @ ratio`` is 1.
     inverse : ndarray of shape (n_classes, n_classes)
-        How the ratio depends on ``mu``, apart from the bound at 0.
+        Linear map from ``mu`` to the ratio, apart from the bound at 0.
     """
 
     ratio: np.ndarray
@@ -33,7 +33,7 @@ class PriorRatio(NamedTuple):
 def solve_bbse(C, mu) -> PriorRatio:
     """Black-box shift estimation (Lipton et al. 2018): solve ``C w = mu``.
 
-    Where `C` is singular, `w` is the solution nearest to 1. Negative ratios become 0.
+    If `C` is singular, `w` is the solution nearest to 1. Negative ratios become 0.
     """
     inverse = np.linalg.pinv(C)
     w = np.maximum(1 + inverse @ (mu - C.sum(axis=1)), 0)
@@ -82,7 +82,7 @@ def solve_rlls(C, mu, rho: float) -> PriorRatio:
 
 
 def rlls_error_bound(n_classes: int, n_rows: float, delta: float = 0.05) -> float:
-    """Return what the error of `C` exceeds with probability `delta` (the same paper)."""
+    """Return the bound that the error of `C` exceeds with probability `delta` (the same paper)."""
     log_term = 2 * np.log(2 * n_classes / delta)
     return float(3 * (log_term / (3 * n_rows) + np.sqrt(log_term / n_rows)))
 
@@ -90,8 +90,8 @@ def rlls_error_bound(n_classes: int, n_rows: float, delta: float = 0.05) -> floa
 def solve_em(p_target, p_source, *, max_iter: int, tol: float) -> tuple[np.ndarray, float, int]:
     """Maximise the likelihood of the target rows over its class priors (Saerens et al. 2002).
 
-    The likelihood ``mean_t log sum_c pi_c p_target[t, c] / p_source_c`` is that of a mixture of
-    known densities, as KLIEP's is. Newton's method finds in a few steps the maximum for which
+    ``mean_t log sum_c pi_c p_target[t, c] / p_source_c`` is the likelihood of a mixture of known
+    densities, as in KLIEP. Newton's method finds in a few steps the maximum for which
     expectation maximisation needs thousands of rounds where classes overlap.
 
     Parameters
@@ -126,7 +126,7 @@ def bbse_covariance(inverse, ratio, source_counts, target_covariance) -> np.ndar
     Parameters
     ----------
     inverse : ndarray of shape (n_classes, n_classes)
-        Of `C`, or what takes its place.
+        Inverse of `C`, or its replacement in a regularised solution.
     ratio : ndarray of shape (n_classes,)
     source_counts : ndarray of shape (n_classes, n_classes)
         Number of source rows for each prediction and class.

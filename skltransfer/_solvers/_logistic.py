@@ -31,8 +31,8 @@ class LogisticSolution:
     shift : ndarray of shape (b, k, p)
     objective : ndarray of shape (b,)
     gap : ndarray of shape (b,)
-        Newton's estimate of ``(objective - optimum) / objective`` before the last step, relative
-        to no less than a loss of 1e-6 per unit of weight.
+        Newton's estimate of ``(objective - optimum) / objective`` before the last step. It is
+        relative to no less than a loss of 1e-6 per unit of weight.
     n_iter : int
         Newton steps of the slowest problem, at least 1.
     """
@@ -68,8 +68,8 @@ class _Problems:
             self.onehot = codes[None].astype(float)
         else:
             self.onehot = (codes == np.arange(len(self.offset))[:, None]).astype(float)
-        # A direction along which the softmax does not change has no curvature. Where no penalty
-        # gives it any, the gradient along it is 0, and any curvature will do.
+        # A direction along which the softmax does not change has no curvature. Without a penalty,
+        # the gradient along it is 0, and any curvature will do.
         self.flat = ~self.is_binary & (penalty == 0).all(axis=1)  # (b, p)
         self._products = None
         p = Z.shape[1]
@@ -119,7 +119,7 @@ class _Problems:
             solved = None
         if solved is None:
             solved = np.stack([_solve_positive(*problem) for problem in zip(H, right, strict=True)])
-        # Where the curvature vanishes in rounding, what comes out solves nothing.
+        # If the curvature vanishes in rounding, the result is no solution.
         missed = np.linalg.norm(H @ solved - right, axis=(1, 2))
         solved[~(missed <= 1e-6 * np.linalg.norm(right, axis=(1, 2)))] = np.nan
         return solved.reshape(b, k, p)

@@ -165,11 +165,11 @@ class _Problem:
         return objective, _Point(on_shared, on_own, on_intercept), probabilities
 
     def direction(self, point, gradient, probabilities, *, is_bounded=False):
-        """Return Newton's direction, or that of a curvature which is nowhere exceeded.
+        """Return Newton's direction, or the direction of an upper bound of the curvature.
 
-        With ``h`` the curvature of a task's loss by its slopes, the intercept eliminated, that of
-        ``w0`` is ``a0 + sum_t a (h + a)^-1 h`` once the ``v_t`` are eliminated too: a sum without
-        any difference, accurate for every `a`.
+        With ``h`` the curvature of a task's loss by its slopes, the intercept eliminated, the
+        curvature of ``w0`` is ``a0 + sum_t a (h + a)^-1 h`` once the ``v_t`` are eliminated too. It
+        is a sum without any difference, accurate for every `a`.
         """
         k, size = self.k, self.k * self.d
         S = self.shared_alpha * np.eye(size)

@@ -1,4 +1,4 @@
-"""What the solvers of linear multi-task learning share: rows of tasks, losses and solutions.
+"""Rows of tasks, losses and solutions of linear multi-task learning.
 
 Every task ``t`` has rows ``x_i``, weights ``s_i`` and a model ``W_t x + b_t`` with `k` outputs. A
 task's columns are centred by their weighted means, so that intercepts and slopes hardly interact.
@@ -22,11 +22,11 @@ class TaskRows:
     ----------
     X : ndarray of shape (n, d)
     y : ndarray of shape (n,)
-        Numbers, or the codes of classes.
+        Numbers, or codes of classes.
     weights : ndarray of shape (n,)
         Positive.
     allowed : ndarray of shape (k,), bool, or None
-        Classes that the task knows; the softmax runs over them. None is all.
+        Classes of the task, over which the softmax runs. None is all classes.
     intercept_penalty : float
         Strength of the penalty on the task's intercepts.
     """
@@ -54,7 +54,7 @@ class MultiTaskSolution(NamedTuple):
 
 
 def column_means(tasks, fit_intercept: bool) -> list[np.ndarray]:
-    """Return what to subtract from the rows of each task."""
+    """Return the means that are subtracted from the rows of each task."""
     return [task.mean() if fit_intercept else np.zeros(task.X.shape[1]) for task in tasks]
 
 
@@ -98,7 +98,7 @@ def logistic_curvature(P, weights):
 
 
 def free_directions(curvature, allowed, has_penalty: bool):
-    """Return intercepts' curvature with what the loss leaves flat made round, shape (k, k).
+    """Return the curvature of intercepts, positive also along directions flat in the loss.
 
     Adding one number to all logits changes nothing, nor does an output that a task does not know;
     the gradient vanishes along both, so that any curvature will do.

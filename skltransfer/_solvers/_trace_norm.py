@@ -34,7 +34,7 @@ _MAX_INTERCEPT_STEPS = 50
 
 
 def trace_norm_ridge(tasks, alpha, fit_intercept=True, *, tol, max_iter) -> MultiTaskSolution:
-    """Solve the least-squares form; ``f_min`` is what least squares alone leave.
+    """Solve the least-squares form; ``f_min`` is the loss of least squares alone.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class _Logistic:
         return slopes
 
     def _at_intercepts(self, slopes, b):
-        """Return the loss of each task, its gradient by `b`, and what the loss returns by row."""
+        """Return the loss of each task, its gradient by `b`, and residuals and probabilities."""
         losses, residual, P = logistic_loss(slopes + b[self.task_of_row], self.codes, self.weights)
         values = np.add.reduceat(losses, self.starts) + 0.5 * (self.penalty * b**2).sum(axis=1)
         return values, np.add.reduceat(residual, self.starts) + self.penalty * b, residual, P

@@ -19,8 +19,8 @@ _SAFE_SIZES = (1e-50, 1e50)
 # Beyond these, relative to the root of the regularization, an eigenvalue leaves float64.
 _SMALLEST, _LARGEST = 1e-140, 1e140
 _TOO_LARGE = (
-    "Squares of the rows' kernel values, or of the rows, leave the range of floats. Scale the "
-    "columns of X and X_target (for example by a StandardScaler before this estimator), or set a "
+    "Squares of the kernel values, or of the features, leave the range of floats. Scale the "
+    "features of X and X_target, for example by a StandardScaler before this estimator, or set a "
     "regularization of their order."
 )
 
@@ -30,15 +30,15 @@ def domain_differences(
 ) -> np.ndarray:
     """Return the columns of L, where ``M = L L'`` has Frobenius norm 1.
 
-    ``L' F`` is, up to a factor, the mean of the source rows of F less that of the target rows, of
-    all rows and class by class (Long et al. 2013, section 3). A class that either
-    domain lacks has no column.
+    Up to a factor, ``L' F`` is the mean of the source rows of F less the mean of the target rows:
+    of all rows, and of each class (Long et al. 2013, section 3). A class that is missing in one
+    domain has no column.
 
     Parameters
     ----------
     n_source, n_target : int
     source_classes, target_classes : ndarray of int, default=None
-        Codes of classes, in the order of the rows; negative: no class.
+        Codes of classes, in the order of the rows. A negative code is no class.
 
     Returns
     -------
@@ -115,10 +115,10 @@ class TransferProblem:
         regularization : float
         n_components : int
         tol : float
-            Relative residual to reach: with ``B = regularization I + F' L L' F``, the norm of
-            ``B^{-1/2} (F' H F w - theta B w)`` over ``theta |B^{1/2} w|``. An exact eigenvalue
-            lies within that part of theta. Below 1e-13 of the largest theta, relative to that;
-            where a component has no scatter but rounding, relative to the largest.
+            Relative residual at which the solver stops: with ``B = regularization I + F' L L' F``,
+            the norm of ``B^{-1/2} (F' H F w - theta B w)`` over ``theta |B^{1/2} w|``. It bounds
+            the relative error of the eigenvalue. For theta below 1e-13 of the largest, it is
+            relative to that bound; for a component without scatter, to the largest theta.
 
         Raises
         ------
@@ -140,11 +140,11 @@ class TransferProblem:
         return Components(theta * unit**2, weights, residual)
 
     def _methods(self, operator, k, tol):
-        """Yield ways to the vectors, the fastest first; the last one does what floats allow."""
+        """Yield functions that find the vectors: the fastest first, the most precise last."""
         if self.size > _DENSE_SIZE and k <= _DENSE_PART * self.size:
             yield partial(leading_right_vectors, operator, k, tol)
         yield partial(operator.dense_vectors, k)
-        # The rounding of the largest eigenvalues drowned the smallest: avoid the squares.
+        # The rounding of the largest eigenvalues hides the smallest: avoid the squares.
         yield partial(operator.accurate_vectors, k)
 
 

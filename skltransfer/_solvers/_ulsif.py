@@ -24,7 +24,7 @@ _MOST_UNITS = 1e9
 
 
 class Pairs(NamedTuple):
-    """What is left out in turn: a unit of source weight together with a target row."""
+    """Units of source weight and target rows that are left out together, in turn."""
 
     source: np.ndarray  # (n_pairs,), indices of rows
     target: np.ndarray  # (n_pairs,), indices of rows, each at most once
@@ -35,9 +35,9 @@ class Pairs(NamedTuple):
 def draw_pairs(weights: np.ndarray, n_target: int, rng) -> Pairs:
     """Pair units of source weight with target rows at random, each at most once.
 
-    A row of weight 2 is two units, each of weight one, as two equal rows would be; what is left
-    of a weight that is no whole number is a unit of its own. Of the longer side an even selection
-    takes part.
+    A row of weight 2 is two units, each of weight one, as two equal rows would be. The fractional
+    rest of a weight is a unit of its own. If one side is longer, an even selection of it takes
+    part.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def leave_one_out_errors(
 
     Leaving out a pair changes H by a matrix of rank two (one where ``alpha`` is 0), so that one
     eigendecomposition serves all pairs and all `regs`. Where all units have the same weight the
-    result is that of solving anew for each pair; otherwise H is scaled as if they had.
+    result equals solving anew for each pair; otherwise H is scaled as if they had.
 
     Parameters
     ----------

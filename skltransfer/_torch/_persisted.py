@@ -1,4 +1,4 @@
-"""How an object with networks in it is written as data instead of being pickled."""
+"""How an object is written as data instead of being pickled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AsData(ABC):
 
 @contextmanager
 def states_as_data(to_data: Callable) -> Iterator[None]:
-    """Let the states of all objects with networks be data inside the block.
+    """Let the states of all such objects be data inside the block.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def states_as_data(to_data: Callable) -> Iterator[None]:
         _to_data.reset(token)
 
 
-class HoldsNetworks:
-    """Has networks among its attributes: pickled as they are, saved as data."""
+class SavedAsData:
+    """Is pickled as it is, and saved as data: networks by their weights, functions by name."""
 
     def __getstate__(self):
         state = dict(super().__getstate__())

@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from skltransfer._torch._fingerprint import fingerprint
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing
 
@@ -36,7 +36,7 @@ class UnknownBackbone(ValueError):
 
 
 @dataclass(frozen=True)
-class Backbone(HoldsNetworks):
+class Backbone(SavedAsData):
     """A network with its weights, preprocessing and layers.
 
     :func:`load_backbone` returns a record, and every ``backbone`` parameter accepts one. Build one

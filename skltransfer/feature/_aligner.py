@@ -1,8 +1,7 @@
-"""What all aligners share: learn from the rows of two domains, map each domain as its own."""
+"""Base classes of aligners: learn from the samples of two domains, map each by its own map."""
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
 
 import numpy as np
@@ -10,16 +9,18 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from skltransfer.domains._data import DomainDataWarning, check_target_rows, unwrap
+from skltransfer._parameters import check_parameters
+from skltransfer.domains._data import check_target_rows
+from skltransfer.domains._two_domains import given_target, warn_without_target
 
 
 class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
-    """Bring the rows of two domains into one space.
+    """Bring the samples of two domains into one space.
 
-    `fit` is given source rows and, as ``X_target``, target rows. `fit_transform` returns the source
-    rows, mapped as source; `transform` maps target rows, and `transform_source` source rows.
+    `fit` takes source samples and, as ``X_target``, target samples. `fit_transform` returns the
+    mapped source samples; `transform` maps target samples, and `transform_source` source samples.
 
-    A subclass learns its maps in `_align`, and maps rows in `_map_source` and `_map_target`.
+    A subclass learns its maps in `_align`, and maps samples in `_map_source` and `_map_target`.
     """
 
     __metadata_request__fit = {"X_target": True}
@@ -30,12 +31,12 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : None
             Ignored.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows. Without them nothing is aligned, with a
-            :class:`~skltransfer.DomainDataWarning`.
+            Target samples. Without them nothing is aligned, and a
+            :class:`~skltransfer.DomainDataWarning` is issued.
 
         Returns
         -------
@@ -44,22 +45,22 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If a parameter or the data are unfit: what is wrong, and the remedy, is named.
+            If a parameter or the data are invalid; the message names the remedy.
         """
         self._fit(X, y, X_target, None)
         return self
 
     def fit_transform(self, X, y=None, *, X_target=None):
-        """Learn the maps of both domains, and return the source rows, mapped as source.
+        """Learn the maps of both domains, and return the mapped source samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : None
             Ignored.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows.
+            Target samples.
 
         Returns
         -------
@@ -68,12 +69,12 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return self._fit_transform(X, y, X_target, None)
 
     def transform(self, X):
-        """Map rows of the target.
+        """Map target samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Target rows.
+            Target samples.
 
         Returns
         -------
@@ -82,35 +83,33 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return self._map_target(self._checked(X))
 
     def transform_source(self, X):
-        """Map rows of the source, by the maps that were learned.
+        """Map source samples by the map learned in `fit`.
 
-        For the rows that it was fitted on the result is that of `fit_transform`.
+        Samples that were given to `fit` are mapped as by `fit_transform`.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_features_out)
-            Or the container chosen by ``set_output``.
+            Array, or the container chosen by ``set_output``.
         """
         mapped = self._map_source(self._checked(X))
         return _wrap_data_with_container("transform", mapped, X, self)
 
     def _fit(self, X, y, X_target, y_target) -> tuple[np.ndarray, np.ndarray | None]:
         """Fit, and return the validated source rows, and those mapped if that came for free."""
-        X_target, y_target = unwrap(X_target), unwrap(y_target)
-        self._check_parameters()
+        check_parameters(self)
+        X_target, y_target = given_target(X_target, y_target)
         X = validate_data(self, X, dtype=np.float64, **self._row_checks())
-        if X_target is not None:
+        if X_target is None:
+            warn_without_target(self, "aligns nothing")
+        else:
             self._check_enough(X_target)
             X_target = check_target_rows(self, X_target, **self._row_checks())
-        elif y_target is not None:
-            raise ValueError("y_target was given without X_target. Pass the target's rows too.")
-        else:
-            self._warn_without_target()
         return X, self._align(X, y, X_target, y_target)
 
     def _fit_transform(self, X, y, X_target, y_target) -> np.ndarray:
@@ -135,10 +134,6 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return {}
 
     @abstractmethod
-    def _check_parameters(self) -> None:
-        """Raise an error that names a parameter which is out of range, and the remedy."""
-
-    @abstractmethod
     def _align(self, X, y, X_target, y_target) -> np.ndarray | None:
         """Learn the maps from validated rows; `X_target` is None where nothing is to be aligned.
 
@@ -153,18 +148,9 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _map_target(self, X: np.ndarray) -> np.ndarray:
         """Map target rows."""
 
-    def _warn_without_target(self) -> None:
-        name = type(self).__name__
-        warnings.warn(
-            f"{name} was given no X_target and aligns nothing. Pass X_target=... to fit, or put "
-            f"WithTarget or WithSource, with data, around {name} or its pipeline.",
-            DomainDataWarning,
-            stacklevel=4,
-        )
-
 
 class LabelledAligner(BaseAligner):
-    """An aligner that uses labels of the source, and what is known of the target's."""
+    """An aligner that uses labels of the source, and known labels of the target."""
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
@@ -174,15 +160,15 @@ class LabelledAligner(BaseAligner):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : array-like of shape (n_samples,), default=None
-            Source labels, where the method uses them.
+            Source labels, if the method uses them.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows. Without them nothing is aligned, with a
-            :class:`~skltransfer.DomainDataWarning`.
+            Target samples. Without them nothing is aligned, and a
+            :class:`~skltransfer.DomainDataWarning` is issued.
         y_target : array-like of shape (n_target_samples,), default=None
-            What is known of their labels; ``NaN`` (or ``None`` or ``pandas.NA`` in arrays of
-            objects) marks a missing one.
+            Target labels. ``NaN``, or ``None`` or ``pandas.NA`` in arrays of objects, marks an
+            unknown one.
 
         Returns
         -------
@@ -191,24 +177,24 @@ class LabelledAligner(BaseAligner):
         Raises
         ------
         ValueError
-            If a parameter or the data are unfit: what is wrong, and the remedy, is named.
+            If a parameter or the data are invalid; the message names the remedy.
         """
         self._fit(X, y, X_target, y_target)
         return self
 
     def fit_transform(self, X, y=None, *, X_target=None, y_target=None):
-        """Learn the maps of both domains, and return the source rows, mapped as source.
+        """Learn the maps of both domains, and return the mapped source samples.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows.
+            Source samples.
         y : array-like of shape (n_samples,), default=None
-            Source labels, where the method uses them.
+            Source labels, if the method uses them.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows.
+            Target samples.
         y_target : array-like of shape (n_target_samples,), default=None
-            What is known of their labels.
+            Target labels, of which some may be unknown.
 
         Returns
         -------

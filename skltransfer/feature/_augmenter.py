@@ -10,31 +10,30 @@ from skltransfer.feature._aligner import BaseAligner
 
 
 class FeatureAugmenter(BaseAligner):
-    """Give each row its columns twice: once in common, once for its domain.
+    """Give each sample its features twice: common ones, and ones of its domain.
 
-    `fit_transform` maps source rows to ``[x, x, 0]`` and `transform` maps target rows to
-    ``[x, 0, x]`` [1]_. A model that is fitted on rows of both domains finds one coefficient for
-    what they have in common and corrections for each. That needs labelled target rows: put
-    :class:`~skltransfer.PooledEstimator` behind it, which receives the mapped target rows and
-    ``y_target``.
+    `fit_transform` maps source samples to ``[x, x, 0]`` and `transform` maps target samples to
+    ``[x, 0, x]`` [1]_. A model fitted on both domains finds common coefficients, and corrections
+    for each domain. This needs labelled target samples: put :class:`~skltransfer.PooledEstimator`
+    behind it, which receives the mapped target samples and ``y_target``.
 
     Attributes
     ----------
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     See Also
     --------
-    PooledEstimator : Fits an estimator on the mapped rows of both domains.
-    TransferRidge : The same prior, with the source's coefficients fixed.
+    PooledEstimator : Fits an estimator on the mapped samples of both domains.
+    TransferRidge : Has the same prior, with fixed coefficients of the source.
 
     Notes
     -----
-    Nothing is learned from rows but whether there is a target: without ``X_target`` rows are left
-    as they are. Sparse rows, of both domains, stay sparse (CSR). An intercept belongs to both
-    domains alike; put a column of ones in front for one that is augmented as well.
+    `fit` only learns whether there is a target: without ``X_target`` samples are returned
+    unchanged. Sparse input of both domains stays sparse (CSR). An intercept is common to both
+    domains; add a feature of ones for an augmented one.
 
     References
     ----------
@@ -58,12 +57,12 @@ class FeatureAugmenter(BaseAligner):
     """
 
     def get_feature_names_out(self, input_features=None):
-        """Return the names of the columns: ``common_a``, ``source_a``, ``target_a``.
+        """Return the names of the features: ``common_a``, ``source_a``, ``target_a``.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns given to `fit`, if it has seen none.
+            Names of the features, if `fit` has seen none.
 
         Returns
         -------
@@ -75,9 +74,6 @@ class FeatureAugmenter(BaseAligner):
             return names
         parts = ("common", "source", "target")
         return np.array([f"{part}_{name}" for part in parts for name in names], dtype=object)
-
-    def _check_parameters(self) -> None:
-        pass
 
     def _row_checks(self) -> dict:
         return {"accept_sparse": "csr"}

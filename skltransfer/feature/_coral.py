@@ -5,61 +5,60 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
-from skltransfer._options import check_number
+from skltransfer._parameters import Flag, Number
 from skltransfer._solvers._alignment import apply_map, centered_rows, coral_map
 from skltransfer.feature._aligner import BaseAligner
 
 
 class CORAL(OneToOneFeatureMixin, BaseAligner):
-    """Give the source rows the covariance, and the mean, of the target's.
+    """Give the source samples the covariance, and the mean, of the target samples.
 
-    `fit_transform` maps source rows, ``(x - mean_s) A + mean`` with
-    ``A = (C_s + reg I)^(-1/2) (C_t + reg I)^(1/2)`` [1]_; `transform` leaves target rows as they
-    are. Put it behind a scaler and before any estimator.
+    `fit_transform` maps source samples to ``(x - mean_s) A + mean_t`` with
+    ``A = (C_s + reg_covar I)^(-1/2) (C_t + reg_covar I)^(1/2)`` [1]_. `transform` returns target
+    samples unchanged. Put it behind a scaler and before any estimator.
 
     Parameters
     ----------
     shrinkage : float or "ledoit_wolf", default=0.0
-        From 0 to 1: each covariance is drawn this far towards a multiple of the identity of the
-        same trace, whatever the units. ``"ledoit_wolf"`` takes the intensity of Ledoit and Wolf
-        [2]_, for each domain its own.
+        Shrinkage of each covariance towards a multiple of the identity of the same trace, from 0
+        (none) to 1. ``"ledoit_wolf"`` computes the intensity of Ledoit and Wolf [2]_ for each
+        domain.
     reg_covar : float, default=1.0
-        Added to the diagonal of both covariances, in squared units of the columns. The paper's
-        algorithm adds 1 to those of standardised columns. With 0, and no shrinkage, the covariance
-        of the mapped source rows is exactly that of the target's.
+        Non-negative number added to the diagonal of both covariances, in squared units of the
+        features. The default is the paper's choice for standardised features. With 0 and no
+        shrinkage, the mapped source samples have exactly the covariance of the target samples.
     match_means : bool, default=True
-        Whether source rows move to the mean of the target's. If not, they keep their own mean:
-        CORAL itself aligns second moments only, and a shift of the mean survives it. Where the
-        classes are not equally frequent in the two domains, part of that shift is not theirs to
-        lose.
+        Whether source samples move to the mean of the target samples. If False they keep their
+        own mean, as in the paper, and a shift of the mean remains. A shift of the mean may also
+        come from other class proportions; matching the means then moves the classes apart.
 
     Attributes
     ----------
     source_mean_ : ndarray of shape (n_features,)
-        The mean of the source rows.
+        Mean of the source samples.
     target_mean_ : ndarray of shape (n_features,)
-        The mean of the target rows.
+        Mean of the target samples.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     See Also
     --------
-    SubspaceAlignment : Aligns principal axes, into fewer columns.
-    OptimalTransportMapper : Moves rows, not moments.
+    SubspaceAlignment : Aligns principal axes, and returns fewer features.
+    OptimalTransportMapper : Moves single samples instead of moments.
 
     Notes
     -----
-    The paper standardises each domain by itself, so that its means are equal beforehand. Behind a
-    scaler that is fitted on the source they are not, and `match_means` makes up for it.
+    The paper standardises each domain by itself, so that both means are 0. A scaler fitted on the
+    source leaves a difference of means, which `match_means` removes.
 
-    Without regularisation, and fewer rows than columns or columns that are constant, the root of
-    the source's covariance is inverted on the directions in which source rows vary; in the others
-    they end at the mean. Covariances are then equal as far as the source's rows go. Where a domain
-    has fewer rows than columns, no matrix of ``n_features x n_features`` is formed for it.
+    If ``reg_covar=0`` and the source has fewer samples than features, or constant features, the
+    inverse root is the pseudo-inverse: source samples only vary in directions in which they
+    varied before. If a domain has fewer samples than features, no matrix of shape
+    (n_features, n_features) is formed for it.
 
-    Without ``X_target`` rows are left as they are.
+    Without ``X_target`` all samples are returned unchanged.
 
     References
     ----------
@@ -79,16 +78,16 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
     True
     """
 
+    _parameters = {
+        "shrinkage": Number(0, 1, unset=("ledoit_wolf",)),
+        "reg_covar": Number(0, np.inf, high_open=True),
+        "match_means": Flag(),
+    }
+
     def __init__(self, *, shrinkage=0.0, reg_covar=1.0, match_means=True):
         self.shrinkage = shrinkage
         self.reg_covar = reg_covar
         self.match_means = match_means
-
-    def _check_parameters(self) -> None:
-        check_number(self, "shrinkage", low=0, high=1, unset=("ledoit_wolf",))
-        check_number(self, "reg_covar", low=0, high=float("inf"), is_open=True)
-        if not isinstance(self.match_means, bool | np.bool_):
-            raise ValueError(f"match_means={self.match_means!r} is neither True nor False.")
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from skltransfer._options import check_count
+from skltransfer._parameters import Count, Flag
 from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.domains._data import as_labels, check_no_missing_labels, known_labels
 from skltransfer.feature._aligner import LabelledAligner
@@ -17,10 +17,10 @@ from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelAligner
 class JDA(KernelAligner, LabelledAligner):
     r"""Map both domains to components along which they, and each of their classes, agree.
 
-    Joint distribution adaptation [1]_ is :class:`TCA` with one more condition: for every class,
-    the mean of its source rows and the mean of its target rows are to lie close together. Where
-    the labels of the target are not known, a classifier trained on the mapped source rows guesses
-    them (pseudo-labels); components and pseudo-labels are computed in turn:
+    Joint distribution adaptation [1]_ extends :class:`TCA` by one condition for each class: the
+    mean of its source samples and the mean of its target samples lie close together. If labels of
+    the target are unknown, a classifier trained on the mapped source samples predicts them
+    (pseudo-labels). Components and pseudo-labels are computed in turn:
 
     .. math::
 
@@ -28,105 +28,107 @@ class JDA(KernelAligner, LabelledAligner):
         \quad \text{subject to} \quad W^\top K H K W = I
 
     with :math:`M = \sum_{c=0}^{C} l_c l_c^\top / \|\sum_{c=0}^{C} l_c l_c^\top\|_F`, where
-    :math:`l_0` is :math:`1/n` for source rows and :math:`-1/m` for target rows, and :math:`l_c`
-    the same among the rows of class c (0 for others). A class that either domain lacks is left
-    out. The rounds' problems are solved exactly, and `residual_` proves it of the last.
+    :math:`l_0` is :math:`1/n` for source samples and :math:`-1/m` for target samples, and
+    :math:`l_c` is the same among the samples of class c and 0 elsewhere. A class that is missing
+    in one domain is left out. The problem of each round is solved exactly, and `residual_`
+    certifies the solutions.
 
     Parameters
     ----------
     n_components : int, default=None
-        Components to compute; 10 to 100 are usual. ``None``: as many as there are columns, or
-        one less than there are rows.
+        Number of components; 10 to 100 are usual. ``None`` is the number of features, or the
+        number of samples less 1 if that is smaller.
     estimator : classifier, default=None
-        Gives the pseudo-labels: a clone is fitted in every round on the mapped source rows and
-        their labels. ``None``: the nearest neighbour.
+        Classifier that predicts the pseudo-labels. In every round a clone is fitted on the mapped
+        source samples. ``None`` is the nearest neighbour.
     kernel : str or callable, default="linear"
-        ``"rbf"``, ``"laplacian"``, ``"linear"``, ``"poly"`` (or ``"polynomial"``), ``"sigmoid"``,
-        ``"cosine"`` or ``"chi2"``, as in scikit-learn's ``pairwise_kernels``. A callable takes two
-        arrays of rows and returns their kernel matrix. ``"chi2"`` needs values of at least 0.
+        Kernel: ``"rbf"``, ``"laplacian"``, ``"linear"``, ``"poly"`` (or ``"polynomial"``),
+        ``"sigmoid"``, ``"cosine"`` or ``"chi2"``, as in
+        :func:`~sklearn.metrics.pairwise.pairwise_kernels`. A callable takes two arrays of samples
+        and returns their kernel matrix. ``"chi2"`` needs non-negative features.
     gamma : float or "scale", default="scale"
-        Width of the rbf, laplacian, polynomial, sigmoid and chi2 kernels, larger is narrower.
-        ``"scale"`` is 1 / (n_features * variance of the stacked rows of both domains); for chi2
-        it is 1 / (mean sum of a row).
+        Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels; the larger, the
+        narrower. ``"scale"`` is 1 / (n_features * variance of the samples of both domains), and
+        for chi2 1 / (mean sum of a sample's features).
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
-        Constant of the polynomial and sigmoid kernels.
+        Constant term of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
-        Keywords for a kernel that is a callable; ignored by the others.
+        Keyword arguments for a kernel that is a callable. Other kernels ignore them.
     regularization : float, default=1.0
         Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains and
-        classes: smaller values bring them closer.
+        classes. The smaller it is, the closer they come.
     form : {"dual", "primal"}, default="dual"
-        ``"dual"`` penalises the coefficients of the rows, as above. ``"primal"``, for
-        ``kernel="linear"`` only, penalises the projection :math:`A` of the columns instead:
-        :math:`X` stands for :math:`K`, and :math:`A` for :math:`W`. Its components are others.
+        ``"dual"`` penalises the coefficients of the samples, as above. ``"primal"`` penalises the
+        projection :math:`A` of the features: :math:`X` stands for :math:`K`, and :math:`A` for
+        :math:`W`. It needs ``kernel="linear"`` and finds other components than ``"dual"``.
     normalize_rows : bool, default=True
-        Whether mapped rows are divided by their norms, as in the published protocol: those that
-        the classifier sees, and those that `transform` returns.
+        Whether mapped samples are divided by their norms, as in the published protocol. This
+        concerns the classifier's input and the output of `transform`.
     max_iter : int, default=10
-        Largest number of rounds. They end earlier when the pseudo-labels no longer change.
+        Largest number of rounds. Rounds end earlier if the pseudo-labels no longer change.
     tol : float, default=1e-9
-        Relative residual of the eigenproblem to reach.
+        Relative residual of the eigenproblem at which the solver stops.
 
     Attributes
     ----------
     pseudo_labels_ : ndarray of shape (n_target_samples,)
-        Labels of the target rows after the last round; known ones as they are. Empty where no
-        target was given.
+        Labels of the target samples after the last round. Known labels are kept. Empty without
+        target samples.
     n_iter_ : int
-        Number of rounds; 1 without target rows.
+        Number of rounds; 1 without target samples.
     eigenvalues_ : ndarray of shape (n_components,)
-        Largest first: the sum of squares of each component, about its mean, over the rows of both
-        domains, before rows are normalised.
-    weights_ : ndarray of shape (n_rows, n_components) or (n_features, n_components)
-        What the kernel values between a row and `rows_` are multiplied by; for
-        ``kernel="linear"`` what the row's columns are multiplied by.
-    rows_ : ndarray of shape (n_rows, n_features) or None
-        The fitted rows, source above target (for the rbf kernel less their median); None for
-        ``kernel="linear"``.
+        Sum of squares of each component about its mean, over the samples of both domains, in
+        descending order, before samples are divided by their norms.
+    weights_ : ndarray of shape (n_fitted, n_components) or (n_features, n_components)
+        Coefficients of the components: of the kernel values between a sample and `rows_`, or of
+        the features for ``kernel="linear"``.
+    rows_ : ndarray of shape (n_fitted, n_features) or None
+        Samples seen in `fit`, source above target. For the rbf kernel their median is subtracted.
+        None for ``kernel="linear"``.
     offset_ : ndarray of shape (n_components,)
-        What is subtracted from the components: 0, unless `fit` was given no target.
+        Offset that is subtracted from the components. It is 0 if target samples were given.
     gamma_ : float or None
-        Width that was used; None for ``kernel="linear"``.
+        Coefficient of the kernel, None for ``kernel="linear"``.
     residual_ : float
-        Largest relative residual of the eigenproblem, over all rounds: every eigenvalue lies
-        within that part of itself of an exact one; those of components without scatter, which are
-        0, within that part of the largest.
+        Largest relative residual of the eigenproblems of all rounds. The relative error of each
+        eigenvalue is at most this number. The error of eigenvalues that are 0 is relative to the
+        largest one.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     ConvergenceWarning
-        If the residual is larger than `tol`, where eigenvalues are too small for float64.
+        If `residual_` is larger than `tol`, because eigenvalues are too small for float64.
     DomainDataWarning
-        If no target rows are given: the components are then those of kernel PCA of the source.
+        If no target samples are given. The components are then the kernel principal components of
+        the source.
 
     See Also
     --------
-    TCA : The same without labels.
-    WithTarget : Holds the target's rows.
+    TCA : The same method without labels.
+    WithTarget : Holds the target's samples.
     WithSource : Holds the source's data, for cross-validation on the target.
 
     Notes
     -----
-    The first round knows of the classes only what `y_target` tells of them: without it, it is
-    :class:`TCA`. Known target labels stand in place of pseudo-labels; the classifier is trained on
-    source rows alone.
+    Without `y_target`, the first round is :class:`TCA`. Known target labels replace pseudo-labels.
+    The classifier is trained on source samples only.
 
-    The published protocol divides the rows by their norms before, too
+    The published protocol also divides the samples by their norms beforehand
     (:class:`~sklearn.preprocessing.Normalizer`), and classifies by the nearest neighbour. The
-    authors' program multiplies :math:`l_0 l_0^\top` by the number of classes, which the paper
-    does not, and neither does this class.
+    authors' program multiplies :math:`l_0 l_0^\top` by the number of classes. The paper does not,
+    and neither does this class.
 
-    Wrong pseudo-labels pull classes together that do not belong together: compare with
-    :class:`TCA` and with no adaptation.
+    Wrong pseudo-labels pull different classes together: compare with :class:`TCA` and with no
+    adaptation.
 
-    M has at most C + 1 dimensions, so that each round takes a fraction of the time of a dense
-    eigenproblem. On the scale of the components, their signs, and memory, see :class:`TCA`.
+    The rank of M is at most C + 1, so that each round takes a fraction of the time of a dense
+    eigenproblem. :class:`TCA` explains the scale of the components, their signs, and memory.
 
     References
     ----------
@@ -150,6 +152,8 @@ class JDA(KernelAligner, LabelledAligner):
     >>> jda.pseudo_labels_[[0, -1]]
     array(['ant', 'bee'], dtype='<U3')
     """
+
+    _parameters = {"normalize_rows": Flag(), "max_iter": Count()}
 
     def __init__(
         self,
@@ -180,11 +184,8 @@ class JDA(KernelAligner, LabelledAligner):
         self.max_iter = max_iter
         self.tol = tol
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_count(self, "max_iter")
-        if not isinstance(self.normalize_rows, bool | np.bool_):
-            raise ValueError(f"normalize_rows={self.normalize_rows!r} is neither True nor False.")
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
         for method in ("fit", "predict"):
             if self.estimator is not None and not hasattr(self.estimator, method):
                 raise TypeError(
@@ -249,7 +250,7 @@ def _nearest(target, source) -> np.ndarray:
 def _source_labels(y, X) -> np.ndarray:
     if y is None:
         raise ValueError(
-            "JDA needs the labels of the source beside X_target. Pass y to fit, or take TCA, which "
+            "JDA needs the labels of the source beside X_target. Pass y to fit, or use TCA, which "
             "needs none."
         )
     check_no_missing_labels(y)

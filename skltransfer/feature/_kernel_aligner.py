@@ -1,8 +1,6 @@
-"""What TCA and JDA share: a kernel, an eigenproblem over the rows of both domains, one map."""
+"""The base class of TCA and JDA: a kernel, an eigenproblem over both domains, one map."""
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 from scipy.linalg import eigh
@@ -10,13 +8,14 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
-from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._transfer_components import Components, TransferProblem
+from skltransfer._warnings import warn
 from skltransfer.feature._aligner import BaseAligner
 
-# Kernel values that `transform` holds at a time.
+# Number of kernel values that `transform` holds at a time.
 TILE_VALUES = 2**22
 
 
@@ -27,17 +26,20 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     `_solve` as often as it has differences between the domains to remove.
     """
 
-    def _check_parameters(self) -> None:
-        check_count(self, "n_components", unset=(None,))
+    _parameters = {
+        "n_components": Count(unset=(None,)),
+        "form": Choice("dual", "primal"),
+        "regularization": Number(0, low_open=True),
+        "tol": Number(0, low_open=True),
+    }
+
+    def _check_combinations(self) -> None:
         check_kernel(self)
-        check_choice(self, "form", ("dual", "primal"))
         if self.form == "primal" and not self._is_linear():
             raise ValueError(
-                f"form='primal' projects columns and needs kernel='linear', not {self.kernel!r}. "
+                f"form='primal' projects features and needs kernel='linear', not {self.kernel!r}. "
                 "Set form='dual' for other kernels."
             )
-        check_number(self, "regularization", low=0, is_open=True)
-        check_number(self, "tol", low=0, is_open=True)
 
     @property
     def _n_features_out(self) -> int:
@@ -68,7 +70,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         return Kernel(self.kernel, self.gamma_, self.degree, self.coef0, self.kernel_params)
 
     def _start(self, X, X_target) -> _Spaces:
-        """Compute what does not depend on the differences between the domains."""
+        """Return the eigenproblem, apart from the differences between the domains."""
         Z = X.copy() if X_target is None else np.vstack([X, X_target])
         self._count = self._n_wanted(*Z.shape, X_target is not None)
         if self._is_linear():
@@ -96,8 +98,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
             )
         if self._is_linear() and self.n_components > n_columns:
             raise ValueError(
-                f"n_components={self.n_components} is more than the {n_columns} columns, which is "
-                "all that kernel='linear' has. Lower n_components or choose another kernel."
+                f"n_components={self.n_components} is more than the {n_columns} features, and "
+                "kernel='linear' has no more components. Lower n_components, or choose another "
+                "kernel."
             )
         return self.n_components
 
@@ -119,12 +122,11 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
 
     def _warn_unless_certified(self) -> None:
         if not self.residual_ <= self.tol:
-            warnings.warn(
+            warn(
                 f"The components have a relative residual of {self.residual_:.1e}, not of "
                 f"tol={self.tol:.1e}: rounding hides the smallest of their eigenvalues. Lower "
-                "n_components, raise tol or regularization, or scale the columns.",
+                "n_components, raise tol or regularization, or scale the features.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
 
@@ -180,8 +182,8 @@ class _LinearSpaces:
             return TransferProblem(self._Z @ basis), basis
         if d >= n:
             return TransferProblem(self._Z @ self._Z.T), self._Z.T
-        # With Z'Z = S^2, the columns of Z S^-1 are orthonormal and span those of K = ZZ', so that
-        # w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as columns.
+        # With Z'Z = S^2, the columns of Z S^-1 are an orthonormal basis of the columns of K = ZZ'.
+        # So w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as features.
         scale = np.abs(self._Z).max(initial=0.0) or 1.0
         _, singular, basis = np.linalg.svd(
             np.linalg.qr(self._Z / scale, mode="r"), full_matrices=False

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from skltransfer._options import check_choice, check_count, check_number
+from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._alignment import centered_rows, safe_unit
+from skltransfer._warnings import warn
 from skltransfer.domains._data import (
     as_labels,
     check_no_missing_labels,
@@ -30,102 +29,105 @@ from skltransfer.feature._transport_plans import (
 METHODS = ("exact", "sinkhorn", "group_lasso", "linear")
 METRICS = ("sqeuclidean", "euclidean", "cityblock", "cosine")
 _MAX_ITER = {"exact": 1_000_000, "sinkhorn": 10_000, "group_lasso": 10_000}
-# A pair of rows with known and different labels costs so many times the largest cost.
+# Cost of a pair of rows with different known labels, in units of the largest cost.
 _FORBIDDEN = 10.0
 # Entries of a block of distances to new rows.
 _BLOCK = 4_000_000
-# What rounding alone may take from the covariance that a linear map reaches.
+# Relative error of the covariance reached by a linear map that rounding alone may cause.
 _ROUNDING = 1e-6
 
 
 class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
-    """Carry source rows to the target's by optimal transport.
+    """Move source samples to the target by optimal transport.
 
-    A transport plan says how much of each source row's mass goes to each target row, at the least
-    total cost; all source rows weigh the same, and so do all target rows. `fit_transform` returns,
-    for each source row, the mean of the target rows that receive its mass (its barycentric
-    image). `transform` leaves target rows as they are, so that the step after it learns from
-    source rows that lie among the target's, with the source's labels. Solved by POT (the extra
-    ``ot``).
+    A transport plan says how much mass of each source sample goes to each target sample, at the
+    least total cost. All source samples have the same mass, and so have all target samples.
+    `fit_transform` maps each source sample to the mean of the target samples that receive its mass
+    (its barycentric image). `transform` returns target samples unchanged. The next step thus learns
+    from source labels among target samples. POT solves the problem (the extra ``ot``).
 
     Parameters
     ----------
     method : {"exact", "sinkhorn", "group_lasso", "linear"}, default="sinkhorn"
-        - ``"exact"``: the plan of least cost, by the network simplex method. Few target rows
-          receive the mass of a source row: with equal numbers of rows, one.
-        - ``"sinkhorn"``: the same with a bonus for plans of high entropy, which spread each row
-          over many. Runs on logarithms where `entropy` is so small that numbers would overflow.
-        - ``"group_lasso"``: the same, and a target row shall receive its mass from source rows of
-          few classes. Needs the source's labels, and respects known ones of the target.
-        - ``"linear"``: no plan, but the linear map that carries a Gaussian of the source's mean
-          and covariance to one of the target's, at the least squared distance.
+        - ``"exact"``: the plan of least cost, by the network simplex method. Few target samples
+          receive the mass of a source sample; with equal numbers of samples it is one.
+        - ``"sinkhorn"``: the plan that minimises cost minus `entropy` times its entropy. Mass is
+          spread over many target samples. If `entropy` is so small that numbers would overflow,
+          the algorithm runs on logarithms.
+        - ``"group_lasso"``: like ``"sinkhorn"`` with a penalty on plans in which a target sample
+          receives mass from many classes. It needs the source's labels, and uses known labels of
+          the target.
+        - ``"linear"``: the linear map that carries a Gaussian with the source's mean and covariance
+          to a Gaussian with the target's, at the least squared distance. There is no plan.
     entropy : float, default=0.1
         Weight of the plan's entropy for ``"sinkhorn"`` and ``"group_lasso"``, in units of the
-        scaled cost. Towards 0 the plan becomes the exact one, and slow; when it is large all
-        source rows move to the target's mean.
+        scaled cost. A small value approaches the exact plan, slowly. With a large value all source
+        samples move to the target's mean.
     group_regularization : float, default=0.1
         Weight of the penalty of ``"group_lasso"``, in units of the scaled cost.
     metric : {"sqeuclidean", "euclidean", "cityblock", "cosine"}, default="sqeuclidean"
-        Cost of moving a row to another. ``"linear"`` uses squared Euclidean distances.
+        Cost of moving a sample to another. ``"linear"`` always uses squared Euclidean distances.
     cost_scale : {"median", "max"} or None, default="median"
-        What costs are divided by, so that `entropy` and `group_regularization` mean the same on
-        columns of any scale: the median or the largest of all pairs. ``None``: 1.
+        Unit of the costs: the median or the largest cost of all pairs. It gives `entropy` and
+        `group_regularization` the same meaning on features of any scale. ``None`` is 1.
     shrinkage : float, default=1e-6
-        For ``"linear"``: what is added to the diagonals of both covariances, in units of their
-        mean variance. Without any, the covariances have to be of full rank.
+        Number added to the diagonals of both covariances for ``"linear"``, in units of their mean
+        variance. With 0 the covariances must have full rank.
     max_iter : int, default=None
-        Most iterations of Sinkhorn's algorithm (``"group_lasso"`` runs it in each of at most 200
-        rounds) or pivots of the simplex method. ``None``: 10 000 and 1 000 000.
+        Largest number of iterations of Sinkhorn's algorithm, or of pivots of the simplex method.
+        ``"group_lasso"`` runs Sinkhorn's algorithm in each of at most 200 rounds. ``None`` is
+        10 000 iterations or 1 000 000 pivots.
     tol : float, default=1e-6
-        Share of the mass by which the plan may miss its marginals.
+        Largest error of the plan's marginals, as a share of the mass.
 
     Attributes
     ----------
     plan_ : ndarray of shape (n_samples, n_target_samples) or None
-        Share of the total mass that goes from each source row to each target row. It takes
-        ``8 * n_samples * n_target_samples`` bytes, and `fit` some four times as many. None for
-        ``"linear"``, and where nothing was aligned.
+        Share of the total mass that goes from each source sample to each target sample. It takes
+        ``8 * n_samples * n_target_samples`` bytes, and `fit` about four times as many. None for
+        ``"linear"``, and without target samples.
     marginal_error_ : float
-        How far the sums of the plan are from equal shares: summed absolute differences, the
-        larger of rows and columns. For ``"linear"``, relative error of the covariance that the
-        map gives the source.
+        Error of the plan's marginals: the sum of absolute differences from equal shares, of rows
+        or columns, whichever is larger. For ``"linear"``, the relative error of the covariance of
+        the mapped source samples.
     transport_cost_ : float
-        Mean cost of moving a row by the plan, in the units of `metric`. For ``"linear"``, mean
-        squared distance by which rows were moved.
+        Mean cost of moving a sample by the plan, in the units of `metric`. For ``"linear"``, the
+        mean squared distance between samples and their images.
     cost_scale_ : float
-        What costs were divided by.
+        Unit of the costs.
     n_iter_ : int
-        Iterations of Sinkhorn's algorithm, rounds of ``"group_lasso"``; 1 otherwise.
+        Number of iterations of Sinkhorn's algorithm, or of rounds of ``"group_lasso"``; 1 for other
+        methods.
     coef_ : ndarray of shape (n_features, n_features) or None
-        For ``"linear"``: rows are mapped to ``x @ coef_ + intercept_``.
+        Matrix of ``"linear"``: samples are mapped to ``x @ coef_ + intercept_``.
     intercept_ : ndarray of shape (n_features,) or None
-        For ``"linear"``.
+        Offset of ``"linear"``.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     See Also
     --------
-    CORAL : Linear as well, on second moments only.
-    TCA : A common space of few dimensions.
+    CORAL : A linear map as well, which matches second moments only.
+    TCA : Maps both domains to a common space of few dimensions.
 
     Notes
     -----
-    `transform_source` maps a new source row like the nearest one that was fitted: by the same
-    displacement (Ferradans et al. 2014). Rows that were fitted get their barycentric image, and
-    equal rows one image. ``"linear"`` maps every row by its formula.
+    `transform_source` moves a new source sample by the displacement of the nearest fitted sample
+    (Ferradans et al. 2014). Fitted samples get their barycentric image, and equal samples the same
+    image. ``"linear"`` maps every sample by its formula.
 
-    The plan moves all mass: where the classes have other shares in the target, rows of one class
-    are carried to places of another. Scale the columns before, as costs are distances.
+    The plan moves all mass. If class proportions differ between the domains, samples of one class
+    are moved to places of another. Scale the features first, because costs are distances.
 
-    Images are means, and so lie closer together than target rows do, the more so the larger
-    `entropy` is. Where costs are all alike (many columns, domains far apart), the same `entropy`
-    spreads more: look at the picture, :class:`~skltransfer.DomainShiftDisplay`. Nearest
-    neighbours may gain by it.
+    Images are means: they lie closer together than target samples do, and the more so the larger
+    `entropy` is. If all costs are similar (many features, or domains far apart), the same `entropy`
+    spreads more mass; :class:`~skltransfer.DomainShiftDisplay` shows it. Nearest neighbours may
+    gain by it.
 
-    With known labels in ``y_target``, ``"group_lasso"`` makes a pair of rows with different
-    labels cost ten times the largest cost (the limit of POT's semi-supervised plans). Other
+    If labels are known in ``y_target``, a pair of samples with different labels costs ten times
+    the largest cost under ``"group_lasso"`` (the limit of POT's semi-supervised plans). Other
     methods use no labels.
 
     References
@@ -160,6 +162,17 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
            [10.]])
     """
 
+    _parameters = {
+        "method": Choice(*METHODS),
+        "entropy": Number(0, low_open=True),
+        "group_regularization": Number(0, np.inf, high_open=True),
+        "metric": Choice(*METRICS),
+        "cost_scale": Choice("median", "max", None),
+        "shrinkage": Number(0),
+        "max_iter": Count(unset=(None,)),
+        "tol": Number(0),
+    }
+
     def __init__(
         self,
         method="sinkhorn",
@@ -180,16 +193,6 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         self.shrinkage = shrinkage
         self.max_iter = max_iter
         self.tol = tol
-
-    def _check_parameters(self):
-        check_choice(self, "method", METHODS)
-        check_number(self, "entropy", low=0, is_open=True)
-        check_number(self, "group_regularization", low=0, high=np.inf, is_open=True)
-        check_choice(self, "metric", METRICS)
-        check_choice(self, "cost_scale", ("median", "max", None))
-        check_number(self, "shrinkage", low=0)
-        check_count(self, "max_iter", unset=(None,))
-        check_number(self, "tol", low=0)
 
     def _align(self, X, y, X_target, y_target):
         self.plan_ = self.coef_ = self.intercept_ = None
@@ -256,9 +259,9 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         return plan
 
     def _labels(self, X, y, X_target, y_target):
-        """Return classes of source rows as 0..k-1, which target labels are known, and theirs.
+        """Return the classes of source rows, a mask of known target labels, and their classes.
 
-        A class that the source lacks is -1.
+        Classes are 0..k-1, and -1 for a class that the source lacks.
         """
         if self.method != "group_lasso":
             return None
@@ -297,11 +300,10 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
             )
         if problems:
             remedy = "Raise max_iter" if self.method == "exact" else "Raise max_iter or entropy"
-            warnings.warn(
+            warn(
                 f"The transport plan (method={self.method!r}) {' and '.join(problems)} after its "
                 f"iterations. {remedy}, or tol where that is good enough.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
     def _fit_linear(self, ot, X, X_target) -> None:
@@ -331,7 +333,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
 
 
 def _scale(cost: np.ndarray, by: str | None) -> float:
-    """Return what to divide costs by; the mean where more than half of them are 0."""
+    """Return the unit of costs; it is the mean if the median is 0."""
     if by is None:
         return 1.0
     for value in (np.median(cost) if by == "median" else cost.max(), cost.mean()):

@@ -22,7 +22,7 @@ from skltransfer._torch._input import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     EncodedImageRows,
     Rows,
@@ -45,9 +45,7 @@ from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._refit import forget
 
 
-class PretrainedFeatureTransformer(
-    HoldsNetworks, HoldsByReference, TransformerMixin, BaseEstimator
-):
+class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMixin, BaseEstimator):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A sample passes the network once per process, whatever the number of folds and candidates,

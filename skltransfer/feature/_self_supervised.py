@@ -35,7 +35,7 @@ class SelfSupervisedTransformer(
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        What is trained, see :func:`~skltransfer.load_backbone`. Held by reference and never
+        Network to train, see :func:`~skltransfer.load_backbone`. Held by reference and never
         changed. ``None``: a table network with `hidden_layer_sizes`, images flattened.
     method : {"simclr", "barlow", "rotation", "denoising", "masked"}, default="simclr"
         The task. ``"simclr"``: two views of a row are closer than views of different rows [1]_.
@@ -45,7 +45,7 @@ class SelfSupervisedTransformer(
         an image that are covered [5]_, or which columns of a row were replaced and what were they
         [6]_.
     weights : str, Path, torchvision weights or None, default="default"
-        The published weights to start from, those of a file, or ``None`` for random ones.
+        Weights to start from: the published ones, a file of weights, or random weights (``None``).
     augment : str, callable, torchvision transform or list of these, default="default"
         Views for ``"simclr"`` and ``"barlow"``. ``"default"``: of images, small changes of place,
         size, slant and brightness, without mirror images; of rows of a table, the row itself and
@@ -73,19 +73,19 @@ class SelfSupervisedTransformer(
     lr : float or "auto", default="auto"
         Learning rate. ``"auto"``: 0.001 for AdamW, 0.03 for SGD.
     momentum : float, default=0.9
-        Of SGD.
+        Momentum of the SGD optimizer. AdamW does not use it.
     weight_decay : float, default=1e-4
         Pull of matrices (not of biases and norms) to zero.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
         The learning rate over time.
     warmup : float, default=0.05
-        Part of the training in which the learning rate rises from zero.
+        Share of the training steps in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. ``"auto"``: about 1000 steps, in 10 to 100 passes.
     batch_size : int or "auto", default="auto"
         Rows per step, at least 2 for ``"simclr"`` and ``"barlow"``. ``"auto"``: 128.
     clip_norm : float, default=None
-        Largest norm of the gradient.
+        Largest norm of the gradient of all parameters. ``None``: no limit.
     hidden_layer_sizes : tuple of int, default=(64,)
         Widths of the table network, if `backbone` is None.
     layers : str or list of str, default=None
@@ -95,16 +95,18 @@ class SelfSupervisedTransformer(
         How a layer's output becomes a vector, as in
         :class:`~skltransfer.PretrainedFeatureTransformer`; ``"default"``: the record's.
     image_shape : tuple of int, default=None
-        Shape of one image where ``X`` holds flattened images in its rows.
+        Shape of one image, where ``X`` holds flattened images in its rows.
     value_range : (float, float), default=None
-        Values of black and of white in arrays of images.
+        Values of black and white in arrays of images. ``None``: (0, 255) for integers, (0, 1) for
+        floats and bools.
     input_size : int, default=None
-        Height and width in pixels at which images enter the network.
+        Height and width, in pixels, at which images enter the network. ``None``: the record's size.
     device : str or torch.device, default="auto"
-        ``"auto"`` is a GPU when there is one.
+        Device of the network. ``"auto"``: a GPU, if there is one.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Arithmetic. ``"auto"``: float64 for tables on the CPU, else float32. The 16-bit types
-        are mixed precision in training; features are taken in float32.
+        Floating-point type of the training. ``"auto"``: float64 for tables on the CPU, else
+        float32. The 16-bit types mean mixed precision in training: weights and features stay in
+        float32.
     store : {"memory"}, FeatureStore or None, default="memory"
         Where features are kept, as in :class:`~skltransfer.PretrainedFeatureTransformer`.
     random_state : int, RandomState instance or None, default=0

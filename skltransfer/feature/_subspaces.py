@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 
+from skltransfer._parameters import Count, Either, Number
 from skltransfer._solvers._alignment import (
     centered_rows,
     covariance_spectrum,
@@ -18,50 +19,62 @@ from skltransfer._solvers._alignment import (
 from skltransfer.feature._aligner import BaseAligner
 
 
-class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
-    """Turn the principal axes of the source towards those of the target.
+class _CountOrShare(Either):
+    def __init__(self):
+        super().__init__(Count(), Number(0, 1, low_open=True, high_open=True))
 
-    With the first principal axes ``P_s`` and ``P_t`` of the two domains, each about its own mean,
-    `fit_transform` maps source rows to ``(x - mean_s) P_s P_s' P_t`` and `transform` maps target
-    rows to ``(x - mean_t) P_t`` [1]_.
+    def describe(self) -> str:
+        return (
+            "an integer of at least 1 (the number of components) or a float between 0 and 1 (their "
+            "share of the variance)"
+        )
+
+
+class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
+    """Rotate the principal axes of the source into the principal axes of the target.
+
+    Let ``P_s`` and ``P_t`` be the first principal axes of the two domains, each about its own
+    mean. `fit_transform` maps source samples to ``(x - mean_s) P_s P_s' P_t``. `transform` maps
+    target samples to ``(x - mean_t) P_t`` [1]_.
 
     Parameters
     ----------
     n_components : int or float, default=0.5
-        How many axes. A float between 0 and 1 takes so many that they have this share of the
-        variance in both domains. With as many axes as columns nothing is aligned but the means.
+        Number of axes. A float between 0 and 1 is a share of the variance: the number of axes is
+        the smallest one that explains this share in both domains. With as many axes as features,
+        only the means are aligned.
 
     Attributes
     ----------
     n_components_ : int
-        How many axes are used.
+        Number of axes.
     source_mean_ : ndarray of shape (n_features,)
-        The mean of the source rows.
+        Mean of the source samples.
     target_mean_ : ndarray of shape (n_features,)
-        The mean of the target rows.
+        Mean of the target samples.
     source_components_ : ndarray of shape (`n_components_`, n_features)
-        The principal axes of the source, ``P_s'``.
+        Principal axes of the source, ``P_s'``.
     target_components_ : ndarray of shape (`n_components_`, n_features)
-        The principal axes of the target, ``P_t'``.
+        Principal axes of the target, ``P_t'``.
     alignment_ : ndarray of shape (`n_components_`, `n_components_`)
-        ``P_s' P_t``, the matrix M of the paper.
+        Matrix ``P_s' P_t``, called M in the paper.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     See Also
     --------
-    GeodesicFlowKernel : Also uses all subspaces between the two.
-    CORAL : Aligns covariances, in all columns.
+    GeodesicFlowKernel : Also uses the subspaces between the two.
+    CORAL : Aligns covariances of all features.
 
     Notes
     -----
-    Axes have their largest entry positive, so that fits of the same rows agree to the sign.
+    The largest entry of each axis is positive, so that the signs are reproducible.
 
-    Mapped source rows shrink by the cosines of the angles between the two subspaces. Where these
-    barely meet, neighbours may still be the right ones, but coefficients fitted on shrunken rows
-    are far too large for the target's: do not put a regressor behind it without looking.
+    Mapped source samples shrink by the cosines of the angles between the two subspaces. If the
+    angles are large, nearest neighbours may still be useful, but a regressor fitted on the shrunken
+    samples overestimates its coefficients.
 
     Without ``X_target`` it is a principal component analysis of the source.
 
@@ -83,11 +96,10 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     (40, 2)
     """
 
+    _parameters = {"n_components": _CountOrShare()}
+
     def __init__(self, n_components=0.5):
         self.n_components = n_components
-
-    def _check_parameters(self) -> None:
-        check_n_components(self)
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}
@@ -114,53 +126,53 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
 
 
 class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
-    """Compare rows in all subspaces on the way from the source's to the target's.
+    """Compare samples in all subspaces between the source's and the target's.
 
-    The kernel ``x' G z`` adds up inner products of projections ``Phi(t)' x`` along the shortest
-    path of subspaces, from the principal axes of the source (t = 0) to those of the target (t = 1):
-    ``G`` is the integral of ``Phi(t) Phi(t)'`` over t from 0 to 1 [1]_, in closed form. Rows are
-    mapped by a root of G, so that inner products of mapped rows are the kernel and any estimator
-    can follow. Rows of both domains go through the same root, each about the mean of its own.
+    The kernel ``x' G z`` integrates inner products of the projections ``Phi(t)' x`` along the
+    shortest path of subspaces. The path begins at the principal axes of the source (t = 0) and
+    ends at the principal axes of the target (t = 1). ``G`` is the integral of ``Phi(t) Phi(t)'``
+    over t from 0 to 1 [1]_, in closed form. Samples are mapped by a root of G, so that inner
+    products of mapped samples are the kernel, and any estimator can follow. Each domain is centred
+    by its own mean; the root is the same for both.
 
     Parameters
     ----------
     n_components : int or float, default=0.5
-        How many principal axes of each domain. A float between 0 and 1 takes so many that they
-        have this share of the variance in both.
+        Number of principal axes of each domain. A float between 0 and 1 is a share of the
+        variance: the number of axes is the smallest one that explains this share in both domains.
 
     Attributes
     ----------
     n_components_ : int
-        How many axes of each domain are used.
+        Number of axes of each domain.
     source_mean_ : ndarray of shape (n_features,)
-        The mean of the source rows.
+        Mean of the source samples.
     target_mean_ : ndarray of shape (n_features,)
-        The mean of the target rows.
+        Mean of the target samples.
     components_ : ndarray of shape (n_features_out, n_features)
-        The root F' of the kernel's matrix ``G = F F'``, which is ``components_.T @ components_``.
-        It has ``min(2 * n_components_, n_features)`` rows; `n_components_` without ``X_target``.
+        Root of the kernel's matrix: ``G = components_.T @ components_``. It has
+        ``min(2 * n_components_, n_features)`` rows, or `n_components_` without ``X_target``.
     principal_angles_ : ndarray of shape (`n_components_`,)
-        The angles between the two subspaces, in radians, in rising order.
+        Angles between the two subspaces in radians, in ascending order.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     See Also
     --------
-    SubspaceAlignment : Uses the two subspaces alone.
+    SubspaceAlignment : Uses the two subspaces only.
 
     Notes
     -----
-    G is the integral itself; the factor of two by which the paper's formula exceeds it changes
-    neither neighbours nor angles. The paper standardises each domain, so that both have mean zero;
-    here each domain is centred.
+    G is the integral itself. The paper's formula is twice as large, which changes neither
+    neighbours nor angles. The paper standardises each domain; here each domain is centred.
 
-    Components come in pairs: first the source's principal vectors, each with its share of the
-    direction in which it turns, then those directions. An angle of zero leaves the second of its
-    pair at zero. Signs are fixed. At an angle of exactly 90 degrees there is more than one shortest
-    path, and one of them is taken. Without ``X_target`` it is a principal component analysis of
-    the source.
+    Components come in pairs: the principal vectors of the source come first, each mixed with the
+    direction in which it turns, and the directions follow. If an angle is zero, the second
+    component of its pair is zero. Signs are fixed. At an angle of exactly 90 degrees the shortest
+    path is not unique, and one of them is taken. Without ``X_target`` it is a principal component
+    analysis of the source.
 
     References
     ----------
@@ -183,11 +195,10 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     True
     """
 
+    _parameters = {"n_components": _CountOrShare()}
+
     def __init__(self, n_components=0.5):
         self.n_components = n_components
-
-    def _check_parameters(self) -> None:
-        check_n_components(self)
 
     def _row_checks(self) -> dict:
         return {"ensure_min_samples": 2}
@@ -215,19 +226,6 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         return len(self.components_)
 
 
-def check_n_components(estimator) -> None:
-    """Raise a ValueError unless ``n_components`` is a count or a share of the variance."""
-    value = estimator.n_components
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    is_count = is_number and isinstance(value, Integral) and value >= 1
-    is_share = is_number and not isinstance(value, Integral) and 0 < value < 1
-    if not (is_count or is_share):
-        raise ValueError(
-            f"n_components={value!r} is neither an integer of at least 1 (how many components) nor "
-            "a float between 0 and 1 (the share of the variance that they keep)."
-        )
-
-
 def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the mean and the first principal axes of each domain.
 
@@ -236,13 +234,12 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
     rows : dict of str to ndarray of shape (n, d)
         Rows of each domain, by the name of their argument.
     n_components : int or float
-        How many axes; as a float, so many that they have this share of the variance in every
-        domain.
+        Number of axes. A float is the share of the variance that they have in every domain.
 
     Returns
     -------
     domains : list of (ndarray of shape (d,), ndarray of shape (n_components, d))
-        Axes are orthonormal rows, with their largest entry positive.
+        Mean and axes of each domain. Axes are orthonormal rows whose largest entry is positive.
     """
     if isinstance(n_components, Integral):
         _check_enough(rows, n_components)
@@ -250,7 +247,7 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
     for domain in rows.values():
         mean, centered = centered_rows(domain)
         means.append(mean)
-        # Neither axes nor shares of the variance depend on the unit.
+        # The unit changes neither axes nor shares of the variance.
         spectra.append(covariance_spectrum(centered / safe_unit(np.abs(centered).max())))
     if not isinstance(n_components, Integral):
         wanted = max(n_for_share(values, n_components) for values, _ in spectra)

@@ -7,10 +7,10 @@ from skltransfer.feature._kernel_aligner import KernelAligner
 
 
 class TCA(KernelAligner):
-    r"""Map the rows of both domains to components along which the domains agree.
+    r"""Map both domains to components along which the domains agree.
 
-    Transfer component analysis [1]_ looks for directions in the feature space of a kernel along
-    which all rows scatter widely, while the means of the two domains lie close together (their
+    Transfer component analysis [1]_ searches the feature space of a kernel for directions along
+    which the samples scatter widely and the means of the two domains lie close together (their
     maximum mean discrepancy is small):
 
     .. math::
@@ -18,95 +18,95 @@ class TCA(KernelAligner):
         \min_W \; \mathrm{tr}\,(W^\top K M K W) + \lambda \, \mathrm{tr}\,(W^\top W)
         \quad \text{subject to} \quad W^\top K H K W = I
 
-    with the kernel matrix :math:`K` of the source and target rows together, the centring matrix
-    :math:`H`, and :math:`M = l l^\top / l^\top l`, where :math:`l` is :math:`1/n` for source rows
-    and :math:`-1/m` for target rows. Both domains are mapped alike, by one map. The problem is
-    solved exactly, and `residual_` proves it.
+    with the kernel matrix :math:`K` of the source and target samples together, the centring matrix
+    :math:`H`, and :math:`M = l l^\top / l^\top l`, where :math:`l` is :math:`1/n` for source
+    samples and :math:`-1/m` for target samples. One map serves both domains. The problem is solved
+    exactly, and `residual_` certifies the solution.
 
     Parameters
     ----------
     n_components : int, default=None
-        Components to compute; 10 to 100 are usual. ``None``: as many as there are columns, or
-        one less than there are rows.
+        Number of components; 10 to 100 are usual. ``None`` is the number of features, or the
+        number of samples less 1 if that is smaller.
     kernel : str or callable, default="linear"
-        ``"rbf"``, ``"laplacian"``, ``"linear"``, ``"poly"`` (or ``"polynomial"``), ``"sigmoid"``,
-        ``"cosine"`` or ``"chi2"``, as in scikit-learn's ``pairwise_kernels``. A callable takes two
-        arrays of rows and returns their kernel matrix. ``"chi2"`` needs values of at least 0.
+        Kernel: ``"rbf"``, ``"laplacian"``, ``"linear"``, ``"poly"`` (or ``"polynomial"``),
+        ``"sigmoid"``, ``"cosine"`` or ``"chi2"``, as in
+        :func:`~sklearn.metrics.pairwise.pairwise_kernels`. A callable takes two arrays of samples
+        and returns their kernel matrix. ``"chi2"`` needs non-negative features.
     gamma : float or "scale", default="scale"
-        Width of the rbf, laplacian, polynomial, sigmoid and chi2 kernels, larger is narrower.
-        ``"scale"`` is 1 / (n_features * variance of the stacked rows of both domains); for chi2
-        it is 1 / (mean sum of a row).
+        Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels; the larger, the
+        narrower. ``"scale"`` is 1 / (n_features * variance of the samples of both domains), and
+        for chi2 1 / (mean sum of a sample's features).
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
-        Constant of the polynomial and sigmoid kernels.
+        Constant term of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
-        Keywords for a kernel that is a callable; ignored by the others.
+        Keyword arguments for a kernel that is a callable. Other kernels ignore them.
     regularization : float, default=1.0
-        Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains:
-        smaller values bring the domains closer. See the notes for other conventions.
+        Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains. The
+        smaller it is, the closer the domains come. The notes convert other conventions.
     form : {"dual", "primal"}, default="dual"
-        ``"dual"`` penalises the coefficients of the rows, as above. ``"primal"``, for
-        ``kernel="linear"`` only, penalises the projection :math:`A` of the columns instead:
-        :math:`X` stands for :math:`K`, and :math:`A` for :math:`W`. Its components are others.
+        ``"dual"`` penalises the coefficients of the samples, as above. ``"primal"`` penalises the
+        projection :math:`A` of the features: :math:`X` stands for :math:`K`, and :math:`A` for
+        :math:`W`. It needs ``kernel="linear"`` and finds other components than ``"dual"``.
     tol : float, default=1e-9
-        Relative residual of the eigenproblem to reach.
+        Relative residual of the eigenproblem at which the solver stops.
 
     Attributes
     ----------
     eigenvalues_ : ndarray of shape (n_components,)
-        Largest first: the sum of squares of each component, about its mean, over the rows of both
-        domains.
-    weights_ : ndarray of shape (n_rows, n_components) or (n_features, n_components)
-        What the kernel values between a row and `rows_` are multiplied by; for
-        ``kernel="linear"`` what the row's columns are multiplied by.
-    rows_ : ndarray of shape (n_rows, n_features) or None
-        The fitted rows, source above target (for the rbf kernel less their median); None for
-        ``kernel="linear"``.
+        Sum of squares of each component about its mean, over the samples of both domains, in
+        descending order.
+    weights_ : ndarray of shape (n_fitted, n_components) or (n_features, n_components)
+        Coefficients of the components: of the kernel values between a sample and `rows_`, or of
+        the features for ``kernel="linear"``.
+    rows_ : ndarray of shape (n_fitted, n_features) or None
+        Samples seen in `fit`, source above target. For the rbf kernel their median is subtracted.
+        None for ``kernel="linear"``.
     offset_ : ndarray of shape (n_components,)
-        What is subtracted from the components: 0, unless `fit` was given no target.
+        Offset that is subtracted from the components. It is 0 if target samples were given.
     gamma_ : float or None
-        Width that was used; None for ``kernel="linear"``.
+        Coefficient of the kernel, None for ``kernel="linear"``.
     residual_ : float
-        Largest relative residual of the eigenproblem: every eigenvalue lies within that part of
-        itself of an exact one; those of components without scatter, which are 0, within that part
-        of the largest.
+        Largest relative residual of the eigenproblem. The relative error of each eigenvalue is at
+        most this number. The error of eigenvalues that are 0 is relative to the largest one.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     ConvergenceWarning
-        If the residual is larger than `tol`, where eigenvalues are too small for float64.
+        If `residual_` is larger than `tol`, because eigenvalues are too small for float64.
     DomainDataWarning
-        If no target rows are given: the components are then those of kernel PCA of the source.
+        If no target samples are given. The components are then the kernel principal components of
+        the source.
 
     See Also
     --------
     JDA : Brings the classes of the domains together as well.
-    WithTarget : Holds the target's rows.
+    WithTarget : Holds the target's samples.
     WithSource : Holds the source's data, for cross-validation on the target.
 
     Notes
     -----
-    Other conventions, for n source and m target rows: with ``mu`` as in [1]_, where the
-    components are eigenvectors of ``(K L K + mu I)^{-1} K H K`` and ``L = l l'``, it is
-    ``regularization = mu / (1/n + 1/m)``; with ``mu`` on the other term, as in
-    ``(I + mu K L K)^{-1} K H K`` of other libraries, it is
-    ``regularization = 1 / (mu * (1/n + 1/m))``. The components have the scale at which
-    ``W' (K M K + regularization * I) W = I``, so that leading components vary more than the
-    others; the published protocols divide each row by its norm afterwards
-    (:class:`~sklearn.preprocessing.Normalizer`). Each component has the sign that makes the
-    largest of its weights positive.
+    Other programs scale the parameter differently. Let there be n source and m target samples. If
+    the components are eigenvectors of ``(K L K + mu I)^{-1} K H K`` with ``L = l l'``, as in [1]_,
+    then ``regularization = mu / (1/n + 1/m)``. If they are eigenvectors of
+    ``(I + mu K L K)^{-1} K H K``, then ``regularization = 1 / (mu * (1/n + 1/m))``.
 
-    Scale the columns first: the kernel weighs all alike.
+    The components are scaled so that ``W' (K M K + regularization * I) W = I``: leading components
+    vary more than the others. The published protocols divide each sample by its norm afterwards
+    (:class:`~sklearn.preprocessing.Normalizer`). The largest weight of each component is positive.
 
-    Memory grows with the square of the number of rows, except for ``kernel="linear"`` with fewer
-    columns than rows; then the problem is solved in as many dimensions as there are columns.
-    With the linear kernel, `transform` multiplies by one matrix; else it computes the kernel
-    between a row and all fitted rows.
+    Scale the features first, because the kernel treats all alike.
+
+    Memory grows with the square of the number of samples, except for ``kernel="linear"`` with
+    fewer features than samples: the problem is then solved in n_features dimensions. With the
+    linear kernel, `transform` multiplies by one matrix. With other kernels it computes the kernel
+    between a sample and all fitted samples.
 
     References
     ----------

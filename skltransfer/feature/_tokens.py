@@ -14,7 +14,7 @@ from scipy import sparse
 _POINTED = r"(?:[^\W\d_]\.){2,}|\d+(?:[.,]\d+)+|\w+"
 _CONTRACTED = rf"n't\b|'(?:s|re|ve|ll|m|d)\b|{_POINTED}"
 _NOT = re.compile(r"n't\b")
-# The last can match any text; the first do the same for what they are enough for, faster.
+# The last one suits any text; the first two give the same result faster, for simpler texts.
 _find_plain = re.compile(r"\w+").findall
 _find_pointed = re.compile(_POINTED).findall
 _find_contracted = re.compile(_CONTRACTED).findall
@@ -31,9 +31,9 @@ class Tokens:
     words : list of str
         Distinct words.
     columns : ndarray of shape (n_tokens,), int32
-        Of each token, the position of its word in `words`; text by text.
+        Position in `words` of each token, text by text.
     starts : ndarray of shape (n_texts + 1,), int64
-        Where the tokens of each text begin.
+        Position of the first token of each text.
     """
 
     words: list[str]
@@ -45,19 +45,19 @@ class Tokens:
 
     @property
     def counts(self) -> np.ndarray:
-        """How often each word occurs, shape (n_words,)."""
+        """Number of occurrences of each word, shape (n_words,)."""
         return np.bincount(self.columns, minlength=len(self.words))
 
     @property
     def document_frequencies(self) -> np.ndarray:
-        """In how many texts each word occurs, shape (n_words,)."""
+        """Number of texts that contain each word, shape (n_words,)."""
         return np.bincount(self.distinct().indices, minlength=len(self.words))
 
     def matrix(self, weights: np.ndarray) -> sparse.csr_array:
         """Return the weights of each text's tokens, shape (n_texts, n_words).
 
-        A word that occurs twice in a text stands there twice, in the order of the text, so that
-        a sum over a text is the same, bit for bit, whatever the other texts.
+        A word that occurs twice in a text has two entries, in the order of the text. A sum over a
+        text then has the same bits whatever the other texts are.
         """
         shape = (len(self), len(self.words))
         return sparse.csr_array((weights[self.columns], self.columns, self.starts), shape=shape)
@@ -155,9 +155,9 @@ def weighted_mean(
     vectors : ndarray of shape (n_words, dim)
     weights : ndarray of shape (n_words,)
     is_counted : ndarray of shape (n_words,), bool
-        Words that enter; a text without any is zero.
+        Words that count. A text without any is zero.
     over : {"weights", "words"}
-        What the sum is divided by: the sum of the weights, or the number of words.
+        Divisor of the sum: the sum of the weights, or the number of words.
     """
     weights = np.where(is_counted, weights, 0.0)
     matrix = tokens.matrix(weights)
@@ -175,7 +175,7 @@ def maximum(tokens: Tokens, vectors: np.ndarray, is_counted: np.ndarray) -> np.n
     tokens : Tokens
     vectors : ndarray of shape (n_words, dim)
     is_counted : ndarray of shape (n_words,), bool
-        Words that enter; a text without any is zero.
+        Words that count. A text without any is zero.
     """
     words = tokens.distinct()
     is_in = is_counted[words.indices]
@@ -209,7 +209,7 @@ def common_component(X: np.ndarray) -> np.ndarray:
     Returns
     -------
     component : ndarray of shape (dim,)
-        Of norm 1; its largest entry is positive.
+        Vector of norm 1, whose largest entry is positive.
     """
     scale = np.abs(X).max()
     if not scale:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import xlogy
+
+from skltransfer._messages import require
 
 # Beyond this range of exponents the scalings of Sinkhorn's algorithm would overflow.
 _LARGEST_EXPONENT = 600.0
@@ -22,24 +23,19 @@ class Plan(NamedTuple):
 
     values: np.ndarray  # (n, m), sums to 1
     n_iter: int
-    problem: str | None = None  # what the solver did not reach, beside the marginals
+    problem: str | None = None  # failure of the solver, beside the marginals
 
 
 def import_pot(name: str):
-    """Return POT's package ``ot``, or say how to install it; `name` is what wants it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return import_module("ot")
-    except ImportError as error:
-        raise ImportError(
-            f"{name} solves with POT, which is not installed. Run: pip install 'skltransfer[ot]'"
-        ) from error
+    """Return POT's package ``ot``; `name` is the estimator that needs it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return require("ot", "ot", name)
 
 
 @contextmanager
 def _quiet():
-    """Keep POT's warnings to ourselves: what they say is checked on the plan."""
+    """Suppress POT's warnings: the plan itself is checked."""
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         yield caught
@@ -66,7 +62,7 @@ def _sinkhorn(ot, cost, entropy, max_iter, tol) -> tuple[np.ndarray, int]:
     options = {
         "reg": entropy,
         "numItermax": max_iter,
-        "stopThr": tol / np.sqrt(m),  # POT's is the 2-norm of what `tol` bounds the 1-norm
+        "stopThr": tol / np.sqrt(m),  # POT bounds the 2-norm of the error, `tol` the 1-norm
         "log": True,
         "warn": False,
     }
@@ -87,9 +83,9 @@ def group_lasso_plan(
 ) -> Plan:
     """Return the entropic plan in which a column takes its mass from few groups of rows.
 
-    Minimises ``<P, cost> + entropy * sum P log P + penalty * sum_jc |P[rows of c, j]|_2`` (Courty
-    et al. 2017, the group sparsity with p = 1 and q = 2) by POT's generalised conditional gradient
-    method. POT's own shortcut (``sinkhorn_l1l2_gl``) leaves the entropy out of the line search and
+    It minimises ``<P, cost> + entropy * sum P log P + penalty * sum_jc |P[rows of c, j]|_2``
+    (Courty et al. 2017, group sparsity with p = 1 and q = 2) by POT's generalised conditional
+    gradient method. POT's own ``sinkhorn_l1l2_gl`` leaves the entropy out of the line search, and
     can stop early.
 
     Parameters

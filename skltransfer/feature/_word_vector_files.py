@@ -8,23 +8,22 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from threading import RLock
 
 import numpy as np
 import xxhash
 
+from skltransfer._files import write_whole
 from skltransfer._messages import near_names
+from skltransfer._shared_cache import SharedCache
 from skltransfer.feature._word_vector_formats import Layout, WordIndex, index_words, layout_of
 from skltransfer.feature._word_vectors import IndexedVectors, WordVectors
 
 # Files that a process keeps open, and the bytes of parsed lines that one of them keeps.
 _MAX_OPEN = 4
 _MAX_PARSED_BYTES = 2**27
-_open_files: OrderedDict[tuple, WordVectors] = OrderedDict()
-_lock = RLock()
+_open_files = SharedCache(_MAX_OPEN)
 # Raised when the layout of converted copies changes.
 _COPY_VERSION = 1
 
@@ -35,7 +34,7 @@ class MappedFile(IndexedVectors):
     Parameters
     ----------
     file : binary file
-        Of at least one byte.
+        File of at least one byte.
     file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
     decode_error : {"strict", "ignore", "replace"}
     name : str
@@ -81,8 +80,8 @@ class MappedFile(IndexedVectors):
                 vector = np.array([float(field) for field in fields], dtype=np.float32)
             except ValueError as error:
                 raise ValueError(
-                    f"The vector of the word {self.word(entry)!r} in {self.name} holds what is no "
-                    f"number ({error}). Repair the line, or remove it."
+                    f"The vector of the word {self.word(entry)!r} in {self.name} is not made of "
+                    f"numbers ({error}). Repair the line, or remove it."
                 ) from error
             if len(self._parsed) * 4 * self.dim > _MAX_PARSED_BYTES:
                 self._parsed.clear()
@@ -91,12 +90,12 @@ class MappedFile(IndexedVectors):
 
 
 def open_file(path: Path, *, file_format: str, decode_error: str, cache_dir) -> WordVectors:
-    """Open a file of word vectors; a process shares what it has open.
+    """Open a file of word vectors, which all of a process share.
 
     Parameters
     ----------
     path : Path
-        Plain, or packed by gzip.
+        Path of the file, plain or packed by gzip.
     file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
     decode_error : {"strict", "ignore", "replace"}
     cache_dir : str, Path or None
@@ -115,19 +114,16 @@ def open_file(path: Path, *, file_format: str, decode_error: str, cache_dir) -> 
     cache_dir = None if cache_dir is None else Path(cache_dir).expanduser().resolve()
     settings = (file_format, decode_error)
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns, *settings)
-    with _lock:
-        full_key = (*key, status.st_ino, cache_dir)
-        if full_key not in _open_files:
-            if cache_dir is None:
-                _open_files[full_key] = _mapped(path, *settings, name)
-            else:
-                _open_files[full_key] = open_converted(
-                    lambda: _mapped(path, *settings, name), cache_dir, path.name, key, name
-                )
-        _open_files.move_to_end(full_key)
-        while len(_open_files) > _MAX_OPEN:
-            _open_files.popitem(last=False)
-        return _open_files[full_key]
+
+    def read() -> MappedFile:
+        return _mapped(path, *settings, name)
+
+    def make() -> WordVectors:
+        if cache_dir is None:
+            return read()
+        return open_converted(read, cache_dir, path.name, key, name)
+
+    return _open_files.get((*key, status.st_ino, cache_dir), make)
 
 
 def _check_is_file(path: Path, name: str) -> None:
@@ -136,8 +132,8 @@ def _check_is_file(path: Path, name: str) -> None:
     if not path.is_file():
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise FileNotFoundError(
-            f"{name}: there is no such file.{near_names(path.name, names)} Where it lies elsewhere "
-            "now, set_params(vectors=...) names it, also after fit."
+            f"{name} does not exist.{near_names(path.name, names)} If the file has moved, "
+            "set_params(vectors=...) names its new place, also after fit."
         )
 
 
@@ -162,7 +158,7 @@ def _mapped(path: Path, file_format: str, decode_error: str, name: str) -> Mappe
 
 
 class ConvertedVectors(IndexedVectors):
-    """What `_convert` has written: a mapped array, and the index of its words."""
+    """A converted copy: a mapped array, and the index of its words."""
 
     def __init__(self, matrix: Path, index: Path, name: str):
         self.name = name
@@ -191,12 +187,12 @@ def open_converted(
     Parameters
     ----------
     read : callable
-        Opens the file itself.
+        Function that opens the file itself.
     folder : Path
-        Made if it is not there.
+        Folder of the copies. It is created if it does not exist.
     file_name : str
     key : tuple
-        What decides the content of the copy.
+        Description of the file and the settings, on which the content of the copy depends.
     name : str
         For messages.
     """
@@ -205,44 +201,40 @@ def open_converted(
     index = matrix.with_suffix(".npz")
     try:
         return ConvertedVectors(matrix, index, name)
-    except Exception:  # not there, or damaged in one of many ways
+    except Exception:  # missing, or damaged in one of many ways
         _convert(read(), matrix, index)
     return ConvertedVectors(matrix, index, name)
 
 
-def _convert(source: IndexedVectors, matrix: Path, index: Path) -> None:
+def _convert(reader: IndexedVectors, matrix: Path, index: Path) -> None:
     """Write the vectors as one array that can be mapped, and the index of the words beside it.
 
-    Each file is written beside its place and renamed, the index last.
+    The index takes its place last.
     """
     matrix.parent.mkdir(parents=True, exist_ok=True)
-    n_words = len(source.index.hashes)
-    in_file_order = np.argsort(source.index.vector_at, kind="stable")
-    with tempfile.TemporaryDirectory(dir=matrix.parent, prefix=f".{matrix.name}.") as folder:
-        temporary = Path(folder) / "vectors.npy"
-        rows = np.lib.format.open_memmap(temporary, "w+", np.float32, (n_words, source.dim))
+    n_words = len(reader.index.hashes)
+    in_file_order = np.argsort(reader.index.vector_at, kind="stable")
+    with write_whole(index) as new_index, write_whole(matrix) as new_matrix:
+        rows = np.lib.format.open_memmap(new_matrix, "w+", np.float32, (n_words, reader.dim))
         words, starts = [], np.zeros(n_words, np.int64)
         row_of_entry = np.empty(n_words, np.int64)
         position = 0
         for row, entry in enumerate(in_file_order):
-            word = source.word(entry).encode()
+            word = reader.word(entry).encode()
             words.append(word)
             starts[entry], row_of_entry[entry] = position, row
             position += len(word)
-            rows[row] = source.vectors([entry])[0]
+            rows[row] = reader.vectors([entry])[0]
         rows.flush()
         del rows
-        os.replace(temporary, matrix)
         sizes = np.empty(n_words, np.int32)
         sizes[in_file_order] = [len(word) for word in words]
-        temporary = Path(folder) / "index.npz"
         np.savez(
-            temporary,
-            hashes=source.index.hashes,
+            new_index,
+            hashes=reader.index.hashes,
             vector_at=row_of_entry,
             word_at=starts,
             word_size=sizes,
             words=np.frombuffer(b"".join(words), np.uint8),
-            digest=np.array(source.digest),
+            digest=np.array(reader.digest),
         )
-        os.replace(temporary, index)

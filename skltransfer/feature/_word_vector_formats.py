@@ -24,7 +24,7 @@ _REMEDY = (
     "Pass a file of GloVe (a word and its numbers on each line) or of word2vec (text or binary), "
     "or name its kind by file_format=."
 )
-# What is known to be no file of word vectors by its first bytes, and what to do about it.
+# First bytes of other kinds of files, and the remedy for each.
 _FOREIGN = (
     (
         re.compile(rb"\x80[\x02-\x05]"),
@@ -40,7 +40,7 @@ _FOREIGN = (
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is laid out.
+    """The layout of a file.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ class Layout:
     dim : int
         Numbers in a vector.
     start : int
-        Where the first word begins, in bytes.
+        Position of the first word in bytes.
     n_words : int or None
-        Words that the first line promises.
+        Number of words by the first line.
     separator : bytes
-        What stands between the fields of a line.
+        Separator of the fields of a line.
     """
 
     kind: str
@@ -68,10 +68,9 @@ class Layout:
 
 
 class WordIndex(NamedTuple):
-    """Where words and their vectors lie; one entry per distinct word, by rising hash.
+    """Positions of words and their vectors; one entry per distinct word, in ascending hash.
 
-    A word costs 28 bytes here, whatever its length. Of words that repeat, the
-    first is kept.
+    A word costs 28 bytes, whatever its length. If a word repeats, its first entry is kept.
     """
 
     hashes: np.ndarray  # (n_words,) uint64
@@ -101,15 +100,15 @@ class WordIndex(NamedTuple):
 
 
 def layout_of(content, file_format: str, name: str) -> Layout:
-    """Return how a file is laid out.
+    """Return the layout of a file.
 
     Parameters
     ----------
     content : mmap
-        All of the file, not empty.
+        Whole content of the file, not empty.
     file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
     name : str
-        Of the file, for messages.
+        Name of the file in messages.
 
     Raises
     ------
@@ -189,9 +188,9 @@ def index_words(content, layout: Layout, decode_error: str, name: str) -> WordIn
     content : mmap
     layout : Layout
     decode_error : {"strict", "ignore", "replace"}
-        What to do with words that are not UTF-8.
+        Treatment of words that are not UTF-8.
     name : str
-        Of the file, for messages.
+        Name of the file in messages.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
@@ -15,9 +14,10 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skltransfer._options import check_choice, check_number
+from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._texts import as_texts, remember_column
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
+from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.feature._tokens import (
     Tokens,
@@ -31,7 +31,7 @@ from skltransfer.feature._word_vector_files import open_file
 from skltransfer.feature._word_vector_formats import FORMATS
 from skltransfer.feature._word_vectors import WordVectors, as_path, is_path, open_in_memory
 
-# What each estimator has open in memory; not a part of its state, so that it is never pickled.
+# Vectors that each estimator has open; not a part of its state, so that they are never pickled.
 _opened: WeakKeyDictionary[BaseEstimator, tuple[object, WordVectors]] = WeakKeyDictionary()
 _LOW_COVERAGE = 0.5
 _N_NAMED = 5
@@ -40,8 +40,8 @@ _N_NAMED = 5
 class WordCoverageWarning(UserWarning):
     """Most words of the training texts have no vector.
 
-    Raised by :class:`WordVectorTransformer`. The texts may be in another language or spelled in
-    another way than the vectors, capitalised for example, or split into words in another way.
+    Issued by :class:`WordVectorTransformer`. The texts may differ from the vectors in language,
+    spelling or capitals, or may be split into words differently.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class WordCoverageWarning(UserWarning):
 
 
 class WordVectorTransformer(
-    HoldsNetworks,
+    SavedAsData,
     HoldsByReference,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -64,65 +64,67 @@ class WordVectorTransformer(
 ):
     """Turn each text into one vector: the pooled vectors of its words.
 
-    Words that no training text holds have vectors too, so that what a model learned of "football"
-    serves for "hockey". The vectors are those of GloVe, word2vec, fastText or your own.
+    Pretrained vectors also cover words that no training text contains, so that a model which has
+    learned about "football" works for "hockey". They may come from GloVe, word2vec, fastText or
+    your own corpus.
 
     Parameters
     ----------
     vectors : str, Path, Mapping, (words, array), gensim KeyedVectors or None, default=None
-        A file of GloVe (text without a header line), of word2vec (text or binary) or fastText's
-        ``.vec``, plain or packed by gzip; or words and their vectors in memory. Where a word
-        repeats, its first vector counts. Held by reference, also by clones. ``None`` passes
-        numbers through as they are.
+        Word vectors: a file of GloVe (text without a header line), of word2vec (text or binary) or
+        fastText's ``.vec``, plain or packed by gzip; or words and their vectors in memory. If a
+        word repeats, its first vector counts. Held by reference, also by clones. ``None`` passes
+        numbers through unchanged.
     pooling : {"mean", "sif", "max"}, default="mean"
-        How the vectors of a text's words become one: their mean, weighted by `weights`; smooth
-        inverse frequency, which is a mean where frequent words count little, without the
-        direction that all texts share; or the largest value of each dimension.
+        Way to pool the vectors of a text's words. ``"mean"`` is their mean, weighted by `weights`.
+        ``"sif"`` is smooth inverse frequency: a mean in which frequent words count little, without
+        the direction that all texts share. ``"max"`` is the largest value of each dimension.
     weights : {"uniform", "tfidf"}, default="uniform"
-        Weights of words in ``pooling="mean"``. ``"tfidf"`` are those of
-        :class:`~sklearn.feature_extraction.text.TfidfVectorizer`, learned in `fit`; a word of no
-        training text has the weight of the rarest possible one.
+        Weights of words for ``pooling="mean"``. ``"tfidf"`` learns the weights of
+        :class:`~sklearn.feature_extraction.text.TfidfVectorizer` in `fit`. A word that no training
+        text contains has the largest possible weight.
     oov : {"ignore", "zero", "mean", "error"}, default="ignore"
-        What a word without vector is: left out, a zero vector, the mean vector of the words of the
-        training texts, or an error.
+        Treatment of a word without a vector: leave it out, take a zero vector, take the mean
+        vector of the words of the training texts, or raise an error.
     smoothing : float, default=1e-3
-        The ``a`` of SIF, in which a word weighs ``a / (a + p)``, where ``p`` is its frequency.
+        Parameter ``a`` of SIF: the weight of a word of frequency ``p`` is ``a / (a + p)``.
     word_frequencies : Mapping, default=None
         Frequencies of words for SIF: counts, or shares, of a large corpus. They are divided by
-        their sum; a word that is not there has frequency 0. ``None``: those in the training texts.
+        their sum. A word that is missing has frequency 0. ``None`` counts words in the training
+        texts.
     tokenizer : callable or str, default=None
-        Splits a text into words: a function from a text to a list of strings, or a regular
-        expression that finds words. ``None`` splits as the corpora of GloVe are (``don't`` into
-        ``do n't``), leaves punctuation out, and splits at hyphens.
+        Function from a text to a list of strings, or a regular expression that finds words.
+        ``None`` splits texts like the corpora of GloVe (``don't`` into ``do n't``), leaves
+        punctuation out, and splits at hyphens.
     lowercase : bool, default=True
-        Whether texts become lower case first, as they were for GloVe 6B. The vectors of Google
-        News and GloVe 840B know capitals: pass ``False`` for them.
+        Whether texts are converted to lower case first, as for GloVe 6B. The vectors of Google
+        News and GloVe 840B distinguish case: pass ``False`` for them.
     file_format : {"auto", "glove", "word2vec", "word2vec_binary"}, default="auto"
-        Kind of the file. ``"auto"`` tells by its content.
+        Format of the file. ``"auto"`` detects it from the content.
     decode_error : {"strict", "ignore", "replace"}, default="strict"
-        What to do with words in the file that are not UTF-8: refuse the file, drop the characters
-        that are wrong, or replace them.
+        Treatment of words in the file that are not UTF-8: refuse the file, drop the invalid bytes,
+        or replace them.
     cache_dir : str or Path, default=None
-        Folder for a copy of the file as an array, which other processes open at once, in 4 bytes
-        per number. ``None`` writes none.
+        Folder for a copy of the file as an array, which other processes open at once. It takes 4
+        bytes per number. ``None`` writes no copy.
 
     Attributes
     ----------
     n_features_in_ : int
-        1: the texts.
+        Number of input features: 1, the texts.
     feature_names_in_ : ndarray of shape (1,)
-        The column's name, where ``X`` is a data frame and it is a string.
+        Name of the column of texts, if ``X`` is a data frame and the name is a string.
     coverage_ : float
-        Share of the words of the training texts that have a vector, each as often as it occurs.
+        Share of the words of the training texts that have a vector. Each occurrence counts.
     n_empty_texts_ : int
-        Training texts in which no word has a vector.
+        Number of training texts in which no word has a vector.
     word_weights_ : dict of str to float or None
-        Weights of the words of the training texts, or of those in `word_frequencies`; ``None``
-        where all weigh the same.
+        Weights of the words of the training texts, or of the words in `word_frequencies`. ``None``
+        if all words weigh the same.
     unknown_vector_ : ndarray of shape (n_features_out,) or None
-        What stands for a word without vector; ``None`` where such words do not count.
+        Vector of a word that has none. ``None`` if such words are left out.
     common_component_ : ndarray of shape (n_features_out,) or None
-        The direction that SIF takes away, of norm 1; zeros if all training texts are empty.
+        Direction that SIF removes, of norm 1. It is zero if all training texts are empty.
 
     See Also
     --------
@@ -132,19 +134,19 @@ class WordVectorTransformer(
     Notes
     -----
     A text without words, or in which no word counts, becomes zeros. A
-    :class:`~skltransfer.WordCoverageWarning` says when less than half of the words of the training
-    texts have a vector.
+    :class:`~skltransfer.WordCoverageWarning` is issued if less than half of the words of the
+    training texts have a vector.
 
-    A file is mapped into memory: what is held is an index, 28 bytes per word, and the vectors of
-    words that occur. A process reads through a file once, and shares the index among clones, folds
-    and candidates. A file packed by gzip is unpacked to a temporary file for as long as the process
-    runs. Nothing is ever unpickled: gensim's own format is refused.
+    A file is mapped into memory. The process holds an index of 28 bytes per word, and the vectors
+    of words that occur. It reads a file once, and shares the index among clones, folds and
+    candidates. A file packed by gzip is unpacked to a temporary file while the process runs.
+    Nothing is ever unpickled: gensim's own format is refused.
 
-    A fitted transformer holds the path and a digest of the file, not the vectors, and refuses
-    another file. Of vectors in memory, those of up to 256 words of the training texts are compared.
+    A fitted transformer holds the path and a digest of the file instead of the vectors, and
+    refuses another file. For vectors in memory, up to 256 words of the training texts are compared.
 
-    ``pooling="sif"`` is Algorithm 1 of [1]_: the mean over the words that count of ``a / (a + p)``
-    times the vector, minus its projection onto the first singular vector of the training texts.
+    ``pooling="sif"`` is Algorithm 1 of [1]_: the mean of ``a / (a + p)`` times the vector, minus
+    its projection onto the first singular vector of the training texts.
 
     References
     ----------
@@ -166,6 +168,14 @@ class WordVectorTransformer(
     """
 
     _held = ("vectors",)
+    _parameters = {
+        "pooling": Choice("mean", "sif", "max"),
+        "weights": Choice("uniform", "tfidf"),
+        "oov": Choice("ignore", "zero", "mean", "error"),
+        "smoothing": Number(0, low_open=True),
+        "file_format": Choice("auto", *FORMATS),
+        "decode_error": Choice("strict", "ignore", "replace"),
+    }
 
     def __init__(
         self,
@@ -195,7 +205,7 @@ class WordVectorTransformer(
         self.cache_dir = cache_dir
 
     def fit(self, X, y=None):
-        """Learn the weights of words, and what SIF takes away.
+        """Learn the weights of words, and the direction that SIF removes.
 
         Parameters
         ----------
@@ -211,12 +221,12 @@ class WordVectorTransformer(
         Raises
         ------
         ValueError
-            If a text is missing, a parameter is unfit, or the vectors are damaged or empty; with
-            ``oov="error"`` if a word has no vector.
+            If a text is missing, a parameter is invalid, or the vectors are damaged or empty. With
+            ``oov="error"``, if a word has no vector.
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         TypeError
-            If `vectors` holds none, or `X` is one string.
+            If `vectors` holds no word vectors, or `X` is one string.
         """
         self._fit(X, with_features=False)
         return self
@@ -234,7 +244,7 @@ class WordVectorTransformer(
         Returns
         -------
         features : ndarray of shape (n_samples, n_features_out)
-            As of `transform`.
+            Features as returned by `transform`.
         """
         return self._fit(X, with_features=True)
 
@@ -249,48 +259,49 @@ class WordVectorTransformer(
         Returns
         -------
         features : ndarray of shape (n_samples, n_features_out)
-            In float32, or float64 where vectors in memory are; with ``vectors=None``, `X` itself.
+            Features in float32, or in float64 if vectors in memory are. With ``vectors=None``, the
+            numbers of `X`.
         """
         check_is_fitted(self)
         if self.vectors is None:
             return self._numbers(X, reset=False)
-        self._check_parameters()
+        check_parameters(self)
         if self._learned_from() != getattr(self, "_settings", None):
             raise ValueError(
                 "The parameters of this transformer have changed since it was fitted. Fit it again."
             )
         tokens = self._tokens(X, reset=False)
-        source = self._open()
-        if source.fingerprint(self._probes) != self._fingerprint:
+        reader = self._open()
+        if reader.fingerprint(self._probes) != self._fingerprint:
             raise ValueError(
-                f"The vectors of {source.name} are not those that this transformer was fitted "
-                "with. Fit it again, or give back those that it had."
+                f"This transformer was fitted with other vectors than {reader.name}. Fit it again, "
+                "or restore the vectors."
             )
-        pooled = self._pooled(tokens, source, self._known(tokens, source))
-        return self._finished(pooled, source)
+        pooled = self._pooled(tokens, reader, self._known(tokens, reader))
+        return self._finished(pooled, reader)
 
     def _fit(self, X, *, with_features: bool) -> np.ndarray | None:
         if self.vectors is None:
             return self._numbers(X, reset=True)
-        self._check_parameters()
+        check_parameters(self)
         tokens = self._tokens(X, reset=True)
-        source = self._open()
-        is_known = self._known(tokens, source)
+        reader = self._open()
+        is_known = self._known(tokens, reader)
         known = [word for word, k in zip(tokens.words, is_known, strict=True) if k]
-        self._n_features_out = source.dim
+        self._n_features_out = reader.dim
         self._settings = self._learned_from()
-        self._probes = source.probes(known)
-        self._fingerprint = source.fingerprint(self._probes)
+        self._probes = reader.probes(known)
+        self._fingerprint = reader.fingerprint(self._probes)
         self._note_coverage(tokens, is_known)
         self._learn_weights(tokens)
-        self.unknown_vector_ = self._vector_of_unknown_words(source, known)
+        self.unknown_vector_ = self._vector_of_unknown_words(reader, known)
         self.common_component_ = None
         if self.pooling != "sif" and not with_features:
             return None
-        pooled = self._pooled(tokens, source, is_known)
+        pooled = self._pooled(tokens, reader, is_known)
         if self.pooling == "sif":
             self.common_component_ = common_component(pooled)
-        return self._finished(pooled, source) if with_features else None
+        return self._finished(pooled, reader) if with_features else None
 
     def _note_coverage(self, tokens: Tokens, is_known: np.ndarray) -> None:
         counts = tokens.counts
@@ -300,13 +311,12 @@ class WordVectorTransformer(
         if self.coverage_ < _LOW_COVERAGE:
             rare = np.argsort(-np.where(is_known, 0, counts), kind="stable")[:_N_NAMED]
             named = ", ".join(repr(tokens.words[i]) for i in rare if not is_known[i])
-            warnings.warn(
+            warn(
                 f"Only {self.coverage_:.0%} of the words of these texts have a vector; among "
                 f"those without one: {named or 'none, for there are no words'}. Are the vectors of "
                 "this language, are their words capitalised (lowercase=False), and does the "
                 "tokenizer split as theirs did?",
                 WordCoverageWarning,
-                stacklevel=4,
             )
 
     def _learn_weights(self, tokens: Tokens) -> None:
@@ -341,18 +351,18 @@ class WordVectorTransformer(
             )
         return self.word_frequencies
 
-    def _vector_of_unknown_words(self, source: WordVectors, known: list[str]):
+    def _vector_of_unknown_words(self, reader: WordVectors, known: list[str]):
         if self.oov in ("ignore", "error"):
             return None
         if self.oov == "zero" or not known:
-            return np.zeros(source.dim, source.dtype)
-        mean = source.take(sorted(known)).mean(axis=0, dtype=np.float64)
-        return mean.astype(source.dtype)
+            return np.zeros(reader.dim, reader.dtype)
+        mean = reader.take(sorted(known)).mean(axis=0, dtype=np.float64)
+        return mean.astype(reader.dtype)
 
-    def _pooled(self, tokens: Tokens, source: WordVectors, is_known: np.ndarray) -> np.ndarray:
+    def _pooled(self, tokens: Tokens, reader: WordVectors, is_known: np.ndarray) -> np.ndarray:
         """Pool in float64; SIF before its component is taken away."""
-        vectors = np.zeros((len(tokens.words), source.dim))
-        vectors[is_known] = source.take([tokens.words[i] for i in np.flatnonzero(is_known)])
+        vectors = np.zeros((len(tokens.words), reader.dim))
+        vectors[is_known] = reader.take([tokens.words[i] for i in np.flatnonzero(is_known)])
         is_counted = is_known
         if self.unknown_vector_ is not None:
             vectors[~is_known] = self.unknown_vector_
@@ -366,13 +376,13 @@ class WordVectorTransformer(
         over = "words" if self.pooling == "sif" else "weights"
         return weighted_mean(tokens, vectors, weights, is_counted, over=over)
 
-    def _finished(self, pooled: np.ndarray, source: WordVectors) -> np.ndarray:
+    def _finished(self, pooled: np.ndarray, reader: WordVectors) -> np.ndarray:
         if self.common_component_ is not None:
             pooled = without_component(pooled, self.common_component_)
-        return pooled.astype(source.dtype, copy=False)
+        return pooled.astype(reader.dtype, copy=False)
 
-    def _known(self, tokens: Tokens, source: WordVectors) -> np.ndarray:
-        is_known = source.contains(tokens.words)
+    def _known(self, tokens: Tokens, reader: WordVectors) -> np.ndarray:
+        is_known = reader.contains(tokens.words)
         if self.oov == "error" and not is_known.all():
             row = np.searchsorted(tokens.starts, np.argmin(is_known[tokens.columns]), "right") - 1
             missing = [tokens.words[i] for i in np.flatnonzero(~is_known)]
@@ -397,11 +407,11 @@ class WordVectorTransformer(
                 decode_error=self.decode_error,
                 cache_dir=self.cache_dir,
             )
-        held, source = _opened.get(self, (None, None))
+        held, reader = _opened.get(self, (None, None))
         if held is not self.vectors:
-            source = open_in_memory(self.vectors)
-            _opened[self] = self.vectors, source
-        return source
+            reader = open_in_memory(self.vectors)
+            _opened[self] = self.vectors, reader
+        return reader
 
     def _numbers(self, X, *, reset: bool) -> np.ndarray:
         """Validate numbers that pass through."""
@@ -444,13 +454,7 @@ class WordVectorTransformer(
     def _learned_from(self) -> tuple:
         return self.pooling, self.weights, self.oov, self.lowercase
 
-    def _check_parameters(self) -> None:
-        check_choice(self, "pooling", ("mean", "sif", "max"))
-        check_choice(self, "weights", ("uniform", "tfidf"))
-        check_choice(self, "oov", ("ignore", "zero", "mean", "error"))
-        check_choice(self, "file_format", ("auto", *FORMATS))
-        check_choice(self, "decode_error", ("strict", "ignore", "replace"))
-        check_number(self, "smoothing", low=0, is_open=True)
+    def _check_combinations(self) -> None:
         if self.weights == "tfidf" and self.pooling != "mean":
             raise ValueError(
                 f"weights='tfidf' weighs the words of a mean, and pooling={self.pooling!r} has "

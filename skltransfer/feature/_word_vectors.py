@@ -1,4 +1,4 @@
-"""Word vectors from whatever holds them: a file, a mapping, arrays, an object of gensim."""
+"""Word vectors in a file, a mapping, arrays or an object of gensim."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class WordVectors(ABC):
     Attributes
     ----------
     dim : int
-        Numbers in a vector.
+        Number of dimensions.
     dtype : dtype
         float32 or float64.
     name : str
-        For messages.
+        Name in messages.
     """
 
     dim: int
@@ -60,11 +60,11 @@ class WordVectors(ABC):
         return vectors
 
     def probes(self, words: Sequence[str]) -> list[str]:
-        """Return the words, of some that have a vector, that `fingerprint` needs."""
+        """Return the words that `fingerprint` needs, among some that have a vector."""
         return sorted(words)[:_N_PROBES]
 
     def fingerprint(self, probes: Sequence[str]) -> str:
-        """Return a digest that stands for the vectors: of some words, or of a whole file."""
+        """Return a digest of the vectors of some words, or of a whole file."""
         digest = xxhash.xxh3_128(repr((self.dim, list(probes))).encode())
         if self.contains(probes).all():
             digest.update(np.ascontiguousarray(self.take(probes)))
@@ -78,7 +78,7 @@ class IndexedVectors(WordVectors):
     ----------
     index : WordIndex
     digest : str
-        Of all that the file holds.
+        Digest of the whole file.
     """
 
     dtype = np.dtype(np.float32)
@@ -163,7 +163,7 @@ class ArrayVectors(WordVectors):
 
 
 def open_in_memory(vectors) -> WordVectors:
-    """Return what reads word vectors that are in memory.
+    """Return a reader of word vectors in memory.
 
     Parameters
     ----------
@@ -172,9 +172,9 @@ def open_in_memory(vectors) -> WordVectors:
     Raises
     ------
     TypeError
-        If it is something else.
+        If `vectors` is something else.
     ValueError
-        If it is empty, or words and vectors do not fit together.
+        If `vectors` is empty, or its words and array differ in length.
     """
     if isinstance(vectors, Mapping):
         return MappingVectors(vectors)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from sklearn.base import clone, is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
 from skltransfer._parameters import Count, Flag, Number
-from skltransfer._solvers._neighborhood import in_neighborhood
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import (
     BaseReweighter,
@@ -24,6 +24,8 @@ from skltransfer.instance._rows import distinct_rows
 
 # Rows whose weights differ by no more than this, relatively, are worth the same.
 _TIE = 1e-9
+# Distances in a block: some tens of megabytes.
+_BLOCK_SIZE = 4_000_000
 
 
 class SourceSelector(BaseReweighter):
@@ -230,3 +232,31 @@ def _with_all_classes(kept, rows, y, target_rows) -> np.ndarray:
         distance = in_neighborhood(rows[of_class], target_rows, 1)[1]
         kept[of_class[distance <= distance.min() * (1 + _TIE)]] = True
     return kept
+
+
+def in_neighborhood(X: np.ndarray, T: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which rows of `X` are among the `k` nearest of some row of `T`.
+
+    Rows as near as the k-th nearest are among them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    T : ndarray of shape (m, n_features)
+    k : int
+
+    Returns
+    -------
+    inside : ndarray of shape (n,), bool
+    distance : ndarray of shape (n,)
+        Euclidean distance of each row of `X` from the nearest row of `T`.
+    """
+    inside, nearest = np.zeros(len(X), dtype=bool), np.full(len(X), np.inf)
+    k = min(k, len(X))
+    step = max(1, _BLOCK_SIZE // len(X))
+    for start in range(0, len(T), step):
+        distance = cdist(T[start : start + step], X)
+        np.minimum(nearest, distance.min(axis=0), out=nearest)
+        kth = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
+        inside |= (distance <= kth * (1 + 1e-12)).any(axis=0)
+    return inside, nearest

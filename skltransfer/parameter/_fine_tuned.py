@@ -29,44 +29,45 @@ class FineTunedClassifier(FineTuned, NetworkClassifier):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        What is carried over, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline,
+        Network to start from, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline,
         ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
         without the output layer. Held by reference and never changed. ``None``: a table network
         with `hidden_layer_sizes` and random weights.
     weights : str, Path, torchvision weights or None, default="default"
-        The published weights, those of a file, or ``None`` for random ones.
+        Weights to start from: the published ones, a file of weights, or random weights (``None``).
     strategy : {"finetune", "linear_probe", "lp_ft", "lora"}, default="finetune"
         Train the network and its head together; the head alone, on features that are computed
         once; first the head alone and then both [1]_; or low-rank changes of frozen layers and
         the head (needs ``skltransfer[lora]``) [2]_.
     unfreeze : {"all", "head"}, str or int, default="all"
-        How deep to train: everything; the head alone; from the stage of that name upwards; or
-        that many stages from the top. ``stages_`` names them. All else stays as it is, running
-        statistics included.
+        Stages that are trained: all of them; none, but the head; the stages from the one of this
+        name upwards; or this number of stages from the top. ``stages_`` names them. All other
+        stages stay as they are, running statistics included.
     gradual_unfreezing : int, default=0
         Train the head alone at first, and one more stage every so many epochs [3]_; 0: all that
         `unfreeze` allows from the start.
     layer_decay : float, default=1.0
-        Factor on the learning rate from each stage to the next shallower one [3]_.
+        Factor on the learning rate from each stage to the next shallower one [3]_; 1: no decay.
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
         weights; 0.3 for low-rank changes.
     norm_statistics : {"auto", "keep", "learn"}, default="auto"
-        Running statistics of batch normalisation in the stages that are trained: those of the
-        source throughout, so that only scale and shift are trained; or those of the batches.
-        ``"auto"`` keeps what has been learned, and learns where weights are random. Small batches
-        say too little about them.
+        Running statistics of batch normalisation in the stages that are trained. ``"keep"`` leaves
+        the source's, so that only scale and shift are trained; ``"learn"`` takes the statistics of
+        the batches, which small batches estimate badly; ``"auto"`` keeps statistics that were
+        learned, and learns them where weights are random.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
-        Output layer: on features standardised as they were before training, or, if it is a
-        function of (n_features, n_outputs), what it returns, on the features themselves.
+        Output layer. A name: a layer on features that are standardised with their mean and scale
+        before training. A function of (n_features, n_outputs): the module that it returns, on the
+        features themselves.
     dropout : float, default=0.0
-        Part of the head's inputs that is dropped in training.
+        Share of the head's inputs that is set to zero in each training step.
     label_smoothing : float, default=0.0
-        Part of each label that is spread over all classes.
+        Share of each label that is spread over all classes.
     class_weight : dict or "balanced", default=None
-        Weights of the classes, as in scikit-learn.
+        Weights of the classes, as in scikit-learn. ``None``: all classes weigh 1.
     balanced_batches : bool, default=False
-        Whether every class is drawn equally often: rows of small classes come back more often.
+        Whether every class is drawn equally often, so that samples of small classes are repeated.
     augment : str, callable or list of these, default=None
         Random changes of each batch: ``"flip"``, ``"crop"``, ``"trivial"``, ``"rand"``,
         ``"auto"``, ``"color"``, ``"erase"`` (images), ``"mixup"``, ``"cutmix"``, or a function
@@ -78,56 +79,58 @@ class FineTunedClassifier(FineTuned, NetworkClassifier):
     lr : float or "auto", default="auto"
         Learning rate of the head. ``"auto"``: 0.001 for AdamW, 0.01 for SGD.
     momentum : float, default=0.9
-        Of SGD.
+        Momentum of the SGD optimizer. AdamW does not use it.
     weight_decay : float, default=0.01
         Strength of the pull of matrices (not of biases and norms) to zero: decoupled in AdamW; with
         L-BFGS and SGD the factor of half the squared norm beside the mean loss.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
         The learning rate over time; ``"plateau"`` divides it by 10 after 3 epochs without gain.
     warmup : float, default=0.05
-        Part of the training in which the learning rate rises from zero.
+        Share of the training steps in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
         Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
         steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
-        Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
+        Samples per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
-        Passes in which a batch goes through the network, their gradients added: the same step
-        with less memory.
+        Number of passes in which a batch goes through the network, with the gradients added. The
+        step stays the same, and needs less memory.
     clip_norm : float, default=None
-        Largest norm of the gradient.
+        Largest norm of the gradient of all parameters. ``None``: no limit.
     ema_decay : float, default=None
-        The weights become their exponential moving average over the steps, for example 0.99.
+        Decay of an exponential moving average over the steps, for example 0.99, which the weights
+        become. ``None``: the weights of the last step.
     early_stopping : bool, default=False
-        Whether to set rows aside, stop when their loss no longer falls, and restore the best
-        weights.
+        Whether to set samples aside, to stop when their loss no longer falls, and to restore the
+        best weights.
     validation_fraction : float, default=0.1
-        Part of the rows that is set aside.
+        Share of the samples that early stopping sets aside.
     patience : int, default=5
-        Epochs without a lower loss on these rows.
+        Number of epochs without a lower validation loss after which training stops.
     tol : float, default=1e-4
-        Largest entry of the gradient at which L-BFGS ends.
+        Largest entry of the gradient at which L-BFGS stops.
     lora_rank : int, default=8
         Rank of the low-rank changes.
     lora_alpha : float, default=16.0
-        They are scaled by ``lora_alpha / lora_rank``.
+        Strength of the low-rank changes: they are scaled by ``lora_alpha / lora_rank``.
     hidden_layer_sizes : tuple of int, default=(64,)
         Widths of the table network, if `backbone` is None; empty: a linear model.
     layers : str or list of str, default=None
-        Layers that the head's features are taken from; ``None``: those that the record names.
+        Layers that the head's features are taken from. ``None``: the layers that the record names.
     pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
         How a layer's output becomes a vector.
     image_shape : tuple of int, default=None
-        Shape of one image where ``X`` holds flattened images in its rows.
+        Shape of one image, where ``X`` holds flattened images in its rows.
     value_range : (float, float), default=None
-        Values of black and of white in arrays of images.
+        Values of black and white in arrays of images. ``None``: (0, 255) for integers, (0, 1) for
+        floats and bools.
     input_size : int, default=None
-        Height and width in pixels at which images enter the network.
+        Height and width, in pixels, at which images enter the network. ``None``: the record's size.
     device : str or torch.device, default="auto"
-        ``"auto"`` is a GPU when there is one.
+        Device of the network. ``"auto"``: a GPU, if there is one.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Arithmetic. ``"auto"``: float64 for tables on the CPU, else float32. The 16-bit types
-        are mixed precision: weights stay in float32.
+        Floating-point type of the training. ``"auto"``: float64 for tables on the CPU, else
+        float32. The 16-bit types mean mixed precision: weights stay in float32.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
     checkpoint : str or Path, default=None
@@ -305,38 +308,39 @@ class FineTunedRegressor(FineTuned, NetworkRegressor):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        What is carried over, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline,
+        Network to start from, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline,
         ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
         without the output layer. Held by reference and never changed. ``None``: a table network
         with `hidden_layer_sizes` and random weights.
     weights : str, Path, torchvision weights or None, default="default"
-        The published weights, those of a file, or ``None`` for random ones.
+        Weights to start from: the published ones, a file of weights, or random weights (``None``).
     strategy : {"finetune", "linear_probe", "lp_ft", "lora"}, default="finetune"
         Train the network and its head together; the head alone, on features that are computed
         once; first the head alone and then both [1]_; or low-rank changes of frozen layers and
         the head (needs ``skltransfer[lora]``) [2]_.
     unfreeze : {"all", "head"}, str or int, default="all"
-        How deep to train: everything; the head alone; from the stage of that name upwards; or
-        that many stages from the top. ``stages_`` names them. All else stays as it is, running
-        statistics included.
+        Stages that are trained: all of them; none, but the head; the stages from the one of this
+        name upwards; or this number of stages from the top. ``stages_`` names them. All other
+        stages stay as they are, running statistics included.
     gradual_unfreezing : int, default=0
         Train the head alone at first, and one more stage every so many epochs [3]_; 0: all that
         `unfreeze` allows from the start.
     layer_decay : float, default=1.0
-        Factor on the learning rate from each stage to the next shallower one [3]_.
+        Factor on the learning rate from each stage to the next shallower one [3]_; 1: no decay.
     backbone_lr_ratio : float or "auto", default="auto"
         Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
         weights; 0.3 for low-rank changes.
     norm_statistics : {"auto", "keep", "learn"}, default="auto"
-        Running statistics of batch normalisation in the stages that are trained: those of the
-        source throughout, so that only scale and shift are trained; or those of the batches.
-        ``"auto"`` keeps what has been learned, and learns where weights are random. Small batches
-        say too little about them.
+        Running statistics of batch normalisation in the stages that are trained. ``"keep"`` leaves
+        the source's, so that only scale and shift are trained; ``"learn"`` takes the statistics of
+        the batches, which small batches estimate badly; ``"auto"`` keeps statistics that were
+        learned, and learns them where weights are random.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
-        Output layer: on features standardised as they were before training, or, if it is a
-        function of (n_features, n_outputs), what it returns, on the features themselves.
+        Output layer. A name: a layer on features that are standardised with their mean and scale
+        before training. A function of (n_features, n_outputs): the module that it returns, on the
+        features themselves.
     dropout : float, default=0.0
-        Part of the head's inputs that is dropped in training.
+        Share of the head's inputs that is set to zero in each training step.
     augment : str, callable or list of these, default=None
         Random changes of each batch: ``"flip"``, ``"crop"``, ``"trivial"``, ``"rand"``,
         ``"auto"``, ``"color"``, ``"erase"`` (images), ``"mixup"``, ``"cutmix"``, or a function
@@ -348,56 +352,58 @@ class FineTunedRegressor(FineTuned, NetworkRegressor):
     lr : float or "auto", default="auto"
         Learning rate of the head. ``"auto"``: 0.001 for AdamW, 0.01 for SGD.
     momentum : float, default=0.9
-        Of SGD.
+        Momentum of the SGD optimizer. AdamW does not use it.
     weight_decay : float, default=0.01
         Strength of the pull of matrices (not of biases and norms) to zero: decoupled in AdamW; with
         L-BFGS and SGD the factor of half the squared norm beside the mean loss.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
         The learning rate over time; ``"plateau"`` divides it by 10 after 3 epochs without gain.
     warmup : float, default=0.05
-        Part of the training in which the learning rate rises from zero.
+        Share of the training steps in which the learning rate rises from zero.
     max_epochs : int or "auto", default="auto"
         Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
         steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
     batch_size : int or "auto", default="auto"
-        Rows per step. ``"auto"``: 64 for tables, 32 otherwise.
+        Samples per step. ``"auto"``: 64 for tables, 32 otherwise.
     accumulate : int, default=1
-        Passes in which a batch goes through the network, their gradients added: the same step
-        with less memory.
+        Number of passes in which a batch goes through the network, with the gradients added. The
+        step stays the same, and needs less memory.
     clip_norm : float, default=None
-        Largest norm of the gradient.
+        Largest norm of the gradient of all parameters. ``None``: no limit.
     ema_decay : float, default=None
-        The weights become their exponential moving average over the steps, for example 0.99.
+        Decay of an exponential moving average over the steps, for example 0.99, which the weights
+        become. ``None``: the weights of the last step.
     early_stopping : bool, default=False
-        Whether to set rows aside, stop when their loss no longer falls, and restore the best
-        weights.
+        Whether to set samples aside, to stop when their loss no longer falls, and to restore the
+        best weights.
     validation_fraction : float, default=0.1
-        Part of the rows that is set aside.
+        Share of the samples that early stopping sets aside.
     patience : int, default=5
-        Epochs without a lower loss on these rows.
+        Number of epochs without a lower validation loss after which training stops.
     tol : float, default=1e-4
-        Largest entry of the gradient at which L-BFGS ends.
+        Largest entry of the gradient at which L-BFGS stops.
     lora_rank : int, default=8
         Rank of the low-rank changes.
     lora_alpha : float, default=16.0
-        They are scaled by ``lora_alpha / lora_rank``.
+        Strength of the low-rank changes: they are scaled by ``lora_alpha / lora_rank``.
     hidden_layer_sizes : tuple of int, default=(64,)
         Widths of the table network, if `backbone` is None; empty: a linear model.
     layers : str or list of str, default=None
-        Layers that the head's features are taken from; ``None``: those that the record names.
+        Layers that the head's features are taken from. ``None``: the layers that the record names.
     pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
         How a layer's output becomes a vector.
     image_shape : tuple of int, default=None
-        Shape of one image where ``X`` holds flattened images in its rows.
+        Shape of one image, where ``X`` holds flattened images in its rows.
     value_range : (float, float), default=None
-        Values of black and of white in arrays of images.
+        Values of black and white in arrays of images. ``None``: (0, 255) for integers, (0, 1) for
+        floats and bools.
     input_size : int, default=None
-        Height and width in pixels at which images enter the network.
+        Height and width, in pixels, at which images enter the network. ``None``: the record's size.
     device : str or torch.device, default="auto"
-        ``"auto"`` is a GPU when there is one.
+        Device of the network. ``"auto"``: a GPU, if there is one.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Arithmetic. ``"auto"``: float64 for tables on the CPU, else float32. The 16-bit types
-        are mixed precision: weights stay in float32.
+        Floating-point type of the training. ``"auto"``: float64 for tables on the CPU, else
+        float32. The 16-bit types mean mixed precision: weights stay in float32.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
     checkpoint : str or Path, default=None

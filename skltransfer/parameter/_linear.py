@@ -1,28 +1,55 @@
-"""What the linear estimators share: where the source's model comes from, and what is penalised."""
+"""Linear models near a source: the fit, and the choice of the strength by cross-validation."""
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
+from copy import copy
+from inspect import signature
 from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import _safe_indexing
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skltransfer._parameters import Flag, Number, Parameter, check_parameters
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.domains._data import (
-    DomainDataWarning,
-    check_target_rows,
-    known_labels,
-    unwrap,
+from skltransfer.domains._data import check_target_rows
+from skltransfer.domains._refit import forget
+from skltransfer.domains._two_domains import (
+    given_target,
+    labelled_rows,
+    warn_without_labels,
+    warn_without_target,
 )
 from skltransfer.parameter._source import LinearModel, match_features, read_source
 
 
+class Penalty(Parameter):
+    """A number of at least 0, or an array of such numbers."""
+
+    def accepts(self, value) -> bool:
+        try:
+            values = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            return False
+        return bool(np.isfinite(values).all() and (values >= 0).all())
+
+    def describe(self) -> str:
+        return "a number of at least 0 or an array of such numbers"
+
+
+_DEFAULT_ALPHAS = tuple(10.0 ** (step / 2) for step in range(-4, 11))  # 0.01 to 1e5
+_MOST_FOLDS = 5
+
+PENALTY = Penalty()
+STRENGTH = Number(0, np.inf, high_open=True)
+
+
 class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
-    """Fit a linear model near one that was learned elsewhere.
+    """Fit a linear model near another one.
 
     A subclass says how labels are coded and how the coefficients are found.
     """
@@ -30,6 +57,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
     _held = ("source",)
+    _parameters = {"fit_intercept": Flag(), "penalize_intercept": Flag()}
 
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
         """Fit the model.
@@ -37,28 +65,27 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of the task, or, if `source` is None, source rows.
+            Samples of the task; if `source` is None, source samples.
         y : array-like of shape (n_samples,)
-            Their labels.
+            Labels of these samples.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of these rows; a row of ``X_target`` weighs 1.
+            Weights of these samples. A sample of ``X_target`` weighs 1.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Rows of the task. Only if `source` is None: the source's model is then learned from
+            Samples of the task, only if `source` is None. The source's model is then learned from
             ``X, y`` first.
         y_target : array-like of shape (n_target_samples,), default=None
-            What is known of their labels; ``NaN`` (or ``None`` or ``pandas.NA`` in arrays of
-            objects) marks a missing one. If none is known, the model is that of the source, with
-            a :class:`~skltransfer.DomainDataWarning`.
+            Labels of these samples. ``NaN``, or ``None`` or ``pandas.NA`` in arrays of objects,
+            marks an unknown one. If no label is known, the estimator is the source's model, and a
+            :class:`~skltransfer.DomainDataWarning` is issued.
 
         Returns
         -------
         self : estimator
         """
-        X_target, y_target = unwrap(X_target), unwrap(y_target)
-        for name in ("alpha_", "cv_scores_", "n_iter_"):  # of an earlier fit
-            self.__dict__.pop(name, None)
-        self._check_parameters()
-        self._check_keywords(X_target, y_target)
+        check_parameters(self)
+        forget(self)
+        X_target, y_target = given_target(X_target, y_target)
+        self._check_keywords(X_target)
         X, y = self._check_rows(X, y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
@@ -121,64 +148,158 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
 
     # --- validation --------------------------------------------------------------------
 
-    def _check_keywords(self, X_target, y_target) -> None:
+    def _check_keywords(self, X_target) -> None:
         name = type(self).__name__
-        if self.source is not None:
-            if X_target is not None or y_target is not None:
-                raise ValueError(
-                    f"X_target was given to a {name} with source=. With a source, X and y are the "
-                    "rows of the task: pass those alone, or leave source out to learn it from X, y."
-                )
-            return
-        if X_target is None and y_target is not None:
-            raise ValueError("y_target was given without X_target. Pass the target's rows too.")
-        if X_target is None:
-            warnings.warn(
-                f"{name} was given neither source nor X_target: it is fitted on X, y alone, with "
-                "source_alpha. Set source=, pass X_target=... and y_target=... to fit, or put "
-                f"WithTarget or WithSource, with data, around {name} or its pipeline.",
-                DomainDataWarning,
-                stacklevel=3,
+        if self.source is not None and X_target is not None:
+            raise ValueError(
+                f"X_target was given to a {name} with source=. With a source, X and y are the "
+                "rows of the task: pass those alone, or leave source out to learn it from X, y."
+            )
+        if self.source is None and X_target is None:
+            warn_without_target(
+                self,
+                "is fitted on X, y alone, with source_alpha",
+                missing="neither source nor X_target",
+                keywords=f"source=... to {name}, or X_target=... and y_target=...",
             )
 
     def _labelled_target_rows(self, X_target, y_target, y):
-        """Return the target rows whose label is known, and the labels; None, None for no row."""
+        """Return the labelled target rows and their labels; None, None if there are none."""
         if X_target is None:
             return None, None
-        rows = check_target_rows(self, X_target)
-        known, labels = known_labels(y_target, X_target, y)
-        if not known.any():
-            warnings.warn(
-                f"{type(self).__name__} was given no label of a target row: the model is that of "
-                "the source. Pass y_target=... with at least one known label.",
-                DomainDataWarning,
-                stacklevel=3,
-            )
-            return None, None
-        return _safe_indexing(rows, np.flatnonzero(known)), labels
+        rows, labels = labelled_rows(check_target_rows(self, X_target), y_target, y)
+        if rows is None:
+            warn_without_labels(self, "is the model of the source")
+        return rows, labels
 
-    def _check_parameters(self) -> None:
-        check_penalty(self.alpha, "alpha")
-        check_penalty(self.source_alpha, "source_alpha", is_scalar=True)
+    def _check_combinations(self) -> None:
+        PENALTY.check("alpha", self.alpha)
+        STRENGTH.check("source_alpha", self.source_alpha)
 
     def _validated(self, X) -> np.ndarray:
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False)
 
 
-def check_penalty(alpha, name: str, *, is_scalar: bool = False) -> None:
-    """Raise a ValueError unless `alpha` is a number (or an array of numbers) of at least 0."""
-    is_number = isinstance(alpha, Real) and not isinstance(alpha, bool)
-    if is_scalar and not is_number:
-        raise ValueError(f"{name}={alpha!r} is not a number of at least 0.")
-    try:
-        values = np.asarray(alpha, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.array(np.nan)
-    if not (np.isfinite(values).all() and (values >= 0).all()):
-        raise ValueError(
-            f"{name}={alpha!r} is neither a number of at least 0 nor an array of such numbers."
-        )
+class LinearTransferCV(LinearTransfer):
+    """Choose ``alpha_`` among ``alphas``: the whole path over all folds at once.
+
+    A subclass inherits from this class and then from one whose `_solve` fits one ``alpha``.
+    """
+
+    # --- what a subclass says ----------------------------------------------------------
+
+    @abstractmethod
+    def _fold_models(self, X, y, sample_weight, folds, coef, intercept, alphas):
+        """Yield for each fold the models of all `alphas`, fitted on its training rows.
+
+        Yields
+        ------
+        coefs : ndarray of shape (n_alphas, k, n_features)
+        intercepts : ndarray of shape (n_alphas, k)
+        """
+
+    @abstractmethod
+    def _quick_scores(self, X, y, sample_weight, coefs, intercepts):
+        """Return the scores of all models of a path, shape (n_alphas,).
+
+        None, where `scoring` is another one: scikit-learn's scorer is then called for each model.
+        """
+
+    # --- the choice --------------------------------------------------------------------
+
+    def _alpha_of_task(self):
+        return None
+
+    def _check_combinations(self) -> None:
+        alphas = self._candidates()
+        if not alphas:
+            raise ValueError("alphas is empty. Pass at least one candidate.")
+        for alpha in alphas:
+            PENALTY.check("alphas", alpha)
+        if isinstance(self.scoring, list | tuple | set | dict):
+            raise ValueError(f"scoring={self.scoring!r} names several scores. Pass one.")
+        if self.source_alpha is not None:
+            STRENGTH.check("source_alpha", self.source_alpha)
+
+    def _labelled_target_rows(self, X_target, y_target, y):
+        rows, labels = super()._labelled_target_rows(X_target, y_target, y)
+        if rows is not None and self.source_alpha is None and _is_list_of_splits(self.cv):
+            raise ValueError(
+                "cv is a list of splits, which cannot fit the rows of both domains. Pass a "
+                "splitter, or set source_alpha, so that only the target's rows are split."
+            )
+        return rows, labels
+
+    def _candidates(self) -> list:
+        if self.alphas is None:
+            return list(_DEFAULT_ALPHAS)
+        try:
+            return list(self.alphas)
+        except TypeError:
+            raise ValueError(f"alphas={self.alphas!r} is not a list of candidates.") from None
+
+    def _solve(self, X, y, sample_weight, coef, intercept, alpha):
+        if alpha is None:
+            alpha = self._choose(X, y, sample_weight, coef, intercept)
+        return super()._solve(X, y, sample_weight, coef, intercept, alpha)
+
+    def _choose(self, X, y, sample_weight, coef, intercept):
+        alphas = self._candidates()
+        folds = self._folds(X, y)
+        scores = np.empty((len(alphas), len(folds)))
+        models = self._fold_models(X, y, sample_weight, folds, coef, intercept, alphas)
+        for fold, ((_, test), (coefs, intercepts)) in enumerate(zip(folds, models, strict=True)):
+            weights = None if sample_weight is None else sample_weight[test]
+            if weights is not None and not weights.any():
+                scores[:, fold] = np.nan
+                continue
+            quick = self._quick_scores(X[test], y[test], weights, coefs, intercepts)
+            if quick is None:
+                quick = self._scores(X[test], y[test], weights, coefs, intercepts)
+            scores[:, fold] = quick
+        self.cv_scores_ = scores
+        scored = ~np.isnan(scores).all(axis=0)
+        mean = scores[:, scored].mean(axis=1) if scored.any() else np.full(len(scores), np.nan)
+        if np.isnan(mean).all():
+            raise ValueError(
+                f"scoring={self.scoring!r} gives no number on any fold. Choose another scoring, or "
+                "fewer folds by cv."
+            )
+        best = len(mean) - 1 - int(np.nanargmax(mean[::-1]))
+        self.alpha_ = alphas[best]
+        return self.alpha_
+
+    def _folds(self, X, y) -> list:
+        if len(X) < 2:
+            raise ValueError(
+                f"alpha cannot be chosen by cross-validation on {len(X)} labelled row "
+                f"(n_samples = {len(X)}). Pass more, or choose alpha yourself with "
+                f"{type(self).__name__.removesuffix('CV')}."
+            )
+        cv = self.cv
+        if cv is None:
+            cv = _default_folds(y, is_classifier=hasattr(self, "classes_"))
+        folds = list(check_cv(cv, y, classifier=hasattr(self, "classes_")).split(X, y))
+        if not folds:
+            raise ValueError(
+                "cv has no folds: a generator is empty when it has been used. Pass a list."
+            )
+        return folds
+
+    def _scores(self, X, y, sample_weight, coefs, intercepts):
+        """Score each model of a path on held-out rows by scikit-learn's scorer."""
+        scorer = check_scoring(self, self.scoring)
+        keywords = {}
+        function = self.score if self.scoring is None else getattr(scorer, "_score_func", scorer)
+        if sample_weight is not None and "sample_weight" in signature(function).parameters:
+            keywords["sample_weight"] = sample_weight
+        stand_in = copy(self)
+        scores = []
+        for coef, intercept in zip(coefs, intercepts, strict=True):
+            stand_in.coef_, stand_in.intercept_ = self._fitted_form(coef, intercept)
+            scores.append(scorer(stand_in, X, y, **keywords))
+        return scores
 
 
 def penalty_on_coefficients(alpha, n_outputs: int, n_features: int) -> np.ndarray:
@@ -192,3 +313,22 @@ def penalty_on_coefficients(alpha, n_outputs: int, n_features: int) -> np.ndarra
             "Pass a number, one for each feature as shape (n_features,), or one for each output or "
             "class as shape (n_outputs, 1)."
         ) from None
+
+
+def is_path_of_numbers(alphas) -> bool:
+    """Tell whether every candidate is one number."""
+    return all(isinstance(alpha, Real) for alpha in alphas)
+
+
+def _is_list_of_splits(cv) -> bool:
+    return cv is not None and not isinstance(cv, Real) and not hasattr(cv, "split")
+
+
+def _default_folds(y, *, is_classifier: bool):
+    """Return five folds, or as many as the rows (of the rarest class) allow."""
+    n_rows = len(y)
+    if is_classifier and type_of_target(y) in ("binary", "multiclass"):
+        rarest = np.unique(y, return_counts=True)[1].min()
+        if rarest >= 2:
+            return StratifiedKFold(min(_MOST_FOLDS, rarest))
+    return KFold(min(_MOST_FOLDS, n_rows))

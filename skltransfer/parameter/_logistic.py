@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy import linalg
 from scipy.special import log_softmax
@@ -12,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skltransfer._parameters import Count, Number
 from skltransfer._solvers._classes import (
     check_class_weight,
     decisions,
@@ -21,8 +20,12 @@ from skltransfer._solvers._classes import (
     weights_by_class,
 )
 from skltransfer._solvers._logistic import solve_logistic
-from skltransfer.parameter._linear import LinearTransfer, penalty_on_coefficients
-from skltransfer.parameter._path import CrossValidatesAlpha
+from skltransfer._warnings import warn
+from skltransfer.parameter._linear import (
+    LinearTransfer,
+    LinearTransferCV,
+    penalty_on_coefficients,
+)
 from skltransfer.parameter._source import LinearModel, match_classes
 
 # Newton's last step squares the gap, so that scores are exact far below this.
@@ -38,33 +41,35 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         + \frac{\alpha}{2} \lVert W - W_\text{source} \rVert^2
         + \frac{\alpha}{2} \lVert b - b_\text{source} \rVert^2
 
-    with the logistic loss for two classes and the softmax's for more. As `alpha` grows from 0 it
-    goes from the task alone to the source's model: L2-SP [1]_ for a linear model, and convex.
+    with the logistic loss for two classes, and the softmax loss for more. As `alpha` grows from 0,
+    the solution goes from the task alone to the source's model. This is L2-SP [1]_ for a linear
+    model, which is a convex problem.
 
     Parameters
     ----------
     source : fitted linear classifier or array-like, default=None
-        What is carried over: a fitted classifier with ``coef_`` (also inside a search, a
-        ``FrozenEstimator``, ``WithTarget`` or ``WithSource``), or coefficients of shape
-        (n_classes, n_features), a single row for two classes. Held by reference. ``None`` learns
-        it first from the ``X, y`` given to `fit`, by logistic regression with `source_alpha`, and
-        then fits the ``X_target, y_target`` given to `fit`.
+        Source's model: a fitted estimator with ``coef_``, also inside a search, a
+        ``FrozenEstimator``, ``WithTarget`` or ``WithSource``; or coefficients of shape
+        (n_classes, n_features), a single row for two classes. Held by reference. ``None`` first
+        learns the model from the ``X, y`` given to `fit`, by logistic regression with
+        `source_alpha`, and then fits the ``X_target, y_target`` given to `fit`.
     alpha : float or array-like, default=1.0
-        Strength of the pull towards the source, at least 0: a number, one for each feature as
-        (n_features,), or one for each class as (n_classes, 1). It is ``1 / C`` of scikit-learn's
-        ``LogisticRegression``.
+        Strength of the pull towards the source, at least 0: a number, an array of shape
+        (n_features,) with one for each feature, or of shape (n_classes, 1) with one for each class.
+        It is ``1 / C`` of scikit-learn's ``LogisticRegression``.
     source_alpha : float, default=1.0
-        Strength of the ridge penalty of the source's own model, if `source` is None.
+        Ridge penalty of the source's own model, if `source` is None.
     fit_intercept : bool, default=True
-        Whether to fit the intercept. Otherwise that of the source is kept, 0 if it has none.
+        Whether to fit the intercept. If False, the intercept of the source is kept, or 0 if it has
+        none.
     penalize_intercept : bool, default=True
         Whether the intercept is pulled towards the source's as well, by the mean `alpha` of its
-        class. An intercept that the source lacks is free, unless its class has no row.
+        class. If the source has no intercept, it is not penalised, unless its class has no sample.
     class_weight : dict or "balanced", default=None
-        Weights of the classes, as in scikit-learn.
+        Weights of the classes, as in scikit-learn. ``None`` weighs all classes alike.
     tol : float, default=1e-10
-        Relative distance of the objective from the optimum, at most; relative to no less than a
-        loss of 1e-6 per row.
+        Largest relative gap between the objective and its optimum. The gap is relative to no less
+        than a loss of 1e-6 per sample.
     max_iter : int, default=500
         Largest number of Newton steps.
 
@@ -73,38 +78,38 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     classes_ : ndarray of shape (n_classes,)
         Classes of ``y``; if `source` is None, of ``y`` and ``y_target`` together.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients.
+        Coefficients; one row for two classes.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     source_coef_ : ndarray of the shape of `coef_`
-        Coefficients carried over; 0 for columns and classes that the source lacks.
+        Coefficients of the source. They are 0 for features and classes that the source lacks.
     source_intercept_ : ndarray of the shape of `intercept_`
-        Intercepts carried over.
+        Intercepts of the source.
     n_iter_ : int
-        Newton steps of the last fit.
+        Number of Newton steps of the last fit.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` steps do not reach `tol`.
+        If `tol` is not reached in `max_iter` steps.
     DomainDataWarning
-        If `source` is None and there are no target rows with a label.
+        If `source` is None and no target sample has a known label.
 
     See Also
     --------
     TransferLogisticRegressionCV : Chooses `alpha` by cross-validation.
-    TransferRidge : The same for numbers.
+    TransferRidge : Regression near a source.
 
     Notes
     -----
-    Solved by Newton's method. A class that the source does not know starts at 0, and one that only
-    the source knows is left out. Columns are matched by name if both fits were given DataFrames.
-    Scale the columns alike in both domains: behind a scaler, use :class:`~skltransfer.WithSource`
-    or :class:`~skltransfer.WithTarget` around the pipeline.
+    The problem is solved by Newton's method. Coefficients of a class that the source lacks start
+    at 0. A class that only the source has is left out. Features are matched by name if the inputs
+    of both fits are data frames. Scale the features of both domains alike: behind a scaler, put
+    :class:`~skltransfer.WithSource` or :class:`~skltransfer.WithTarget` around the pipeline.
 
     References
     ----------
@@ -125,6 +130,8 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     >>> model.score(X[10:], y[10:]) > 0.9
     True
     """
+
+    _parameters = {"tol": Number(0), "max_iter": Count()}
 
     def __init__(
         self,
@@ -153,12 +160,12 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of the task.
+            Samples of the task.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes the score of the second.
+            Scores of the classes; for two classes, the score of the second.
         """
         return decisions(self._logits(X))
 
@@ -168,13 +175,13 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of the task.
+            Samples of the task.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
         """
-        codes = predicted_codes(self._logits(X))  # refuses an unfitted estimator
+        codes = predicted_codes(self._logits(X))
         return self.classes_[codes]
 
     def predict_proba(self, X):
@@ -183,7 +190,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of the task.
+            Samples of the task.
 
         Returns
         -------
@@ -198,7 +205,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of the task.
+            Samples of the task.
 
         Returns
         -------
@@ -245,22 +252,21 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         return LinearModel(coef, intercept, classes, names)
 
     def _solve(self, X, y, sample_weight, coef, intercept, alpha):
-        task = _Task(self, X, y, sample_weight, coef, intercept)
-        solution = task.solve([alpha], task.weights[None], self.tol)
+        design = _Design(self, X, y, sample_weight, coef, intercept)
+        solution = design.solve([alpha], design.weights[None], self.tol)
         self.n_iter_ = solution.n_iter
         if not solution.gap[0] <= self.tol:
-            warnings.warn(
+            warn(
                 f"Newton's method stopped after {solution.n_iter} steps at a relative gap of "
                 f"{solution.gap[0]:.1e}, not tol={self.tol:.1e}. Raise max_iter, raise alpha, or "
                 "scale the columns.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
-        coefs, intercepts = task.unfold(solution.shift)
+        coefs, intercepts = design.unfold(solution.shift)
         return coefs[0], intercepts[0]
 
 
-class _Task:
+class _Design:
     """Rows and labels of a task around carried coefficients, ready for the solver.
 
     Parameters
@@ -329,76 +335,80 @@ class _Task:
         return self.coef + shift, self.intercept + raised
 
 
-class TransferLogisticRegressionCV(CrossValidatesAlpha, TransferLogisticRegression):
+class TransferLogisticRegressionCV(LinearTransferCV, TransferLogisticRegression):
     r"""Logistic regression near a source, with the strength chosen by cross-validation.
 
-    The whole path of `alphas` over all folds is solved at once, as one batch of Newton steps, and
-    the best one is fitted on all rows: see :class:`TransferLogisticRegression`.
+    The whole path of `alphas` over all folds is solved at once, as one batch of Newton steps. The
+    best candidate is then fitted on all samples, see :class:`TransferLogisticRegression`.
 
     Parameters
     ----------
     source : fitted linear classifier or array-like, default=None
-        As in :class:`TransferLogisticRegression`. If None, folds are made of the target's labelled
-        rows.
+        Source's model, as in :class:`TransferLogisticRegression`. If None, the labelled target
+        samples are split into folds.
     alphas : array-like, default=None
-        Candidates, each as in :class:`TransferLogisticRegression`. ``None`` is 15 numbers from
-        0.01 to 1e5.
+        Candidates for `alpha`, each as in :class:`TransferLogisticRegression`. ``None`` is 15
+        numbers from 0.01 to 1e5.
     cv : int, splitter or iterable, default=None
-        Folds of the task's rows. ``None`` is five stratified ones, or as many as the rarest class
-        has rows.
+        Folds of the task's samples. ``None`` is five stratified folds, or as many as the rarest
+        class has samples.
     scoring : str or callable, default="neg_log_loss"
-        What is to be largest on the held-out rows. ``None`` is accuracy.
+        Score that is maximised on the held-out samples. ``None`` is accuracy.
     source_alpha : float, default=None
-        Strength of the ridge penalty of the source's own model. ``None`` chooses it from `alphas`
-        by the same `cv` on the source rows.
+        Ridge penalty of the source's own model. ``None`` chooses it from `alphas` by the same `cv`
+        on the source samples.
     fit_intercept : bool, default=True
-        As in :class:`TransferLogisticRegression`.
+        Whether to fit the intercept. If False, the intercept of the source is kept, or 0 if it has
+        none.
     penalize_intercept : bool, default=True
-        As in :class:`TransferLogisticRegression`.
+        Whether the intercept is pulled towards the source's, as in
+        :class:`TransferLogisticRegression`.
     class_weight : dict or "balanced", default=None
-        As in :class:`TransferLogisticRegression`; of no weight in scores.
+        Weights of the classes, as in scikit-learn. They do not enter scores. ``None`` weighs all
+        classes alike.
     tol : float, default=1e-10
-        As in :class:`TransferLogisticRegression`.
+        Largest relative gap between the objective and its optimum. The gap is relative to no less
+        than a loss of 1e-6 per sample.
     max_iter : int, default=500
-        As in :class:`TransferLogisticRegression`.
+        Largest number of Newton steps.
 
     Attributes
     ----------
     alpha_ : float or ndarray
-        The candidate chosen; of equal ones the last.
+        Chosen candidate; the last one among equal ones.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
         Scores of the candidates.
     classes_ : ndarray of shape (n_classes,)
         Classes of ``y``; if `source` is None, of ``y`` and ``y_target`` together.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients.
+        Coefficients; one row for two classes.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     source_coef_ : ndarray of the shape of `coef_`
-        Coefficients carried over; 0 for columns and classes that the source lacks.
+        Coefficients of the source. They are 0 for features and classes that the source lacks.
     source_intercept_ : ndarray of the shape of `intercept_`
-        Intercepts carried over.
+        Intercepts of the source.
     n_iter_ : int
-        Newton steps of the last fit.
+        Number of Newton steps of the last fit.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` steps do not reach `tol`.
+        If `tol` is not reached in `max_iter` steps.
     DomainDataWarning
-        If `source` is None and there are no target rows with a label.
+        If `source` is None and no target sample has a known label.
 
     See Also
     --------
-    TransferLogisticRegression : With one `alpha`.
+    TransferLogisticRegression : Fits with one `alpha`.
 
     Notes
     -----
-    Without labelled target rows `alpha_` and `cv_scores_` are those of the source's own model.
+    Without labelled target samples, `alpha_` and `cv_scores_` describe the source's own model.
 
     Examples
     --------
@@ -440,15 +450,15 @@ class TransferLogisticRegressionCV(CrossValidatesAlpha, TransferLogisticRegressi
         self.max_iter = max_iter
 
     def _fold_models(self, X, y, sample_weight, folds, coef, intercept, alphas):
-        task = _Task(self, X, y, sample_weight, coef, intercept)
+        design = _Design(self, X, y, sample_weight, coef, intercept)
         held_in = np.zeros((len(folds), len(X)))
         for fold, (train, _) in enumerate(folds):
             np.add.at(held_in[fold], train, 1.0)
-        weights = held_in * task.weights
+        weights = held_in * design.weights
         problems = [alpha for _ in folds for alpha in alphas]
         tol = max(self.tol, _TOL_OF_SCORES)
-        solution = task.solve(problems, np.repeat(weights, len(alphas), axis=0), tol)
-        coefs, intercepts = task.unfold(solution.shift)
+        solution = design.solve(problems, np.repeat(weights, len(alphas), axis=0), tol)
+        coefs, intercepts = design.unfold(solution.shift)
         split = (len(folds), len(alphas))
         return zip(
             coefs.reshape(*split, *coef.shape),

@@ -1,10 +1,8 @@
-"""What the multi-task estimators share: the forms of data, and models in the order of the tasks."""
+"""The base class of multi-task estimators: the forms of data, and models in the order of tasks."""
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta, abstractmethod
-from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,14 +14,15 @@ from sklearn.utils import check_X_y
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skltransfer._messages import near_names
+from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
-from skltransfer._torch._persisted import HoldsNetworks
+from skltransfer._torch._persisted import SavedAsData
+from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import as_labels
 from skltransfer.domains._refit import forget
-from skltransfer.parameter._linear import check_penalty
+from skltransfer.parameter._linear import STRENGTH
 from skltransfer.parameter._tasks import (
     check_known_values,
     look_up_tasks,
@@ -59,7 +58,7 @@ def _is_table(X) -> bool:
 
 
 class MultiTask(
-    HoldsNetworks, HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    SavedAsData, HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
 ):
     """Fit one model for each task, all at once.
 
@@ -68,6 +67,15 @@ class MultiTask(
     """
 
     _held = ("backbone",)
+    _parameters = {
+        "method": Choice(*METHODS),
+        "alpha": STRENGTH,
+        "shared_alpha": STRENGTH,
+        "fit_intercept": Flag(),
+        "tol": Number(0, low_open=True),
+        "max_iter": Count(),
+        "weight_decay": STRENGTH,
+    }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -83,13 +91,13 @@ class MultiTask(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; in the long form with the column of tasks. For ``"network"`` also images or texts,
-            in the long form as a frame with one column beside that of the tasks.
+            Samples; in the long form with the column of tasks. For ``"network"``, images or texts
+            as well; in the long form as a frame with one column beside the tasks.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
-            Labels: of each row's task (long), or of every task, ``NaN`` (or ``None`` or
-            ``pandas.NA`` in arrays of objects) where one is missing (wide).
+            Labels of each sample's task (long form), or of all tasks (wide form). ``NaN``, or
+            ``None`` or ``pandas.NA`` in arrays of objects, marks a missing label.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples.
 
         Returns
         -------
@@ -97,7 +105,7 @@ class MultiTask(
         """
         max_subtasks = None if _has_network(self) else 0
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=max_subtasks)
-        self._check_parameters()
+        check_parameters(self)
         forget(self)
         network = _untrained_network(self) if _has_network(self) else None
         y_array = None if y is None or sparse.issparse(y) else as_labels(y)
@@ -127,25 +135,25 @@ class MultiTask(
             self._set_models(self._tasks_of(X, y, known, weights))
         else:
             tasks = self._tasks_of(np.empty((len(X), 0)), y, known, weights)
-            labels = self._problem_of(self._targets_of(tasks, known, weights), tasks)
+            labels = self._network_labels(self._targets_of(tasks, known, weights), tasks)
             network.fit(self, X, labels, sample_weight, task)
             vars(self).update(self._attributes_of(network))
         task.end({})
         return self
 
     def predict(self, X):
-        """Predict the label of each row.
+        """Predict the label of each sample.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; in the long form with the column of tasks. A task that was not fitted is given
-            the shared model.
+            Samples; in the long form with the column of tasks. A task that was not fitted gets the
+            shared model.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_tasks)
-            2-D if the ``y`` given to `fit` was.
+            Labels, 2-D if the ``y`` given to `fit` was.
         """
         return self._predicted(*self._read_rows(X))
 
@@ -160,7 +168,7 @@ class MultiTask(
         X : ndarray of shape (n, d)
         y : ndarray of shape (n,) or (n, n_tasks)
         known : ndarray of shape (n, n_tasks), bool
-            Which rows a task has.
+            Samples of each task.
         weights : ndarray of shape (n,)
         """
 
@@ -174,11 +182,14 @@ class MultiTask(
 
     @abstractmethod
     def _predicted(self, X, numbers):
-        """Return what `predict` does; `numbers` are the tasks of rows, None in the wide form."""
+        """Return the labels that `predict` returns.
+
+        `numbers` are the tasks of the rows, None in the wide form.
+        """
 
     @abstractmethod
-    def _problem_of(self, targets, tasks) -> Tasks:
-        """Return what a network learns."""
+    def _network_labels(self, targets, tasks) -> Tasks:
+        """Return the labels as a network learns them."""
 
     # --- rows and tasks ----------------------------------------------------------------
 
@@ -251,16 +262,15 @@ class MultiTask(
         solution = self._solve(used)
         self.n_iter_, self.optimality_gap_ = solution.n_iter, float(solution.gap)
         if not solution.gap <= self.tol:
-            warnings.warn(
+            warn(
                 f"The solver stopped after {solution.n_iter} steps at a relative gap of "
                 f"{solution.gap:.1e}, not tol={self.tol:.1e}. Raise max_iter or tol, raise alpha, "
                 "or scale the columns.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         shared = solution.shared_coef
-        # Of all intercepts that which gives the rows of a task the mean score of its own model,
-        # on average over the tasks: where the columns have their zero does not matter.
+        # The shared intercept gives the rows of a task, on average over the tasks, the mean score
+        # of the task's own model: where the features have their zero does not matter.
         means = np.stack([task.mean() for task in used])
         own = np.einsum("tkd,td->tk", solution.coef - shared, means) + solution.intercept
         shared_intercept = own.mean(axis=0) if self.fit_intercept else np.zeros(len(shared))
@@ -335,14 +345,7 @@ class MultiTask(
 
     # --- parameters --------------------------------------------------------------------
 
-    def _check_parameters(self):
-        if self.method not in METHODS:
-            raise ValueError(
-                f"method={self.method!r} is not one of {list(METHODS)}."
-                + near_names(self.method, METHODS)
-            )
-        check_penalty(self.alpha, "alpha", is_scalar=True)
-        check_penalty(self.shared_alpha, "shared_alpha", is_scalar=True)
+    def _check_combinations(self):
         if self.method == "trace_norm" and self.alpha == 0:
             raise ValueError(
                 "alpha=0 leaves nothing to share. method='trace_norm' needs a positive alpha."
@@ -352,7 +355,3 @@ class MultiTask(
                 f"task_weight='uncertainty' is learned with a network, and method={self.method!r} "
                 "is none. Pass method='network', or task_weight='balanced'."
             )
-        if not (isinstance(self.tol, Real) and self.tol > 0):
-            raise ValueError(f"tol={self.tol!r} is not a positive number.")
-        if not (isinstance(self.max_iter, Integral) and self.max_iter >= 1):
-            raise ValueError(f"max_iter={self.max_iter!r} is not an integer of at least 1.")

@@ -38,12 +38,12 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         \min_{W_0, V, b} \; \sum_t \sum_{i \in t} s_i \, \ell\bigl((W_0 + V_t) x_i + b_t, y_i\bigr)
         + \frac{\alpha}{2} \sum_t \lVert V_t \rVert^2 + \frac{\alpha_0}{2} \lVert W_0 \rVert^2
 
-    with the logistic loss for two classes and the softmax's for more. With
-    ``method="trace_norm"`` they share few directions [2]_, [3]_: the penalty is
+    with the logistic loss for two classes, and the softmax loss for more. With
+    ``method="trace_norm"`` the models share few directions [2]_, [3]_: the penalty is
     :math:`\alpha \lVert W \rVert_*`, where ``W`` holds the coefficients of all tasks and classes
-    as rows. With ``method="network"`` each has a linear head on the features of one network
-    (`backbone`), trained together by the weighted mean of their losses. With
-    ``task_weight="uncertainty"`` it learns what to divide the loss of each task by [4]_:
+    as rows. With ``method="network"`` each task has a linear head on the features of one network
+    (`backbone`), and all are trained together by the weighted mean of their losses. With
+    ``task_weight="uncertainty"`` the network also learns a divisor of the loss of each task [4]_:
 
     .. math::
 
@@ -55,133 +55,135 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     Parameters
     ----------
     method : {"mean_regularized", "trace_norm", "network"}, default="mean_regularized"
-        What the tasks share.
+        Knowledge that the tasks share: a common model, directions, or a network.
     task_column : int or str, default=None
-        Position or name of the column of ``X`` that holds the task of each row (long form, with a
-        1-D ``y``); its labels are of any kind that can be sorted, and the other columns are
-        numbers. ``None`` takes each column of a 2-D ``y`` as a task (wide form), and a 1-D ``y``
-        as the only one.
+        Position or name of the column of ``X`` with the task of each sample (long form, with a 1-D
+        ``y``). Task labels can be of any kind that can be sorted; the other columns are numbers.
+        ``None`` takes each column of a 2-D ``y`` as a task (wide form), and a 1-D ``y`` as the only
+        one.
     alpha : float, default=1.0
-        How strongly the tasks are held together: the pull of each task towards the common model, at
-        least 0, or the weight of the trace norm, positive.
+        Strength of the ties between tasks: the pull of each task towards the common model, at least
+        0, or the weight of the trace norm, positive.
     shared_alpha : float, default=1.0
-        Ridge penalty of the common model, at least 0; as it grows, the tasks become separate
-        logistic regressions with ``C = 1 / alpha``. Only for ``"mean_regularized"``; `alpha` is for
-        both linear forms.
+        Ridge penalty of the common model for ``"mean_regularized"``, at least 0. With a large value
+        the tasks become separate logistic regressions with ``C = 1 / alpha``.
     class_weight : dict or "balanced", default=None
-        Weights of the classes, as in scikit-learn; for ``"balanced"`` by their frequency over all
-        tasks (long) or in each task (wide).
+        Weights of the classes, as in scikit-learn. ``"balanced"`` counts classes over all tasks
+        (long form) or in each task (wide form). ``None`` weighs all classes alike.
     task_weight : {"balanced", "uncertainty"}, dict or array-like of shape (n_tasks,), default=None
-        By what the weights of a task's rows are multiplied. ``None`` counts each row alike,
-        ``"balanced"`` each task. A dictionary maps tasks to numbers, 1 where it names none; an
-        array is in the order of `tasks_`. ``"uncertainty"`` is for ``"network"``.
+        Factor of the weights of a task's samples. ``None`` weighs all samples alike,
+        ``"balanced"`` all tasks. A dictionary maps tasks to numbers, 1 for tasks that it does not
+        name. An array is in the order of `tasks_`. ``"uncertainty"`` needs ``"network"``.
     fit_intercept : bool, default=True
-        Whether each task has an intercept for each class. It is not penalised, except, by `alpha`
-        at the mean of the task's rows, where a task of the long form lacks a class. Heads of a
-        network always have one, then penalised by `weight_decay`.
+        Whether each task has an intercept for each class. It is not penalised. If a task of the
+        long form lacks a class, `alpha` penalises its intercepts at the mean of its samples. Heads
+        of a network always have intercepts, which `weight_decay` then penalises.
     tol : float, default=1e-6
-        Relative distance of the objective from the optimum, at most; relative to no less than a
-        loss of 1e-6 per row. ``"mean_regularized"`` takes one more Newton step, which squares it.
-        For ``"network"`` the largest entry of the gradient at which L-BFGS ends.
+        Largest relative gap between the objective and its optimum. The gap is relative to no less
+        than a loss of 1e-6 per sample. ``"mean_regularized"`` takes one more Newton step, which
+        squares the gap. For ``"network"``, largest entry of the gradient at which L-BFGS stops.
     max_iter : int, default=10000
-        Largest number of steps of a linear form.
+        Largest number of steps of a linear method.
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        The trunk, see :func:`~skltransfer.load_backbone`; held by reference and never changed.
-        ``None``: a table network with `hidden_layer_sizes`. This and all that follows is for
-        ``"network"`` only, and is explained at :class:`FineTunedClassifier`.
+        Trunk of the network, see :func:`~skltransfer.load_backbone`. Held by reference and never
+        changed. ``None`` is a table network with `hidden_layer_sizes`. This parameter and the
+        following ones are for ``"network"``; :class:`FineTunedClassifier` explains them.
     weights : str, Path, torchvision weights or None, default="default"
-        The published weights, those of a file, or ``None`` for random ones.
+        Weights of the trunk: the published ones, a file, or ``None`` for random ones.
     unfreeze : {"all", "head"}, str or int, default="all"
-        How deep to train the trunk: not at all (``"head"``), from a stage upwards, or that many
-        stages from the top.
+        Trained part of the trunk: all of it, nothing (``"head"``), the stages from a named one
+        upwards, or a number of stages from the top.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Widths of the table network; empty: the heads see the columns themselves, and the tasks
-        share nothing.
+        Widths of the layers of the table network. If empty, the heads see the features themselves,
+        and the tasks share nothing.
     optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
-        ``"auto"`` takes all rows at once (L-BFGS) on tables of at most 2000 rows, and for heads
-        alone, and mini-batches (AdamW) otherwise.
+        Optimizer. ``"auto"`` is L-BFGS on all samples at once for tables of at most 2000 samples
+        and for heads alone, and AdamW on mini-batches otherwise.
     lr : float or "auto", default="auto"
         Learning rate of the heads.
     weight_decay : float, default=0.01
-        Pull of matrices to zero: with L-BFGS the factor of half the squared norm beside the mean
-        loss. Weights of rows, classes and tasks are relative to their mean.
+        Pull of matrices to zero. With L-BFGS, factor of half the squared norm beside the mean loss.
+        Weights of samples, classes and tasks are relative to their mean.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS, at most 500 for ``"auto"``.
+        Largest number of passes over the samples, or of iterations of L-BFGS, of which ``"auto"``
+        takes at most 500.
     batch_size : int or "auto", default="auto"
-        Rows per step.
+        Number of samples per step.
     image_shape : tuple of int, default=None
-        Shape of one image where ``X`` holds flattened images in its rows.
+        Shape of one image, if ``X`` holds flattened images.
     value_range : (float, float), default=None
-        Values of black and of white in arrays of images.
+        Values of black and white in arrays of images.
     device : str or torch.device, default="auto"
-        ``"auto"`` is a GPU when there is one.
+        Device of the network. ``"auto"`` is a GPU if there is one.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Arithmetic.
+        Type of the numbers in which the network computes.
     random_state : int, RandomState instance or None, default=0
-        Seed of random weights and of the order of rows. Global generators are not touched.
+        Seed of random weights and of the order of samples. Global generators are not touched.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,) or list of such arrays
-        Classes: of all tasks together (long), or of each task (wide).
+        Classes of all tasks together (long form), or of each task (wide form).
     tasks_ : ndarray of shape (n_tasks,)
-        Tasks in sorted order (long), or names or positions of the columns of ``y`` (wide).
+        Tasks in sorted order (long form), or names or positions of the columns of ``y`` (wide
+        form).
     coef_ : ndarray of shape (n_tasks, n_outputs, n_coefficients)
-        Coefficients of each task, in the columns of ``X`` without that of the tasks: one output
-        for two classes, else one for each class; in the wide form for each label of any task. For
-        a linear form only, as all that follow up to `optimality_gap_`.
+        Coefficients of each task, without the column of tasks. There is one output for two classes,
+        and else one for each class; in the wide form, one for each label of any task. This
+        attribute and the following ones up to `optimality_gap_` are set by the linear methods.
     intercept_ : ndarray of shape (n_tasks, n_outputs)
         Intercepts.
     shared_coef_ : ndarray of shape (n_outputs, n_coefficients)
-        The common model ``W_0``, or, for ``"trace_norm"``, the mean of the tasks' coefficients:
-        what `predict` uses for a task that was not fitted.
+        Coefficients of the common model ``W_0``; for ``"trace_norm"``, the mean of the tasks'
+        coefficients. `predict` uses them for a task that was not fitted.
     shared_intercept_ : ndarray of shape (n_outputs,)
-        Its intercept: that which gives a task its mean score, on average over the tasks.
+        Intercepts of the common model. On average over the tasks, they give a task its mean score.
     optimality_gap_ : float
-        Relative distance of the objective from the optimum: a certified bound for
-        ``"trace_norm"``, Newton's estimate before its last step for ``"mean_regularized"``.
+        Relative gap between the objective and its optimum: a certified bound for ``"trace_norm"``,
+        Newton's estimate before its last step for ``"mean_regularized"``.
     network_ : torch.nn.Module
-        The trained network, in evaluation mode, for ``"network"``, as all that follow.
+        Trained network in evaluation mode. This attribute, `stages_` and `history_` are set by
+        ``"network"``.
     stages_ : tuple of str
-        Stages of the trunk, shallow to deep.
+        Names of the stages of the trunk, from shallow to deep.
     history_ : list of dict
-        One record an epoch.
+        One record for each epoch.
     task_variance_ : ndarray of shape (n_tasks,)
-        Learned variance of each task, with ``task_weight="uncertainty"``; NaN where there is
+        Learned variance of each task with ``task_weight="uncertainty"``. It is NaN for a task with
         nothing to learn.
     n_iter_ : int
-        Steps of the solver; records of `history_`.
+        Number of steps of the solver, or of records of `history_`.
     n_features_in_ : int
-        Number of columns of ``X``, with that of the tasks.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` steps, or `max_epochs` iterations of L-BFGS, do not reach `tol`.
+        If `tol` is not reached in `max_iter` steps, or in `max_epochs` iterations of L-BFGS.
 
     See Also
     --------
-    MultiTaskRegressor : The same for numbers.
-    TransferLogisticRegression : One task, near a model learned before.
+    MultiTaskRegressor : Regression for several tasks.
+    TransferLogisticRegression : One task, near a source's model.
     FineTunedClassifier : One task, by a network.
 
     Notes
     -----
-    The linear forms do not scale columns: the penalties weigh all alike, so scale them first. A
-    scaler must leave the column of tasks alone: ``make_column_transformer((StandardScaler(),
-    columns), remainder="passthrough")`` moves it to the end, ``task_column=-1``.
+    The linear methods do not scale features. The penalties treat all features alike, so scale them
+    first, but not the column of tasks: ``make_column_transformer((StandardScaler(), columns),
+    remainder="passthrough")`` moves it to the end, where it is ``task_column=-1``.
 
-    In the wide form classes are matched between tasks by their label; tasks without a label in
-    common share nothing under ``"mean_regularized"``. A column with a single class predicts it. To
-    cross-validate a wide ``y`` with missing values pass a splitter, ``cv=KFold(5)``: scikit-learn
-    would look for classes to stratify by.
+    In the wide form, classes are matched between tasks by their label. Tasks without a common label
+    share nothing under ``"mean_regularized"``. A column with a single class predicts it. To
+    cross-validate a wide ``y`` with missing values, pass a splitter such as ``cv=KFold(5)``,
+    because scikit-learn would look for classes to stratify by.
 
-    For ``"network"`` columns are standardised, and rows may be images or texts: in the wide form as
-    :class:`FineTunedClassifier` takes them, in the long form as flattened images beside the column
-    of tasks, or as a frame of two columns, tasks and paths or texts. A task that was not fitted is
-    given the mean of all heads. A fitted estimator is itself a backbone.
+    A network standardises features, and accepts images and texts. In the wide form they are given
+    as to :class:`FineTunedClassifier`. In the long form they are flattened images beside the column
+    of tasks, or a frame of two columns: tasks, and paths or texts. A task that was not fitted gets
+    the mean of all heads. A fitted estimator is itself a backbone.
 
     References
     ----------
@@ -264,17 +266,17 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
 
     @available_if(_is_not_wide)
     def decision_function(self, X):
-        """Compute the linear scores; not in the wide form.
+        """Compute the linear scores, in the long form only.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, as in `predict`.
+            Samples, as in `predict`.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes the score of the second.
+            Scores of the classes; for two classes, the score of the second.
         """
         return decisions(self._own_scores(*self._read_rows(X)))
 
@@ -284,13 +286,12 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, as in `predict`.
+            Samples, as in `predict`.
 
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes) or list of such arrays
-            Columns in the order of ``classes_``; a list with an array for each task in the wide
-            form.
+            Probabilities in the order of ``classes_``; in the wide form, an array for each task.
         """
         X, numbers = self._read_rows(X)
         if numbers is None:
@@ -303,13 +304,12 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, as in `predict`.
+            Samples, as in `predict`.
 
         Returns
         -------
         log_p : ndarray of shape (n_samples, n_classes) or list of such arrays
-            Columns in the order of ``classes_``; a list with an array for each task in the wide
-            form.
+            Probabilities in the order of ``classes_``; in the wide form, an array for each task.
         """
         X, numbers = self._read_rows(X)
         if numbers is None:
@@ -322,16 +322,16 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, as in `predict`.
+            Samples, as in `predict`.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
-            True labels. In the wide form missing ones are left out.
+            True labels. In the wide form, missing labels are left out.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples.
 
         Returns
         -------
         score : float
-            Share of the labels that are right, in the wide form of all known labels of all tasks.
+            Share of correct labels; in the wide form, of all known labels of all tasks.
         """
         predicted = self.predict(X)
         if predicted.ndim == 1:
@@ -343,8 +343,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
 
     # --- fit ---------------------------------------------------------------------------
 
-    def _check_parameters(self):
-        super()._check_parameters()
+    def _check_combinations(self):
+        super()._check_combinations()
         if not isinstance(self.class_weight, dict):  # its keys are checked where labels are known
             check_class_weight(self.class_weight, ())
 
@@ -405,7 +405,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
             tasks, k, self.alpha, self.shared_alpha, self.fit_intercept, **limits
         )
 
-    def _problem_of(self, targets, tasks):
+    def _network_labels(self, targets, tasks):
         from skltransfer.parameter._multitask_network import TaskClasses  # loads torch
 
         k = 1 if len(self._labels) == 2 else len(self._labels)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from skltransfer._networks._estimators import EpochReports, FineTuning, FittedNetwork
+from skltransfer._networks._estimators import EpochReports, FittedNetwork
 from skltransfer._networks._fitting import Data, Fitting
 from skltransfer._networks._labels import Labels
 from skltransfer._networks._plan import Plan
@@ -26,6 +26,7 @@ from skltransfer._torch._layers import LinearHead
 from skltransfer._torch._rows import Rows
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import fitted_attributes
+from skltransfer.parameter._fine_tuned import FineTunedRegressor
 
 # Steps of AdamW are as long as its rate; the logarithm of a variance has a longer way to go.
 _UNIT_OF_LOG_VARIANCE = 10.0
@@ -258,7 +259,7 @@ class MultiTaskNetwork(FittedNetwork):
     @classmethod
     def of(cls, estimator) -> MultiTaskNetwork:
         """Return an untrained one for a multi-task estimator, whose parameters are checked."""
-        for name, parameter in declared_parameters(FineTuning).items():
+        for name, parameter in declared_parameters(FineTunedRegressor).items():
             if hasattr(estimator, name):
                 parameter.check(name, getattr(estimator, name))
         names = ("backbone", "weights", "image_shape", "value_range", "random_state")

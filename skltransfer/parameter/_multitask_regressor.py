@@ -23,12 +23,12 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         \min_{w_0, v, b} \; \sum_t \sum_{i \in t} s_i \bigl(y_i - (w_0 + v_t)^\top x_i - b_t\bigr)^2
         + \alpha \sum_t \lVert v_t \rVert^2 + \alpha_0 \lVert w_0 \rVert^2
 
-    With ``method="trace_norm"`` they share few directions [2]_, [3]_: the penalty is
+    With ``method="trace_norm"`` the models share few directions [2]_, [3]_: the penalty is
     :math:`\alpha \lVert W \rVert_*`, the sum of the singular values of all tasks' coefficients.
 
-    With ``method="network"`` each has a linear head on the features of one network (`backbone`),
-    trained together by the weighted mean of half the squared errors. With
-    ``task_weight="uncertainty"`` it learns the noise of each task as well [4]_:
+    With ``method="network"`` each task has a linear head on the features of one network
+    (`backbone`), and all are trained together by the weighted mean of half the squared errors. With
+    ``task_weight="uncertainty"`` the network also learns the noise of each task [4]_:
 
     .. math::
 
@@ -41,124 +41,129 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
     Parameters
     ----------
     method : {"mean_regularized", "trace_norm", "network"}, default="mean_regularized"
-        What the tasks share.
+        Knowledge that the tasks share: a common model, directions, or a network.
     task_column : int or str, default=None
-        Position or name of the column of ``X`` that holds the task of each row (long form, with a
-        1-D ``y``); its labels are of any kind that can be sorted, and the other columns are
-        numbers. ``None`` takes each column of a 2-D ``y`` as a task (wide form), and a 1-D ``y``
-        as the only one.
+        Position or name of the column of ``X`` with the task of each sample (long form, with a 1-D
+        ``y``). Task labels can be of any kind that can be sorted; the other columns are numbers.
+        ``None`` takes each column of a 2-D ``y`` as a task (wide form), and a 1-D ``y`` as the only
+        one.
     alpha : float, default=1.0
-        How strongly the tasks are held together: the pull of each task towards the common model, at
-        least 0, or the weight of the trace norm, positive. For ``"mean_regularized"`` it goes from
-        one ridge regression for each task to a single one with an intercept for each.
+        Strength of the ties between tasks: the pull of each task towards the common model, at least
+        0, or the weight of the trace norm, positive. For ``"mean_regularized"``, 0 means one ridge
+        regression for each task, and a large value a single one with an intercept for each task.
     shared_alpha : float, default=1.0
-        Ridge penalty of the common model, at least 0; as it grows, the tasks become separate ridge
-        regressions with `alpha`. Only for ``"mean_regularized"``; `alpha` is for both linear forms.
+        Ridge penalty of the common model for ``"mean_regularized"``, at least 0. With a large value
+        the tasks become separate ridge regressions with `alpha`.
     task_weight : {"balanced", "uncertainty"}, dict or array-like of shape (n_tasks,), default=None
-        By what the weights of a task's rows are multiplied. ``None`` counts each row alike,
-        ``"balanced"`` each task. A dictionary maps tasks to numbers, 1 where it names none; an
-        array is in the order of `tasks_`. ``"uncertainty"`` is for ``"network"``.
+        Factor of the weights of a task's samples. ``None`` weighs all samples alike,
+        ``"balanced"`` all tasks. A dictionary maps tasks to numbers, 1 for tasks that it does not
+        name. An array is in the order of `tasks_`. ``"uncertainty"`` needs ``"network"``.
     fit_intercept : bool, default=True
-        Whether each task has an intercept, which is not penalised. Heads of a network always have.
+        Whether each task has an intercept, which is not penalised. Heads of a network always have
+        one.
     tol : float, default=1e-6
-        Relative distance of the objective from the optimum, at most, for ``"trace_norm"``; the
-        other linear form is solved directly. For ``"network"`` the largest entry of the gradient at
-        which L-BFGS ends.
+        Largest relative gap between the objective and its optimum for ``"trace_norm"``.
+        ``"mean_regularized"`` is solved directly. For ``"network"``, largest entry of the gradient
+        at which L-BFGS stops.
     max_iter : int, default=10000
-        Largest number of steps. Only for ``"trace_norm"``.
+        Largest number of steps of ``"trace_norm"``.
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        The trunk, see :func:`~skltransfer.load_backbone`; held by reference and never changed.
-        ``None``: a table network with `hidden_layer_sizes`. This and all that follows is for
-        ``"network"`` only, and is explained at :class:`FineTunedRegressor`.
+        Trunk of the network, see :func:`~skltransfer.load_backbone`. Held by reference and never
+        changed. ``None`` is a table network with `hidden_layer_sizes`. This parameter and the
+        following ones are for ``"network"``; :class:`FineTunedRegressor` explains them.
     weights : str, Path, torchvision weights or None, default="default"
-        The published weights, those of a file, or ``None`` for random ones.
+        Weights of the trunk: the published ones, a file, or ``None`` for random ones.
     unfreeze : {"all", "head"}, str or int, default="all"
-        How deep to train the trunk: not at all (``"head"``), from a stage upwards, or that many
-        stages from the top.
+        Trained part of the trunk: all of it, nothing (``"head"``), the stages from a named one
+        upwards, or a number of stages from the top.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Widths of the table network; empty: the heads see the columns themselves, and the tasks
-        share nothing.
+        Widths of the layers of the table network. If empty, the heads see the features themselves,
+        and the tasks share nothing.
     optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
-        ``"auto"`` takes all rows at once (L-BFGS) on tables of at most 2000 rows, and for heads
-        alone, and mini-batches (AdamW) otherwise.
+        Optimizer. ``"auto"`` is L-BFGS on all samples at once for tables of at most 2000 samples
+        and for heads alone, and AdamW on mini-batches otherwise.
     lr : float or "auto", default="auto"
         Learning rate of the heads.
     weight_decay : float, default=0.01
-        Pull of matrices to zero: with L-BFGS the factor of half the squared norm beside the mean
-        loss. Weights of rows, classes and tasks are relative to their mean.
+        Pull of matrices to zero. With L-BFGS, factor of half the squared norm beside the mean loss.
+        Weights of samples and tasks are relative to their mean.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations of L-BFGS, at most 500 for ``"auto"``.
+        Largest number of passes over the samples, or of iterations of L-BFGS, of which ``"auto"``
+        takes at most 500.
     batch_size : int or "auto", default="auto"
-        Rows per step.
+        Number of samples per step.
     image_shape : tuple of int, default=None
-        Shape of one image where ``X`` holds flattened images in its rows.
+        Shape of one image, if ``X`` holds flattened images.
     value_range : (float, float), default=None
-        Values of black and of white in arrays of images.
+        Values of black and white in arrays of images.
     device : str or torch.device, default="auto"
-        ``"auto"`` is a GPU when there is one.
+        Device of the network. ``"auto"`` is a GPU if there is one.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Arithmetic.
+        Type of the numbers in which the network computes.
     random_state : int, RandomState instance or None, default=0
-        Seed of random weights and of the order of rows. Global generators are not touched.
+        Seed of random weights and of the order of samples. Global generators are not touched.
 
     Attributes
     ----------
     tasks_ : ndarray of shape (n_tasks,)
-        Tasks in sorted order (long), or names or positions of the columns of ``y`` (wide).
+        Tasks in sorted order (long form), or names or positions of the columns of ``y`` (wide
+        form).
     coef_ : ndarray of shape (n_tasks, n_coefficients)
-        Coefficients of each task, in the columns of ``X`` without that of the tasks. For a linear
-        form only, as all that follow up to `optimality_gap_`.
+        Coefficients of each task, without the column of tasks. This attribute and the following
+        ones up to `optimality_gap_` are set by the linear methods.
     intercept_ : ndarray of shape (n_tasks,)
         Intercepts.
     shared_coef_ : ndarray of shape (n_coefficients,)
-        The common model ``w_0``, or, for ``"trace_norm"``, the mean of the tasks' coefficients:
-        what `predict` uses for a task that was not fitted.
+        Coefficients of the common model ``w_0``; for ``"trace_norm"``, the mean of the tasks'
+        coefficients. `predict` uses them for a task that was not fitted.
     shared_intercept_ : float
-        Its intercept: that which gives a task its mean prediction, on average over the tasks.
+        Intercept of the common model. On average over the tasks, it gives a task its mean
+        prediction.
     optimality_gap_ : float
-        Certified bound on the relative distance of the objective from the optimum; 0 where solved
-        directly.
+        Certified bound on the relative gap between the objective and its optimum; 0 for
+        ``"mean_regularized"``, which is solved directly.
     network_ : torch.nn.Module
-        The trained network, in evaluation mode, for ``"network"``, as all that follow.
+        Trained network in evaluation mode. This attribute, `stages_` and `history_` are set by
+        ``"network"``.
     stages_ : tuple of str
-        Stages of the trunk, shallow to deep.
+        Names of the stages of the trunk, from shallow to deep.
     history_ : list of dict
-        One record an epoch.
+        One record for each epoch.
     task_variance_ : ndarray of shape (n_tasks,)
-        Learned variance of each task, with ``task_weight="uncertainty"``, in the
-        squared units of ``y``.
+        Learned variance of each task with ``task_weight="uncertainty"``, in squared units of ``y``.
     n_iter_ : int
-        Steps of the solver; records of `history_`.
+        Number of steps of the solver, or of records of `history_`.
     n_features_in_ : int
-        Number of columns of ``X``, with that of the tasks.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` steps, or `max_epochs` iterations of L-BFGS, do not reach `tol`.
+        If `tol` is not reached in `max_iter` steps, or in `max_epochs` iterations of L-BFGS.
 
     See Also
     --------
-    MultiTaskClassifier : The same for classes.
-    TransferRidge : One task, near a model learned before.
+    MultiTaskClassifier : Classification for several tasks.
+    TransferRidge : One task, near a source's model.
     FineTunedRegressor : One task, by a network.
 
     Notes
     -----
-    The linear forms do not scale columns: the penalties weigh all alike, so scale them first. A
-    scaler must leave the column of tasks alone: ``make_column_transformer((StandardScaler(),
-    columns), remainder="passthrough")`` moves it to the end, ``task_column=-1``.
+    The linear methods do not scale features. The penalties treat all features alike, so scale them
+    first, but not the column of tasks: ``make_column_transformer((StandardScaler(), columns),
+    remainder="passthrough")`` moves it to the end, where it is ``task_column=-1``.
 
-    A network learns each task's distance to its mean in units of a standard deviation: the task's
-    own in the wide form, whose columns may measure different things, and the one within all tasks
-    in the long form, whose tasks measure the same.
+    A network learns the distance of each label to its task's mean, in units of a standard
+    deviation. In the wide form, whose columns may measure different things, it is the task's own
+    standard deviation. In the long form, whose tasks measure the same, it is the standard deviation
+    within all tasks.
 
-    For ``"network"`` columns are standardised, and rows may be images or texts: in the wide form as
-    :class:`FineTunedRegressor` takes them, in the long form as flattened images beside the column
-    of tasks, or as a frame of two columns, tasks and paths or texts. A task that was not fitted is
-    given the mean of all heads. A fitted estimator is itself a backbone.
+    A network standardises features, and accepts images and texts. In the wide form they are given
+    as to :class:`FineTunedRegressor`. In the long form they are flattened images beside the column
+    of tasks, or a frame of two columns: tasks, and paths or texts. A task that was not fitted gets
+    the mean of all heads. A fitted estimator is itself a backbone.
 
     References
     ----------
@@ -243,17 +248,17 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, as in `predict`.
+            Samples, as in `predict`.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
-            True values. In the wide form missing ones are left out.
+            True values. In the wide form, missing values are left out.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the samples.
 
         Returns
         -------
         score : float
-            Long: over all rows. Wide: the mean of the tasks' own, each over its known values;
-            tasks with fewer than two of them are left out.
+            R^2 over all samples (long form), or the mean over tasks (wide form). Tasks with fewer
+            than two known values are left out.
         """
         predicted = self.predict(X)
         if predicted.ndim == 1:
@@ -285,7 +290,7 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
             )
         return mean_regularized_ridge(tasks, self.alpha, self.shared_alpha, self.fit_intercept)
 
-    def _problem_of(self, targets, tasks):
+    def _network_labels(self, targets, tasks):
         from skltransfer.parameter._multitask_network import TaskNumbers  # loads torch
 
         return TaskNumbers(

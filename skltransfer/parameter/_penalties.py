@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from skltransfer._networks._built import Built
-from skltransfer._networks._objective import LabelLoss
+from skltransfer._networks._objective import LabelLoss, Pull
 from skltransfer._torch._extraction import FeatureNetwork, network_lock
-from skltransfer._torch._penalties import Pull
 
 _MAX_FISHER_ROWS = 200
 # Outputs up to which the expectation over labels is exact; beyond, one draw per row.

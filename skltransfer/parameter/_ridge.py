@@ -7,8 +7,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from skltransfer._solvers._ridge import ridge_path, solve_ridge
-from skltransfer.parameter._linear import LinearTransfer, penalty_on_coefficients
-from skltransfer.parameter._path import CrossValidatesAlpha, is_path_of_numbers
+from skltransfer.parameter._linear import (
+    LinearTransfer,
+    LinearTransferCV,
+    is_path_of_numbers,
+    penalty_on_coefficients,
+)
 from skltransfer.parameter._source import LinearModel
 
 
@@ -20,27 +24,30 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         \min_{w, b} \; \sum_i s_i (y_i - x_i^\top w - b)^2
         + \alpha \, \lVert w - w_\text{source} \rVert^2 + \alpha \, (b - b_\text{source})^2
 
-    With ``alpha = 0`` it is least squares on the task alone, and as `alpha` grows it becomes the
-    source's model: ridge regression with the prior mean moved from zero to the source [1]_, [2]_.
+    With ``alpha = 0`` it is least squares on the task alone. As `alpha` grows, it becomes the
+    source's model. It is ridge regression with the prior mean moved from zero to the source [1]_,
+    [2]_.
 
     Parameters
     ----------
     source : fitted linear model or array-like, default=None
-        What is carried over: a fitted estimator with ``coef_`` (also inside a search, a
-        ``FrozenEstimator``, ``WithTarget`` or ``WithSource``), or coefficients of shape
-        (n_features,) or (n_outputs, n_features). Held by reference. ``None`` learns it first from
-        the ``X, y`` given to `fit`, by ridge regression with `source_alpha`, and then fits the
+        Source's model: a fitted estimator with ``coef_``, also inside a search, a
+        ``FrozenEstimator``, ``WithTarget`` or ``WithSource``; or coefficients of shape
+        (n_features,) or (n_outputs, n_features). Held by reference. ``None`` first learns the model
+        from the ``X, y`` given to `fit`, by ridge regression with `source_alpha`, and then fits the
         ``X_target, y_target`` given to `fit`.
     alpha : float or array-like, default=1.0
-        Strength of the pull towards the source, at least 0: a number, one for each feature as
-        (n_features,), or one for each output as (n_outputs, 1).
+        Strength of the pull towards the source, at least 0: a number, an array of shape
+        (n_features,) with one for each feature, or of shape (n_outputs, 1) with one for each
+        output.
     source_alpha : float, default=1.0
-        Strength of the ridge penalty of the source's own model, if `source` is None.
+        Ridge penalty of the source's own model, if `source` is None.
     fit_intercept : bool, default=True
-        Whether to fit the intercept. Otherwise that of the source is kept, 0 if it has none.
+        Whether to fit the intercept. If False, the intercept of the source is kept, or 0 if it has
+        none.
     penalize_intercept : bool, default=True
         Whether the intercept is pulled towards the source's as well, by the mean `alpha` of its
-        output. An intercept that the source lacks is always free.
+        output. If the source has no intercept, it is not penalised.
 
     Attributes
     ----------
@@ -49,30 +56,31 @@ class TransferRidge(RegressorMixin, LinearTransfer):
     intercept_ : float or ndarray of shape (n_outputs,)
         Intercept.
     source_coef_ : ndarray of the shape of `coef_`
-        Coefficients carried over; 0 for columns that the source lacks.
+        Coefficients of the source. They are 0 for features that the source lacks.
     source_intercept_ : float or ndarray of shape (n_outputs,)
-        Intercept carried over.
+        Intercept of the source.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     DomainDataWarning
-        If `source` is None and there are no target rows with a label.
+        If `source` is None and no target sample has a known label.
 
     See Also
     --------
     TransferRidgeCV : Chooses `alpha` by cross-validation.
-    TransferLogisticRegression : The same for classes.
+    TransferLogisticRegression : Classification near a source.
 
     Notes
     -----
-    Solved in closed form, by a singular value decomposition or, if `alpha` differs from feature to
-    feature, by an orthogonal least-squares solver. Columns are matched by name if both fits were
-    given DataFrames. Scale the columns alike in both domains: behind a scaler, use
-    :class:`~skltransfer.WithSource` or :class:`~skltransfer.WithTarget` around the pipeline.
+    The solution is computed in closed form, by a singular value decomposition. If `alpha` differs
+    between features, an orthogonal least-squares solver is used. Features are matched by name if
+    the inputs of both fits are data frames. Scale the features of both domains alike: behind a
+    scaler, put :class:`~skltransfer.WithSource` or :class:`~skltransfer.WithTarget` around the
+    pipeline.
 
     References
     ----------
@@ -124,7 +132,7 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of the task.
+            Samples of the task.
 
         Returns
         -------
@@ -175,7 +183,7 @@ class TransferRidge(RegressorMixin, LinearTransfer):
 
 
 def _residual(X, y, coef, intercept):
-    """Return what the carried model leaves unexplained, shape (n_samples, k)."""
+    """Return the residuals of the carried model, shape (n_samples, k)."""
     y = y.reshape(len(y), -1)
     if y.shape[1] != len(coef):
         raise ValueError(
@@ -195,7 +203,7 @@ class _Design:
     R : ndarray of shape (n, k)
     sample_weight : ndarray of shape (n,) or None
     mode : {"free", "penalized", "fixed"}
-        What may happen to the intercept.
+        Treatment of the intercept.
     """
 
     def __init__(self, X, R, sample_weight, mode):
@@ -228,34 +236,37 @@ class _Design:
         return D, self.r_mean - D @ self.x_mean
 
 
-class TransferRidgeCV(CrossValidatesAlpha, TransferRidge):
+class TransferRidgeCV(LinearTransferCV, TransferRidge):
     r"""Ridge regression near a source's coefficients, with the strength chosen by cross-validation.
 
-    The whole path of `alphas` is solved on each fold by one decomposition, and the best one is
-    fitted on all rows: see :class:`TransferRidge` for what is minimised.
+    The whole path of `alphas` is solved on each fold by one decomposition. The best candidate is
+    then fitted on all samples, see :class:`TransferRidge`.
 
     Parameters
     ----------
     source : fitted linear model or array-like, default=None
-        As in :class:`TransferRidge`. If None, folds are made of the target's labelled rows.
+        Source's model, as in :class:`TransferRidge`. If None, the labelled target samples are
+        split into folds.
     alphas : array-like, default=None
-        Candidates, each as in :class:`TransferRidge`. ``None`` is 15 numbers from 0.01 to 1e5.
+        Candidates for `alpha`, each as in :class:`TransferRidge`. ``None`` is 15 numbers from 0.01
+        to 1e5.
     cv : int, splitter or iterable, default=None
-        Folds of the task's rows. ``None`` is five, or one for each row if there are fewer.
+        Folds of the task's samples. ``None`` is five, or one for each sample if there are fewer.
     scoring : str or callable, default="neg_mean_squared_error"
-        What is to be largest on the held-out rows. ``None`` is R^2.
+        Score that is maximised on the held-out samples. ``None`` is R^2.
     source_alpha : float, default=None
-        Strength of the ridge penalty of the source's own model. ``None`` chooses it from `alphas`
-        by the same `cv` on the source rows.
+        Ridge penalty of the source's own model. ``None`` chooses it from `alphas` by the same `cv`
+        on the source samples.
     fit_intercept : bool, default=True
-        As in :class:`TransferRidge`.
+        Whether to fit the intercept. If False, the intercept of the source is kept, or 0 if it has
+        none.
     penalize_intercept : bool, default=True
-        As in :class:`TransferRidge`.
+        Whether the intercept is pulled towards the source's, as in :class:`TransferRidge`.
 
     Attributes
     ----------
     alpha_ : float or ndarray
-        The candidate chosen; of equal ones the last.
+        Chosen candidate; the last one among equal ones.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
         Scores of the candidates.
     coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
@@ -263,26 +274,26 @@ class TransferRidgeCV(CrossValidatesAlpha, TransferRidge):
     intercept_ : float or ndarray of shape (n_outputs,)
         Intercept.
     source_coef_ : ndarray of the shape of `coef_`
-        Coefficients carried over; 0 for columns that the source lacks.
+        Coefficients of the source. They are 0 for features that the source lacks.
     source_intercept_ : float or ndarray of shape (n_outputs,)
-        Intercept carried over.
+        Intercept of the source.
     n_features_in_ : int
-        Number of columns of ``X``.
+        Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where all are strings.
+        Names of these features, if `X` has column names that are all strings.
 
     Warns
     -----
     DomainDataWarning
-        If `source` is None and there are no target rows with a label.
+        If `source` is None and no target sample has a known label.
 
     See Also
     --------
-    TransferRidge : With one `alpha`.
+    TransferRidge : Fits with one `alpha`.
 
     Notes
     -----
-    Without labelled target rows `alpha_` and `cv_scores_` are those of the source's own model.
+    Without labelled target samples, `alpha_` and `cv_scores_` describe the source's own model.
 
     Examples
     --------

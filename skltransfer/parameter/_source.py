@@ -1,4 +1,4 @@
-"""A linear model learned elsewhere, brought into the form of the task at hand."""
+"""The linear model of a source, converted to the features and classes of a task."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class LinearModel:
     Attributes
     ----------
     coef : ndarray of shape (k, n_features)
-        One row for two classes as well: that of the second.
+        Coefficients; for two classes one row, of the second class.
     intercept : ndarray of shape (k,) or None
-        None if the model has none.
+        Intercepts, None if the model has none.
     classes : ndarray or None
-        None for a regressor, and for coefficients without a model.
+        Classes, None for a regressor and for an array of coefficients.
     feature_names : ndarray of str or None
     """
 
@@ -40,7 +40,7 @@ def read_source(source) -> LinearModel:
     Raises
     ------
     TypeError
-        If it has no coefficients in the columns that it was fitted on.
+        If it has no coefficients of the features that it was fitted on.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     """
@@ -107,15 +107,15 @@ def _innermost(estimator):
 
 
 def match_features(model: LinearModel, feature_names, n_features: int) -> np.ndarray:
-    """Return the coefficients in the columns of the task, 0 for those that the model lacks.
+    """Return the coefficients of the features of the task, 0 for features that the model lacks.
 
     Parameters
     ----------
     model : LinearModel
     feature_names : ndarray of str or None
-        Columns of the task. Where both have names, columns are matched by name.
+        Features of the task. If both have names, features are matched by name.
     n_features : int
-        Number of columns of the task.
+        Number of features of the task.
 
     Returns
     -------
@@ -144,16 +144,16 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
 def match_classes(
     coef: np.ndarray, intercept: np.ndarray | None, known: np.ndarray | None, classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Bring coefficients of the classes `known` into the form of `classes`.
+    """Convert coefficients of the classes `known` to coefficients of `classes`.
 
-    A class that is not among those known starts at 0; one that is not among `classes` is left out.
+    Coefficients of a class that is not known are 0. A class that is not in `classes` is left out.
 
     Parameters
     ----------
     coef : ndarray of shape (k, n_features)
     intercept : ndarray of shape (k,) or None
     known : ndarray of shape (n_known,) or None
-        None if the rows of `coef` stand for `classes`.
+        Classes of the rows of `coef`, None if these are `classes`.
     classes : ndarray of shape (n_classes,)
 
     Returns

@@ -54,7 +54,7 @@ def split_task_column(X, position: int, *, takes_items: bool = False):
     ----------
     X : array-like of shape (n, d + 1)
     position : int
-        Of the column of tasks.
+        Position of the column of tasks.
     takes_items : bool, default=False
         Whether a single other column may hold paths, images or texts; it is returned as a list.
         All else is returned as numbers, shape (n, d).
@@ -70,7 +70,7 @@ def split_task_column(X, position: int, *, takes_items: bool = False):
         check_array(X)  # says that sparse data is not supported
     others = [i for i in range(_num_features(X)) if i != position]
     if not others:
-        raise ValueError("X has 1 column, that of the tasks. Pass the features as well.")
+        raise ValueError("X has only the column of the tasks. Pass the features as well.")
     tasks = as_labels(_safe_indexing(X, [position], axis=1)).ravel()
     if missing_labels(tasks).any():
         raise ValueError(
@@ -95,7 +95,7 @@ def split_task_column(X, position: int, *, takes_items: bool = False):
 
 
 def number_tasks(tasks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct tasks in sorted order, and the number of that of each row."""
+    """Return the distinct tasks in sorted order, and the number of each row's task."""
     try:
         return np.unique(tasks, return_inverse=True)
     except TypeError:
@@ -178,7 +178,7 @@ def weights_of_tasks(task_weight, tasks: np.ndarray, totals: np.ndarray) -> np.n
     except (TypeError, ValueError):
         weights = np.array(np.nan)
     if not (np.isfinite(weights).all() and (weights > 0).all()):
-        raise ValueError(f"task_weight={task_weight!r} holds more than positive numbers.")
+        raise ValueError(f"task_weight={task_weight!r} does not consist of positive numbers.")
     if weights.shape != (len(tasks),):
         raise ValueError(
             f"task_weight has shape {weights.shape}, and there are {len(tasks)} tasks. Pass one "

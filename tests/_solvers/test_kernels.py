@@ -118,7 +118,7 @@ def test_values_that_are_not_finite_are_refused(metric):
         lambda: values.mean(values.X),
         lambda: values.diagonal(),
     ):
-        with pytest.raises(ValueError, match="kernel of these rows is not finite. Scale the col"):
+        with pytest.raises(ValueError, match="kernel of these rows is not finite. Scale the feat"):
             compute()
 
 

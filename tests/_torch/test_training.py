@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from skltransfer._networks._objective import DistancePenalty, Pull
 from skltransfer._torch._batches import Batch, IndexStream, RowBatches
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._optimizers import Schedule, make_optimizer
-from skltransfer._torch._penalties import DistancePenalty, Pull
 from skltransfer._torch._training import MovingAverage, train, train_full_batch
 
 N, WIDTH, N_CLASSES = 22, 4, 3

@@ -162,9 +162,9 @@ def test_units_matter_to_reg_covar_and_not_to_shrinkage():
     [
         ({"shrinkage": -0.1}, "shrinkage=-0.1 is not a number from 0 to 1 or 'ledoit_wolf'"),
         ({"shrinkage": "auto"}, "shrinkage='auto'"),
-        ({"reg_covar": -1}, "reg_covar=-1 is not a number from 0 to inf"),
+        ({"reg_covar": -1}, "reg_covar=-1 is not a finite number of at least 0"),
         ({"match_means": "no"}, "match_means='no' is neither True nor False"),
-        ({"reg_covar": np.inf}, "reg_covar=inf is not a number from 0 to inf"),
+        ({"reg_covar": np.inf}, "reg_covar=inf is not a finite number of at least 0"),
     ],
 )
 def test_parameters_out_of_range(parameters, match):

@@ -361,7 +361,7 @@ def test_clone_pickle_names_and_output(domains):
         ({"normalize_rows": "yes"}, ValueError, "normalize_rows='yes' is neither True nor False"),
         ({"estimator": "1-NN"}, TypeError, "estimator='1-NN' has no fit. Pass a classifier"),
         ({"estimator": StandardScaler()}, TypeError, "has no predict. Pass a classifier"),
-        ({"n_components": 7}, ValueError, "more than the 6 columns"),
+        ({"n_components": 7}, ValueError, "more than the 6 features"),
         ({"n_components": 61, "kernel": "rbf"}, ValueError, "more than the 60 rows"),
     ],
     ids=str,

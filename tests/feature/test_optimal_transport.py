@@ -545,7 +545,7 @@ def test_without_pot_the_extra_is_named(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setitem(sys.modules, "ot", None)
-    with pytest.raises(ImportError, match=r"pip install 'skltransfer\[ot\]'"):
+    with pytest.raises(ImportError, match=r'pip install "skltransfer\[ot\]"'):
         OptimalTransportMapper().fit([[0.0]], X_target=[[1.0]])
     with pytest.warns(DomainDataWarning):  # what needs no POT does without
         OptimalTransportMapper().fit([[0.0]])

@@ -250,7 +250,7 @@ def test_more_components_than_there_are_directions(kind, n, m, d, most):
 @pytest.mark.parametrize("value", [0, -1, 1.0, 0.0, 1.5, "mle", None, True, np.nan])
 def test_components_are_a_count_or_a_share(kind, value):
     X, X_target = two_domains()
-    with pytest.raises(ValueError, match="n_components=.* is neither an integer of at least 1"):
+    with pytest.raises(ValueError, match="n_components=.* is not an integer of at least 1"):
         kind(value).fit(X, X_target=X_target)
 
 

@@ -367,8 +367,8 @@ def test_defaults_and_gamma(domains):
     [
         ({"n_components": 0}, "n_components=0 is not an integer of at least 1 or None"),
         ({"n_components": 81, "kernel": "rbf"}, "more than the 80 rows of X and X_target together"),
-        ({"n_components": 5}, "more than the 4 columns.*another kernel"),
-        ({"n_components": 5, "form": "primal"}, "more than the 4 columns"),
+        ({"n_components": 5}, "more than the 4 features.*another kernel"),
+        ({"n_components": 5, "form": "primal"}, "more than the 4 features"),
         ({"kernel": "additive_chi2"}, "kernel='additive_chi2' is not one of rbf.*chi2 is"),
         ({"kernel": "chi2"}, "kernel='chi2' needs values of at least 0"),
         ({"form": "primal", "kernel": "rbf"}, "form='primal' .* needs kernel='linear', not 'rbf'"),

@@ -282,7 +282,7 @@ def test_a_kernel_that_overflows_is_refused():
         pytest.raises(ValueError, match="kernel of these rows is not finite. Scale"),
     ):
         KMMReweighter(kernel="linear").fit(rows, X_target=rows)
-    with pytest.raises(ValueError, match="gamma='scale' is not to be had"):
+    with pytest.raises(ValueError, match="gamma='scale' cannot be computed"):
         KMMReweighter().fit(rows, X_target=rows)
     KMMReweighter(kernel="cosine").fit(rows, X_target=rows)  # which has no width
 

@@ -22,8 +22,8 @@ from skltransfer import (
     WithSource,
     WithTarget,
 )
-from skltransfer._solvers._neighborhood import in_neighborhood
 from skltransfer.instance._base import BaseReweighter
+from skltransfer.instance._source_selector import in_neighborhood
 
 ignore_few = pytest.mark.filterwarnings("ignore::skltransfer.EffectiveSampleSizeWarning")
 KEEPS = [0.3, "effective", "neighbors"]
@@ -81,7 +81,7 @@ def test_neighborhoods_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     X, T = rng.normal(size=(40, 2)), rng.normal(size=(30, 2))
     whole = in_neighborhood(X, T, 3)
-    monkeypatch.setattr("skltransfer._solvers._neighborhood._BLOCK_SIZE", 100)
+    monkeypatch.setattr("skltransfer.instance._source_selector._BLOCK_SIZE", 100)
     for first, second in zip(whole, in_neighborhood(X, T, 3), strict=True):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(

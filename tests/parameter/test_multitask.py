@@ -580,7 +580,7 @@ def test_tasks_and_features_that_cannot_be_read():
     text = frame.assign(school=task, a="red")
     with pytest.raises(ValueError, match="beside task_column must hold numbers.*OneHotEncoder"):
         MultiTaskRegressor(task_column="school").fit(text, y)
-    with pytest.raises(ValueError, match="X has 1 column, that of the tasks"):
+    with pytest.raises(ValueError, match="X has only the column of the tasks"):
         MultiTaskRegressor(task_column=0).fit(task[:, None], y)
     hole = frame.assign(school=task)
     hole.iloc[0, 0] = np.nan
@@ -627,7 +627,7 @@ def test_parameters_of_a_wrong_kind():
         ({"max_iter": 0}, "max_iter=0"),
         ({"task_weight": "even"}, "task_weight='even' is neither"),
         ({"task_weight": [1.0, 2.0]}, r"task_weight has shape \(2,\), and there are 4 tasks"),
-        ({"task_weight": {1: 0.0}}, "more than positive numbers"),
+        ({"task_weight": {1: 0.0}}, "does not consist of positive numbers"),
     ):
         for estimator, labels in ((MultiTaskRegressor, y), (MultiTaskClassifier, classes)):
             with pytest.raises(ValueError, match=match):

@@ -18,7 +18,7 @@ from skltransfer import (
     RegularizedTransferRegressor,
     TransferLogisticRegression,
 )
-from skltransfer._torch._penalties import DistancePenalty, Pull
+from skltransfer._networks._objective import DistancePenalty, Pull
 from skltransfer.parameter._penalties import fisher_diagonal, small_singular_values
 
 X, y = make_classification(120, 6, n_informative=4, n_classes=3, random_state=0)
