@@ -52,7 +52,7 @@ class PretrainedFeatureTransformer(
 
     A sample passes the network once per process, whatever the number of folds and candidates,
     because its features are kept in :data:`~skltransfer.feature.feature_store`. Features depend on
-    the sample alone, bit for bit, and not on its batch. The network never changes.
+    the sample alone, within rounding, and not on its batch. The network never changes.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ class PretrainedFeatureTransformer(
     and normalised as the weights were trained. Grey images are repeated over the channels. As in
     torchvision, transparency is dropped and the orientation tag of a photograph is ignored.
 
-    "Bit for bit" holds for the networks of :func:`~skltransfer.list_backbones`. In a network of
-    your own, a matrix product with fewer than about 8 columns may differ in its last digit.
+    Passes of the same samples in the same order have equal bits on one machine. In another batch,
+    or at another place in it, the last digits of a sample's features may differ.
 
     Examples
     --------
