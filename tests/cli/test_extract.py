@@ -210,7 +210,7 @@ def test_nothing_is_left_by_an_interruption(digits, monkeypatch, capsys):
         (["digits", "--output", "f.parquet", "--column", "a"], "--column goes with a CSV or"),
         (
             ["digits", "--output", "f.parquet", "--backbone", "resnt18"],
-            "Unknown backbone 'resnt18'. mean 'resnet18'.*listed by 'skltransfer backbones'",
+            "Unknown backbone 'resnt18'.*mean 'resnet18'.*listed by 'skltransfer backbones'",
         ),
         (["digits", "--output", "f.parquet", "--layers", "stage9"], "has no layer 'stage9'"),
         (["digits", "--output", "f.parquet", "--pooling", "min"], "pooling='min' is not"),

@@ -362,5 +362,5 @@ def test_a_feature_transformer_brings_layers_pooling_and_size(images):
 
 def test_pipelines_and_other_estimators_are_refused():
     for estimator in (make_pipeline(SimpleImputer(), LogisticRegression()), LogisticRegression()):
-        with pytest.raises(TypeError, match=r"no network. Pass the fitted step.*pipeline\[-1\]"):
+        with pytest.raises(TypeError, match=r"not a network. Pass its fitted step.*pipeline\[-1\]"):
             load_backbone(estimator)
