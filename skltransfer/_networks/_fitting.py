@@ -246,8 +246,7 @@ class Fitting:
                 freezing = self._freezing()
                 freezing.n_done = n_done
                 training = train(
-                    self.network,
-                    self.objective,
+                    *joined(self.network, self.objective),
                     batches,
                     optimizer=optimizer,
                     n_epochs=1,
