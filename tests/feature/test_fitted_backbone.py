@@ -79,7 +79,7 @@ def test_a_search_over_fitted_backbones_takes_them_frozen(source):
     """A search clones its candidates, which would be fitted no more."""
     wide = FineTunedClassifier(hidden_layer_sizes=(24,), max_epochs=30).fit(*OLD)
     grid = {"pretrainedfeaturetransformer__backbone": [source, wide]}
-    with pytest.raises(NotFittedError, match=r"wrap the fitted one in a .*FrozenEstimator"):
+    with pytest.raises(NotFittedError, match=r"wrap a fitted candidate in a .*FrozenEstimator"):
         GridSearchCV(model_on(None), grid, cv=3, error_score="raise").fit(*NEW)
     grid = {name: [FrozenEstimator(value) for value in values] for name, values in grid.items()}
     search = GridSearchCV(model_on(None), grid, cv=3, error_score="raise").fit(*NEW)
