@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from pickle import UnpicklingError
 from urllib.error import URLError
@@ -180,11 +181,8 @@ def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
 
         return hook
 
-    handles = [part.register_forward_hook(note(name)) for name, part in candidates.items()]
-    try:
-        with network_lock, torch.inference_mode():
-            module(torch.zeros(1, 3, size, size))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, network_lock, torch.inference_mode():
+        for name, part in candidates.items():
+            hooks.enter_context(part.register_forward_hook(note(name)))
+        module(torch.zeros(1, 3, size, size))
     return tuple(name for sides, name in last_at.items() if sides != (1, 1))
