@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +71,6 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor, used=
     named = [name for name in stages if name in parts]
     first_call: dict[str, int] = {}
     n_ended = 0
-    handles = []
 
     def on_start(name):
         def hook(_module, _inputs):
@@ -85,15 +85,12 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor, used=
 
         return hook
 
-    for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(on_start(name)))
-    handles += [parts[name].register_forward_hook(on_end(i)) for i, name in enumerate(named)]
-    try:
-        with network_lock, torch.no_grad():
-            module(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, network_lock, torch.no_grad():
+        for name, part in parts.items():
+            hooks.enter_context(part.register_forward_pre_hook(on_start(name)))
+        for i, name in enumerate(named):
+            hooks.enter_context(parts[name].register_forward_hook(on_end(i)))
+        module(x)
     names = [*named, *(name for name in stages if name not in parts)] or ["network"]
     last = len(names) - 1
     depth = DepthMap(tuple(names), {name: min(i, last) for name, i in first_call.items()}, unused)

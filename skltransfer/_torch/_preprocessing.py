@@ -120,8 +120,7 @@ class Preprocessing:
         size = [self.resize_size] if isinstance(self.resize_size, int) else list(self.resize_size)
         mode = InterpolationMode(self.interpolation)
         is_bicubic = mode is InterpolationMode.BICUBIC
-        as_pillow = self.rounding == "torchvision"
-        if as_pillow and is_bicubic and pixels.dtype == torch.uint8:
+        if self.rounding == "torchvision" and is_bicubic and pixels.dtype == torch.uint8:
             pixels = _bicubic(pixels, size)
         else:
             pixels = transforms.resize(pixels, size, interpolation=mode, antialias=True)
