@@ -10,6 +10,8 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from skltransfer._parameters import Choice
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -61,12 +63,9 @@ class Preprocessing:
                 f"mean={self.mean!r} and std={self.std!r} need one number per channel each, and "
                 "std has to be greater than 0."
             )
-        for name, known in (
-            ("interpolation", tuple(mode.value for mode in InterpolationMode)),
-            ("rounding", ("torchvision", "transformers")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {known}.")
+        modes = Choice(*(mode.value for mode in InterpolationMode))
+        modes.check("interpolation", self.interpolation)
+        Choice("torchvision", "transformers").check("rounding", self.rounding)
 
     @classmethod
     def from_torchvision(cls, preset) -> Preprocessing:

@@ -116,8 +116,6 @@ def extractor(
     backbone: Backbone, *, layers=None, pooling="default", input_size=None, device="auto", precision
 ) -> Extractor:
     """Return an extractor, the same for the same arguments while it is among the 16 used last."""
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}.")
     nodes = resolve_layers(backbone, layers)
     pooling = resolve_pooling(backbone, pooling)
     device = resolve_device(device)
@@ -134,18 +132,8 @@ def extractor(
                 "texts. Pass input_size=None."
             )
         preprocessing = preprocessing.with_input_size(input_size)
-    key = repr(
-        (
-            backbone.fingerprint,
-            backbone.channels_last,
-            backbone.prefix_tokens,
-            preprocessing,
-            nodes,
-            pooling,
-            str(device),
-            precision,
-        )
-    )
+    made_of = (nodes, pooling, backbone.channels_last, backbone.prefix_tokens)
+    key = repr((backbone.fingerprint, made_of, preprocessing, str(device), precision))
 
     def build():
         module = _module_on(backbone, device, PRECISIONS[precision])
@@ -154,9 +142,7 @@ def extractor(
             "trace its forward",
             "Pass a module whose forward returns the features, and layers=None.",
         ):
-            network = FeatureNetwork(
-                module, nodes, pooling, backbone.channels_last, backbone.prefix_tokens
-            )
+            network = FeatureNetwork(module, *made_of)
         return Extractor(network, preprocessing, device, precision, key)
 
     return _built.get(key, build)

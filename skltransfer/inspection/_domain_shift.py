@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -161,10 +160,11 @@ class DomainShiftDisplay:
         check_not_empty(X_source, "X_source")
         check_not_empty(X_target, "X_target")
         check_same_width(X_target, X_source, "X_target")
-        way = follow(estimator, X_source, in_order_of(X_source, X_target, "X_target"))
-        return cls._from_rows(
-            way.before, way.after, y_source, y_target, embedding, gamma, way.aligner
-        ).plot(ax=ax)
+        X_target = in_order_of(X_source, X_target, "X_target")
+        before, after, aligner = _follow(estimator, X_source, X_target)
+        return cls._from_rows(before, after, y_source, y_target, embedding, gamma, aligner).plot(
+            ax=ax
+        )
 
     @classmethod
     def from_domains(
@@ -345,19 +345,18 @@ def _discrepancy(source, target, gamma) -> float:
     return squared_mmd(source, target, gamma, unbiased=min(len(source), len(target)) > 1)
 
 
-class Way(NamedTuple):
-    """Both domains where they reach the first aligner, and behind the last transformer."""
-
-    before: tuple[np.ndarray, np.ndarray]  # source, target
-    after: tuple[np.ndarray, np.ndarray]
-    aligner: str
-
-
-def follow(estimator, X_source, X_target) -> Way:
+def _follow(estimator, X_source, X_target):
     """Map rows of both domains by a fitted estimator, each as its own.
 
     Nothing is fitted again: an aligner maps source rows by ``transform_source`` and target rows by
     ``transform``; any other step has one map for both.
+
+    Returns
+    -------
+    before, after : tuple of two ndarray
+        Source and target where they reach the first aligner, and behind the last transformer.
+    aligner : str
+        Names of the aligners.
     """
     check_is_fitted(estimator)
     steps = list(_steps(estimator))
@@ -378,7 +377,7 @@ def follow(estimator, X_source, X_target) -> Way:
             "a pipeline, WithTarget or WithSource with an aligner as a step, or pass mapped rows "
             "to DomainShiftDisplay.from_domains."
         )
-    return Way(before, (_matrix(source), _matrix(target)), " and ".join(names))
+    return before, (_matrix(source), _matrix(target)), " and ".join(names)
 
 
 def _steps(part) -> Iterator:

@@ -99,12 +99,12 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     if task not in (None, "classification", "regression"):
         raise ValueError(f"task={task!r} is not 'classification', 'regression' or None.")
 
-    def with_source(adapt, **settings):
+    def from_source(name, adapt, *, task=None, **settings):
         def build(steps, model, X_source, y_source):
             pipeline = make_pipeline(steps, adapt(model))
             return skltransfer.WithSource(pipeline, X_source, y_source, **settings)
 
-        return build
+        return Strategy(name, build, needs_source=True, task=task)
 
     def by_task(model, classifier: str, regressor: str):
         return getattr(skltransfer, classifier if is_classifier(model) else regressor)
@@ -160,14 +160,11 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     def transport(model):
         return [skltransfer.OptimalTransportMapper("sinkhorn" if pairs_rows else "linear")]
 
-    def network_alone(steps, model, *source):
-        return make_pipeline(steps, network(model))
-
-    def from_source(name, adapt, *, task=None, **settings):
-        return Strategy(name, with_source(adapt, **settings), needs_source=True, task=task)
+    def alone(name, estimator):
+        return Strategy(name, lambda steps, model, *source: make_pipeline(steps, estimator(model)))
 
     strategies = [
-        Strategy("no transfer", lambda steps, model, *source: make_pipeline(steps, model)),
+        alone("no transfer", lambda model: model),
         from_source("source only", lambda model: model),
         from_source("pooled", skltransfer.PooledEstimator),
         from_source("KMM", kmm),
@@ -191,7 +188,7 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         aligned("optimal transport", transport, needs="ot"),
         aligned("augmented features", lambda model: [skltransfer.FeatureAugmenter()]),
         from_source("linear transfer", linear_transfer),
-        Strategy("network, no transfer", network_alone),
+        alone("network, no transfer", network),
         from_source("fine-tuned network", fine_tuned),
         from_source("L2-SP network", l2_sp),
     ]

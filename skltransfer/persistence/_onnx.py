@@ -162,9 +162,7 @@ def _convert_before(steps: list, X):
         raise TypeError(f"{type(steps[-1]).__name__} gives several outputs in ONNX.")
     dtype = helper.tensor_dtype_to_np_dtype(model.graph.output[0].type.tensor_type.elem_type)
     rows = rows.toarray() if hasattr(rows, "toarray") else rows
-    if hasattr(rows, "columns"):
-        return model, rows.astype(dtype)
-    return model, np.asarray(rows).astype(dtype)
+    return model, (rows if hasattr(rows, "columns") else np.asarray(rows)).astype(dtype)
 
 
 def _convert_after(steps: list, features: np.ndarray):
