@@ -156,7 +156,7 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         if backbone.startswith((PREFIX, SENTENCE)):
             key = (*key, folder_key(backbone))
         elif is_path:
-            path = Path(backbone).expanduser()
+            path = Path(backbone).expanduser().resolve()
             key = (*key, file_stamps(path, path.with_suffix(".json")))
             return _loaded.get(
                 key, lambda: load_file_backbone(backbone, weights, random_state, _load_named)
