@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
@@ -17,6 +18,15 @@ def near_names(name: str, known: Iterable[str]) -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of an error without its full stop; its type if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextmanager
+def explained(problem: str, remedy: str = "", kind: type = ValueError) -> Iterator[None]:
+    """Raise for any error of the block one of `kind`: the problem, the reason and the remedy."""
+    try:
+        yield
+    except Exception as error:
+        raise kind(f"{problem} ({first_line(error)}). {remedy}".rstrip()) from error
 
 
 def how_to_install(extra: str) -> str:

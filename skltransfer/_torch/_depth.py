@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -71,7 +72,6 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor, used=
     named = [name for name in stages if name in parts]
     first_call: dict[str, int] = {}
     n_ended = 0
-    handles = []
 
     def start(name, _module, _inputs):
         first_call.setdefault(name, n_ended)
@@ -80,15 +80,12 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor, used=
         nonlocal n_ended
         n_ended = max(n_ended, number + 1)
 
-    for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(partial(start, name)))
-    handles += [parts[name].register_forward_hook(partial(end, i)) for i, name in enumerate(named)]
-    try:
-        with network_lock, torch.no_grad():
-            module(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, network_lock, torch.no_grad():
+        for name, part in parts.items():
+            hooks.enter_context(part.register_forward_pre_hook(partial(start, name)))
+        for i, name in enumerate(named):
+            hooks.enter_context(parts[name].register_forward_hook(partial(end, i)))
+        module(x)
     names = [*named, *(name for name in stages if name not in parts)] or ["network"]
     last = len(names) - 1
     depth = DepthMap(tuple(names), {name: min(i, last) for name, i in first_call.items()}, unused)

@@ -7,7 +7,22 @@ import warnings
 import numpy as np
 import torch
 
-_OPSET = 18
+OPSET = 18
+
+
+def onnx_model(program, inputs: list[str], outputs: list[str], axes):
+    """Return a program of torch.export as an ONNX model; `axes` are those of any length."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what torch and onnxscript are about to change
+        return torch.onnx.export(
+            program,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=axes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        ).model_proto
 
 
 def feature_graph(network: torch.nn.Module, x: torch.Tensor, max_length: int | None) -> bytes:
@@ -24,17 +39,9 @@ def feature_graph(network: torch.nn.Module, x: torch.Tensor, max_length: int | N
     """
     axes = None if max_length is None else ({2: torch.export.Dim("length", max=max_length)},)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on what torch and onnxscript are about to change
+        warnings.simplefilter("ignore")  # on what torch is about to change
         program = torch.export.export(network, (x,), dynamic_shapes=axes)
-        model = torch.onnx.export(
-            program,
-            input_names=["x"],
-            output_names=["features"],
-            dynamic_shapes=axes,
-            opset_version=_OPSET,
-            dynamo=True,
-            verbose=False,
-        ).model_proto
+        model = onnx_model(program, ["x"], ["features"], axes)
     _small_maps_as_products(model)
     return model.SerializeToString()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from importlib.metadata import version
 from threading import Lock
 
@@ -22,29 +22,24 @@ class EngineWarning(RuntimeWarning):
     """An engine cannot run a network, and torch runs it."""
 
 
-class Engine(ABC):
+class Engine:
     """A compiled feature network, for batches of one shape; one thread runs it at a time.
 
     Its `key` tells its features from another engine's features.
 
     Parameters
     ----------
+    name : {"onnxruntime", "openvino"}
     graph : bytes
         The network in ONNX.
     n_threads : int
         Threads that it may use.
     """
 
-    package: str
-
-    def __init__(self, graph: bytes, n_threads: int):
-        self.key = f"{self.package} {version(self.package)}"
-        self._run = self._compile(graph, n_threads)
+    def __init__(self, name: str, graph: bytes, n_threads: int):
+        self.key = f"{name} {version(name)}"
+        self._run = _COMPILERS[name](graph, n_threads)
         self._in_use = Lock()
-
-    @abstractmethod
-    def _compile(self, graph: bytes, n_threads: int):
-        """Return a function from a batch to its features."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, float32 of shape (n, n_features)."""
@@ -52,47 +47,39 @@ class Engine(ABC):
             return torch.from_numpy(np.array(self._run(x.numpy())))
 
 
-class OnnxRuntime(Engine):
-    """ONNX Runtime on the CPU."""
+def _onnxruntime(graph: bytes, n_threads: int) -> Callable:
+    """Return a function from a batch to its features, on the CPU."""
+    import onnxruntime
 
-    package = "onnxruntime"
-
-    def _compile(self, graph: bytes, n_threads: int):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # errors come as exceptions
-        # Threads that wait would take the time of other workers.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        return lambda x: session.run(None, {"x": x})[0]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors come as exceptions
+    # Threads that wait would take the time of other workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x})[0]
 
 
-class OpenVINO(Engine):
-    """OpenVINO on the CPU."""
+def _openvino(graph: bytes, n_threads: int) -> Callable:
+    """Return a function from a batch to its features, on the CPU."""
+    import openvino
 
-    package = "openvino"
-
-    def _compile(self, graph: bytes, n_threads: int):
-        import openvino
-
-        core = openvino.Core()
-        # Not bfloat16, which it prefers where the processor has it; and a processor's core is not
-        # taken for itself, which other workers would take as well.
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": n_threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,
-        }
-        request = core.compile_model(core.read_model(graph), "CPU", settings).create_infer_request()
-        return lambda x: request.infer([x], share_inputs=True)[0]
+    core = openvino.Core()
+    # Not bfloat16, which it prefers where the processor has it; and a processor's core is not
+    # taken for itself, which other workers would take as well.
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": n_threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = core.compile_model(core.read_model(graph), "CPU", settings).create_infer_request()
+    return lambda x: request.infer([x], share_inputs=True)[0]
 
 
-_KINDS = {kind.package: kind for kind in (OnnxRuntime, OpenVINO)}
+_COMPILERS = {"onnxruntime": _onnxruntime, "openvino": _openvino}
 
 
 def check_engine(engine, precision, device) -> None:
@@ -153,7 +140,8 @@ def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -
     """Return an engine; what is in the way, if there is something."""
     probe = _probe(shape, max_length)
     try:
-        engine = _KINDS[name](feature_graph(network, probe, max_length), torch.get_num_threads())
+        graph = feature_graph(network, probe, max_length)
+        engine = Engine(name, graph, torch.get_num_threads())
         features = engine(probe)
         reversed_features = engine(probe.flip(0).contiguous())
     except Exception as error:  # torch.export, the converters and the engines raise many kinds

@@ -15,7 +15,7 @@ from skltransfer._torch._pooling import OWN, pool
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._store import FeatureStore
-from skltransfer._torch._taps import Unpooled, is_timm, tapped, used_parameters
+from skltransfer._torch._taps import HookedLayers, Unpooled, is_timm, tapped
 from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 
 # torch.fx patches every module, and puts the one it traces into training mode for a moment. While
@@ -86,10 +86,7 @@ class FeatureNetwork(nn.Module):
     def blocks(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return the pooled output of each layer."""
         outputs = self.trunk(x)
-        if self.nodes:
-            outputs = [outputs[node] for node in self.nodes]
-        else:
-            outputs = [outputs]
+        outputs = [outputs[node] for node in self.nodes] if self.nodes else [outputs]
         for name, output in zip(self.names, outputs, strict=True):
             if not isinstance(output, torch.Tensor) or output.ndim not in (2, 3, 4):
                 shape = tuple(getattr(output, "shape", ()))
@@ -111,8 +108,12 @@ class FeatureNetwork(nn.Module):
 
     def used_parameters(self, x: torch.Tensor) -> list[nn.Parameter]:
         """Return the parameters that the features of `x` depend on."""
-        with network_lock:
-            return used_parameters(self.trunk, self, x)
+        parameters = list(self.trunk.parameters())
+        if not isinstance(self.trunk, HookedLayers | Unpooled):
+            return parameters
+        with network_lock, torch.enable_grad():
+            gradients = torch.autograd.grad(self(x).sum(), parameters, allow_unused=True)
+        return [p for p, grad in zip(parameters, gradients, strict=True) if grad is not None]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features, shape (n, n_features)."""
@@ -249,7 +250,11 @@ class Extractor:
             if values is not None:
                 features[found] = values
             missing = np.flatnonzero(~found)
-        for group in self._groups(rows, missing, [first[distinct[i]] for i in missing]):
+        groups = [missing]
+        if isinstance(rows, TextRows):
+            indices = [first[distinct[i]] for i in missing]
+            groups = [missing[group] for group in rows.groups(indices, self.preprocessing)]
+        for group in groups:
             for start in range(0, len(group), size):
                 batch = group[start : start + size]
                 features[batch] = self._forward(
@@ -261,12 +266,6 @@ class Extractor:
             return features
         position = {digest: i for i, digest in enumerate(distinct)}
         return features[[position[digest] for digest in digests]]
-
-    def _groups(self, rows: Rows, missing: np.ndarray, indices: list[int]) -> list[np.ndarray]:
-        """Split `missing`, whose rows are at `indices`, into rows that may share a batch."""
-        if not isinstance(rows, TextRows):
-            return [missing]
-        return [missing[group] for group in rows.groups(indices, self.preprocessing)]
 
     def _forward(self, rows: Rows, indices: list[int], size: int, run) -> np.ndarray:
         padded = indices + indices[:1] * (size - len(indices))

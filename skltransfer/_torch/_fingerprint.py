@@ -8,13 +8,7 @@ import functools
 import pickle
 import sys
 from itertools import chain
-from types import (
-    BuiltinFunctionType,
-    CodeType,
-    FunctionType,
-    MethodType,
-    ModuleType,
-)
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from uuid import uuid4
 from weakref import ReferenceType, WeakKeyDictionary
 

@@ -64,17 +64,13 @@ def read_rows(
     X = validate_data(estimator, X, reset=reset)
     if image_shape is None:
         return TableRows(X)
-    return ImageArrayRows(X.reshape(len(X), *_checked_shape(image_shape, X)), value_range)
-
-
-def _checked_shape(image_shape, X) -> tuple[int, ...]:
     shape = tuple(image_shape)
     if len(shape) not in (2, 3) or np.prod(shape) != X.shape[1]:
         raise ValueError(
             f"image_shape={image_shape!r} does not describe rows of {X.shape[1]} values. "
             "Pass (height, width), (height, width, channels) or (channels, height, width)."
         )
-    return shape
+    return ImageArrayRows(X.reshape(len(X), *shape), value_range)
 
 
 def check_images_for(backbone_name: str, preprocessing, rows: Rows) -> None:

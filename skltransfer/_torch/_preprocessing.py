@@ -10,6 +10,8 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from skltransfer._parameters import Choice
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -61,12 +63,9 @@ class Preprocessing:
                 f"mean={self.mean!r} and std={self.std!r} need one number per channel each, and "
                 "std has to be greater than 0."
             )
-        for name, known in (
-            ("interpolation", tuple(mode.value for mode in InterpolationMode)),
-            ("rounding", ("torchvision", "transformers")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {known}.")
+        modes = Choice(*(mode.value for mode in InterpolationMode))
+        modes.check("interpolation", self.interpolation)
+        Choice("torchvision", "transformers").check("rounding", self.rounding)
 
     @classmethod
     def from_torchvision(cls, preset) -> Preprocessing:
@@ -120,8 +119,7 @@ class Preprocessing:
         size = [self.resize_size] if isinstance(self.resize_size, int) else list(self.resize_size)
         mode = InterpolationMode(self.interpolation)
         is_bicubic = mode is InterpolationMode.BICUBIC
-        as_pillow = self.rounding == "torchvision"
-        if as_pillow and is_bicubic and pixels.dtype == torch.uint8:
+        if self.rounding == "torchvision" and is_bicubic and pixels.dtype == torch.uint8:
             pixels = _bicubic(pixels, size)
         else:
             pixels = transforms.resize(pixels, size, interpolation=mode, antialias=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
+
 import torch
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -47,17 +49,11 @@ class HookedLayers(nn.Module):
 
             return hook
 
-        handles = []
-        try:
+        with ExitStack() as hooks, suppress(_AllSeen):
             for node in self.nodes:
                 part = self.module.get_submodule(node)
-                handles.append(part.register_forward_hook(hook_of(node)))
+                hooks.enter_context(part.register_forward_hook(hook_of(node)))
             self.module(x)
-        except _AllSeen:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
         for node in self.nodes:
             if node not in outputs:
                 raise ValueError(
@@ -103,22 +99,3 @@ def tapped(module: nn.Module, nodes: list[str]) -> nn.Module:
         if not can_hook:
             raise
         return HookedLayers(module, nodes)
-
-
-def used_parameters(trunk: nn.Module, output_of, x: torch.Tensor) -> list[nn.Parameter]:
-    """Return the parameters of `trunk` that what it gives for `x` depends on.
-
-    Parameters
-    ----------
-    trunk : Module
-        Network.
-    output_of : callable
-        From `x` to a tensor.
-    x : Tensor
-    """
-    parameters = list(trunk.parameters())
-    if not isinstance(trunk, HookedLayers | Unpooled):
-        return parameters
-    with torch.enable_grad():
-        gradients = torch.autograd.grad(output_of(x).sum(), parameters, allow_unused=True)
-    return [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]

@@ -183,14 +183,11 @@ class TokenEncoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return one vector per text, shape (n, n_features), for `x` of shape (n, 2, length)."""
-        ids, mask = x[:, 0], x[:, 1]
-        tokens = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        if self.pooling == "cls":
-            return tokens[:, 0]
-        is_padding = (mask == 0).unsqueeze(-1)
-        if self.pooling == "max":
-            return tokens.masked_fill(is_padding, -torch.inf).amax(1)
-        return tokens.masked_fill(is_padding, 0).sum(1) / mask.sum(1, keepdim=True)
+        return _pooled(self.tokens(x), x[:, 1], self.pooling)
+
+    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of the tokens, shape (n, length, width)."""
+        return self.model(input_ids=x[:, 0], attention_mask=x[:, 1]).last_hidden_state
 
 
 TOKEN_POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -253,13 +250,16 @@ class SentenceEncoder(TokenEncoder):
         """Return one vector per text, shape (n, n_features), for `x` of shape (n, 2, length)."""
         if self.pooling != OWN:
             return super().forward(x)
-        ids, mask = x[:, 0], x[:, 1]
-        tokens = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return self.layers(torch.cat([_pooled(tokens, mask, mode) for mode in self.modes], dim=1))
+        tokens = self.tokens(x)
+        pooled = [_pooled(tokens, x[:, 1], mode) for mode in self.modes]
+        return self.layers(torch.cat(pooled, dim=1))
 
 
 def _pooled(tokens: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
-    """Pool tokens (n, length, width) whose mask is 1, then 0 for the padding behind them."""
+    """Pool tokens (n, length, width) whose mask is 1, then 0 for the padding behind them.
+
+    Modes that are not named here are the mean.
+    """
     if mode == "cls":
         return tokens[:, 0]
     if mode == "lasttoken":

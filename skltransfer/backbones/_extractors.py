@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from skltransfer._messages import first_line, near_names
+from skltransfer._messages import explained, near_names
 from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import PRECISIONS, Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._pooling import OWN, POOLINGS
@@ -55,18 +55,14 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
     """
     if layers is None:
         names = backbone.layers
-    elif isinstance(layers, str) and layers == ALL_STAGES:
-        names = _all_stages(backbone)
-    elif isinstance(layers, str):
-        names = (layers,)
     elif not isinstance(layers, Iterable):
         raise TypeError(f"layers={layers!r} is neither the name of a layer nor a list of names.")
     else:
-        names = tuple(layers)
-        if names == (ALL_STAGES,):
-            names = _all_stages(backbone)
+        names = (layers,) if isinstance(layers, str) else tuple(layers)
         if not names:
             raise ValueError("layers is empty. Name at least one layer, or pass None.")
+        if names == (ALL_STAGES,):
+            names = _all_stages(backbone)
     known = {*backbone.stages, *(name for name, _ in backbone.module.named_modules() if name)}
     for name in names:
         if name not in known:
@@ -120,8 +116,6 @@ def extractor(
     backbone: Backbone, *, layers=None, pooling="default", input_size=None, device="auto", precision
 ) -> Extractor:
     """Return an extractor, the same for the same arguments while it is among the 16 used last."""
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}.")
     nodes = resolve_layers(backbone, layers)
     pooling = resolve_pooling(backbone, pooling)
     device = resolve_device(device)
@@ -138,31 +132,17 @@ def extractor(
                 "texts. Pass input_size=None."
             )
         preprocessing = preprocessing.with_input_size(input_size)
-    key = repr(
-        (
-            backbone.fingerprint,
-            backbone.channels_last,
-            backbone.prefix_tokens,
-            preprocessing,
-            nodes,
-            pooling,
-            str(device),
-            precision,
-        )
-    )
+    made_of = (nodes, pooling, backbone.channels_last, backbone.prefix_tokens)
+    key = repr((backbone.fingerprint, made_of, preprocessing, str(device), precision))
 
     def build():
         module = _module_on(backbone, device, PRECISIONS[precision])
-        try:
-            network = FeatureNetwork(
-                module, nodes, pooling, backbone.channels_last, backbone.prefix_tokens
-            )
-        except Exception as error:  # torch.fx raises many kinds
-            raise ValueError(
-                f"The layers {list(nodes)} of {backbone.name!r} cannot be reached: torch.fx cannot "
-                f"trace its forward ({first_line(error)}). Pass a module whose "
-                "forward returns the features, and layers=None."
-            ) from error
+        with explained(
+            f"The layers {list(nodes)} of {backbone.name!r} cannot be reached: torch.fx cannot "
+            "trace its forward",
+            "Pass a module whose forward returns the features, and layers=None.",
+        ):
+            network = FeatureNetwork(module, *made_of)
         return Extractor(network, preprocessing, device, precision, key)
 
     return _built.get(key, build)

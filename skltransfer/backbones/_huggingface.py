@@ -10,16 +10,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from skltransfer._messages import first_line, require
+from skltransfer._messages import explained, first_line, require
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._weight_files import is_default, load_state, read_state
+from skltransfer.backbones._weight_files import file_stamps, given_state, is_default, load_state
 
 PREFIX = "hf:"
+# Whatever a folder says, no code in it is run, and nothing else is downloaded.
+LOCAL = {"trust_remote_code": False, "local_files_only": True}
 # Only settings, tokenizer and tensors of a repository are read, neither code nor pickles.
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 _MAX_LENGTH = 512
@@ -48,6 +50,7 @@ class ImageEncoder(nn.Module):
 def load_huggingface(name: str, weights, random_state: int) -> Backbone:
     """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
     transformers = import_transformers(name)
+    state = given_state(weights, name)
     with _quiet(transformers):
         folder = folder_of(name, weights)
         config = _config(transformers, name, folder)
@@ -67,14 +70,9 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
                 "images are backbones; build a Backbone record for others."
             )
     unused = _drop_unused(module.eval(), preprocessing)
-    missing = [key for key in missing if key in model.state_dict()]
-    if missing:
-        raise ValueError(
-            f"The weights of {name!r} lack {len(missing)} tensors of a {type(model).__name__}, "
-            f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
-        )
-    if weights is not None and not is_default(weights):
-        load_state(model, _own_state(model, read_state(weights, name), unused), name, weights)
+    _check_complete(name, model, missing)
+    if state is not None:
+        load_state(model, _own_state(model, state, unused), name, weights)
     module.requires_grad_(False)
     return Backbone(
         name,
@@ -94,12 +92,7 @@ def folder_key(name: str) -> tuple | None:
     folder = Path(name.partition(":")[2]).expanduser()
     if not folder.is_dir():
         return None
-    paths = sorted([*folder.iterdir(), *folder.glob("*/*")])
-    files = [(str(path), path.stat()) for path in paths if path.is_file()]
-    return (
-        str(folder.resolve()),
-        *((name, status.st_size, status.st_mtime_ns) for name, status in files),
-    )
+    return (str(folder.resolve()), file_stamps(*sorted([*folder.iterdir(), *folder.glob("*/*")])))
 
 
 def import_transformers(name: str):
@@ -173,16 +166,12 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
 
 
 def _config(transformers, name: str, folder: Path):
-    try:
-        config = transformers.AutoConfig.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-    except Exception as error:  # of many kinds
-        raise ValueError(
-            f"{name!r} has no config.json of a network that transformers "
-            f"{transformers.__version__} knows ({first_line(error)}). Code in a repository is "
-            "never run. Build the module yourself and pass it."
-        ) from error
+    version = transformers.__version__
+    with explained(
+        f"{name!r} has no config.json of a network that transformers {version} knows",
+        "Code in a repository is never run. Build the module yourself and pass it.",
+    ):
+        config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
     is_two_towers = hasattr(config, "text_config") and hasattr(config, "vision_config")
     if is_two_towers or getattr(config, "is_encoder_decoder", False):
         kind = "an encoder of two kinds of input" if is_two_towers else "an encoder with a decoder"
@@ -204,19 +193,27 @@ def _model(
     with seeded(random_state):
         if is_default(weights):
             model, missing = _pretrained(transformers, name, folder, config)
-        elif weights is None or isinstance(weights, str | Path):
+        else:
             try:
                 model = transformers.AutoModel.from_config(config, trust_remote_code=False)
             except ValueError as error:
-                raise _no_encoder(name, config) from error
-        else:
-            raise TypeError(
-                f"weights={weights!r} is a {type(weights).__name__}. For {name!r} pass 'default', "
-                "the path of a .safetensors file, or None for random weights."
-            )
+                raise ValueError(
+                    f"{name!r} is a {config.model_type}, for which transformers has no bare "
+                    "encoder. Build its module yourself and pass that."
+                ) from error
     # Where it was read from decides nothing, and would enter the fingerprint.
     model.name_or_path = model.config._name_or_path = ""
     return model.float(), missing
+
+
+def _check_complete(name: str, model: nn.Module, missing: list[str]) -> None:
+    """Raise a ValueError if the weights in a folder lack tensors that the network has."""
+    missing = [key for key in missing if key in model.state_dict()]
+    if missing:
+        raise ValueError(
+            f"The weights of {name!r} lack {len(missing)} tensors of a {type(model).__name__}, "
+            f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
+        )
 
 
 def _drop_unused(module: nn.Module, preprocessing) -> list[str]:
@@ -253,13 +250,6 @@ def _prefix_tokens(module: nn.Module, preprocessing) -> tuple[str, ...] | None:
     return names if tokens.shape[1] - len(names) == n_patches else None
 
 
-def _no_encoder(name: str, config) -> ValueError:
-    return ValueError(
-        f"{name!r} is a {config.model_type}, for which transformers has no bare encoder. Build "
-        "its module yourself and pass that."
-    )
-
-
 def _pretrained(transformers, name: str, folder: Path, config) -> tuple[nn.Module, list[str]]:
     if not any(folder.glob("*.safetensors")):
         found = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix == ".bin"))
@@ -269,21 +259,14 @@ def _pretrained(transformers, name: str, folder: Path, config) -> tuple[nn.Modul
             "them by save_pretrained(folder, safe_serialization=True). weights=None draws random "
             "ones."
         )
-    try:
+    with explained(
+        f"The weights of {name!r} cannot be read",
+        "Pass a folder written by save_pretrained; if it was downloaded, delete it from the hub's "
+        "cache and try again.",
+    ):
         model, report = transformers.AutoModel.from_pretrained(
-            folder,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
+            folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
         )
-    except Exception as error:  # damaged files raise many kinds
-        raise ValueError(
-            f"The weights of {name!r} cannot be read ({first_line(error)}). Pass a folder written "
-            "by save_pretrained; if it was downloaded, delete it from the hub's cache and try "
-            "again."
-        ) from error
     return model, sorted(report["missing_keys"])
 
 
@@ -300,18 +283,13 @@ def _own_state(
 
 def _tokenizer(transformers, name: str, folder: Path):
     vocabularies = ("tokenizer.json", "vocab*", "*.model")
-    try:
+    with explained(
+        f"{name!r} is a text encoder without a tokenizer that can be read",
+        "Write it into the same folder by tokenizer.save_pretrained(folder).",
+    ):
         if not any(any(folder.glob(pattern)) for pattern in vocabularies):
             raise OSError("there is no tokenizer.json")
-        return transformers.AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-    except Exception as error:  # of many kinds
-        raise ValueError(
-            f"{name!r} is a text encoder without a tokenizer that can be read "
-            f"({first_line(error)}). Write it into the same folder by "
-            "tokenizer.save_pretrained(folder)."
-        ) from error
+        return transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
 
 
 def _max_length(model: nn.Module, tokenizer, limit: int = _MAX_LENGTH) -> int:
@@ -328,16 +306,11 @@ def _max_length(model: nn.Module, tokenizer, limit: int = _MAX_LENGTH) -> int:
 
 
 def _image_preprocessing(transformers, name: str, folder: Path) -> Preprocessing:
-    try:
-        processor = transformers.AutoImageProcessor.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-    except Exception as error:  # of many kinds
-        raise ValueError(
-            f"{name!r} is an image encoder without a preprocessor_config.json that can be read "
-            f"({first_line(error)}). Write it into the same folder by "
-            "image_processor.save_pretrained(folder)."
-        ) from error
+    with explained(
+        f"{name!r} is an image encoder without a preprocessor_config.json that can be read",
+        "Write it into the same folder by image_processor.save_pretrained(folder).",
+    ):
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, **LOCAL)
     settings = processor.to_dict()
     resize_size, crop_size = _sizes(settings)
     resample = _INTERPOLATIONS.get(int(settings.get("resample") or 0))
@@ -389,18 +362,15 @@ def _stages(model: nn.Module) -> list[str]:
     if not lists:
         return [name for name, _ in model.named_children()]
     depth = min(name.count(".") for name, _ in lists)
-    name, blocks = max((pair for pair in lists if pair[0].count(".") == depth), key=_n_blocks)
+    nearest = {name: part for name, part in lists if name.count(".") == depth}
+    name = max(nearest, key=lambda name: len(nearest[name]))
     before = []
     for child, part in model.named_children():
         if name.split(".")[0] == child:
             break
         if any(True for _ in part.parameters()):
             before.append(child)
-    return [*before, *(f"{name}.{i}" for i in range(len(blocks)))]
-
-
-def _n_blocks(pair) -> int:
-    return len(pair[1])
+    return [*before, *(f"{name}.{i}" for i in range(len(nearest[name])))]
 
 
 def _width(config) -> int | None:

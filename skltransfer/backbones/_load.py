@@ -18,15 +18,22 @@ from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._taps import is_timm
 from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
-from skltransfer.backbones._local import file_key, is_file_name, load_file_backbone
+from skltransfer.backbones._local import is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._sentence_transformers import SENTENCE, load_sentence
-from skltransfer.backbones._timm import TIMM, load_timm, own_module, timm_names
+from skltransfer.backbones._timm import TIMM, describe_timm, load_timm, timm_names
 from skltransfer.backbones._tiny import TinyResNet
 from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
-from skltransfer.backbones._weight_files import is_default, load_state, read_state
+from skltransfer.backbones._weight_files import (
+    file_stamps,
+    given_state,
+    is_default,
+    load_state,
+    read_state,
+)
 
 # Frozen networks are shared within a process; loading one draws random numbers.
 _loaded = SharedCache(8, random_lock)
@@ -141,7 +148,7 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     if isinstance(backbone, nn.Module):
         _check_materialised(backbone, None)
         key = ("module", fingerprint(backbone), _weights_key(weights))
-        return _loaded.get(key, lambda: _load_module(backbone, weights))
+        return _loaded.get(key, lambda: _describe(copy.deepcopy(backbone), weights))
     if isinstance(backbone, str | Path):
         is_path = is_file_name(backbone)
         backbone = str(backbone)
@@ -149,7 +156,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         if backbone.startswith((PREFIX, SENTENCE)):
             key = (*key, folder_key(backbone))
         elif is_path:
-            key = (*key, file_key(backbone))
+            path = Path(backbone).expanduser().resolve()
+            key = (*key, file_stamps(path, path.with_suffix(".json")))
             return _loaded.get(
                 key, lambda: load_file_backbone(backbone, weights, random_state, _load_named)
             )
@@ -173,10 +181,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
 
 def _weights_key(weights):
     """Return what stands for `weights` in the cache: a file by its name, size and time."""
-    if isinstance(weights, str | Path) and Path(weights).expanduser().is_file():
-        status = Path(weights).expanduser().stat()
-        return (str(Path(weights).expanduser().resolve()), status.st_size, status.st_mtime_ns)
-    return None if weights is None else str(weights)
+    stamps = file_stamps(Path(weights).expanduser()) if isinstance(weights, str | Path) else ()
+    return stamps or (None if weights is None else str(weights))
 
 
 def _load_named(name: str, weights, random_state: int) -> Backbone:
@@ -213,9 +219,11 @@ def _load_tiny(weights, random_state: int) -> Backbone:
         module = TinyResNet()
     if is_default(weights):
         with as_file(files("skltransfer.backbones") / "weights" / "tiny.safetensors") as path:
-            load_state(module, read_state(path, "tiny"), "tiny")
-    elif weights is not None:
-        load_state(module, read_state(weights, "tiny"), "tiny", weights)
+            state = read_state(path, "tiny")
+    else:
+        state = given_state(weights, "tiny")
+    if state is not None:
+        load_state(module, state, "tiny", weights)
     return Backbone(
         "tiny",
         module.eval().requires_grad_(False),
@@ -226,10 +234,6 @@ def _load_tiny(weights, random_state: int) -> Backbone:
         pooling="grid2",
         n_features=768,
     )
-
-
-def _load_module(module: nn.Module, weights) -> Backbone:
-    return _describe(_with_weights(copy.deepcopy(module), weights))
 
 
 def _load_built(build, weights, random_state: int, input_shape) -> Backbone:
@@ -245,7 +249,7 @@ def _load_built(build, weights, random_state: int, input_shape) -> Backbone:
         if input_shape is not None and any(is_lazy(p) for p in module.parameters()):
             with network_lock, torch.no_grad():
                 module.eval()(torch.zeros(1, *input_shape))
-    return _describe(_with_weights(module, weights))
+    return _describe(module, weights)
 
 
 def _check_materialised(module: nn.Module, input_shape) -> None:
@@ -257,22 +261,13 @@ def _check_materialised(module: nn.Module, input_shape) -> None:
         )
 
 
-def _with_weights(module: nn.Module, weights) -> nn.Module:
-    """Load a file into a module; "default" and None leave it as it is."""
+def _describe(module: nn.Module, weights) -> Backbone:
+    """Return the record of a user's module; weights "default" and None leave it as it is."""
     name = type(module).__name__
-    if not isinstance(weights, str | Path | None):
-        raise TypeError(
-            f"weights={weights!r} is a {type(weights).__name__}. For {name}, a network of your "
-            "own, pass 'default' or None (as it is), or the path of a file."
-        )
-    if weights is not None and not is_default(weights):
-        load_state(module, read_state(weights, name), name, weights)
-    return module
-
-
-def _describe(module: nn.Module) -> Backbone:
-    known = own_module(type(module).__name__, module.eval().requires_grad_(False))
-    if known is not None:
-        return known
-    stages = tuple(name for name, _ in module.named_children())
-    return Backbone(type(module).__name__, module.eval().requires_grad_(False), stages=stages)
+    state = given_state(weights, name)
+    if state is not None:
+        load_state(module, state, name, weights)
+    module.eval().requires_grad_(False)
+    if is_timm(module):
+        return describe_timm(name, module, None)
+    return Backbone(name, module, stages=tuple(name for name, _ in module.named_children()))

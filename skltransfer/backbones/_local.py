@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from skltransfer._messages import first_line, near_names
+from skltransfer._messages import explained, first_line, near_names
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._record import Backbone, UnknownBackbone
@@ -25,13 +25,6 @@ def is_file_name(backbone) -> bool:
     if isinstance(backbone, os.PathLike):
         return True
     return isinstance(backbone, str) and Path(backbone).suffix in _SUFFIXES
-
-
-def file_key(path) -> tuple:
-    """Return what stands for a file and the one beside it in a cache: their sizes and times."""
-    path = Path(path).expanduser().resolve()
-    status = [p.stat() for p in (path, path.with_suffix(".json")) if p.is_file()]
-    return (str(path), *((s.st_size, s.st_mtime_ns) for s in status))
 
 
 def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone:
@@ -85,30 +78,22 @@ def _description(path: Path) -> tuple[dict, str]:
     """Return what is said about a file of weights, and where."""
     beside = path.with_suffix(".json")
     if beside.is_file():
-        try:
+        remedy = f"It has to say which network the weights in {path.name} are for: {_EXAMPLE}."
+        with explained(f"{beside} cannot be read", remedy):
             described = json.loads(beside.read_text("utf-8"))
             if not isinstance(described, dict):
                 raise ValueError("it holds no object")
             return described, str(beside)
-        except ValueError as error:
-            raise ValueError(
-                f"{beside} cannot be read ({first_line(error)}). It has to say which network the "
-                f"weights in {path.name} are for: {_EXAMPLE}."
-            ) from error
     inside = {}
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, "pt") as file:
-                inside = file.metadata() or {}
-        except Exception as error:  # of safetensors' own kind
-            raise ValueError(
-                f"backbone={str(path)!r} cannot be read as a .safetensors file "
-                f"({first_line(error)}). Copy or download it again."
-            ) from error
+        problem = f"backbone={str(path)!r} cannot be read as a .safetensors file"
+        with explained(problem, "Copy or download it again."), safe_open(path, "pt") as file:
+            inside = file.metadata() or {}
     if "architecture" in inside:
         described = {key: inside[key] for key in _KEYS if key in inside}
         if "preprocessing" in described:
-            described["preprocessing"] = _parsed(described["preprocessing"], str(path))
+            with explained(f"The preprocessing in {path} is no JSON"):
+                described["preprocessing"] = json.loads(described["preprocessing"])
         return described, f"The metadata of {path}"
     program = (
         " Of a program of torch.export the weights alone are read, since loading it would run code "
@@ -122,15 +107,6 @@ def _description(path: Path) -> tuple[dict, str]:
         + (", or into the metadata of the file" if path.suffix == ".safetensors" else "")
         + f". For a network of your own pass the module, and weights={str(path)!r}."
     )
-
-
-def _parsed(text: str, source: str):
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(
-            f"The preprocessing in {source} is no JSON ({first_line(error)})."
-        ) from error
 
 
 def _checked(described: dict, source: str) -> str:

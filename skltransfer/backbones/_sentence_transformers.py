@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from skltransfer._messages import first_line
+from skltransfer._messages import explained
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._text import (
@@ -64,19 +64,17 @@ def load_sentence(name: str, weights, random_state: int) -> Backbone:
     width = hub._width(config) or getattr(config, "dim", None) or getattr(config, "n_embd", None)
     with seeded(random_state):
         modes, layers, width = _behind(name, root, parts[1:], width, weights)
+    # sentence-transformers' own length comes before a tokenizer's.
+    own = settings.get("max_seq_length")
+    limit = own if isinstance(own, int) else tokenizer.model_max_length
     preprocessing = TextPreprocessing(
         tokenizer,
-        _max_length(model, tokenizer, settings),
+        hub._max_length(model, tokenizer, limit),
         prompt=_prompt(name, root, parts),
         lower_case=bool(settings.get("do_lower_case", False)),
     )
-    unused = hub._drop_unused(TokenEncoder(model).eval(), preprocessing)
-    missing = [key for key in missing if key.split(".")[0] not in unused]
-    if missing:
-        raise ValueError(
-            f"The weights of {name!r} lack {len(missing)} tensors of a {type(model).__name__}, "
-            f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
-        )
+    hub._drop_unused(TokenEncoder(model).eval(), preprocessing)
+    hub._check_complete(name, model, missing)
     module = SentenceEncoder(model, modes, layers).float().eval().requires_grad_(False)
     return Backbone(
         name,
@@ -92,13 +90,9 @@ def load_sentence(name: str, weights, random_state: int) -> Backbone:
 def _read(path: Path, name: str, default=None):
     if not path.is_file() and default is not None:
         return default
-    try:
+    remedy = "Pass a folder that SentenceTransformer.save has written."
+    with explained(f"{name!r}: {path.name} cannot be read", remedy):
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{name!r}: {path.name} cannot be read ({first_line(error)}). Pass a folder that "
-            "SentenceTransformer.save has written."
-        ) from error
 
 
 def _parts(name: str, root: Path) -> list[tuple[str, str]]:
@@ -180,21 +174,12 @@ def _layer(name, root, kind, folder, width, weights, parts) -> tuple[nn.Module, 
 
 def _tensors(name: str, root: Path, folder: Path) -> dict[str, torch.Tensor]:
     path = folder / "model.safetensors"
-    try:
+    with explained(
+        f"{name!r}: {path.relative_to(root)} cannot be read",
+        "Pickled weights are never read: where you trust them, load them by sentence-transformers "
+        "and save them again.",
+    ):
         return load_file(path)
-    except Exception as error:  # also of safetensors' own kind
-        raise ValueError(
-            f"{name!r}: {path.relative_to(root)} cannot be read ({first_line(error)}). Pickled "
-            "weights are never read: where you trust them, load them by sentence-transformers and "
-            "save them again."
-        ) from error
-
-
-def _max_length(model: nn.Module, tokenizer, settings: dict) -> int:
-    """Return the number of tokens that sentence-transformers cuts texts at."""
-    own = settings.get("max_seq_length")
-    limit = own if isinstance(own, int) else tokenizer.model_max_length
-    return hub._max_length(model, tokenizer, limit)
 
 
 def _prompt(name: str, root: Path, parts) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from skltransfer._messages import first_line, near_names, require
+from skltransfer._messages import explained, near_names, require
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
-from skltransfer._torch._taps import is_timm
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
-from skltransfer.backbones._weight_files import is_default, load_state, read_state
+from skltransfer.backbones._weight_files import given_state, is_default, load_state
 
 TIMM = "timm:"
 
@@ -34,19 +32,13 @@ def load_timm(name: str, weights, random_state: int) -> Backbone:
     timm = import_timm(name)
     spec = name.removeprefix(TIMM)
     _check_name(timm, name, spec)
-    if not (weights is None or isinstance(weights, str | Path)):
-        raise TypeError(
-            f"weights={weights!r} is a {type(weights).__name__}. For {name!r} pass 'default', the "
-            "path of a .safetensors or .pth file, or None for random weights."
-        )
-    state = None
-    if weights is not None and not is_default(weights):
-        if not Path(weights).expanduser().is_file():
-            raise FileNotFoundError(
-                f"weights={str(weights)!r}: there is no such file. Published weights of timm are "
-                "named in the backbone, such as 'timm:resnet18.a1_in1k'."
-            )
-        state = read_state(weights, name)
+    try:
+        state = given_state(weights, name)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} Published weights of timm are named in the backbone, such as "
+            "'timm:resnet18.a1_in1k'."
+        ) from error
     with warnings.catch_warnings(), seeded(random_state):
         warnings.simplefilter("ignore")
         if is_default(weights):
@@ -113,13 +105,10 @@ def _download(timm, name: str, spec: str) -> nn.Module:
             f"The published weights of {name!r} are in a format of their own. Load them by timm "
             "where you trust them, and pass the module as the backbone."
         )
-    try:
+    problem = f"The weights of {name!r} are not in the hub's cache and cannot be downloaded"
+    remedy = f"Connect once, without HF_HUB_OFFLINE. {ways}."
+    with explained(problem, remedy, ConnectionError):
         return timm.create_model(spec, pretrained=True, num_classes=0)
-    except Exception as error:  # several libraries of connections, each with its own kinds
-        raise ConnectionError(
-            f"The weights of {name!r} are not in the hub's cache and cannot be downloaded "
-            f"({first_line(error)}). Connect once, without HF_HUB_OFFLINE. {ways}."
-        ) from error
 
 
 def _without_classifier(module: nn.Module, state: dict[str, torch.Tensor]) -> dict:
@@ -170,8 +159,3 @@ def _prefix_tokens(module: nn.Module) -> tuple[str, ...] | None:
     has_cls = getattr(module, "cls_token", None) is not None
     others = int(n_tokens) - has_cls
     return ("cls",) * has_cls + ("register",) * others
-
-
-def own_module(name: str, module: nn.Module) -> Backbone | None:
-    """Describe a module of the user's own if it is one of timm's, else return None."""
-    return describe_timm(name, module, None) if is_timm(module) else None

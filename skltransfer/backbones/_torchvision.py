@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from pickle import UnpicklingError
 from urllib.error import URLError
@@ -20,7 +21,7 @@ from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._weight_files import is_default, load_state, read_state
+from skltransfer.backbones._weight_files import given_state, is_default, load_state
 
 PENULTIMATE = "penultimate"
 _HEADS = ("classifier", "fc", "head", "heads", "AuxLogits", "aux1", "aux2")
@@ -34,14 +35,10 @@ def torchvision_names() -> list[str]:
 def load_torchvision(name: str, weights, random_state: int) -> Backbone:
     """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
     preset = _resolve_weights(name, weights)
-    state = path = None
-    if isinstance(weights, str | Path) and preset is None:
-        state, path = read_state(weights, name), weights
-    elif preset is not None and weights is not None:
-        state = _download(name, preset)
+    state = given_state(weights, name) if preset is None else _download(name, preset)
     described_by = preset or get_model_weights(name).DEFAULT
     preprocessing = Preprocessing.from_torchvision(described_by.transforms())
-    module = _build(name, preprocessing, state, random_state, path)
+    module = _build(name, preprocessing, state, random_state, None if preset else weights)
     module.eval().requires_grad_(False)
     head, node = _penultimate(module)
     stages = _stages(module, preprocessing.crop_size)
@@ -180,11 +177,8 @@ def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
 
         return hook
 
-    handles = [part.register_forward_hook(note(name)) for name, part in candidates.items()]
-    try:
-        with network_lock, torch.inference_mode():
-            module(torch.zeros(1, 3, size, size))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, network_lock, torch.inference_mode():
+        for name, part in candidates.items():
+            hooks.enter_context(part.register_forward_hook(note(name)))
+        module(torch.zeros(1, 3, size, size))
     return tuple(name for sides, name in last_at.items() if sides != (1, 1))

@@ -52,6 +52,30 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
     return _unwrap(state, path)
 
 
+def given_state(weights, name: str) -> dict[str, torch.Tensor] | None:
+    """Read the tensors of the file that a user names; None for "default" and for None.
+
+    Raises
+    ------
+    TypeError
+        If `weights` is something else.
+    """
+    if weights is None or is_default(weights):
+        return None
+    if not isinstance(weights, str | Path):
+        raise TypeError(
+            f"weights={weights!r} is a {type(weights).__name__}. For {name!r} pass 'default', None "
+            "or the path of a file."
+        )
+    return read_state(weights, name)
+
+
+def file_stamps(*paths: Path) -> tuple:
+    """Return what stands for files in a cache: name, size and time of those that exist."""
+    stamps = ((str(path.resolve()), path.stat()) for path in paths if path.is_file())
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in stamps)
+
+
 def is_default(weights) -> bool:
     """Tell whether the published weights are meant."""
     return isinstance(weights, str) and weights.lower() == "default"

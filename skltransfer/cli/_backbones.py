@@ -106,15 +106,9 @@ def _timm_entry(name: str) -> _Entry:
     from timm.models import get_pretrained_cfg
 
     settings = get_pretrained_cfg(name.removeprefix(TIMM))
-    if settings is None:
-        return _Entry(name, "timm", "not published", None, None)
-    return _Entry(
-        name,
-        "timm",
-        "needed" if settings.has_weights else "not published",
-        settings.input_size[-1],
-        None,
-    )
+    is_published = settings is not None and settings.has_weights
+    size = None if settings is None else settings.input_size[-1]
+    return _Entry(name, "timm", "needed" if is_published else "not published", size, None)
 
 
 def _print_table(entries: list[_Entry], pattern: str | None) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -19,14 +18,14 @@ from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer._messages import how_to_install, near_names
-from skltransfer.cli._comparison import Comparison, Scores, check_metric, failure
+from skltransfer.cli._comparison import Comparison, Scores, check_metric
 from skltransfer.cli._errors import CommandError, import_extra
 from skltransfer.cli._few_labels import compare_digits, compare_images
 from skltransfer.cli._image_data import read_images
 from skltransfer.cli._named_networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_comparison, write_scores
 from skltransfer.cli._table_data import TableData, read_tables
-from skltransfer.cli._text_data import TextData, text_strategies, texts_of
+from skltransfer.cli._text_data import text_strategies, texts_of
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
 
@@ -140,24 +139,22 @@ def _compare_tumours(seed: int, progress: Progress) -> Comparison:
     """Compare ways to use a biased source sample of tumours."""
     first_test = N_LABELLED + N_UNLABELLED
     strategies, missing = _installed(table_strategies("classification", N_SOURCE + first_test))
-    bar = progress.add_task("tumours", total=len(strategies) * N_CANCER_DRAWS)
-    scores = Scores()
-    for number in range(N_CANCER_DRAWS):
-        rng = np.random.default_rng([seed, number])
-        data = load_biased_breast_cancer(n_source=N_SOURCE, random_state=int(rng.integers(2**31)))
-        for strategy in strategies:
-            model = strategy.build(
-                StandardScaler(), LogisticRegression(max_iter=1000), data.X_source, data.y_source
-            )
-            # Rows without a label are of use only to what adapts.
-            n_rows = first_test if strategy.needs_source else N_LABELLED
-            labels = [
-                label if row < N_LABELLED else np.nan
-                for row, label in enumerate(data.y_target[:n_rows])
-            ]
+
+    def fits():
+        for number in range(N_CANCER_DRAWS):
+            draw = int(np.random.default_rng([seed, number]).integers(2**31))
+            data = load_biased_breast_cancer(n_source=N_SOURCE, random_state=draw)
+            source = (data.X_source, data.y_source)
             test = (data.X_target[first_test:], data.y_target[first_test:])
-            scores.add("", strategy.name, number, model, (data.X_target[:n_rows], labels, *test))
-            progress.advance(bar)
+            for strategy in strategies:
+                # Rows without a label are of use only to what adapts.
+                n_unlabelled = N_UNLABELLED if strategy.needs_source else 0
+                labels = [*data.y_target[:N_LABELLED], *[np.nan] * n_unlabelled]
+                train = (data.X_target[: len(labels)], labels)
+                model = strategy.build(StandardScaler(), LogisticRegression(max_iter=1000), *source)
+                yield "", strategy.name, number, model, (*train, *test)
+
+    scores = Scores(fits(), len(strategies) * N_CANCER_DRAWS, progress, "tumours")
     return Comparison(
         "tumours",
         "Tumours, of which the source saw mostly small ones: does it help?",
@@ -199,7 +196,7 @@ def _metric(name: str | None, is_classification: bool) -> str:
 
 
 def _compare_table(
-    table: TableData | TextData, path: str, strategies, metric: str, seed: int, progress: Progress
+    table: TableData, path: str, strategies, metric: str, seed: int, progress: Progress
 ) -> Comparison:
     """Compare ways to use a user's source table, by folds of the target table."""
     for note in table.notes:
@@ -208,33 +205,26 @@ def _compare_table(
         [s for s in strategies if table.X_source is not None or not s.needs_source]
     )
     folds = _folds(table, path, seed)
-    bar = progress.add_task(escape(path), total=len(strategies) * folds.get_n_splits())
-    scorer = get_scorer(metric)
-    scores = Scores()
-    ratios = []
-    for number, (train, test) in enumerate(folds.split(table.X, table.y)):
-        ratios.append(len(test) / len(train))
-        X_train, X_test = table.X.iloc[train], table.X.iloc[test]
-        for strategy in strategies:
-            model = strategy.build(table.steps, table.model, table.X_source, table.y_source)
-            data = (X_train, table.y[train], X_test, table.y[test])
-            try:
-                scores.add("", strategy.name, number, model, data, scorer)
-            except (ValueError, TypeError, AttributeError) as error:
-                if strategy.name == strategies[0].name:  # the metric, or the table
-                    raise CommandError(failure(strategy.name, metric, error)) from error
-                scores.fail(strategy.name, error)
-            progress.advance(bar)
+    splits = list(folds.split(table.X, table.y))
+
+    def fits():
+        for number, (train, test) in enumerate(splits):
+            data = (table.X.iloc[train], table.y[train], table.X.iloc[test], table.y[test])
+            for strategy in strategies:
+                model = strategy.build(table.steps, table.model, table.X_source, table.y_source)
+                yield "", strategy.name, number, model, data
+
+    scores = Scores(fits(), len(strategies) * len(splits), progress, path, metric)
     source = f", {len(table.y_source)} source rows" if table.y_source is not None else ""
     return Comparison(
         path,
         f"{path}: does the other domain help?" if table.y_source is not None else path,
         f"{type(table.model).__name__} on {len(table.y)} target rows{source}. "
-        f"{folds.get_n_splits()} folds of the target.",
+        f"{len(splits)} folds of the target.",
         metric,
         [strategy.name for strategy in strategies],
         scores.frame(),
-        test_to_train=float(np.mean(ratios)),
+        test_to_train=float(np.mean([len(test) / len(train) for train, test in splits])),
         notes=missing + scores.notes(),
     )
 

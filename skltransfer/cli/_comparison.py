@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from scipy.linalg import LinAlgWarning
-from sklearn.metrics import get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names
 
 from skltransfer import EffectiveSampleSizeWarning
 from skltransfer._messages import first_line
@@ -55,14 +56,47 @@ class Comparison:
 
 
 class Scores:
-    """Collects scores with their cost, and what is worth a note."""
+    """Scores of strategies with their cost, and what is worth a note.
 
-    def __init__(self):
+    Parameters
+    ----------
+    fits : iterable of (setting, strategy, draw, model, data)
+        Fits to score, the baseline's first. `strategy` is a name, and `data` is
+        (X_train, y_train, X_test, y_test).
+    n_fits : int
+        Their number.
+    progress : Progress
+    title : str
+        Name of the progress bar.
+    metric : str or None
+        Scorer of a user's data. ``None``: the models' own score.
+
+    Raises
+    ------
+    CommandError
+        If the baseline cannot be scored by `metric`. Other strategies may fail, with a note.
+    """
+
+    def __init__(self, fits, n_fits: int, progress, title: str, metric: str | None = None):
         self.rows = []
         self._noted, self._failed, self._n_fits = Counter(), {}, Counter()
+        scorer = None if metric is None else get_scorer(metric)
+        bar = progress.add_task(escape(title), total=n_fits)
+        for setting, strategy, draw, model, data in fits:
+            self._n_fits[strategy] += 1
+            try:
+                self._add(setting, strategy, draw, model, data, scorer)
+            except (ValueError, TypeError, AttributeError) as error:
+                if metric is None:
+                    raise
+                if strategy == next(iter(self._n_fits)):  # the metric, or the data
+                    raise CommandError(
+                        f"{strategy!r} cannot be scored by {metric}: {first_line(error)}."
+                    ) from error
+                self._failed.setdefault(strategy, []).append(first_line(error))
+            progress.advance(bar)
 
-    def add(self, setting, strategy: str, draw: int, model, data, scorer=None) -> None:
-        """Fit and score a model on `data`, which is (X_train, y_train, X_test, y_test)."""
+    def _add(self, setting, strategy: str, draw: int, model, data, scorer) -> None:
         X_train, y_train, X_test, y_test = data
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
@@ -78,21 +112,8 @@ class Scores:
         value = float(
             model.score(X_test, y_test) if scorer is None else scorer(model, X_test, y_test)
         )
-        self._n_fits[strategy] += 1
-        self.rows.append(
-            {
-                "setting": setting,
-                "strategy": strategy,
-                "draw": draw,
-                "score": value,
-                "seconds": time.perf_counter() - start,
-            }
-        )
-
-    def fail(self, strategy: str, error: Exception) -> None:
-        """Note that a strategy could not be fitted; the others go on."""
-        self._n_fits[strategy] += 1
-        self._failed.setdefault(strategy, []).append(first_line(error))
+        seconds = time.perf_counter() - start
+        self.rows.append((setting, strategy, draw, value, seconds))
 
     def notes(self) -> list[str]:
         """Return what a reader of the scores has to know."""
@@ -108,7 +129,8 @@ class Scores:
         return noted + failed
 
     def frame(self):
-        return import_extra("pandas").DataFrame(self.rows)
+        columns = ["setting", "strategy", "draw", "score", "seconds"]
+        return import_extra("pandas").DataFrame(self.rows, columns=columns)
 
 
 def check_metric(metric: str, y) -> None:
@@ -120,7 +142,3 @@ def check_metric(metric: str, y) -> None:
             f"{shorten(classes)}. Write the classes as 0 and 1, or choose an averaged metric such "
             f"as {metric}_macro."
         )
-
-
-def failure(strategy: str, metric: str | None, error: Exception) -> str:
-    return f"{strategy!r} cannot be scored by {metric}: {first_line(error)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skltransfer._messages import require
+from skltransfer._messages import near_names, require
 
 
 class CommandError(Exception):
@@ -19,6 +19,15 @@ def list_names(names) -> str:
     """Return the first eight of some names, quoted, and how many more there are."""
     names = [repr(name) for name in names]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def check_column(column: str, names, path: str, where: str = "") -> None:
+    """Raise a CommandError that names the columns of a file unless it has this one."""
+    if column not in names:
+        raise CommandError(
+            f"{path!r} has no column {column!r}{where}.{near_names(column, names)} It has "
+            f"{list_names(names)}."
+        )
 
 
 def import_extra(module: str):

@@ -87,14 +87,8 @@ def _checked_output(output: str, *, force: bool) -> Path:
 
 
 def _transformer(options) -> PretrainedFeatureTransformer:
-    given = {
-        "layers": options.layers,
-        "pooling": options.pooling,
-        "input_size": options.input_size,
-        "batch_size": options.batch_size,
-        "engine": options.engine,
-        "on_error": options.on_error,
-    }
+    names = ("layers", "pooling", "input_size", "batch_size", "engine", "on_error")
+    given = {name: getattr(options, name) for name in names}
     return PretrainedFeatureTransformer(
         options.backbone,
         weights=weights_of(options.weights),

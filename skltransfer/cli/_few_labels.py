@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from rich.markup import escape
 from rich.progress import Progress
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import get_scorer
 
-from skltransfer.cli._comparison import Comparison, Scores, check_metric, failure
-from skltransfer.cli._errors import CommandError
+from skltransfer.cli._comparison import Comparison, Scores, check_metric
 from skltransfer.cli._image_data import ImageData
 from skltransfer.model_selection import image_strategies
 from skltransfer.model_selection._strategies import N_EPOCHS
@@ -56,7 +53,7 @@ def _score_draws(entries, y, budgets, seed, progress, title, metric=None) -> Sco
     Each of `entries` is a strategy, its images, and how they are given. The images that no draw of
     the largest number of labels takes are those that are scored.
     """
-    fits = [
+    settings = [
         (entry, n_labels, number)
         for number in range(N_DRAWS)
         for n_labels in budgets
@@ -64,24 +61,18 @@ def _score_draws(entries, y, budgets, seed, progress, title, metric=None) -> Sco
         if not entry[0].trains_network
         or (n_labels in TRAINED_LABELS_PER_CLASS and number < N_TRAINED_DRAWS)
     ]
-    bar = progress.add_task(escape(title), total=len(fits))
-    scorer = None if metric is None else get_scorer(metric)
-    classes, scores = np.unique(y), Scores()
-    for (strategy, X, images), n_labels, number in fits:
-        rng = np.random.default_rng([seed, number])
-        order = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in classes])
-        rank = np.concatenate([np.arange(np.sum(y == label)) for label in classes])
-        train, test = order[rank < n_labels], order[rank >= max(budgets)]
-        model = strategy.build(LogisticRegression(max_iter=1000), **images)
-        data = (X[train], y[train], X[test], y[test])
-        try:
-            scores.add(n_labels, strategy.name, number, model, data, scorer)
-        except (ValueError, TypeError, AttributeError) as error:
-            if strategy.name == entries[0][0].name or metric is None:
-                raise CommandError(failure(strategy.name, metric, error)) from error
-            scores.fail(strategy.name, error)
-        progress.advance(bar)
-    return scores
+    classes = np.unique(y)
+
+    def fits():
+        for (strategy, X, images), n_labels, number in settings:
+            rng = np.random.default_rng([seed, number])
+            rows = [rng.permutation(np.flatnonzero(y == label)) for label in classes]
+            order, rank = np.concatenate(rows), np.concatenate([np.arange(len(r)) for r in rows])
+            train, test = order[rank < n_labels], order[rank >= max(budgets)]
+            model = strategy.build(LogisticRegression(max_iter=1000), **images)
+            yield n_labels, strategy.name, number, model, (X[train], y[train], X[test], y[test])
+
+    return Scores(fits(), len(settings), progress, title, metric)
 
 
 def compare_images(

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skltransfer._messages import first_line, near_names
-from skltransfer.cli._errors import CommandError, import_extra, list_names
+from skltransfer.cli._errors import CommandError, check_column, import_extra, list_names
 from skltransfer.cli._image_data import class_of, find_images
-from skltransfer.cli._table_data import separator_of
+from skltransfer.cli._table_data import check_distinct, reading, separator_of
 
 # Rows of a CSV file that are looked at together to tell the types of its columns.
 _CSV_ROWS = 65_536
@@ -47,16 +46,8 @@ def read_folder(folder: str) -> Input:
 def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
     """Return the texts, or the images whose paths stand, in a column of a CSV or Parquet file."""
     is_parquet = Path(path).suffix.lower() == ".parquet"
-    try:
-        names, n_rows, tables = (_parquet if is_parquet else _csv)(path, column)
-    except CommandError:
-        raise
-    except UnicodeError as error:
-        raise CommandError(
-            f"{path!r} is not a text in UTF-8 ({first_line(error)}). Save it as CSV in UTF-8."
-        ) from error
-    except Exception as error:  # pandas and pyarrow raise many kinds
-        raise CommandError(f"{path!r} cannot be read: {first_line(error)}.") from error
+    with reading(path):
+        n_rows, tables = (_parquet if is_parquet else _csv)(path, column)
     if n_rows == 0:
         raise CommandError(f"{path!r} has no rows.")
     rows = Input(n_rows, lambda n: _passes(tables(n)))
@@ -93,19 +84,13 @@ def _check_texts(items: list, path: str, column: str) -> None:
 
 
 def _check_column(column: str | None, names: list[str], path: str) -> None:
-    shown = list_names(names)
     if column is None:
         raise CommandError(
             f"--column is missing: which column of {path} holds the texts, or the paths of the "
-            f"images? It has {shown}."
+            f"images? It has {list_names(names)}."
         )
-    if column not in names:
-        raise CommandError(
-            f"{path!r} has no column {column!r}.{near_names(column, names)} It has {shown}."
-        )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise CommandError(f"{path!r} has several columns named {twice[0]!r}. Rename them.")
+    check_column(column, names, path)
+    check_distinct(names, path)
 
 
 def _parquet(path: str, column: str | None):
@@ -118,7 +103,7 @@ def _parquet(path: str, column: str | None):
         for batch in file.iter_batches(batch_size=n_rows):
             yield table_of([batch])
 
-    return names, file.metadata.num_rows, tables
+    return file.metadata.num_rows, tables
 
 
 def _csv(path: str, column: str | None):
@@ -147,7 +132,7 @@ def _csv(path: str, column: str | None):
             for frame in reader:
                 yield pyarrow.Table.from_pandas(frame, schema=schema, preserve_index=False)
 
-    return names, n_rows, tables
+    return n_rows, tables
 
 
 def _dtype(kinds: set[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skltransfer._messages import first_line, near_names
-from skltransfer.cli._errors import CommandError, import_extra, list_names, shorten
+from skltransfer._messages import first_line
+from skltransfer.cli._errors import CommandError, check_column, import_extra, list_names, shorten
 
 # A column of whole numbers with at most so many values is taken for classes.
 _MAX_CLASSES = 20
@@ -74,51 +76,65 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
             f"{list_names(frame.columns)}."
         )
     X, y = _split(frame, label, target, notes)
-    X_source = y_source = None
+    paths, frames, labels = [target], [X], [y]
     if source is not None:
         X_source, y_source = _split(_read(source, notes), label, source, notes)
-        X, X_source = _common_columns(X, X_source, target, source, notes)
-    if X.shape[1] == 0:
+        frames = _common_columns(X, X_source, target, source, notes)
+        paths.append(source)
+        labels.append(y_source)
+    if frames[0].shape[1] == 0:
         raise CommandError(
             f"{target} has no column besides the label {label!r} to predict it from."
         )
-    X, X_source = _write_alike(X, X_source)
+    frames = _write_alike(frames)
     if len(y) < 6:
         raise CommandError(f"{target} has {len(y)} labelled rows; folds need at least 6.")
-    is_classification = _is_classification(y, y_source, task)
+    is_classification = _is_classification(labels, task)
     if is_classification:
-        y, y_source = _as_classes(y, y_source)
-        _check_classes(y, target)
-        if y_source is not None:
-            _check_classes(y_source, source)
-            _compare_classes(y, y_source, target, source, notes)
+        labels = _as_classes(labels)
+        for part, path in zip(labels, paths, strict=True):
+            _check_classes(part, path)
+        if source is not None:
+            _compare_classes(*labels, target, source, notes)
     else:
-        y, y_source = _as_numbers(y, target), _as_numbers(y_source, source)
-    return TableData(X, y, X_source, y_source, is_classification, tuple(notes))
+        labels = [_as_numbers(part, path) for part, path in zip(labels, paths, strict=True)]
+    X_source, y_source = (frames[1], labels[1]) if source is not None else (None, None)
+    return TableData(frames[0], labels[0], X_source, y_source, is_classification, tuple(notes))
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Raise a CommandError for what pandas and pyarrow raise inside the block."""
+    try:
+        yield
+    except CommandError:
+        raise
+    except UnicodeError as error:
+        raise CommandError(
+            f"{path!r} is not a text in UTF-8 ({first_line(error)}). Save it as CSV in UTF-8."
+        ) from error
+    except Exception as error:  # of many kinds
+        raise CommandError(f"{path!r} cannot be read: {first_line(error)}.") from error
+
+
+def check_distinct(names: list[str], path: str) -> None:
+    """Raise a CommandError if columns of a file have the same name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CommandError(f"{path!r} has several columns named {shorten(twice)}. Rename them.")
 
 
 def _read(path: str, notes: list[str]):
     pandas = import_extra("pandas")
     if not Path(path).is_file():
         raise CommandError(f"there is no file {path!r}.")
-    try:
+    with reading(path):
         separator = separator_of(path)
         frame = pandas.read_csv(path, sep=separator, index_col=False)
         if separator != "," and _has_decimal_commas(frame):
             frame = pandas.read_csv(path, sep=separator, decimal=",", index_col=False)
         header = pandas.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
-    except UnicodeError as error:
-        raise CommandError(
-            f"{path!r} is not a text in UTF-8 ({first_line(error)}). Save it as CSV in UTF-8."
-        ) from error
-    except Exception as error:  # pandas and the csv module raise many kinds
-        raise CommandError(f"{path!r} cannot be read as CSV: {first_line(error)}.") from error
-    names = [str(name).strip() for name in header.dropna()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise CommandError(
-            f"{path!r} has several columns named {', '.join(map(repr, twice[:5]))}. Rename them."
-        )
+    check_distinct([str(name).strip() for name in header.dropna()], path)
     if not len(frame):
         raise CommandError(f"{path!r} has a header and no rows.")
     frame.columns = [str(name).strip() for name in frame.columns]
@@ -159,19 +175,19 @@ def separator_of(path: str) -> str:
     return max(",;\t|", key=header.count)
 
 
-def _write_alike(X, X_source):
-    """Write a column that is not a number in both files as texts in both."""
-    frames = [frame for frame in (X, X_source) if frame is not None]
+def _write_alike(frames) -> list:
+    """Write a column that is not a number in all files as texts in all."""
     texts = [
-        name for name in X.columns if any(frame[name].dtype.kind not in "iuf" for frame in frames)
+        name
+        for name in frames[0].columns
+        if any(frame[name].dtype.kind not in "iuf" for frame in frames)
     ]
-    written = [
+    return [
         frame.assign(
             **{name: frame[name].astype(object).map(_as_text, na_action="ignore") for name in texts}
         )
         for frame in frames
     ]
-    return written[0], written[1] if X_source is not None else None
 
 
 def _as_text(value) -> str:
@@ -179,11 +195,7 @@ def _as_text(value) -> str:
 
 
 def _split(frame, label: str, path: str, notes: list[str]):
-    if label not in frame.columns:
-        raise CommandError(
-            f"{path!r} has no column {label!r}.{near_names(label, frame.columns)} It has "
-            f"{list_names(frame.columns)}."
-        )
+    check_column(label, frame.columns, path)
     known = frame[label].notna()
     if not known.any():
         raise CommandError(
@@ -205,35 +217,29 @@ def _common_columns(X, X_source, target: str, source: str, notes: list[str]):
     for frame, path in ((X, target), (X_source, source)):
         extra = [name for name in frame.columns if name not in common]
         if extra:
-            shown = ", ".join(repr(name) for name in extra[:5]) + (
-                ", ..." if len(extra) > 5 else ""
-            )
-            notes.append(f"only {path} has {shown}: left out")
-    return X[common], X_source[common]
+            notes.append(f"only {path} has {shorten(extra)}: left out")
+    return [X[common], X_source[common]]
 
 
-def _is_classification(y, y_source, task: str | None) -> bool:
+def _is_classification(labels, task: str | None) -> bool:
     if task is not None:
         return task == "classification"
-    both = [part for part in (y, y_source) if part is not None]
-    if any(part.dtype.kind not in "iuf" for part in both):
+    if any(part.dtype.kind not in "iuf" for part in labels):
         return True
-    values = np.unique(np.concatenate([part.astype(float) for part in both]))
+    values = np.unique(np.concatenate([part.astype(float) for part in labels]))
     return len(values) <= _MAX_CLASSES and bool((values == np.round(values)).all())
 
 
-def _as_classes(y, y_source):
-    """Write the classes of both files in one way: as whole numbers where they are, else strings."""
-    both = [part for part in (y, y_source) if part is not None]
-    numeric = all(part.dtype.kind in "iufb" for part in both)
-    if numeric and all((part.astype(float) == np.round(part.astype(float))).all() for part in both):
-        both = [part.astype(int) for part in both]
-        if set(both[-1]) <= set(both[0]):
-            return tuple(both) if y_source is not None else (both[0], None)
+def _as_classes(labels) -> list[np.ndarray]:
+    """Write the classes of all files in one way: as whole numbers where they are, else strings."""
+    numeric = all(part.dtype.kind in "iufb" for part in labels)
+    if numeric and all((part.astype(float) % 1 == 0).all() for part in labels):
+        labels = [part.astype(int) for part in labels]
+        if set(labels[-1]) <= set(labels[0]):
+            return labels
         # Else WithSource might take the numbers for those that an ensemble gave to the classes.
     kind = (lambda label: f"{label:g}") if numeric else str
-    both = [np.array([kind(label) for label in part]) for part in both]
-    return tuple(both) if y_source is not None else (both[0], None)
+    return [np.array([kind(label) for label in part]) for part in labels]
 
 
 def _check_classes(y, path: str) -> None:
@@ -263,9 +269,7 @@ def _compare_classes(y, y_source, target: str, source: str, notes: list[str]) ->
             notes.append(f"only {path} has the labels {shorten(extra)}")
 
 
-def _as_numbers(y, path: str | None):
-    if y is None:
-        return None
+def _as_numbers(y, path: str) -> np.ndarray:
     try:
         return y.astype(float)
     except (TypeError, ValueError) as error:

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PooledEstimator, PretrainedFeatureTransformer, WithSource
-from skltransfer._messages import near_names
-from skltransfer.cli._errors import CommandError, shorten
+from skltransfer.cli._errors import CommandError, check_column, shorten
 from skltransfer.cli._table_data import TableData
 from skltransfer.model_selection import Strategy
 
 
 @dataclass(frozen=True)
-class TextData:
-    """Texts to predict on, and perhaps texts of another domain."""
+class TextData(TableData):
+    """Texts to predict on, as Series of str, and perhaps texts of another domain."""
 
-    X: object  # Series of str (n_samples,)
-    y: np.ndarray  # (n_samples,)
-    X_source: object | None
-    y_source: np.ndarray | None
-    is_classification: bool
-    notes: tuple[str, ...]
-    model: object
-    steps: None = None
+    steps = None
 
 
 def texts_of(table: TableData, column: str, path: str) -> TextData:
     """Return the texts of one column, an empty one where it is missing."""
-    if column not in table.X.columns:
-        raise CommandError(
-            f"{path!r} has no column {column!r} besides the label, in all files."
-            f"{near_names(column, table.X.columns)} It has {shorten(table.X.columns)}."
-        )
+    check_column(column, table.X.columns, path, " besides the label, in all files")
     if table.X[column].dtype.kind in "iuf":
         raise CommandError(f"column {column!r} of {path!r} holds numbers, not texts.")
     notes = list(table.notes)
@@ -50,9 +37,7 @@ def texts_of(table: TableData, column: str, path: str) -> TextData:
         None if frame is None else frame[column].fillna("").astype(str)
         for frame in (table.X, table.X_source)
     )
-    return TextData(
-        X, table.y, X_source, table.y_source, table.is_classification, tuple(notes), table.model
-    )
+    return TextData(X, table.y, X_source, table.y_source, table.is_classification, tuple(notes))
 
 
 def text_strategies(backbones) -> list[Strategy]:

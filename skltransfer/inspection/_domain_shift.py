@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -22,7 +21,7 @@ from skltransfer.domains._data import (
     in_order_of,
     missing_labels,
 )
-from skltransfer.inspection._matplotlib import divide_axes, pyplot
+from skltransfer.inspection._matplotlib import divide_axes
 
 _SOURCE, _TARGET, _UNKNOWN = "#c8553d", "#2f6f9f", "#b8bec6"
 _GAMMA = Number(0, low_open=True, unset=("median", "scale"))
@@ -161,10 +160,11 @@ class DomainShiftDisplay:
         check_not_empty(X_source, "X_source")
         check_not_empty(X_target, "X_target")
         check_same_width(X_target, X_source, "X_target")
-        way = follow(estimator, X_source, in_order_of(X_source, X_target, "X_target"))
-        return cls._from_rows(
-            way.before, way.after, y_source, y_target, embedding, gamma, way.aligner
-        ).plot(ax=ax)
+        X_target = in_order_of(X_source, X_target, "X_target")
+        before, after, aligner = _follow(estimator, X_source, X_target)
+        return cls._from_rows(before, after, y_source, y_target, embedding, gamma, aligner).plot(
+            ax=ax
+        )
 
     @classmethod
     def from_domains(
@@ -207,22 +207,21 @@ class DomainShiftDisplay:
         """
         X_target = in_order_of(X_source, X_target, "X_target")
         X_target_mapped = in_order_of(X_source_mapped, X_target_mapped, "X_target_mapped")
-        names = ("X_source", "X_target", "X_source_mapped", "X_target_mapped")
-        rows = [
-            check_array(values, dtype=np.float64, input_name=name)
-            for name, values in zip(
-                names, (X_source, X_target, X_source_mapped, X_target_mapped), strict=True
-            )
-        ]
-        for given, mapped in ((0, 2), (1, 3)):
-            check_same_length(rows[mapped], rows[given], names[mapped], names[given])
-        for source, target in ((0, 1), (2, 3)):
-            if rows[source].shape[1] != rows[target].shape[1]:
+        given = {"X_source": X_source, "X_target": X_target}
+        mapped = {"X_source_mapped": X_source_mapped, "X_target_mapped": X_target_mapped}
+        before, after = (
+            [check_array(X, dtype=np.float64, input_name=name) for name, X in named.items()]
+            for named in (given, mapped)
+        )
+        for rows, mapped_rows, name in zip(before, after, given, strict=True):
+            check_same_length(mapped_rows, rows, f"{name}_mapped", name)
+        for (source, target), names in ((before, given), (after, mapped)):
+            if source.shape[1] != target.shape[1]:
                 raise ValueError(
-                    f"{names[target]} has {rows[target].shape[1]} columns and {names[source]} has "
-                    f"{rows[source].shape[1]}. Pass both domains in the same columns."
+                    f"{' and '.join(names)} have {source.shape[1]} and {target.shape[1]} columns. "
+                    "Pass both domains in the same columns."
                 )
-        return cls._from_rows(rows[:2], rows[2:], y_source, y_target, embedding, gamma).plot(ax=ax)
+        return cls._from_rows(before, after, y_source, y_target, embedding, gamma).plot(ax=ax)
 
     @classmethod
     def _from_rows(
@@ -259,76 +258,61 @@ class DomainShiftDisplay:
             The display itself.
         """
         axes, self.figure_ = divide_axes(type(self).__name__, ax, (9, 4), 1, 2)
-        plt = pyplot(type(self).__name__)
-        classes = self._classes()
+        palette = self._palette()
         titles = ("before", f"after {self.aligner_name}")
         parts = zip(axes, (self.before, self.after), titles, self.mmd, strict=True)
         for part, places, title, mmd in parts:
-            self._draw(part, places, classes, plt)
+            self._draw(part, places, palette)
             part.set_title(f"{title}: MMD² {round(mmd, 3) + 0.0:.3f}", loc="center")
-        self._add_legend(axes[1], classes, plt)
+        self._add_legend(axes[1], palette)
         self.axes_ = tuple(axes)
         return self
 
-    def _classes(self) -> list:
-        """Return the known labels of both domains, sorted."""
+    def _palette(self) -> dict:
+        """Return the known labels of both domains, sorted, with their colours."""
+        from matplotlib import colormaps
+
         labels = [as_labels(y) for y in (self.y_source, self.y_target) if y is not None]
         known = {label for y in labels for label in y[~missing_labels(y)].tolist()}
         try:
-            return sorted(known)
+            classes = sorted(known)
         except TypeError:  # numbers beside strings
-            return sorted(known, key=str)
+            classes = sorted(known, key=str)
+        colors = colormaps["tab10"].colors[: len(classes)]
+        if len(classes) > _N_COLORS:
+            colors = colormaps["turbo"](np.linspace(0.05, 0.95, len(classes)))
+        return dict(zip(classes, colors, strict=True))
 
-    def _draw(self, ax, places, classes, plt) -> None:
+    def _draw(self, ax, places, palette) -> None:
         size = 22 * min(1.0, (300 / sum(map(len, places))) ** 0.5)
         sides = zip(places, (self.y_source, self.y_target), (_SOURCE, _TARGET), "ox", strict=True)
         for rows, y, color, marker in sides:
-            colors = color if not classes else _colors(y, len(rows), classes, plt)
-            shape = {"linewidths": 0} if marker == "o" else {"linewidths": 0.9}
-            area = size if marker == "o" else 1.3 * size
-            ax.scatter(*np.asarray(rows).T, s=area, c=colors, marker=marker, alpha=0.55, **shape)
-        ax.set_xlabel(f"{self.embedding_name} 1")
-        ax.set_ylabel(f"{self.embedding_name} 2")
-        ax.set_xticks([])
-        ax.set_yticks([])
+            if palette:
+                labels = [None] * len(rows) if y is None else as_labels(y).tolist()
+                color = [palette.get(label, _UNKNOWN) for label in labels]
+            area, width = (size, 0) if marker == "o" else (1.3 * size, 0.9)
+            ax.scatter(
+                *np.asarray(rows).T, s=area, c=color, marker=marker, alpha=0.55, linewidths=width
+            )
+        name = self.embedding_name
+        ax.set(xlabel=f"{name} 1", ylabel=f"{name} 2", xticks=[], yticks=[])
 
-    def _add_legend(self, ax, classes, plt) -> None:
+    def _add_legend(self, ax, palette) -> None:
         from matplotlib.lines import Line2D
 
         neutral = "#5f6b7a"
-        colors = (neutral, neutral) if classes else (_SOURCE, _TARGET)
-        names = zip(("source", "target"), colors, "ox", strict=True)
+        source, target = (neutral, neutral) if palette else (_SOURCE, _TARGET)
+        entries = [("source", source, "o"), ("target", target, "x")]
+        if len(palette) <= _N_COLORS:
+            entries += [(str(label), color, "s") for label, color in palette.items()]
         handles = [
             Line2D([], [], linestyle="", marker=marker, color=color, markersize=5, label=name)
-            for name, color, marker in names
+            for name, color, marker in entries
         ]
-        if len(classes) <= _N_COLORS:
-            handles += [
-                Line2D([], [], linestyle="", marker="s", color=color, markersize=5, label=str(name))
-                for name, color in zip(classes, _palette(len(classes), plt), strict=True)
-            ]
         ax.legend(
             handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5),
             handletextpad=0.2,
         )  # fmt: skip
-
-
-def _palette(n: int, plt):
-    """Return colours of `n` classes."""
-    if n <= _N_COLORS:
-        return plt.get_cmap("tab10").colors[:n]
-    return plt.get_cmap("turbo")(np.linspace(0.05, 0.95, n))
-
-
-def _colors(y, n_rows: int, classes, plt) -> list:
-    if y is None:
-        return [_UNKNOWN] * n_rows
-    by_class = dict(zip(classes, _palette(len(classes), plt), strict=True))
-    labels, missing = as_labels(y), missing_labels(y)
-    return [
-        _UNKNOWN if gone else by_class[label]
-        for label, gone in zip(labels.tolist(), missing, strict=True)
-    ]
 
 
 def _embedded(source, target, embedding) -> tuple[np.ndarray, np.ndarray]:
@@ -361,19 +345,18 @@ def _discrepancy(source, target, gamma) -> float:
     return squared_mmd(source, target, gamma, unbiased=min(len(source), len(target)) > 1)
 
 
-class Way(NamedTuple):
-    """Both domains where they reach the first aligner, and behind the last transformer."""
-
-    before: tuple[np.ndarray, np.ndarray]  # source, target
-    after: tuple[np.ndarray, np.ndarray]
-    aligner: str
-
-
-def follow(estimator, X_source, X_target) -> Way:
+def _follow(estimator, X_source, X_target):
     """Map rows of both domains by a fitted estimator, each as its own.
 
     Nothing is fitted again: an aligner maps source rows by ``transform_source`` and target rows by
     ``transform``; any other step has one map for both.
+
+    Returns
+    -------
+    before, after : tuple of two ndarray
+        Source and target where they reach the first aligner, and behind the last transformer.
+    aligner : str
+        Names of the aligners.
     """
     check_is_fitted(estimator)
     steps = list(_steps(estimator))
@@ -394,7 +377,7 @@ def follow(estimator, X_source, X_target) -> Way:
             "a pipeline, WithTarget or WithSource with an aligner as a step, or pass mapped rows "
             "to DomainShiftDisplay.from_domains."
         )
-    return Way(before, (_matrix(source), _matrix(target)), " and ".join(names))
+    return before, (_matrix(source), _matrix(target)), " and ".join(names)
 
 
 def _steps(part) -> Iterator:

@@ -20,7 +20,8 @@ def divide_axes(name: str, ax, figsize: tuple[float, float], *shape: int, **sett
     **settings : dict
         ``sharex`` and arguments of ``subgridspec``.
     """
-    plt, sharex = pyplot(name), settings.pop("sharex", False)
+    plt = require("matplotlib.pyplot", "cli", name)
+    sharex = settings.pop("sharex", False)
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
     ax.set_axis_off()
@@ -30,8 +31,3 @@ def divide_axes(name: str, ax, figsize: tuple[float, float], *shape: int, **sett
             "ax has to be a subplot of a figure (plt.subplots), so that it can be divided."
         )
     return grid.subgridspec(*shape, **settings).subplots(sharex=sharex), ax.figure
-
-
-def pyplot(name: str):
-    """Return ``matplotlib.pyplot``, or say how to install it; `name` is the display's."""
-    return require("matplotlib.pyplot", "cli", name)

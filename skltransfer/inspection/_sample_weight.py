@@ -180,19 +180,16 @@ class SampleWeightDisplay:
         return self
 
     def _draw_densities(self, ax) -> None:
-        values, weights = np.asarray(self.values), np.asarray(self.sample_weight)
-        every = values
-        if self.target_values is not None:
-            every = np.concatenate([values, self.target_values])
+        values, target = np.asarray(self.values), self.target_values
+        every = values if target is None else np.concatenate([values, target])
         bins = np.histogram_bin_edges(every, min(_N_BINS, 2 + int(np.sqrt(len(every)))))
-        if self.target_values is not None:
-            ax.hist(
-                self.target_values, bins, density=True, color=_TARGET, alpha=0.3, label="target"
-            )
-        for label, color, w in (("source", _SOURCE, None), ("weighted", _WEIGHTED, weights)):
+        if target is not None:
+            ax.hist(target, bins, density=True, color=_TARGET, alpha=0.3, label="target")
+        weighted = ("source, weighted", _WEIGHTED, np.asarray(self.sample_weight))
+        for label, color, w in (("source", _SOURCE, None), weighted):
             ax.hist(
                 values, bins, density=True, weights=w, histtype="step", linewidth=1.8,
-                color=color, label="source, weighted" if w is not None else label,
+                color=color, label=label,
             )  # fmt: skip
         ax.set_ylabel("density")
         ax.tick_params(labelbottom=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone, is_classifier
@@ -98,48 +99,39 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     if task not in (None, "classification", "regression"):
         raise ValueError(f"task={task!r} is not 'classification', 'regression' or None.")
 
-    def with_source(adapt, **settings):
+    def from_source(name, adapt, *, task=None, **settings):
         def build(steps, model, X_source, y_source):
             pipeline = make_pipeline(steps, adapt(model))
             return skltransfer.WithSource(pipeline, X_source, y_source, **settings)
 
-        return build
+        return Strategy(name, build, needs_source=True, task=task)
 
-    def kmm(model):
-        return skltransfer.KMMReweighter(model, max_weight=_MAX_WEIGHT)
+    def by_task(model, classifier: str, regressor: str):
+        return getattr(skltransfer, classifier if is_classifier(model) else regressor)
 
-    def relative(model):
-        return skltransfer.ULSIFReweighter(model, alpha=0.1)
+    kmm = partial(skltransfer.KMMReweighter, max_weight=_MAX_WEIGHT)
+    relative = partial(skltransfer.ULSIFReweighter, alpha=0.1)
+    boosted_twice = partial(
+        skltransfer.TwoStageTrAdaBoostRegressor, n_estimators=_N_ROUNDS, n_steps=5, cv=3
+    )
 
     def boosted(model):
-        if is_classifier(model):
-            return skltransfer.TrAdaBoostClassifier(model, n_estimators=_N_ROUNDS)
-        return skltransfer.TrAdaBoostRegressor(model, n_estimators=_N_ROUNDS)
-
-    def boosted_twice(model):
-        return skltransfer.TwoStageTrAdaBoostRegressor(
-            model, n_estimators=_N_ROUNDS, n_steps=5, cv=3
-        )
+        kind = by_task(model, "TrAdaBoostClassifier", "TrAdaBoostRegressor")
+        return kind(model, n_estimators=_N_ROUNDS)
 
     def linear_transfer(model):
-        if is_classifier(model):
-            return skltransfer.TransferLogisticRegressionCV()
-        return skltransfer.TransferRidgeCV()
+        return by_task(model, "TransferLogisticRegressionCV", "TransferRidgeCV")()
 
     def network(model):
-        if is_classifier(model):
-            return skltransfer.FineTunedClassifier(max_epochs=N_ITERATIONS)
-        return skltransfer.FineTunedRegressor(max_epochs=N_ITERATIONS)
+        kind = by_task(model, "FineTunedClassifier", "FineTunedRegressor")
+        return kind(max_epochs=N_ITERATIONS)
 
     def fine_tuned(model):
         return PretrainedOnSource(network(model), network(model))
 
     def l2_sp(model):
-        if is_classifier(model):
-            held = skltransfer.RegularizedTransferClassifier(max_epochs=N_ITERATIONS)
-        else:
-            held = skltransfer.RegularizedTransferRegressor(max_epochs=N_ITERATIONS)
-        return PretrainedOnSource(held, network(model))
+        kind = by_task(model, "RegularizedTransferClassifier", "RegularizedTransferRegressor")
+        return PretrainedOnSource(kind(max_epochs=N_ITERATIONS), network(model))
 
     def aligned(name, aligner, **settings):
         """Map both domains, and pool the labelled rows of both in the space where they meet."""
@@ -168,14 +160,11 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     def transport(model):
         return [skltransfer.OptimalTransportMapper("sinkhorn" if pairs_rows else "linear")]
 
-    def network_alone(steps, model, *source):
-        return make_pipeline(steps, network(model))
-
-    def from_source(name, adapt, *, task=None, **settings):
-        return Strategy(name, with_source(adapt, **settings), needs_source=True, task=task)
+    def alone(name, estimator):
+        return Strategy(name, lambda steps, model, *source: make_pipeline(steps, estimator(model)))
 
     strategies = [
-        Strategy("no transfer", lambda steps, model, *source: make_pipeline(steps, model)),
+        alone("no transfer", lambda model: model),
         from_source("source only", lambda model: model),
         from_source("pooled", skltransfer.PooledEstimator),
         from_source("KMM", kmm),
@@ -199,7 +188,7 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         aligned("optimal transport", transport, needs="ot"),
         aligned("augmented features", lambda model: [skltransfer.FeatureAugmenter()]),
         from_source("linear transfer", linear_transfer),
-        Strategy("network, no transfer", network_alone),
+        alone("network, no transfer", network),
         from_source("fine-tuned network", fine_tuned),
         from_source("L2-SP network", l2_sp),
     ]
@@ -236,34 +225,18 @@ def image_strategies(backbones=("tiny",)) -> list[Strategy]:
     strategies = [Strategy("pixels", _probe(None))]
     for backbone in backbones:
         name, weights = (backbone, "default") if isinstance(backbone, str) else backbone
-        named = _image_names("" if len(backbones) == 1 else name)
+        of, own = ("", "") if len(backbones) == 1 else (f" of {name}", f" {name}")
         for suffix, start in (("", weights), (", random", None)):
+            tuned = _trained("FineTunedClassifier", name, weights=start)
+            held = _trained("RegularizedTransferClassifier", name, weights=start, alpha=_ALPHA)
+            probe = _probe(name, weights=start)
+            trained = {"trains_network": True, "backbone": name}
             strategies += [
-                Strategy(f"{named['probe']}{suffix}", _probe(name, weights=start), backbone=name),
-                *(
-                    Strategy(
-                        f"{named[key]}{suffix}",
-                        _trained(estimator, name, weights=start, **settings),
-                        trains_network=True,
-                        backbone=name,
-                    )
-                    for key, estimator, settings in (
-                        ("tuned", "FineTunedClassifier", {}),
-                        ("held", "RegularizedTransferClassifier", {"alpha": _ALPHA}),
-                    )
-                ),
+                Strategy(f"linear probe{of}{suffix}", probe, backbone=name),
+                Strategy(f"fine-tuned{own}{suffix}", tuned, **trained),
+                Strategy(f"L2-SP{own}{suffix}", held, **trained),
             ]
     return strategies
-
-
-def _image_names(backbone: str) -> dict[str, str]:
-    if not backbone:
-        return {"probe": "linear probe", "tuned": "fine-tuned", "held": "L2-SP"}
-    return {
-        "probe": f"linear probe of {backbone}",
-        "tuned": f"fine-tuned {backbone}",
-        "held": f"L2-SP {backbone}",
-    }
 
 
 def _probe(backbone, **settings):

@@ -25,7 +25,7 @@ from skltransfer._torch._persisted import states_as_data
 from skltransfer._torch._text import TextPreprocessing
 from skltransfer.parameter._multitask_network import MultiTaskNetwork, TaskClasses, TaskNumbers
 from skltransfer.persistence._library_networks import TokenizerData
-from skltransfer.persistence._modules import ModuleData, UntrustedClass, trusted_classes
+from skltransfer.persistence._modules import ModuleData, UntrustedClass, name_of, trusted_classes
 
 _FORMAT = 1
 _HEADER = "skltransfer.json"
@@ -169,7 +169,7 @@ def load(path, *, trusted=()):
         raise FileNotFoundError(f"path={str(path)!r}: there is no such file.")
     if isinstance(trusted, str):
         trusted = [trusted]
-    names = [name if isinstance(name, str) else _name_of(name) for name in trusted]
+    names = [name if isinstance(name, str) else name_of(name) for name in trusted]
     _check_header(path)
     allowed = known_types() + names
     try:
@@ -221,10 +221,6 @@ def _damaged(path: Path, reason) -> ValueError:
         f"packages ({type(reason).__name__ if isinstance(reason, Exception) else 'zip'}: "
         f"{reason}). Save the estimator again."
     )
-
-
-def _name_of(kind) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 _DATA = (
@@ -285,4 +281,4 @@ def known_types() -> list[str]:
         if name.endswith(_METRICS)
     ]
     kinds = (*estimators, *others, *_DATA, *splitters, *metrics)
-    return [*_SCORERS, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)]
+    return [*_SCORERS, *map(name_of, kinds)]

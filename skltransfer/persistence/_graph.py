@@ -12,8 +12,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skltransfer._messages import explained
+from skltransfer._networks._built import TransferNetwork
 from skltransfer._networks._estimators import NetworkClassifier, NetworkRegressor
-from skltransfer._torch._extraction import network_lock
+from skltransfer._torch._extraction import Extractor, network_lock
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._text import TextPreprocessing, TextRows
@@ -148,8 +150,16 @@ class Graph:
         return tuple(axes for _ in self.inputs)
 
     def exported(self) -> torch.export.ExportedProgram:
-        """Trace the module for any number of rows, and of tokens."""
-        with network_lock, torch.no_grad():
+        """Trace the module for any number of rows, and of tokens; else raise a ValueError."""
+        with (
+            network_lock,
+            torch.no_grad(),
+            explained(
+                "The network cannot be traced by torch.export",
+                "Networks whose forward depends on values, not on shapes alone, cannot be "
+                "exported.",
+            ),
+        ):
             return torch.export.export(
                 self.module, tuple(self.inputs.values()), dynamic_shapes=self.dynamic_shapes
             )
@@ -158,42 +168,37 @@ class Graph:
 def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
     """Describe a fitted estimator with a network as a graph; `X` says in which form rows come."""
     check_is_fitted(estimator)
-    rows, preprocessing = rows_of(estimator, X)
+    rows, fitted = rows_of(estimator, X)
     if len(rows) == 0:
         raise ValueError("X has 0 sample(s). At least one row is needed to trace the network.")
     rows = rows.subset(np.arange(2) % len(rows))  # a single row would be taken for a constant
-    inputs = tensors_of(rows, preprocessing)
+    inputs = tensors_of(rows, fitted.preprocessing)
     first = next(iter(inputs.values()))
     white = 255.0 if first.dtype == torch.uint8 else 1.0
-    classes = None
-    if isinstance(estimator, PretrainedFeatureTransformer):
-        _, extractor = estimator._backbone_and_extractor(rows)
-        if extractor.dtype not in (torch.float32, torch.float64):
+    last, outputs, classes = nn.Identity(), ["features"], None
+    if isinstance(fitted, Extractor):
+        network = fitted.network
+        if fitted.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"precision={estimator.precision!r} cannot be exported. Set 'float32' or 'float64'."
             )
-        network, dtype, last, outputs = extractor.network, extractor.dtype, None, ["features"]
     else:
-        network, dtype = estimator.network_.features, estimator.network_.dtype
-        last, outputs = None, ["features"]
+        network = fitted.features
         if not features_only:
             last, outputs, classes = _last_of(estimator)
     with network_lock:
-        features = Features(copy.deepcopy(network).cpu(), preprocessing, dtype, white)
-        last = copy.deepcopy(last).cpu() if last is not None else nn.Identity()
+        network, last = copy.deepcopy(network).cpu(), copy.deepcopy(last).cpu()
+    features = Features(network, fitted.preprocessing, fitted.dtype, white)
     kind = TextGraph if len(inputs) == 2 else TensorGraph
     module = kind(features, last).eval().requires_grad_(False)
-    max_length = getattr(preprocessing, "max_length", None)
+    max_length = getattr(fitted.preprocessing, "max_length", None)
     return Graph(module, inputs, outputs, classes, isinstance(rows, TableRows), max_length)
 
 
 def _last_of(estimator):
     """Return what follows the features, the names of its outputs, and the classes."""
-    head, dtype, labels = (
-        estimator.network_.head,
-        estimator.network_.head_dtype,
-        estimator._labels,
-    )
+    network, labels = estimator.network_, estimator._labels
+    head, dtype = network.head, network.head_dtype
     if isinstance(estimator, NetworkClassifier):
         last = ClassifierOutputs(head, dtype, labels.is_binary, labels.is_multilabel)
         classes = None if labels.is_multilabel else estimator.classes_
@@ -212,13 +217,12 @@ def has_network(estimator) -> bool:
     )
 
 
-def rows_of(estimator, X) -> tuple[Rows, Preprocessing | TextPreprocessing | None]:
+def rows_of(estimator, X) -> tuple[Rows, Extractor | TransferNetwork]:
     """Read `X` as the estimator does; return what its rows go through as well."""
     rows = estimator._rows(X, reset=False)
     if isinstance(estimator, PretrainedFeatureTransformer):
-        _, extractor = estimator._backbone_and_extractor(rows)
-        return rows, extractor.preprocessing
-    return rows, estimator.network_.preprocessing
+        return rows, estimator._backbone_and_extractor(rows)[1]
+    return rows, estimator.network_
 
 
 def tensors_of(rows: Rows, preprocessing) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from skltransfer._torch._persisted import AsData
 from skltransfer._torch._text import TextPreprocessing
-from skltransfer.backbones._huggingface import _quiet, import_transformers
+from skltransfer.backbones._huggingface import LOCAL, _quiet, import_transformers
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._timm import import_timm
 
@@ -125,9 +125,7 @@ class TokenizerData(AsData):
                 if Path(name).name != name:
                     raise ValueError(f"{name!r} is no name of a tokenizer's file")
                 (Path(folder) / name).write_bytes(base64.b64decode(content))
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=False, local_files_only=True
-            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
         preprocessing = TextPreprocessing(
             tokenizer, self.max_length, prompt=self.prompt, lower_case=self.lower_case
         )

@@ -43,8 +43,14 @@ from skltransfer.persistence._library_networks import (
     is_transformer,
 )
 
+
+def name_of(kind) -> str:
+    """Return the full name of a class or a function."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 _OWN = {
-    f"{kind.__module__}.{kind.__qualname__}": kind
+    name_of(kind): kind
     for kind in (
         CosineHead,
         DenseLayer,
@@ -61,6 +67,11 @@ _OWN = {
         TransferNetwork,
         UnitLength,
     )
+}
+# Networks of libraries by their key in a file: whether a network is one, to data, and back.
+_LIBRARY_NETWORKS = {
+    "transformer": (is_transformer, describe_transformer, build_transformer),
+    "timm": (is_timm, describe_timm, build_timm),
 }
 # Their modules hold layers and networks; building one runs no code but their own.
 _LIBRARIES = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.")
@@ -160,10 +171,6 @@ def _is_same(a: nn.Module, b: nn.Module) -> bool:
     return fingerprint(a) == fingerprint(b)
 
 
-def _path(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
 class _Writer:
     """From a network to nested dictionaries, each tensor and part once."""
 
@@ -186,16 +193,10 @@ class _Writer:
                 "channels_last": bool(channels_last),
                 "prefix_tokens": prefix_tokens,
             }
-        if is_transformer(module):
-            return {
-                "transformer": describe_transformer(module),
-                "tensors": {n: self._own_tensors(p) for n, p in module.named_modules()},
-            }
-        if is_timm(module):
-            return {
-                "timm": describe_timm(module),
-                "tensors": {n: self._own_tensors(p) for n, p in module.named_modules()},
-            }
+        for key, (is_one, describe, _) in _LIBRARY_NETWORKS.items():
+            if is_one(module):
+                tensors = {n: self._own_tensors(p) for n, p in module.named_modules()}
+                return {key: describe(module), "tensors": tensors}
         name = self._class(type(module))
         hooked = [hook for hook in _HOOKS if getattr(module, hook)]
         if hooked:
@@ -243,7 +244,7 @@ class _Writer:
         return key
 
     def _class(self, kind: type) -> str:
-        name = _path(kind)
+        name = name_of(kind)
         self.classes.add(name)
         try:
             found = _find_class(name)
@@ -308,11 +309,8 @@ class _Reader:
                 node["channels_last"],
                 None if prefix is None else tuple(prefix),
             )
-        elif "transformer" in node or "timm" in node:
-            is_timm_node = "timm" in node
-            module = (
-                build_timm(node["timm"]) if is_timm_node else build_transformer(node["transformer"])
-            )
+        elif key := next((key for key in _LIBRARY_NETWORKS if key in node), None):
+            module = _LIBRARY_NETWORKS[key][-1](node[key])
             parts = dict(module.named_modules())
             for name, tensors in node["tensors"].items():
                 self._fill(parts[name], tensors)
@@ -399,6 +397,6 @@ def _trusted_class(name: str) -> type:
             f"would run. If you know who wrote the file, pass trusted=[{name!r}]."
         )
     kind = _find_class(name)
-    if not isinstance(kind, type) or not issubclass(kind, nn.Module) or _path(kind) != name:
+    if not isinstance(kind, type) or not issubclass(kind, nn.Module) or name_of(kind) != name:
         raise TypeError(f"The file names {name} as a network, and that is none.")
     return kind

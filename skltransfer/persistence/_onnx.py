@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.base import is_classifier
 from sklearn.pipeline import make_pipeline
 
 from skltransfer._files import write_whole
-from skltransfer._messages import first_line, require
+from skltransfer._messages import explained, require
+from skltransfer._torch._engine_onnx import OPSET, onnx_model
 from skltransfer._torch._extraction import network_lock
 from skltransfer.persistence._graph import Graph, graph_of, split_steps
-from skltransfer.persistence._torch_program import trace
 
-_OPSET = 18
 _ML_OPSET = 3
 
 
@@ -112,18 +109,9 @@ def _import(name: str):
 def _convert_network(graph: Graph):
     """Return the ONNX model of a network, with labels instead of numbers."""
     _import("onnxscript")
-    program = trace(graph)
-    with warnings.catch_warnings(), network_lock:
-        warnings.simplefilter("ignore")  # on names that torch is about to change in itself
-        model = torch.onnx.export(
-            program,
-            input_names=list(graph.inputs),
-            output_names=graph.outputs,
-            dynamic_shapes=graph.dynamic_shapes,
-            opset_version=_OPSET,
-            dynamo=True,
-            verbose=False,
-        ).model_proto
+    program = graph.exported()
+    with network_lock:
+        model = onnx_model(program, list(graph.inputs), graph.outputs, graph.dynamic_shapes)
     if graph.classes is not None:
         _name_labels(model, graph.classes)
     return model
@@ -159,7 +147,7 @@ def _rename(graph, old: str, new: str) -> None:
             for i, name in enumerate(names):
                 if name == old:
                     names[i] = new
-    for value in (*graph.output, *graph.value_info):
+    for value in (*graph.input, *graph.output, *graph.value_info):
         if value.name == old:
             value.name = new
 
@@ -174,9 +162,7 @@ def _convert_before(steps: list, X):
         raise TypeError(f"{type(steps[-1]).__name__} gives several outputs in ONNX.")
     dtype = helper.tensor_dtype_to_np_dtype(model.graph.output[0].type.tensor_type.elem_type)
     rows = rows.toarray() if hasattr(rows, "toarray") else rows
-    if hasattr(rows, "columns"):
-        return model, rows.astype(dtype)
-    return model, np.asarray(rows).astype(dtype)
+    return model, (rows if hasattr(rows, "columns") else np.asarray(rows)).astype(dtype)
 
 
 def _convert_after(steps: list, features: np.ndarray):
@@ -192,19 +178,17 @@ def _convert_steps(steps: list, X):
     skl2onnx = _import("skl2onnx")
     options = {id(steps[-1]): {"zipmap": False}} if is_classifier(steps[-1]) else None
     for number, step in enumerate(steps, start=1):
-        try:
+        with explained(
+            f"The step {type(step).__name__} cannot be converted by skl2onnx",
+            "Export the step with the network alone, and run the others in scikit-learn.",
+            TypeError,
+        ):
             model = skl2onnx.to_onnx(
                 make_pipeline(*steps[:number]),
                 X,
                 options=options if number == len(steps) else None,
-                target_opset={"": _OPSET, "ai.onnx.ml": _ML_OPSET},
+                target_opset={"": OPSET, "ai.onnx.ml": _ML_OPSET},
             )
-        except Exception as error:  # skl2onnx raises many kinds
-            raise TypeError(
-                f"The step {type(step).__name__} cannot be converted by skl2onnx "
-                f"({first_line(error)}). Export the step with the network alone, and run the "
-                "others in scikit-learn."
-            ) from error
     return model
 
 
@@ -218,12 +202,5 @@ def _join(onnx, first, second, prefix: str):
     second.ir_version = first.ir_version = max(first.ir_version, second.ir_version)
     source, target = first.graph.output[0].name, second.graph.input[0].name
     # Both graphs may call their input X.
-    _rename_input(second.graph, target, f"{prefix}input")
+    _rename(second.graph, target, f"{prefix}input")
     return onnx.compose.merge_models(first, second, io_map=[(source, f"{prefix}input")])
-
-
-def _rename_input(graph, old: str, new: str) -> None:
-    _rename(graph, old, new)
-    for value in graph.input:
-        if value.name == old:
-            value.name = new

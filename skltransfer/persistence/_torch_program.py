@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from skltransfer._files import write_whole
-from skltransfer._messages import first_line
 from skltransfer.persistence._graph import (
     graph_of,
     has_network,
@@ -73,24 +72,13 @@ def export_torch(estimator, path, X) -> Path:
             "use export_onnx, which takes pipelines."
         )
     graph = graph_of(estimator, X)
-    program = trace(graph)
+    program = graph.exported()
     classes = None if graph.classes is None else np.asarray(graph.classes).tolist()
     files = {"classes.json": json.dumps(classes, default=str)}
     path = Path(path).expanduser()
     with write_whole(path) as temporary:
         torch.export.save(program, temporary, extra_files=files)
     return path
-
-
-def trace(graph) -> torch.export.ExportedProgram:
-    """Trace a graph; raise a ValueError that says what is in the way."""
-    try:
-        return graph.exported()
-    except Exception as error:  # torch.export raises many kinds
-        raise ValueError(
-            f"The network cannot be traced by torch.export ({first_line(error)}). Networks "
-            "whose forward depends on values, not on shapes alone, cannot be exported."
-        ) from error
 
 
 def export_inputs(estimator, X) -> dict[str, np.ndarray]:
@@ -122,8 +110,8 @@ def export_inputs(estimator, X) -> dict[str, np.ndarray]:
     """
     before, network, _ = split_steps(estimator)
     if before is None:
-        rows, preprocessing = rows_of(network, X)
-        return {name: t.numpy() for name, t in tensors_of(rows, preprocessing).items()}
+        rows, fitted = rows_of(network, X)
+        return {name: t.numpy() for name, t in tensors_of(rows, fitted.preprocessing).items()}
     if hasattr(X, "columns"):
         return {str(name): np.asarray(X[name]).reshape(-1, 1) for name in X.columns}
     return {"X": np.asarray(X)}

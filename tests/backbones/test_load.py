@@ -411,7 +411,7 @@ def test_weights_that_are_no_weights(tmp_path):
     torch.save({0: torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="holds no state dict"):
         load_backbone("resnet18", tmp_path / "w.pth")
-    with pytest.raises(TypeError, match="a network of your own"):
+    with pytest.raises(TypeError, match="pass 'default', None or the path of a file"):
         load_backbone(nn.Linear(1, 1), ResNet18_Weights.DEFAULT)
     load_backbone("resnet18", None)
     with pytest.raises(ValueError, match="weights='None' is neither a file"):

@@ -228,7 +228,7 @@ def test_a_module_of_timm_is_described_as_by_its_name(images):
         ("timm:resnet18.foo", None, ValueError, "no weights 'foo'.*timm:resnet18.a1_in1k"),
         ("tim:resnet18", None, ValueError, "no source of networks. Did you mean 'timm'"),
         ("timm:test_resnet", "a1_in1k", FileNotFoundError, "named in the backbone"),
-        ("timm:test_resnet", 3, TypeError, "'default', the path"),
+        ("timm:test_resnet", 3, TypeError, "pass 'default', None or the path"),
         ("timm:resnet18.", "default", ValueError, "Unknown backbone|no published weights"),
     ],
 )

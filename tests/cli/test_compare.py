@@ -333,7 +333,7 @@ def write(name, **columns):
         (["target.csv", "--label", "sick", "--metric", "f1"], "Write the classes as 0 and 1"),
         (["target.csv", "--label", "sick", "--task", "regression"], "are not numbers"),
         (["--label", "sick"], "--label goes with a file or folder of your own"),
-        (["empty.csv", "--label", "sick"], "cannot be read as CSV"),
+        (["empty.csv", "--label", "sick"], "cannot be read: "),
         (["header.csv", "--label", "sick"], "has a header and no rows"),
         (["constant.csv", "--label", "sick"], "all labels in 'constant.csv' are 'yes'"),
         (["blank.csv", "--label", "sick"], "column 'sick' of 'blank.csv' is empty"),
@@ -343,7 +343,7 @@ def write(name, **columns):
         (["only.csv", "--label", "sick"], "no column besides the label"),
         (
             ["binary.csv", "--label", "sick"],
-            "cannot be read as CSV|not a text in UTF-8|has no column 'sick'",
+            "cannot be read: |not a text in UTF-8|has no column 'sick'",
         ),
     ],
 )

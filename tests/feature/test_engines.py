@@ -213,14 +213,13 @@ def test_a_network_that_cannot_be_exported_is_run_by_torch_with_one_warning(engi
     ids=["inexact", "nan", "width", "place"],
 )
 def test_an_engine_that_fails_on_the_probe_is_not_used(engine, changed, message, monkeypatch):
-    kind = _engines._KINDS[engine]
-    compiled = kind._compile
+    compiled = _engines._COMPILERS[engine]
 
-    def compile_worse(self, graph, n_threads):
-        run = compiled(self, graph, n_threads)
+    def compile_worse(graph, n_threads):
+        run = compiled(graph, n_threads)
         return lambda x: changed(x, np.array(run(x))).astype(np.float32)
 
-    monkeypatch.setattr(kind, "_compile", compile_worse)
+    monkeypatch.setitem(_engines._COMPILERS, engine, compile_worse)
     monkeypatch.setattr(_extraction, "_engines", SharedCache(8, _extraction.network_lock))
     with pytest.warns(RuntimeWarning, match=message):
         model = transformer(TableColumns, engine).fit(TABLE)
@@ -238,12 +237,12 @@ def test_layers_of_small_features_are_checked_by_their_own_scale(monkeypatch):
             with torch.no_grad():
                 self[1].weight.mul_(1e6)
 
-    def compile_worse(self, graph, n_threads):
-        run = compiled(self, graph, n_threads)
+    def compile_worse(graph, n_threads):
+        run = compiled(graph, n_threads)
         return lambda x: np.array(run(x)) * np.repeat([1.01, 1], 8).astype(np.float32)
 
-    compiled = _engines.OnnxRuntime._compile
-    monkeypatch.setattr(_engines.OnnxRuntime, "_compile", compile_worse)
+    compiled = _engines._COMPILERS["onnxruntime"]
+    monkeypatch.setitem(_engines._COMPILERS, "onnxruntime", compile_worse)
     with pytest.warns(RuntimeWarning, match="differ from torch by 1e-02"):
         transformer(Scaled(), "onnxruntime", layers=["0", "1"]).fit(TABLE)
 

@@ -222,8 +222,8 @@ def test_bad_input_is_refused_by_name(settings, message):
     ("rows", "message"),
     [
         ((X, X_TARGET, X[:5], X_TARGET), "X_source_mapped has 5 entries, but X_source has 60"),
-        ((X, X_TARGET[:, :2], X, X_TARGET), "X_target has 2 columns and X_source has 4"),
-        ((X, X_TARGET, X, X_TARGET[:, :1]), "X_target_mapped has 1 columns and X_source_mapped"),
+        ((X, X_TARGET[:, :2], X, X_TARGET), "X_source and X_target have 4 and 2 columns"),
+        ((X, X_TARGET, X, X_TARGET[:, :1]), "X_source_mapped and X_target_mapped have 4 and 1"),
         ((X, X_TARGET, X * np.nan, X_TARGET), "X_source_mapped contains NaN"),
     ],
 )
