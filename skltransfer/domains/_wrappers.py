@@ -62,11 +62,10 @@ class _HoldsDomain(
         outside = sorted(set(np.asarray(held_labels).tolist()) - set(classes), key=str)
         if outside:
             raise ValueError(
-                f"y holds exactly the classes 0..{len(classes) - 1}, and {held_name} also holds "
-                f"{outside[:5]}. Voting, stacking and bagging number the classes 0..k-1 before "
-                f"their members see them, and cannot number {held_name}. Encode the labels of "
-                " both domains by one LabelEncoder, and fit on rows of every class. If "
-                "the domains do have different classes, name the classes by strings."
+                f"y holds exactly the classes 0..{len(classes) - 1}, as voting, stacking and "
+                f"bagging number them, and {held_name} also holds {outside[:5]}. Encode the labels "
+                "of both domains by one LabelEncoder, and fit on rows of every class; if the "
+                "domains do have different classes, name them by strings."
             )
 
 
@@ -227,8 +226,7 @@ class WithTarget(_HoldsDomain):
     def _warn_unused(self, names) -> None:
         warn(
             f"No step of {name_steps(self.estimator)} asks for {' or '.join(names)}: it is not "
-            "used. Add a two-domain step (such as KMMReweighter or PooledEstimator), or leave "
-            "WithTarget out.",
+            "used. Add a two-domain step (such as KMMReweighter), or leave WithTarget out.",
             DomainDataWarning,
         )
 
@@ -368,16 +366,12 @@ class WithSource(_HoldsDomain):
         if self.X_source is None:
             for name in ("y_source", "source_sample_weight"):
                 if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name} was given without X_source. Pass the source's rows too."
-                    )
+                    raise ValueError(f"{name} was given without X_source. Pass X_source too.")
             return
         check_not_empty(self.X_source, "X_source")
         check_same_width(self.X_source, X, "X_source")
-        if self.source_sample_weight is not None:
-            check_same_length(
-                self.source_sample_weight, self.X_source, "source_sample_weight", "X_source"
-            )
+        if (weights := self.source_sample_weight) is not None:
+            check_same_length(weights, self.X_source, "source_sample_weight", "X_source")
         if self.y_source is not None:
             check_same_length(self.y_source, self.X_source, "y_source", "X_source")
             check_no_missing_labels(self.y_source)

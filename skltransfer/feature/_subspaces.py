@@ -30,7 +30,17 @@ class _CountOrShare(Either):
         )
 
 
-class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
+class _SubspaceAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
+    """Learn from the principal axes of each domain, `n_components` of them."""
+
+    _min_samples = 2
+    _parameters = {"n_components": _CountOrShare()}
+
+    def __init__(self, n_components=0.5):
+        self.n_components = n_components
+
+
+class SubspaceAlignment(_SubspaceAligner):
     """Rotate the principal axes of the source into the principal axes of the target.
 
     Let ``P_s`` and ``P_t`` be the first principal axes of the two domains, each about its own
@@ -96,14 +106,6 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     (40, 2)
     """
 
-    _parameters = {"n_components": _CountOrShare()}
-
-    def __init__(self, n_components=0.5):
-        self.n_components = n_components
-
-    def _row_checks(self) -> dict:
-        return {"ensure_min_samples": 2}
-
     def _align(self, X, y, X_target, y_target):
         rows = {"X": X} if X_target is None else {"X": X, "X_target": X_target}
         domains = principal_axes(rows, self.n_components)
@@ -125,7 +127,7 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         return self.n_components_
 
 
-class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
+class GeodesicFlowKernel(_SubspaceAligner):
     """Compare samples in all subspaces between the source's and the target's.
 
     The kernel ``x' G z`` integrates inner products of the projections ``Phi(t)' x`` along the
@@ -194,14 +196,6 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     >>> np.allclose(mapped @ mapped.T, centered @ G @ centered.T)
     True
     """
-
-    _parameters = {"n_components": _CountOrShare()}
-
-    def __init__(self, n_components=0.5):
-        self.n_components = n_components
-
-    def _row_checks(self) -> dict:
-        return {"ensure_min_samples": 2}
 
     def _align(self, X, y, X_target, y_target):
         rows = {"X": X} if X_target is None else {"X": X, "X_target": X_target}

@@ -88,8 +88,7 @@ class LabelledRows:
         if (fold < 0).any() or len(pairs) > len(np.unique(groups)):
             raise ValueError(
                 f"cv has to hold out each of the {n} samples exactly once, and equal samples "
-                "together. Pass an integer, or a splitter that keeps groups together, such as "
-                "StratifiedGroupKFold()."
+                "together. Pass an integer, or a splitter such as StratifiedGroupKFold()."
             )
         for number in range(fold.max() + 1):
             if len(np.unique(labels[fold != number])) < len(np.unique(labels)):

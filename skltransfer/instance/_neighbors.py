@@ -142,8 +142,7 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         if k > total * (1 + _SLACK) or asks_for_all:
             raise ValueError(
                 f"n_neighbors={self.n_neighbors!r} asks for {k} neighbours among source rows whose "
-                f"weights sum up to {total:.6g}: all would be neighbours. Choose fewer, or scale "
-                "sample_weight so that a row of weight 1 counts as one row."
+                f"weights sum up to {total:.6g}. Choose fewer, or scale sample_weight."
             )
         return k
 

@@ -163,6 +163,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
     True
     """
 
+    _default_estimator = DecisionTreeClassifier(max_depth=1)
+
     def __init__(self, estimator=None, *, n_estimators=50, store_weights=True, random_state=0):
         self.estimator = estimator
         self.n_estimators = n_estimators
@@ -286,9 +288,6 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         for predicted, vote in zip(codes, votes, strict=True):
             shares[start + predicted] += vote
         return shares.reshape(n, n_classes) / votes.sum()
-
-    def _default_estimator(self):
-        return DecisionTreeClassifier(max_depth=1)
 
     def _check_labels(self, X, y, **checks):
         X, y = validate_data(self, X, y, **checks)

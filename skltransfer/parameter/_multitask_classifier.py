@@ -431,13 +431,6 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
 
     # --- predict -----------------------------------------------------------------------
 
-    def _own_scores(self, X, numbers):
-        if hasattr(self, "_network"):
-            return self._network_scores(X, numbers)
-        return self._scores(
-            X, numbers, self.coef_, self.intercept_, self.shared_coef_, self.shared_intercept_
-        )
-
     def _wide_logits(self, X):
         """Yield the logits of each task's own classes."""
         number_of = {label: i for i, label in enumerate(self._labels)}

@@ -58,9 +58,8 @@ def read_source(source) -> LinearModel:
     model = _innermost(source)
     if isinstance(model, Pipeline):
         raise TypeError(
-            "source is a Pipeline, whose coefficients belong to the columns that its earlier steps "
-            "make. Pass its last step, source[-1], and put the same fitted steps before this "
-            "estimator, for example make_pipeline(FrozenEstimator(source[:-1]), ...)."
+            "source is a Pipeline, whose coefficients belong to the columns that its steps make. "
+            "Pass source[-1], behind the fitted steps: FrozenEstimator(source[:-1])."
         )
     if isinstance(model, SVC | NuSVC) and len(model.classes_) > 2:
         raise TypeError(
@@ -125,8 +124,7 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
         if model.coef.shape[1] != n_features:
             raise ValueError(
                 f"source has coefficients for {model.coef.shape[1]} features, and X has "
-                f"{n_features}. Give both the same columns, or pass DataFrames to both fits, whose "
-                "columns are matched by name."
+                f"{n_features}. Give both the same columns, or pass DataFrames to both fits."
             )
         return model.coef
     position = {name: i for i, name in enumerate(model.feature_names)}
@@ -166,8 +164,7 @@ def match_classes(
         if len(coef) != n_outputs:
             raise ValueError(
                 f"source has {len(coef)} rows of coefficients, and y has {len(classes)} classes, "
-                f"which need {n_outputs}. Pass one row for each class in sorted order (a single "
-                "one for two classes), or a fitted classifier."
+                f"which need {n_outputs}. Pass one for each sorted class, or a fitted classifier."
             )
         return coef, intercept
     if np.array_equal(known, classes):

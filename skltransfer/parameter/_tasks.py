@@ -87,8 +87,7 @@ def split_task_column(X, position: int, *, takes_items: bool = False):
         features = np.asarray(features, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The columns of X beside task_column must hold numbers ({error}). Encode the others, "
-            "for example by a OneHotEncoder in a ColumnTransformer"
+            f"The columns of X beside task_column must hold numbers ({error}). Encode the others"
             + ("; a single column may hold paths or texts." if takes_items else ".")
         ) from error
     return check_array(features, dtype=np.float64, input_name="X"), tasks
