@@ -17,6 +17,7 @@ from skltransfer.domains._data import (
     check_not_empty,
     check_same_length,
     check_same_width,
+    different_forms,
     in_order_of,
     known_labels,
 )
@@ -52,10 +53,7 @@ class _HoldsDomain(
             return
         (y,), (held_labels,) = indexable(y), indexable(held_labels)
         if len(held_labels) and np.ndim(held_labels) != np.ndim(y):
-            raise ValueError(
-                f"{held_name} has shape {np.shape(held_labels)} and y has shape {np.shape(y)}. "
-                "Give both domains labels of the same form."
-            )
+            raise ValueError(different_forms(held_name, held_labels, y))
         if not is_numbered(y):
             return
         classes = np.unique(y).tolist()
@@ -191,15 +189,13 @@ class WithTarget(_HoldsDomain):
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
         with task.hand_on(estimator):
+            if self.X_target is None:
+                self._warn_without_data("X_target")
+            else:
+                self._warn_of_unused(consumed)
             if "X_target" not in consumed:
-                if self.X_target is None:
-                    self._warn_without_data("X_target")
-                else:
-                    self._warn_unused(["X_target"] + ["y_target"] * (self.y_target is not None))
                 result = fit_weighted(estimator, X, y, sample_weight, method=method)
             else:
-                if self.y_target is not None and "y_target" not in consumed:
-                    self._warn_unused(["y_target"])
                 result = fit_with_target(
                     estimator,
                     X,
@@ -223,12 +219,14 @@ class WithTarget(_HoldsDomain):
             _, labels = known_labels(self.y_target, self.X_target)
             self._check_one_coding(y, labels, "y_target")
 
-    def _warn_unused(self, names) -> None:
-        warn(
-            f"No step of {name_steps(self.estimator)} asks for {' or '.join(names)}: it is not "
-            "used. Add a two-domain step (such as KMMReweighter), or leave WithTarget out.",
-            DomainDataWarning,
-        )
+    def _warn_of_unused(self, consumed) -> None:
+        held = [name for name in self._held if getattr(self, name) is not None]
+        if unused := [name for name in held if name not in consumed]:
+            warn(
+                f"No step of {name_steps(self.estimator)} asks for {' or '.join(unused)}, which is "
+                "not used. Add a two-domain step (such as KMMReweighter), or leave WithTarget out.",
+                DomainDataWarning,
+            )
 
 
 class WithSource(_HoldsDomain):

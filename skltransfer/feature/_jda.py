@@ -192,8 +192,8 @@ class JDA(KernelAligner, LabelledAligner):
                     "the nearest neighbour."
                 )
 
-    def _map(self, X) -> np.ndarray:
-        return self._scaled(super()._map(X))
+    def _map_target(self, X):
+        return self._scaled(super()._map_target(X))
 
     def _scaled(self, mapped) -> np.ndarray:
         if self.normalize_rows:

@@ -47,12 +47,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         return self.weights_.shape[1]
 
     def _map_source(self, X):
-        return self._map(X)
+        return self._map_target(X)
 
     def _map_target(self, X):
-        return self._map(X)
-
-    def _map(self, X) -> np.ndarray:
         if self.rows_ is None:
             return X @ self.weights_ - self.offset_
         n, mapped = len(self.rows_), np.empty((len(X), self._n_features_out))

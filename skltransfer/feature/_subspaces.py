@@ -14,7 +14,7 @@ from skltransfer._solvers._alignment import (
     geodesic_flow,
     n_for_share,
     safe_unit,
-    with_fixed_signs,
+    signs_of_columns,
 )
 from skltransfer.feature._aligner import BaseAligner
 
@@ -246,10 +246,8 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
     if not isinstance(n_components, Integral):
         wanted = max(n_for_share(values, n_components) for values, _ in spectra)
         n_components = min(wanted, *(len(values) for values, _ in spectra))
-    return [
-        (mean, with_fixed_signs(vectors[:, :n_components]).T)
-        for mean, (_, vectors) in zip(means, spectra, strict=True)
-    ]
+    axes = [vectors[:, :n_components] for _, vectors in spectra]
+    return [(mean, (V * signs_of_columns(V)).T) for mean, V in zip(means, axes, strict=True)]
 
 
 def _check_enough(rows: dict, n_components: int) -> None:

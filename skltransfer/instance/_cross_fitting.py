@@ -93,8 +93,7 @@ class LabelledRows:
         for number in range(fold.max() + 1):
             if len(np.unique(labels[fold != number])) < len(np.unique(labels)):
                 raise ValueError(
-                    f"cv leaves no sample of some class outside of fold {number}. Pass an "
-                    "integer, or a stratified splitter such as StratifiedGroupKFold()."
+                    f"cv leaves no sample of some class outside of fold {number}. Pass an integer."
                 )
         return fold[self.positions]
 

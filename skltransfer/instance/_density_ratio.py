@@ -11,6 +11,7 @@ from skltransfer._solvers._sums import ordered_sum
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 
+TOO_FAR_APART = "The distances between these rows are too large. Scale the columns of both domains."
 # Beyond it exp overflows, or nearly so; sums of some such exponentials remain finite.
 _LARGEST_LOG = 700.0
 
@@ -116,8 +117,7 @@ def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, 
     if not np.isfinite(scale).all():
         column = np.flatnonzero(~np.isfinite(scale))[0]
         raise ValueError(
-            f"The variance of column {column} is not finite. Scale the columns of X and X_target "
-            "(for example by a StandardScaler before the reweighter)."
+            f"The variance of column {column} is not finite. Scale the columns of X and X_target."
         )
     largest = np.maximum(np.abs(rows).max(axis=0), np.abs(target_rows).max(axis=0))
     is_constant = scale <= 10 * np.finfo(float).eps * largest

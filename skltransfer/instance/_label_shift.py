@@ -218,9 +218,7 @@ class LabelShiftReweighter(BaseReweighter):
         classifier = self._classifier()
         self.source_classes_, labels = _class_numbers(X, y, type(self).__name__)
         if getattr(X, "shape", (0, 1))[1:] == (0,):
-            raise ValueError(
-                f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
-            )
+            raise ValueError(f"X has 0 feature(s) (shape={X.shape}): a minimum of 1 is required.")
         (X_target,) = indexable(select_columns(X_target, column_names(X)))
         X_target = _safe_indexing(X_target, np.argsort(row_groups(X_target), kind="stable"))
         used = np.flatnonzero(weights > 0)
@@ -345,16 +343,12 @@ class LabelShiftReweighter(BaseReweighter):
 def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes and, for each label, the number of its class."""
     if y is None:
-        raise ValueError(
-            f"{name} needs the labels of the source to see how they shift: y should be a 1d array, "
-            "and is None. Pass y to fit."
-        )
+        raise ValueError(f"{name} needs the labels of the source: y should be a 1d array. Pass y.")
     check_consistent_length(X, y)
     y = column_or_1d(y)
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass"):
         raise ValueError(
-            f"Unknown label type: {name} needs class labels, and y is {kind}. For numbers use a "
-            "reweighter for covariate shift, such as KMMReweighter."
+            f"Unknown label type: {name} needs classes, and y is {kind}. Use KMMReweighter."
         )
     return np.unique(y, return_inverse=True)

@@ -103,9 +103,8 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         coef, intercept = self._match_outputs(coef, carried)
         self.source_coef_, self.source_intercept_ = self._fitted_form(coef, intercept)
         if labels is not None:
-            coef, intercept = self._solve(
-                rows, labels, sample_weight, coef, intercept, self._alpha_of_task()
-            )
+            alpha = getattr(self, "alpha", None)  # None is to be chosen by cross-validation
+            coef, intercept = self._solve(rows, labels, sample_weight, coef, intercept, alpha)
         self.coef_, self.intercept_ = self._fitted_form(coef, intercept)
         return self
 
@@ -142,9 +141,6 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _fitted_form(self, coef, intercept) -> tuple:
         """Return ``coef_`` and ``intercept_`` as scikit-learn shapes them."""
-
-    def _alpha_of_task(self):
-        return self.alpha
 
     # --- validation --------------------------------------------------------------------
 
@@ -208,9 +204,6 @@ class LinearTransferCV(LinearTransfer):
 
     # --- the choice --------------------------------------------------------------------
 
-    def _alpha_of_task(self):
-        return None
-
     def _check_combinations(self) -> None:
         alphas = self._candidates()
         if not alphas:
@@ -263,8 +256,7 @@ class LinearTransferCV(LinearTransfer):
         mean = scores[:, scored].mean(axis=1) if scored.any() else np.full(len(scores), np.nan)
         if np.isnan(mean).all():
             raise ValueError(
-                f"scoring={self.scoring!r} gives no number on any fold. Choose another scoring, or "
-                "fewer folds by cv."
+                f"scoring={self.scoring!r} gives no number on any fold. Choose another one."
             )
         best = len(mean) - 1 - int(np.nanargmax(mean[::-1]))
         self.alpha_ = alphas[best]

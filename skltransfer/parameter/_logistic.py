@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 from skltransfer._parameters import Count, Number
 from skltransfer._solvers._classes import (
     check_class_weight,
+    check_several_classes,
     decisions,
     log_probabilities,
     predicted_codes,
@@ -219,11 +220,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     def _check_rows(self, X, y):
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        if len(classes := np.unique(y)) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
-                f"{classes[0]!r}."
-            )
+        check_several_classes(self, np.unique(y))
         return X, y
 
     def _set_outputs(self, y, y_target):

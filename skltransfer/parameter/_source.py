@@ -50,8 +50,7 @@ def read_source(source) -> LinearModel:
         )
         if coef.ndim > 2:
             raise ValueError(
-                f"source has {coef.ndim} dimensions. Coefficients have shape (n_features,) or "
-                "(n_outputs, n_features)."
+                f"source has {coef.ndim} dimensions. Pass shape (n_features,) or (k, n_features)."
             )
         return LinearModel(np.atleast_2d(coef), None)
     check_is_fitted(source)
@@ -132,7 +131,7 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
     if not shared:
         raise ValueError(
             f"source was fitted on the columns {list(model.feature_names[:5])} and X has "
-            f"{list(feature_names[:5])}: none is shared, so that nothing can be carried over."
+            f"{list(feature_names[:5])}: none is shared. Give both the same names."
         )
     coef = np.zeros((len(model.coef), n_features))
     coef[:, shared] = model.coef[:, [position[feature_names[i]] for i in shared]]

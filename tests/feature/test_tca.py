@@ -407,7 +407,7 @@ def test_unfit_data_are_named(domains):
         ({}, 1e100),
         ({}, 1e200),
     ):
-        with pytest.raises(ValueError, match="StandardScaler"):
+        with pytest.raises(ValueError, match="Scale the features"):
             TCA(**parameters).fit(scale * X, X_target=scale * X_target)
     with (
         pytest.warns(DomainDataWarning),

@@ -86,5 +86,5 @@ def test_rows_too_far_apart_for_any_distance_are_refused(domains, algorithm):
     """They once were searched for ever."""
     X, _, X_target, _ = domains
     model = NearestNeighborsReweighter(algorithm=algorithm)
-    with pytest.raises(ValueError, match=r"too large.*StandardScaler"):
+    with pytest.raises(ValueError, match="too large. Scale the columns"):
         model.fit(X * 1e200, X_target=X_target * 1e200)

@@ -610,7 +610,7 @@ def test_labels_of_a_wrong_form():
         MultiTaskClassifier().fit(X, np.column_stack([y, y]))
     with pytest.raises(ValueError, match="one class, 'up'"):
         MultiTaskClassifier(task_column=-1).fit(rows, ["up"] * 120)
-    with pytest.raises(ValueError, match="every column holds one class"):
+    with pytest.raises(ValueError, match="a column of y with at least 2 classes"):
         MultiTaskClassifier().fit(X, np.ones((120, 2), dtype=int))
 
 
