@@ -218,7 +218,9 @@ class LabelShiftReweighter(BaseReweighter):
         classifier = self._classifier()
         self.source_classes_, labels = _class_numbers(X, y, type(self).__name__)
         if getattr(X, "shape", (0, 1))[1:] == (0,):
-            raise ValueError(f"X has 0 feature(s) (shape={X.shape}): a minimum of 1 is required.")
+            raise ValueError(
+                f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
+            )
         (X_target,) = indexable(select_columns(X_target, column_names(X)))
         X_target = _safe_indexing(X_target, np.argsort(row_groups(X_target), kind="stable"))
         used = np.flatnonzero(weights > 0)
