@@ -105,7 +105,7 @@ class Number(Parameter):
         return f"{noun} from {low} to {high}"
 
 
-class Count(Parameter):
+class Count(Number):
     """An integer in an interval.
 
     Parameters
@@ -119,22 +119,13 @@ class Count(Parameter):
     """
 
     def __init__(self, low=1, high=None, *, unset=()):
-        super().__init__(unset=unset)
-        self.low, self.high = low, high
+        super().__init__(low, high, unset=unset)
 
     def accepts(self, value) -> bool:
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            return False
-        return value >= self.low and (self.high is None or value <= self.high)
+        return isinstance(value, Integral) and super().accepts(value)
 
     def describe(self) -> str:
         return f"an {self.phrase('integer')}"
-
-    def phrase(self, noun: str) -> str:
-        """Return `noun`, with the interval in words."""
-        if self.high is None:
-            return f"{noun} of at least {self.low}"
-        return f"{noun} from {self.low} to {self.high}"
 
 
 class Choice(Parameter):
@@ -206,7 +197,7 @@ class ListOf(Parameter):
 
     Parameters
     ----------
-    entry : Number or Count
+    entry : Number
         Allowed values of each entry.
     min_size : int, default=1
         Smallest number of entries.
@@ -214,7 +205,7 @@ class ListOf(Parameter):
         Further values that are allowed.
     """
 
-    def __init__(self, entry: Number | Count, *, min_size=1, unset=()):
+    def __init__(self, entry: Number, *, min_size=1, unset=()):
         super().__init__(unset=unset)
         self.entry, self.min_size = entry, min_size
 
@@ -281,10 +272,5 @@ def declared_parameters(cls: type) -> dict[str, Parameter]:
 
 
 def _is_among(value, allowed: tuple) -> bool:
-    return any(
-        value is other or (isinstance(other, str) and _equals(value, other)) for other in allowed
-    )
-
-
-def _equals(value, word: str) -> bool:
-    return isinstance(value, str) and value == word
+    # An array is compared with nothing: it would answer for each of its entries.
+    return any(value is other or (isinstance(value, str) and value == other) for other in allowed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
+from sklearn.exceptions import ConvergenceWarning
+
 # They call estimators on behalf of the user.
 _PACKAGES = ("skltransfer", "sklearn", "joblib")
 
@@ -21,6 +23,24 @@ def warn(message: str, category: type[Warning]) -> None:
     while frame.f_back is not None and _is_inside(frame):
         frame, stacklevel = frame.f_back, stacklevel + 1
     warnings.warn(message, category, stacklevel=stacklevel)
+
+
+def warn_unless_certified(result: str, gap: float, tol: float, remedy: str) -> None:
+    """Warn if a solution is not certified to `tol`.
+
+    Parameters
+    ----------
+    result : str
+        Name of the solution; the message begins with it.
+    gap, tol : float
+        Gap that is certified, and the one that was wanted.
+    remedy : str
+    """
+    if not gap <= tol:
+        warn(
+            f"{result} is certified to a gap of {gap:.1e}, not to tol={tol:.1e}. {remedy}",
+            ConvergenceWarning,
+        )
 
 
 def _is_inside(frame) -> bool:

@@ -60,11 +60,6 @@ def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, n
     return singular[:r] ** 2 / (n - 1), axes[:r].T
 
 
-def with_fixed_signs(vectors: np.ndarray) -> np.ndarray:
-    """Return columns whose largest entry, by absolute value, is positive."""
-    return vectors * signs_of_columns(vectors)
-
-
 def signs_of_columns(vectors: np.ndarray) -> np.ndarray:
     """Return the sign of each column's largest entry by absolute value, shape (k,)."""
     largest = np.abs(vectors).argmax(axis=0)

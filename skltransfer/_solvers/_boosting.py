@@ -39,11 +39,6 @@ def rounded(values):
         return np.maximum(np.asarray(values, dtype=np.float32), smallest).astype(np.float64)
 
 
-def weighted_mean(losses: np.ndarray, weights: np.ndarray) -> float:
-    """Return ``sum w loss / sum w``."""
-    return float(weights @ losses / weights.sum())
-
-
 def adjusted_losses(residuals: np.ndarray, loss: str) -> np.ndarray:
     """Return losses of a regression in [0, 1], relative to the largest residual.
 

@@ -74,6 +74,15 @@ def weights_by_class(class_weight, y: np.ndarray, sample_weight: np.ndarray) -> 
     return weights
 
 
+def check_several_classes(estimator, classes: np.ndarray) -> None:
+    """Raise a ValueError if there is a single class."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs rows of at least 2 classes, and y holds one class, "
+            f"{classes.tolist()[0]!r}."
+        )
+
+
 def decisions(logits: np.ndarray) -> np.ndarray:
     """Return the logits as ``decision_function`` does: of shape (n_samples,) if there is one."""
     return logits[:, 0] if logits.shape[1] == 1 else logits

@@ -61,16 +61,12 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
         return _histogram_gamma(X, counts, X_target)
     with np.errstate(over="ignore", invalid="ignore"):
         gamma = scale_gamma(X, counts, X_target)
-    if _uses_gamma(estimator.kernel) and not (np.isfinite(gamma) and gamma > 0):
+    uses_gamma = isinstance(estimator.kernel, str) and estimator.kernel not in ("linear", "cosine")
+    if uses_gamma and not (np.isfinite(gamma) and gamma > 0):
         raise ValueError(
-            "gamma='scale' cannot be computed: the variance of X and X_target leaves the range "
-            "of floats. Scale the features, for example by a StandardScaler before."
+            "gamma='scale' cannot be computed from values of this size. Scale the features before."
         )
     return gamma
-
-
-def _uses_gamma(kernel) -> bool:
-    return isinstance(kernel, str) and kernel not in ("linear", "cosine")
 
 
 def _histogram_gamma(X, counts, T) -> float:

@@ -48,9 +48,8 @@ class Kernel(NamedTuple):
         shape = (A.shape[0], B.shape[0])
         if values.shape != shape:
             raise ValueError(
-                f"kernel={self.name} returned values of shape {values.shape} for {shape[0]} and "
-                f"{shape[1]} rows. A callable has to take two arrays of rows and return their "
-                f"kernel matrix, here of shape {shape}."
+                f"kernel={self.name} returned values of shape {values.shape}. A callable has to "
+                f"return the kernel matrix of two arrays of rows, here of shape {shape}."
             )
         return values
 
@@ -205,9 +204,8 @@ class KernelMatrix:
     def _check_digits(self, X) -> None:
         if loses_digits(X, X[:0], self.kernel.gamma):
             raise ValueError(
-                "Sparse rows lie too far from 0 for the rbf kernel: rounding hides small "
-                "distances. Scale the features (MaxAbsScaler keeps them sparse), lower gamma, or "
-                "pass dense rows."
+                "Sparse rows lie too far from 0 for the rbf kernel. Scale the features (by a "
+                "MaxAbsScaler), lower gamma, or pass dense rows."
             )
 
     def _finite(self, values: np.ndarray) -> np.ndarray:

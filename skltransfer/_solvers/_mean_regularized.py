@@ -18,11 +18,11 @@ from scipy import linalg
 from skltransfer._solvers._logistic import SHORT_STEP, SMALLEST_LOSS, SMALLEST_STEP
 from skltransfer._solvers._multitask import (
     MultiTaskSolution,
+    centered_blocks,
     column_means,
     free_directions,
     logistic_curvature,
     logistic_loss,
-    span_of_rows,
 )
 from skltransfer._solvers._ridge import ridge_path
 
@@ -86,11 +86,7 @@ def mean_regularized_logistic(
     max_iter : int
         Largest number of steps.
     """
-    means = column_means(tasks, fit_intercept)
-    blocks = [task.X - mean for task, mean in zip(tasks, means, strict=True)]
-    basis = span_of_rows(blocks)
-    if basis is not None:
-        blocks = [block @ basis for block in blocks]
+    blocks, means, basis = centered_blocks(tasks, fit_intercept)
     if alpha == 0:  # ties nothing to w0, which any penalty keeps at 0
         shared_alpha = max(shared_alpha, 1.0)
     parts = [_Part(task, Z, fit_intercept) for task, Z in zip(tasks, blocks, strict=True)]

@@ -58,14 +58,18 @@ def column_means(tasks, fit_intercept: bool) -> list[np.ndarray]:
     return [task.mean() if fit_intercept else np.zeros(task.X.shape[1]) for task in tasks]
 
 
-def span_of_rows(blocks) -> np.ndarray | None:
-    """Return an orthonormal basis (d, r) of all rows, or None if it would not save columns.
+def centered_blocks(tasks, fit_intercept: bool) -> tuple[list, list, np.ndarray | None]:
+    """Return the centred rows of each task, the means of its columns, and a basis (d, r) or None.
 
-    Ridge and trace norm never leave the span of the rows.
+    Ridge and trace norm never leave the span of the rows. Where an orthonormal basis of all rows
+    saves columns, the centred rows are given in it.
     """
+    means = column_means(tasks, fit_intercept)
+    blocks = [task.X - mean for task, mean in zip(tasks, means, strict=True)]
     if sum(len(block) for block in blocks) >= blocks[0].shape[1]:
-        return None
-    return linalg.qr(np.vstack(blocks).T, mode="economic")[0]
+        return blocks, means, None
+    basis = linalg.qr(np.vstack(blocks).T, mode="economic")[0]
+    return [block @ basis for block in blocks], means, basis
 
 
 def logistic_loss(logits, codes, weights):

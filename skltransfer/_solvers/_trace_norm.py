@@ -21,11 +21,10 @@ from scipy import linalg
 from skltransfer._solvers._logistic import SMALLEST_LOSS
 from skltransfer._solvers._multitask import (
     MultiTaskSolution,
-    column_means,
+    centered_blocks,
     free_directions,
     logistic_curvature,
     logistic_loss,
-    span_of_rows,
 )
 
 # Iterations between two looks at the certificate.
@@ -46,11 +45,7 @@ def trace_norm_ridge(tasks, alpha, fit_intercept=True, *, tol, max_iter) -> Mult
     max_iter : int
         Largest number of steps.
     """
-    means = column_means(tasks, fit_intercept)
-    blocks = [task.X - mean for task, mean in zip(tasks, means, strict=True)]
-    basis = span_of_rows(blocks)
-    if basis is not None:
-        blocks = [block @ basis for block in blocks]
+    blocks, means, basis = centered_blocks(tasks, fit_intercept)
     y_means = [np.average(t.y, weights=t.weights) if fit_intercept else 0.0 for t in tasks]
     loss = _SquaredErrors(tasks, blocks, y_means)
     W, b, objective, gap, n_iter = _accelerated(loss, alpha, tol, max_iter)
@@ -74,11 +69,7 @@ def trace_norm_logistic(
     max_iter : int
         Largest number of steps.
     """
-    means = column_means(tasks, fit_intercept)
-    blocks = [task.X - mean for task, mean in zip(tasks, means, strict=True)]
-    basis = span_of_rows(blocks)
-    if basis is not None:
-        blocks = [block @ basis for block in blocks]
+    blocks, means, basis = centered_blocks(tasks, fit_intercept)
     loss = _Logistic(tasks, blocks, n_outputs, fit_intercept)
     W, b, objective, gap, n_iter = _accelerated(loss, alpha, tol, max_iter)
     W = W.reshape(len(tasks), n_outputs, -1)

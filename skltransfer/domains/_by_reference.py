@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
-from sklearn.base import clone
-
 
 class HoldsByReference:
     """Hold some parameters by reference, so that a clone shares them with their fitted state.
@@ -47,8 +43,8 @@ class HoldsByReference:
         for name in filter(self._is_inside, params):
             held = name.partition("__")[0]
             raise ValueError(
-                f"{name!r} is a parameter of the estimator in {held}, which is held as it was "
-                f"fitted, also by clones, and would be changed for all. Set {held} to another one."
+                f"{name!r} is a parameter of the estimator in {held}, which clones share as it was "
+                f"fitted. Set {held} to another one."
             )
         return super().set_params(**params)
 
@@ -57,14 +53,8 @@ class HoldsByReference:
         return bool(delimiter) and held in self._held
 
     def __sklearn_clone__(self):
-        params = {
-            name: value if name in self._held else clone(value, safe=False)
-            for name, value in self.get_params(deep=False).items()
-        }
-        twin = type(self)(**params)
-        for name in ("_metadata_request", "_sklearn_output_config"):  # as clone itself does
-            if hasattr(self, name):
-                setattr(twin, name, deepcopy(getattr(self, name)))
-        if hasattr(self, "_skl_callbacks"):
-            twin._skl_callbacks = self._skl_callbacks
+        empty = object.__new__(type(self))
+        vars(empty).update(vars(self) | dict.fromkeys(self._held))
+        twin = super(HoldsByReference, empty).__sklearn_clone__()
+        vars(twin).update({name: getattr(self, name) for name in self._held})
         return twin

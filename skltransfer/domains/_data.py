@@ -209,16 +209,19 @@ def known_labels(y_target, X_target, y_source=None):
     return known, labels
 
 
+def different_forms(name: str, labels, y) -> str:
+    """Return the message that labels of the other domain have another shape than `y`."""
+    shapes = f"{name} has shape {np.shape(labels)} and y has shape {np.shape(y)}."
+    return f"{shapes} Give both domains labels of the same form."
+
+
 def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
     if y_source.dtype.kind == "O":
         y_source = np.array(y_source.tolist())
     if y_source.ndim == 1 and labels.shape[1:] == (1,):  # a column, where y was one
         labels = labels[:, 0]
     if labels.ndim != y_source.ndim or labels.shape[1:] != y_source.shape[1:]:
-        raise ValueError(
-            f"y_target has shape {labels.shape} and y has shape {y_source.shape}. "
-            "Give both domains labels of the same form."
-        )
+        raise ValueError(different_forms("y_target", labels, y_source))
     if (labels.dtype.kind in "US") != (y_source.dtype.kind in "US"):
         raise ValueError(
             f"y holds labels like {y_source.ravel()[0]!r} and y_target labels like "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from inspect import signature
 
 import numpy as np
 from sklearn import config_context
@@ -158,17 +157,15 @@ def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
     if isinstance(part, BaggingClassifier | BaggingRegressor) and consumed_keywords(part, method):
         if part.bootstrap_features or part.max_features != 1.0:
             raise TypeError(
-                f"{name} draws columns of X for its members, and leaves X_target whole. Put "
-                "WithTarget or WithSource around a bagging of rows alone (max_features=1.0, "
-                "bootstrap_features=False)."
+                f"{name} draws columns of X for its members, and leaves X_target whole. Bag rows "
+                "alone (max_features=1.0, bootstrap_features=False)."
             )
     if "y_target" not in keywords or not consumed_keywords(part, method, ["y_target"]):
         return
     if isinstance(part, _RECODES_LABELS):
         raise TypeError(
             f"{name} changes y before its members see it, but not y_target. Put {name} inside the "
-            f"reweighter, as in PooledEstimator({name}(...)), or leave the target labels out "
-            "(use_y=False)."
+            f"reweighter, as in PooledEstimator({name}(...)), or set use_y=False."
         )
     if isinstance(part, _NUMBERS_LABELS):
         _, labels = known_labels(keywords["y_target"][0], X_target)
@@ -186,9 +183,8 @@ def _check_columns(transformer: ColumnTransformer, method, has_names: bool) -> N
             continue
         if isinstance(part, Pipeline) and len(part.steps) > 1:
             raise TypeError(
-                f"The pipeline {name!r} inside ColumnTransformer hands X_target, with all of its "
-                "columns, to its first step. Put the other steps before the ColumnTransformer, and "
-                "the step that uses the target into it alone."
+                f"The pipeline {name!r} inside ColumnTransformer hands all of X_target to its "
+                "first step. Put the steps that do not use the target before ColumnTransformer."
             )
         if not (has_names or _are_names(columns) or _are_first(columns)):
             raise TypeError(
@@ -240,7 +236,7 @@ def _request_weights(estimator, *, is_last: bool) -> None:
     Requests that the user has set stay as they are.
     """
     uses_target = bool(consumed_keywords(estimator, "fit", ["X_target"]))
-    if _takes(estimator, "fit", "sample_weight"):
+    if hasattr(estimator, "fit") and has_fit_parameter(estimator, "sample_weight"):
         _request_unless_set(estimator, "fit", is_last or uses_target)
     if _is_router(estimator) and hasattr(estimator, "scoring"):
         estimator.scoring = _without_weights(estimator.scoring)
@@ -290,11 +286,6 @@ class ScoreWithoutRouting:
 
     def __repr__(self):
         return repr(self.scoring)
-
-
-def _takes(estimator, method: str, parameter: str) -> bool:
-    function = getattr(estimator, method, None)
-    return function is not None and parameter in signature(function).parameters
 
 
 def weight_keyword(estimator) -> str | None:
@@ -348,8 +339,7 @@ def repeat_rows(estimator, X, y, sample_weight, *, method: str = "fit") -> tuple
     if (weights != 1).any() and _makes_folds(estimator):
         raise TypeError(
             f"{name_steps(estimator)} takes no sample_weight, and rows repeated in its stead would "
-            "come to lie on both sides of its folds. Use an estimator that takes sample_weight, or "
-            "leave the weights out."
+            "lie on both sides of its folds. Use one that does, or leave the weights out."
         )
     rows = np.repeat(np.arange(len(weights)), weights.astype(int))
     return _safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows)

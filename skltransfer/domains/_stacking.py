@@ -160,8 +160,7 @@ def split_domains(X, y=None, *, sample_domain, missing_label=None):
         raise ValueError("sample_domain holds NaN. Number every row by its domain.")
     if (sample_domain == 0).any():
         raise ValueError(
-            "sample_domain holds 0, which is neither source nor target. Number source domains by "
-            "positive and target domains by negative integers."
+            "sample_domain holds 0. Number source domains above it, and target domains below it."
         )
     source, target = np.flatnonzero(sample_domain > 0), np.flatnonzero(sample_domain < 0)
     for rows, sign in ((source, "positive (source)"), (target, "negative (target)")):

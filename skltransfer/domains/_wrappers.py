@@ -17,6 +17,7 @@ from skltransfer.domains._data import (
     check_not_empty,
     check_same_length,
     check_same_width,
+    different_forms,
     in_order_of,
     known_labels,
 )
@@ -52,21 +53,17 @@ class _HoldsDomain(
             return
         (y,), (held_labels,) = indexable(y), indexable(held_labels)
         if len(held_labels) and np.ndim(held_labels) != np.ndim(y):
-            raise ValueError(
-                f"{held_name} has shape {np.shape(held_labels)} and y has shape {np.shape(y)}. "
-                "Give both domains labels of the same form."
-            )
+            raise ValueError(different_forms(held_name, held_labels, y))
         if not is_numbered(y):
             return
         classes = np.unique(y).tolist()
         outside = sorted(set(np.asarray(held_labels).tolist()) - set(classes), key=str)
         if outside:
             raise ValueError(
-                f"y holds exactly the classes 0..{len(classes) - 1}, and {held_name} also holds "
-                f"{outside[:5]}. Voting, stacking and bagging number the classes 0..k-1 before "
-                f"their members see them, and cannot number {held_name}. Encode the labels of "
-                " both domains by one LabelEncoder, and fit on rows of every class. If "
-                "the domains do have different classes, name the classes by strings."
+                f"y holds exactly the classes 0..{len(classes) - 1}, as voting, stacking and "
+                f"bagging number them, and {held_name} also holds {outside[:5]}. Encode the labels "
+                "of both domains by one LabelEncoder, and fit on rows of every class; if the "
+                "domains do have different classes, name them by strings."
             )
 
 
@@ -192,15 +189,13 @@ class WithTarget(_HoldsDomain):
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
         with task.hand_on(estimator):
+            if self.X_target is None:
+                self._warn_without_data("X_target")
+            else:
+                self._warn_of_unused(consumed)
             if "X_target" not in consumed:
-                if self.X_target is None:
-                    self._warn_without_data("X_target")
-                else:
-                    self._warn_unused(["X_target"] + ["y_target"] * (self.y_target is not None))
                 result = fit_weighted(estimator, X, y, sample_weight, method=method)
             else:
-                if self.y_target is not None and "y_target" not in consumed:
-                    self._warn_unused(["y_target"])
                 result = fit_with_target(
                     estimator,
                     X,
@@ -224,13 +219,14 @@ class WithTarget(_HoldsDomain):
             _, labels = known_labels(self.y_target, self.X_target)
             self._check_one_coding(y, labels, "y_target")
 
-    def _warn_unused(self, names) -> None:
-        warn(
-            f"No step of {name_steps(self.estimator)} asks for {' or '.join(names)}: it is not "
-            "used. Add a two-domain step (such as KMMReweighter or PooledEstimator), or leave "
-            "WithTarget out.",
-            DomainDataWarning,
-        )
+    def _warn_of_unused(self, consumed) -> None:
+        held = [name for name in self._held if getattr(self, name) is not None]
+        if unused := [name for name in held if name not in consumed]:
+            warn(
+                f"No step of {name_steps(self.estimator)} asks for {' or '.join(unused)}, which is "
+                "not used. Add a two-domain step (such as KMMReweighter), or leave WithTarget out.",
+                DomainDataWarning,
+            )
 
 
 class WithSource(_HoldsDomain):
@@ -368,16 +364,12 @@ class WithSource(_HoldsDomain):
         if self.X_source is None:
             for name in ("y_source", "source_sample_weight"):
                 if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name} was given without X_source. Pass the source's rows too."
-                    )
+                    raise ValueError(f"{name} was given without X_source. Pass X_source too.")
             return
         check_not_empty(self.X_source, "X_source")
         check_same_width(self.X_source, X, "X_source")
-        if self.source_sample_weight is not None:
-            check_same_length(
-                self.source_sample_weight, self.X_source, "source_sample_weight", "X_source"
-            )
+        if (weights := self.source_sample_weight) is not None:
+            check_same_length(weights, self.X_source, "source_sample_weight", "X_source")
         if self.y_source is not None:
             check_same_length(self.y_source, self.X_source, "y_source", "X_source")
             check_no_missing_labels(self.y_source)

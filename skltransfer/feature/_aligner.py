@@ -7,10 +7,16 @@ from abc import ABCMeta, abstractmethod
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._set_output import _wrap_data_with_container
-from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _num_samples,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from skltransfer._parameters import check_parameters
-from skltransfer.domains._data import check_target_rows
+from skltransfer.domains._data import as_labels, check_no_missing_labels, check_target_rows
 from skltransfer.domains._two_domains import given_target, warn_without_target
 
 
@@ -24,6 +30,9 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """
 
     __metadata_request__fit = {"X_target": True}
+
+    _min_samples: int = 1  # of each domain in fit
+    _accept_sparse: str | bool = False
 
     def fit(self, X, y=None, *, X_target=None):
         """Learn the maps of both domains.
@@ -104,12 +113,17 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """Fit, and return the validated source rows, and those mapped if that came for free."""
         check_parameters(self)
         X_target, y_target = given_target(X_target, y_target)
-        X = validate_data(self, X, dtype=np.float64, **self._row_checks())
+        checks = {"accept_sparse": self._accept_sparse, "ensure_min_samples": self._min_samples}
+        X = validate_data(self, X, dtype=np.float64, **checks)
         if X_target is None:
             warn_without_target(self, "aligns nothing")
         else:
-            self._check_enough(X_target)
-            X_target = check_target_rows(self, X_target, **self._row_checks())
+            if 0 < (n_rows := _num_samples(X_target)) < self._min_samples:
+                raise ValueError(
+                    f"X_target has {n_rows} row(s), and {type(self).__name__} needs at least "
+                    f"{self._min_samples}. Pass more rows of the target."
+                )
+            X_target = check_target_rows(self, X_target, **checks)
         return X, self._align(X, y, X_target, y_target)
 
     def _fit_transform(self, X, y, X_target, y_target) -> np.ndarray:
@@ -119,19 +133,9 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _checked(self, X):
         """Return rows that are to be mapped as scikit-learn validates them."""
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
-
-    def _check_enough(self, X_target) -> None:
-        least = self._row_checks().get("ensure_min_samples", 1)
-        if 0 < (n_rows := _num_samples(X_target)) < least:
-            raise ValueError(
-                f"X_target has {n_rows} row(s), and {type(self).__name__} needs at least {least}. "
-                "Pass more rows of the target."
-            )
-
-    def _row_checks(self) -> dict:
-        """Return further settings of scikit-learn's ``check_array`` for the rows of fit."""
-        return {}
+        return validate_data(
+            self, X, dtype=np.float64, accept_sparse=self._accept_sparse, reset=False
+        )
 
     @abstractmethod
     def _align(self, X, y, X_target, y_target) -> np.ndarray | None:
@@ -144,9 +148,9 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _map_source(self, X: np.ndarray) -> np.ndarray:
         """Map source rows."""
 
-    @abstractmethod
     def _map_target(self, X: np.ndarray) -> np.ndarray:
-        """Map target rows."""
+        """Map target rows; they stay as they are unless a subclass moves them."""
+        return X.copy()
 
 
 class LabelledAligner(BaseAligner):
@@ -201,3 +205,20 @@ class LabelledAligner(BaseAligner):
         X_new : ndarray of shape (n_samples, n_features_out)
         """
         return self._fit_transform(X, y, X_target, y_target)
+
+
+def source_labels(y, X) -> np.ndarray:
+    """Return the labels of the source rows, all known, as an array of shape (n_samples,)."""
+    check_no_missing_labels(y)
+    y = as_labels(y)
+    y = column_or_1d(np.array(y.tolist()) if y.dtype.kind == "O" else y, warn=True)
+    check_consistent_length(X, y)
+    return y
+
+
+def class_numbers(labels, classes) -> np.ndarray:
+    """Return the position of each label among the sorted classes, -1 for others."""
+    if len(labels) == 0:
+        return np.empty(0, dtype=int)
+    positions = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    return np.where(classes[positions] == labels, positions, -1)

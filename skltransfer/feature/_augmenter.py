@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skltransfer.feature._aligner import BaseAligner
 
@@ -56,6 +56,8 @@ class FeatureAugmenter(BaseAligner):
     array([3.])
     """
 
+    _accept_sparse = "csr"
+
     def get_feature_names_out(self, input_features=None):
         """Return the names of the features: ``common_a``, ``source_a``, ``target_a``.
 
@@ -74,13 +76,6 @@ class FeatureAugmenter(BaseAligner):
             return names
         parts = ("common", "source", "target")
         return np.array([f"{part}_{name}" for part in parts for name in names], dtype=object)
-
-    def _row_checks(self) -> dict:
-        return {"accept_sparse": "csr"}
-
-    def _checked(self, X):
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
 
     def _align(self, X, y, X_target, y_target):
         self._has_target = X_target is not None

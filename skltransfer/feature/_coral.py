@@ -78,6 +78,7 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
     True
     """
 
+    _min_samples = 2
     _parameters = {
         "shrinkage": Number(0, 1, unset=("ledoit_wolf",)),
         "reg_covar": Number(0, np.inf, high_open=True),
@@ -88,9 +89,6 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
         self.shrinkage = shrinkage
         self.reg_covar = reg_covar
         self.match_means = match_means
-
-    def _row_checks(self) -> dict:
-        return {"ensure_min_samples": 2}
 
     def _align(self, X, y, X_target, y_target):
         self.source_mean_, centered = centered_rows(X)
@@ -108,6 +106,3 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
         mapped = apply_map(rows, self._factors)
         mapped += self.target_mean_ if self.match_means else self.source_mean_
         return mapped
-
-    def _map_target(self, X):
-        return X.copy()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skltransfer._parameters import Count, Flag
 from skltransfer._solvers._transfer_components import domain_differences
-from skltransfer.domains._data import as_labels, check_no_missing_labels, known_labels
-from skltransfer.feature._aligner import LabelledAligner
+from skltransfer.domains._data import known_labels
+from skltransfer.feature._aligner import LabelledAligner, class_numbers, source_labels
 from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelAligner
 
 
@@ -193,8 +192,8 @@ class JDA(KernelAligner, LabelledAligner):
                     "the nearest neighbour."
                 )
 
-    def _map(self, X) -> np.ndarray:
-        return self._scaled(super()._map(X))
+    def _map_target(self, X):
+        return self._scaled(super()._map_target(X))
 
     def _scaled(self, mapped) -> np.ndarray:
         if self.normalize_rows:
@@ -207,7 +206,11 @@ class JDA(KernelAligner, LabelledAligner):
             self.pseudo_labels_, self.n_iter_ = np.empty(0), 1
             mapped = self._scaled(self._solve_without_target(self._start(X, None), len(X)))
         else:
-            y = _source_labels(y, X)
+            if y is None:
+                raise ValueError("JDA needs the labels of the source. Pass y to fit, or use TCA.")
+            y = source_labels(y, X)
+            if y.dtype.kind == "f":  # others are labels
+                check_classification_targets(y)
             known = known_labels(y_target, X_target, y)
             mapped = self._adapt(self._start(X, X_target), X, y, X_target, *known)
         self._warn_unless_certified()
@@ -223,13 +226,13 @@ class JDA(KernelAligner, LabelledAligner):
         n, m = len(X), len(X_target)
         classes, source = np.unique(y, return_inverse=True)
         target = np.full(m, -1)  # of no class
-        target[known] = _codes(labels, classes)
+        target[known] = class_numbers(labels, classes)
         residual = 0.0
         for n_iter in range(1, self.max_iter + 1):  # noqa: B007
             mapped = self._solve(spaces, domain_differences(n, m, source, target), n + m)
             mapped, residual = self._scaled(mapped), max(residual, self.residual_)
             guessed = self._guess(mapped[:n], y, mapped[n:])
-            before, target = target, _codes(guessed, classes)
+            before, target = target, class_numbers(guessed, classes)
             target[known] = before[known]
             if np.array_equal(target, before):
                 break
@@ -245,30 +248,3 @@ def _nearest(target, source) -> np.ndarray:
     halves, step = 0.5 * np.einsum("ij,ij->i", source, source), max(TILE_VALUES // len(source), 1)
     parts = (target[i : i + step] for i in range(0, len(target), step))
     return np.concatenate([(halves - part @ source.T).argmin(axis=1) for part in parts])
-
-
-def _source_labels(y, X) -> np.ndarray:
-    if y is None:
-        raise ValueError(
-            "JDA needs the labels of the source beside X_target. Pass y to fit, or use TCA, which "
-            "needs none."
-        )
-    check_no_missing_labels(y)
-    y = as_labels(y)
-    if y.dtype.kind == "O":
-        y = np.array(y.tolist())
-    if y.ndim != 1:
-        y = column_or_1d(y, warn=True)
-    if len(y) != len(X):
-        check_consistent_length(X, y)
-    if y.dtype.kind == "f":  # others are labels
-        check_classification_targets(y)
-    return y
-
-
-def _codes(labels, classes) -> np.ndarray:
-    """Return the position of each label among the sorted classes, -1 for others."""
-    if len(labels) == 0:
-        return np.empty(0, dtype=int)
-    positions = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
-    return np.where(classes[positions] == labels, positions, -1)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from scipy.linalg import eigh
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
 from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._transfer_components import Components, TransferProblem
-from skltransfer._warnings import warn
+from skltransfer._warnings import warn_unless_certified
 from skltransfer.feature._aligner import BaseAligner
 
 # Number of kernel values that `transform` holds at a time.
@@ -46,12 +47,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         return self.weights_.shape[1]
 
     def _map_source(self, X):
-        return self._map(X)
+        return self._map_target(X)
 
     def _map_target(self, X):
-        return self._map(X)
-
-    def _map(self, X) -> np.ndarray:
         if self.rows_ is None:
             return X @ self.weights_ - self.offset_
         n, mapped = len(self.rows_), np.empty((len(X), self._n_features_out))
@@ -98,9 +96,8 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
             )
         if self._is_linear() and self.n_components > n_columns:
             raise ValueError(
-                f"n_components={self.n_components} is more than the {n_columns} features, and "
-                "kernel='linear' has no more components. Lower n_components, or choose another "
-                "kernel."
+                f"n_components={self.n_components} is more than the {n_columns} features. Lower "
+                "it, or choose a kernel other than 'linear'."
             )
         return self.n_components
 
@@ -121,30 +118,15 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         self.residual_, self.offset_ = found.residual, offset
 
     def _warn_unless_certified(self) -> None:
-        if not self.residual_ <= self.tol:
-            warn(
-                f"The components have a relative residual of {self.residual_:.1e}, not of "
-                f"tol={self.tol:.1e}: rounding hides the smallest of their eigenvalues. Lower "
-                "n_components, raise tol or regularization, or scale the features.",
-                ConvergenceWarning,
-            )
+        remedy = "Lower n_components, raise tol or regularization, or scale the features."
+        warn_unless_certified(f"The map of {type(self).__name__}", self.residual_, self.tol, remedy)
 
 
-class _KernelSpace:
+class _KernelSpace(TransferProblem):
     """The kernel matrix of all rows."""
 
-    def __init__(self, K):
-        self._problem = TransferProblem(K)
-
-    def solve(self, L, regularization, k, tol) -> Components:
-        return self._problem.solve(L, regularization, k, tol)
-
-    def mapped(self, weights, n_rows: int) -> np.ndarray:
-        return self._problem.mapped(weights, n_rows)
-
     def principal(self, k, tol) -> tuple[Components, np.ndarray]:
-        unit, means = self._problem.unit, self._problem.means
-        centered = self._problem.F - self._problem.F.mean(axis=1)[:, None]
+        centered = self.F - self.F.mean(axis=1)[:, None]
         n = len(centered)
         values, V = eigh(centered, subset_by_index=(n - k, n - 1), check_finite=False)
         values, V = values[::-1], svd_flip(V[:, ::-1], None)[0]
@@ -154,8 +136,9 @@ class _KernelSpace:
         kept = values > n * np.finfo(float).eps * largest
         values = np.where(kept, values, 0.0)
         V -= V.mean(axis=0)
-        weights = V / np.sqrt(np.where(kept, values, np.inf)) / np.sqrt(unit)
-        return Components(values * unit, weights, float(residual)), unit * (means @ weights)
+        weights = V / np.sqrt(np.where(kept, values, np.inf)) / np.sqrt(self.unit)
+        offset = self.unit * (self.means @ weights)
+        return Components(values * self.unit, weights, float(residual)), offset
 
 
 class _LinearSpaces:
@@ -163,16 +146,11 @@ class _LinearSpaces:
 
     def __init__(self, Z, form):
         self._Z, self._form = Z, form
-        self._problem = None
 
+    @cached_property
+    @np.errstate(over="ignore", invalid="ignore")  # TransferProblem looks at what it is given
     def _prepared(self) -> tuple[TransferProblem, np.ndarray | None]:
-        """Return the smallest equivalent problem, and the matrix its solutions are mapped by."""
-        if self._problem is None:
-            with np.errstate(over="ignore", invalid="ignore"):  # TransferProblem looks at it
-                self._problem = self._prepare()
-        return self._problem
-
-    def _prepare(self):
+        """The smallest equivalent problem, and the matrix that its solutions are mapped by."""
         n, d = self._Z.shape
         if self._form == "primal":
             if d <= n:
@@ -192,7 +170,7 @@ class _LinearSpaces:
         return TransferProblem(self._Z @ root), root
 
     def solve(self, L, regularization, k, tol) -> Components:
-        problem, basis = self._prepared()
+        problem, basis = self._prepared
         found = problem.solve(L, regularization, k, tol)
         return found if basis is None else found._replace(weights=basis @ found.weights)
 

@@ -10,13 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._alignment import centered_rows, safe_unit
 from skltransfer._warnings import warn
-from skltransfer.domains._data import (
-    as_labels,
-    check_no_missing_labels,
-    check_same_length,
-    known_labels,
-)
-from skltransfer.feature._aligner import LabelledAligner
+from skltransfer.domains._data import known_labels
+from skltransfer.feature._aligner import LabelledAligner, class_numbers, source_labels
 from skltransfer.feature._transport_plans import (
     Plan,
     entropic_plan,
@@ -229,9 +224,6 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         nearest = np.concatenate(nearest)
         return self._images[nearest] + (X - self._source_rows[nearest])
 
-    def _map_target(self, X):
-        return X.copy()
-
     def _fit_plan(self, ot, X, y, X_target, y_target) -> Plan:
         labels = self._labels(X, y, X_target, y_target)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -239,8 +231,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         if not np.isfinite(cost).all():
             raise ValueError(
                 f"The {self.metric} distances between X and X_target are not finite. Scale the "
-                "columns before, for example by StandardScaler"
-                + (", and leave out rows of zeros." if self.metric == "cosine" else ".")
+                "columns before, and for 'cosine' leave out rows of zeros."
             )
         self.cost_scale_ = _scale(cost, self.cost_scale)
         scaled = cost / self.cost_scale_
@@ -270,21 +261,10 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
                 "method='group_lasso' groups source rows by class and needs y. Pass the source's "
                 "labels, or choose method='sinkhorn'."
             )
-        check_same_length(y, X, "y", "X")
-        check_no_missing_labels(y)
-        y = as_labels(y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        if y.ndim != 1:
-            raise ValueError(f"y has {y.ndim} dimensions. Pass one label per row.")
-        if y.dtype.kind == "O":
-            y = np.array(y.tolist())
+        y = source_labels(y, X)
         classes, groups = np.unique(y, return_inverse=True)
         known, target_labels = known_labels(y_target, X_target, y)
-        places = np.minimum(np.searchsorted(classes, target_labels), len(classes) - 1)
-        if not len(target_labels):
-            return groups, known, places
-        return groups, known, np.where(classes[places] == target_labels, places, -1)
+        return groups, known, class_numbers(target_labels, classes)
 
     def _check_plan(self, plan: Plan) -> None:
         n, m = plan.values.shape
@@ -325,9 +305,8 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         self.marginal_error_ = float(error / size) if size else float(error)
         if not self.marginal_error_ <= _ROUNDING:
             raise ValueError(
-                "The covariance of the source is singular, or so nearly that no linear map "
-                "carries it to the target's. Raise shrinkage, or leave out columns that others "
-                "determine (for example by PCA before)."
+                "The covariance of the source is singular, or nearly so: no linear map carries it "
+                "to the target's. Raise shrinkage, or leave out dependent columns."
             )
         self.coef_, self.intercept_ = A, b
 

@@ -14,7 +14,7 @@ from skltransfer._solvers._alignment import (
     geodesic_flow,
     n_for_share,
     safe_unit,
-    with_fixed_signs,
+    signs_of_columns,
 )
 from skltransfer.feature._aligner import BaseAligner
 
@@ -30,7 +30,17 @@ class _CountOrShare(Either):
         )
 
 
-class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
+class _SubspaceAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
+    """Learn from the principal axes of each domain, `n_components` of them."""
+
+    _min_samples = 2
+    _parameters = {"n_components": _CountOrShare()}
+
+    def __init__(self, n_components=0.5):
+        self.n_components = n_components
+
+
+class SubspaceAlignment(_SubspaceAligner):
     """Rotate the principal axes of the source into the principal axes of the target.
 
     Let ``P_s`` and ``P_t`` be the first principal axes of the two domains, each about its own
@@ -96,14 +106,6 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     (40, 2)
     """
 
-    _parameters = {"n_components": _CountOrShare()}
-
-    def __init__(self, n_components=0.5):
-        self.n_components = n_components
-
-    def _row_checks(self) -> dict:
-        return {"ensure_min_samples": 2}
-
     def _align(self, X, y, X_target, y_target):
         rows = {"X": X} if X_target is None else {"X": X, "X_target": X_target}
         domains = principal_axes(rows, self.n_components)
@@ -125,7 +127,7 @@ class SubspaceAlignment(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         return self.n_components_
 
 
-class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
+class GeodesicFlowKernel(_SubspaceAligner):
     """Compare samples in all subspaces between the source's and the target's.
 
     The kernel ``x' G z`` integrates inner products of the projections ``Phi(t)' x`` along the
@@ -195,14 +197,6 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     True
     """
 
-    _parameters = {"n_components": _CountOrShare()}
-
-    def __init__(self, n_components=0.5):
-        self.n_components = n_components
-
-    def _row_checks(self) -> dict:
-        return {"ensure_min_samples": 2}
-
     def _align(self, X, y, X_target, y_target):
         rows = {"X": X} if X_target is None else {"X": X, "X_target": X_target}
         (self.source_mean_, source), *others = principal_axes(rows, self.n_components)
@@ -252,10 +246,8 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
     if not isinstance(n_components, Integral):
         wanted = max(n_for_share(values, n_components) for values, _ in spectra)
         n_components = min(wanted, *(len(values) for values, _ in spectra))
-    return [
-        (mean, with_fixed_signs(vectors[:, :n_components]).T)
-        for mean, (_, vectors) in zip(means, spectra, strict=True)
-    ]
+    axes = [vectors[:, :n_components] for _, vectors in spectra]
+    return [(mean, (V * signs_of_columns(V)).T) for mean, V in zip(means, axes, strict=True)]
 
 
 def _check_enough(rows: dict, n_components: int) -> None:

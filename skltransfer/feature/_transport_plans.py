@@ -54,10 +54,6 @@ def exact_plan(ot, cost: np.ndarray, max_iter: int) -> Plan:
 
 def entropic_plan(ot, cost: np.ndarray, entropy: float, max_iter: int, tol: float) -> Plan:
     """Return the plan that minimises cost + entropy * sum P log P, by Sinkhorn's algorithm."""
-    return Plan(*_sinkhorn(ot, cost, entropy, max_iter, tol))
-
-
-def _sinkhorn(ot, cost, entropy, max_iter, tol) -> tuple[np.ndarray, int]:
     n, m = cost.shape
     options = {
         "reg": entropy,
@@ -72,10 +68,10 @@ def _sinkhorn(ot, cost, entropy, max_iter, tol) -> tuple[np.ndarray, int]:
         with _quiet() as caught:
             plan, log = ot.sinkhorn(a, b, cost, method="sinkhorn", **options)
         if not caught and np.isfinite(plan).all():
-            return plan, log["niter"] + 1
+            return Plan(plan, log["niter"] + 1)
     with _quiet():
         plan, log = ot.sinkhorn(a, b, cost, method="sinkhorn_log", **options)
-    return plan, log["niter"] + 1
+    return Plan(plan, log["niter"] + 1)
 
 
 def group_lasso_plan(
@@ -107,7 +103,7 @@ def group_lasso_plan(
         return (P * cost).sum() + entropy * xlogy(P, P).sum() + penalty * norms(P).sum()
 
     def solve(a, b, linear, **_):
-        return _sinkhorn(ot, linear, entropy, max_iter, tol)[0], {}
+        return entropic_plan(ot, linear, entropy, max_iter, tol).values, {}
 
     def search(_, P, direction, linear, *args, **__):
         slope = linear + entropy * (1 + np.log(np.maximum(P, _TINY)))

@@ -244,8 +244,7 @@ def _text_entries(content, layout: Layout, name: str):
             if len(numbers) < dim or is_number:
                 raise ValueError(
                     f"Line {number} of {name} has {n_numbers} numbers after its word, and "
-                    f"{dim} are expected. The file is truncated or damaged: get it again, or "
-                    "correct the line."
+                    f"{dim} are expected. Get the file again, or correct the line."
                 )
             stripped = word.strip(separator)  # lines may be aligned by further spaces
             begin = position + word.index(stripped)
@@ -263,8 +262,8 @@ def _binary_entries(content, layout: Layout, name: str):
         if end < 0 or end + 1 + 4 * layout.dim > size:
             raise ValueError(
                 f"{name} ends, or is damaged, in word {number} of the {layout.n_words} words, of "
-                f"{layout.dim} dimensions each, that its first line promises. Get it again, or, if "
-                "it is no binary file of word2vec, name its kind by file_format=."
+                f"{layout.dim} dimensions each, that its first line promises. Get it again, or "
+                "name its kind by file_format=."
             )
         yield position, end, end + 1
         position = end + 1 + 4 * layout.dim

@@ -313,9 +313,8 @@ class WordVectorTransformer(
             named = ", ".join(repr(tokens.words[i]) for i in rare if not is_known[i])
             warn(
                 f"Only {self.coverage_:.0%} of the words of these texts have a vector; among "
-                f"those without one: {named or 'none, for there are no words'}. Are the vectors of "
-                "this language, are their words capitalised (lowercase=False), and does the "
-                "tokenizer split as theirs did?",
+                f"those without one: {named or 'none, for there are no words'}. Check the language "
+                "of the vectors, lowercase= and tokenizer=.",
                 WordCoverageWarning,
             )
 

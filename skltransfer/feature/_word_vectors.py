@@ -182,16 +182,12 @@ def open_in_memory(vectors) -> WordVectors:
         name = f"vectors, a {type(vectors).__name__}"
         return ArrayVectors(vectors.key_to_index, _checked_array(vectors.vectors, name), name)
     if hasattr(vectors, "wv"):
-        raise TypeError(
-            f"vectors is a {type(vectors).__name__}, a model with word vectors in it. Pass them: "
-            "vectors=model.wv."
-        )
+        raise TypeError(f"vectors is a {type(vectors).__name__}, a model. Pass vectors=model.wv.")
     if isinstance(vectors, tuple) and len(vectors) == 2:
         return _of_pair(*vectors)
     raise TypeError(
-        f"vectors is a {type(vectors).__name__}, which holds no word vectors. Pass the path of a "
-        "file of GloVe or word2vec, a mapping from words to vectors, a pair (words, array) or "
-        "gensim's KeyedVectors."
+        f"vectors is a {type(vectors).__name__}, which holds no word vectors. Pass a path, a "
+        "mapping from words to vectors, a pair (words, array) or gensim's KeyedVectors."
     )
 
 
@@ -201,8 +197,7 @@ def _of_pair(words, array) -> ArrayVectors:
     words = words if isinstance(words, list | tuple) else np.asarray(words).ravel().tolist()
     if len(words) != len(array):
         raise ValueError(
-            f"vectors holds {len(words)} words and an array of {len(array)} rows. Pass one row per "
-            "word."
+            f"vectors holds {len(words)} words and {len(array)} rows. Pass one row per word."
         )
     if not all(isinstance(word, str) for word in words):
         kind = next(type(word).__name__ for word in words if not isinstance(word, str))

@@ -154,9 +154,8 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         if size < SMALLEST_SAMPLE and size < SMALLEST_SHARE * before:
             warn(
                 f"The weights of {type(self).__name__} leave an effective sample of {size:.1f} of "
-                f"{before:.0f} source rows: few rows decide the fit. Bound the weights "
-                "(KMMReweighter(max_weight=10), ULSIFReweighter(alpha=0.1)), use fewer or scaled "
-                "columns, or check that the domains overlap.",
+                f"{before:.0f} source rows. Bound the weights (KMMReweighter(max_weight=10)), use "
+                "fewer or scaled columns, or check that the domains overlap.",
                 EffectiveSampleSizeWarning,
             )
 

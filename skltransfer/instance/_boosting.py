@@ -33,6 +33,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
     """
 
     _parameters = {"n_estimators": Count()}
+    _default_estimator: BaseEstimator
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
@@ -89,10 +90,6 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
     # --- what a subclass says ----------------------------------------------------------
 
     @abstractmethod
-    def _default_estimator(self):
-        """Return the base estimator for ``estimator=None``."""
-
-    @abstractmethod
     def _check_labels(self, X, y, **checks):
         """Validate samples and source labels."""
 
@@ -124,7 +121,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
     # --- data --------------------------------------------------------------------------
 
     def _template(self):
-        return self._default_estimator() if self.estimator is None else self.estimator
+        return self._default_estimator if self.estimator is None else self.estimator
 
     def _row_checks(self) -> dict:
         tags = get_tags(self).input_tags

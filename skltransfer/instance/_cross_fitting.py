@@ -88,14 +88,12 @@ class LabelledRows:
         if (fold < 0).any() or len(pairs) > len(np.unique(groups)):
             raise ValueError(
                 f"cv has to hold out each of the {n} samples exactly once, and equal samples "
-                "together. Pass an integer, or a splitter that keeps groups together, such as "
-                "StratifiedGroupKFold()."
+                "together. Pass an integer, or a splitter such as StratifiedGroupKFold()."
             )
         for number in range(fold.max() + 1):
             if len(np.unique(labels[fold != number])) < len(np.unique(labels)):
                 raise ValueError(
-                    f"cv leaves no sample of some class outside of fold {number}. Pass an "
-                    "integer, or a stratified splitter such as StratifiedGroupKFold()."
+                    f"cv leaves no sample of some class outside of fold {number}. Pass an integer."
                 )
         return fold[self.positions]
 

@@ -11,6 +11,7 @@ from skltransfer._solvers._sums import ordered_sum
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 
+TOO_FAR_APART = "The distances between these rows are too large. Scale the columns of both domains."
 # Beyond it exp overflows, or nearly so; sums of some such exponentials remain finite.
 _LARGEST_LOG = 700.0
 
@@ -36,42 +37,33 @@ class DensityRatioReweighter(BaseReweighter):
             is not normalised, unlike `sample_weight_`, which keeps the sum of the weights.
         """
         check_is_fitted(self, "sample_weight_")
-        rows = self._check_rows(X, reset=False)
+        rows = numeric_rows(self, X, reset=False, **self._input_checks())
         return self._ratio(rows) if self._is_adapted else np.ones(rows.shape[0])
 
     def __sklearn_tags__(self):
         return only_numbers(super().__sklearn_tags__())
 
-    def _check_rows(self, X, *, reset: bool) -> np.ndarray:
-        return numeric_rows(self, X, reset=reset)
-
-    def _check_target(self, X_target) -> np.ndarray:
-        return check_target_rows(self, X_target)
+    def _input_checks(self) -> dict:
+        """Return settings of scikit-learn's ``check_array`` for the samples of both domains."""
+        return {}
 
     def _weigh(self, X, y, sample_weight, X_target):
-        rows = self._check_rows(X, reset=True)
+        checks = self._input_checks()
+        rows = numeric_rows(self, X, **checks)
         weights = unit_weights(rows, sample_weight)
         self._is_adapted = X_target is not None
         if not self._is_adapted:
             return weights
-        return self._normalised(weights, self._source_ratio(rows, weights, X_target))
-
-    def _source_ratio(self, rows, weights, X_target) -> np.ndarray:
-        """Learn the ratio and return it at the source samples; a sample of weight 0 is not seen."""
-        used = weights > 0
-        ratio = np.zeros(len(weights))
-        ratio[used] = self._fit_ratio(rows[used], weights[used], self._check_target(X_target))
-        return ratio
-
-    def _normalised(self, weights, ratio) -> np.ndarray:
-        """Return ``weights * ratio``, scaled to the sum of `weights`."""
-        product = weights * ratio
+        used = weights > 0  # a sample of weight 0 is not seen
+        target_rows = check_target_rows(self, X_target, **checks)
+        ratio = self._fit_ratio(rows[used], weights[used], target_rows)
+        product = np.zeros(len(weights))
+        product[used] = weights[used] * ratio
         total = ordered_sum(product)
         if not (np.isfinite(total) and total > 0):
             raise ValueError(
-                f"{type(self).__name__} finds no source row that resembles the target: all weights "
-                "would be 0. Scale the columns, choose a wider kernel, a wider bandwidth or more "
-                "neighbours, or check that X and X_target hold the same columns in the same units."
+                f"{type(self).__name__} finds no source row that resembles the target. Scale the "
+                "columns, choose a wider kernel or more neighbours, or check the units of both."
             )
         return product * (ordered_sum(weights) / total)
 
@@ -125,8 +117,7 @@ def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, 
     if not np.isfinite(scale).all():
         column = np.flatnonzero(~np.isfinite(scale))[0]
         raise ValueError(
-            f"The variance of column {column} is not finite. Scale the columns of X and X_target "
-            "(for example by a StandardScaler before the reweighter)."
+            f"The variance of column {column} is not finite. Scale the columns of X and X_target."
         )
     largest = np.maximum(np.abs(rows).max(axis=0), np.abs(target_rows).max(axis=0))
     is_constant = scale <= 10 * np.finfo(float).eps * largest

@@ -13,11 +13,10 @@ from sklearn.utils import get_tags
 from skltransfer._parameters import Choice, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
-from skltransfer.domains._data import check_target_rows, concatenate_rows
+from skltransfer.domains._data import concatenate_rows
 from skltransfer.instance._base import (
     SMALLEST_SAMPLE,
     EffectiveSampleSizeWarning,
-    numeric_rows,
 )
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
@@ -170,7 +169,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
 
     def _both_take(self, tag: str) -> bool:
         """Tell whether the classifier, and the estimator if there is one, accept such input."""
-        parts = [self.classifier, *([] if self.estimator is None else [self.estimator])]
+        parts = [self.classifier] + [self.estimator] * (self.estimator is not None)
         return all(
             hasattr(part, "fit") and getattr(get_tags(part).input_tags, tag) for part in parts
         )
@@ -180,12 +179,6 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             "accept_sparse": "csr" if self._both_take("sparse") else False,
             "ensure_all_finite": "allow-nan" if self._both_take("allow_nan") else True,
         }
-
-    def _check_rows(self, X, *, reset: bool):
-        return numeric_rows(self, X, reset=reset, **self._input_checks())
-
-    def _check_target(self, X_target):
-        return check_target_rows(self, X_target, **self._input_checks())
 
     def _check_combinations(self) -> None:
         super()._check_combinations()
@@ -227,8 +220,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         if self.domain_auc_ == 1 and np.bincount(data.labels).min() >= SMALLEST_SAMPLE:
             warn(
                 "The classifier tells every target row from every source row (domain_auc_ is 1): "
-                "no source row resembles the target, and the weights mean little. Leave out the "
-                "columns that give the domain away, or use another way of transfer.",
+                "the weights mean little. Leave out the columns that give the domain away.",
                 EffectiveSampleSizeWarning,
             )
 

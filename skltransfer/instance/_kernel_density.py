@@ -126,8 +126,7 @@ class KernelDensityReweighter(DensityRatioReweighter):
             if self.kernel not in UNBOUNDED_KERNELS:
                 raise ValueError(
                     f"bandwidth='cv' needs kernel='gaussian' or 'exponential', and was given "
-                    f"kernel={self.kernel!r}: a lone row has no likelihood under a kernel of "
-                    "finite width. Choose one of these, or bandwidth='scott'."
+                    f"kernel={self.kernel!r}. Choose one of these, or bandwidth='scott'."
                 )
 
     def _fit_ratio(self, rows, weights, target_rows):

@@ -14,7 +14,7 @@ from skltransfer._solvers._kernel_choice import (
     draw_centers,
     squared_distances,
 )
-from skltransfer.instance._density_ratio import DensityRatioReweighter
+from skltransfer.instance._density_ratio import TOO_FAR_APART, DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows
 
 # Candidates where the data decide, as multiples of the median's gamma.
@@ -59,10 +59,7 @@ class KernelRatioReweighter(DensityRatioReweighter):
             squared_distances(part, self.centers_, largest) for part in (distinct, target_rows)
         )
         if not np.isfinite(largest * float(max(source.max(), target.max()))):
-            raise ValueError(
-                "The distances between these rows are too large for a kernel. Scale the columns of "
-                f"X and X_target (for example by a StandardScaler before {type(self).__name__})."
-            )
+            raise ValueError(TOO_FAR_APART)
         self._fit_coefficients(Distances(source, counts, target, center_rows, target_order), rng)
         return self._of_distances(source)[group]
 

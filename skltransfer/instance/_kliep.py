@@ -5,12 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 
 from skltransfer._parameters import Count, Folds, Number
 from skltransfer._solvers._kliep import held_out_likelihood, log_kernel_ratios, solve_kliep
-from skltransfer._warnings import warn
+from skltransfer._warnings import warn_unless_certified
 from skltransfer.instance._density_ratio import finite_exp
 from skltransfer.instance._kernel_ratio import KernelRatioReweighter, best_candidate
 
@@ -173,12 +172,8 @@ class KLIEPReweighter(KernelRatioReweighter):
         # Values for a ratio of 1, which needs no target.
         self.dual_gap_, self.objective_, self.n_iter_ = 0.0, 0.0, 1
         weights = super()._weigh(X, y, sample_weight, X_target)
-        if not self.dual_gap_ <= self.tol:
-            warn(
-                f"KLIEP's mean log-ratio is certified to {self.dual_gap_:.1e} below its optimum, "
-                f"not to tol={self.tol:.1e}. Raise max_iter or tol, or choose another gamma.",
-                ConvergenceWarning,
-            )
+        remedy = "Raise max_iter or tol, or choose another gamma."
+        warn_unless_certified("KLIEP's mean log-ratio", self.dual_gap_, self.tol, remedy)
         return weights
 
     def _fit_coefficients(self, distances, rng):
@@ -211,8 +206,7 @@ class KLIEPReweighter(KernelRatioReweighter):
         splits = list(check_cv(self.cv).split(np.empty((n, 1))))
         if any(np.max(part, initial=-1) >= n for split in splits for part in split):
             raise ValueError(
-                f"cv splits more rows than the {n} of X_target. Only target rows are held "
-                "out: pass an integer, or splits of the target."
+                f"cv splits more rows than the {n} of X_target. Pass an integer or splits of these."
             )
         return [(place[fitted], place[held]) for fitted, held in splits]
 

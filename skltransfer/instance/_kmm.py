@@ -15,7 +15,7 @@ from skltransfer._solvers._kernels import (
     loses_digits,
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
-from skltransfer._warnings import warn
+from skltransfer._warnings import warn, warn_unless_certified
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 from skltransfer.instance._rows import distinct_rows, sorted_rows
@@ -229,8 +229,15 @@ class KMMReweighter(BaseReweighter):
         solution = self._solve(KernelMatrix(kernel, distinct), counts, target_rows)
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
-        if not solution.gap <= self.tol:
-            warn(self._uncertified(solution.gap), ConvergenceWarning)
+        if solution.gap == np.inf:
+            warn(
+                f"kernel={self.kernel!r} is not positive semi-definite on these rows: the weights "
+                "may be far from the best. Choose another kernel, gamma or coef0.",
+                ConvergenceWarning,
+            )
+        else:
+            remedy = "Raise max_iter or tol, choose another gamma, or set dtype='float64'."
+            warn_unless_certified("Kernel mean matching", solution.gap, self.tol, remedy)
         matched = np.zeros_like(weights)
         matched[used] = weights[used] * (solution.weights / counts)[group]
         return matched
@@ -272,19 +279,6 @@ class KMMReweighter(BaseReweighter):
             max_iter=self.max_iter,
         )
         return solution._replace(gap=np.inf) if rows.is_surely_indefinite() else solution
-
-    def _uncertified(self, gap: float) -> str:
-        if gap == np.inf:
-            return (
-                f"kernel={self.kernel!r} is not positive semi-definite on these rows, so that "
-                "nothing certifies the weights: they are feasible, and may be far from the best. "
-                "Choose another kernel, gamma or coef0."
-            )
-        return (
-            f"Kernel mean matching is certified to a relative gap of {gap:.1e}, not to "
-            f"tol={self.tol:.1e}. Raise max_iter or tol, choose another gamma, or set "
-            "dtype='float64'."
-        )
 
     def _check_combinations(self) -> None:
         super()._check_combinations()

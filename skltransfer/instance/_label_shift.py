@@ -6,7 +6,6 @@ import numpy as np
 from scipy.linalg import LinAlgWarning
 from scipy.special import softmax
 from sklearn.base import is_regressor
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,7 +22,7 @@ from skltransfer._solvers._label_shift import (
     solve_em,
     solve_rlls,
 )
-from skltransfer._warnings import warn
+from skltransfer._warnings import warn, warn_unless_certified
 from skltransfer.domains._data import column_names, select_columns
 from skltransfer.instance._base import BaseReweighter, unit_weights
 from skltransfer.instance._cross_fitting import LabelledRows
@@ -209,8 +208,10 @@ class LabelShiftReweighter(BaseReweighter):
 
     def _weigh(self, X, y, sample_weight, X_target):
         self.n_iter_ = 1
-        if self.estimator is None:
-            X = self._validated(X)
+        if self.estimator is None and self.classifier is None:
+            X = validate_data(self, X)
+        elif self.estimator is None:
+            validate_data(self, X, skip_check_array=True)  # the classifier knows what it takes
         weights = unit_weights(X, sample_weight)
         if X_target is None:
             return weights
@@ -228,26 +229,13 @@ class LabelShiftReweighter(BaseReweighter):
         if len(present) < 2:
             raise ValueError(
                 f"y holds one class alone ({self.source_classes_.tolist()[0]!r}), whose share "
-                "cannot shift. Pass rows of every class, or use a reweighter for covariate shift, "
-                "such as KMMReweighter."
+                "cannot shift. Pass rows of every class, or use KMMReweighter."
             )
-        data = LabelledRows.sorted_by(
-            "groups",
-            _safe_indexing(X, used),
-            codes,
-            weights[used],
-        )
+        data = LabelledRows.sorted_by("groups", _safe_indexing(X, used), codes, weights[used])
         self._estimate(data, *self._held_out_predictions(data, classifier, X_target))
         ratio = np.zeros(len(weights))
         ratio[used] = self.class_prior_ratio_[codes]
         return weights * ratio
-
-    def _validated(self, X):
-        """Check `X` if there is no estimator to do so."""
-        if self.classifier is None:
-            return validate_data(self, X)
-        validate_data(self, X, skip_check_array=True)  # the classifier knows what it takes
-        return X
 
     def _classifier(self):
         classifier = self.classifier if self.classifier is not None else self.estimator
@@ -256,8 +244,7 @@ class LabelShiftReweighter(BaseReweighter):
         if is_regressor(classifier):
             raise TypeError(
                 f"{type(classifier).__name__} is no classifier, and cannot show how labels shift. "
-                "Pass one as classifier=..., or use a reweighter for covariate shift, such as "
-                "KMMReweighter."
+                "Pass one as classifier=..., or use KMMReweighter."
             )
         needed = "predict_proba" if self.method == "em" else "predict"
         if not hasattr(classifier, needed):
@@ -335,12 +322,7 @@ class LabelShiftReweighter(BaseReweighter):
         prior, gap, self.n_iter_ = solve_em(
             softmax(log_target, axis=1), p_source, max_iter=self.max_iter, tol=self.tol
         )
-        if gap > self.tol:
-            warn(
-                f"The likelihood is certified to {gap:.1e} of its maximum, not to "
-                f"tol={self.tol:.1e}. Raise max_iter or tol.",
-                ConvergenceWarning,
-            )
+        warn_unless_certified("The likelihood", gap, self.tol, "Raise max_iter or tol.")
         ratio = prior / p_source
         shares = np.bincount(data.labels, weights=data.weights) / data.weights.sum()
         return ratio / (shares @ ratio)
@@ -354,10 +336,8 @@ class LabelShiftReweighter(BaseReweighter):
             never = self.source_classes_[counts.sum(axis=1) == 0].tolist()
             reason = f" (it never predicts {', '.join(map(repr, never))})" if len(never) else ""
             warn(
-                f"The classifier hardly tells some classes apart{reason}: the smallest singular "
-                f"value of its confusion matrix is {values[-1]:.2g}, and the class ratios are "
-                "uncertain. Use a better classifier, one with class_weight='balanced', or "
-                "method='rlls'.",
+                f"The classifier hardly tells some classes apart{reason}: the class ratios are "
+                "uncertain. Use a better one, class_weight='balanced', or method='rlls'.",
                 LinAlgWarning,
             )
 
@@ -365,16 +345,12 @@ class LabelShiftReweighter(BaseReweighter):
 def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes and, for each label, the number of its class."""
     if y is None:
-        raise ValueError(
-            f"{name} needs the labels of the source to see how they shift: y should be a 1d array, "
-            "and is None. Pass y to fit."
-        )
+        raise ValueError(f"{name} needs the labels of the source: y should be a 1d array. Pass y.")
     check_consistent_length(X, y)
     y = column_or_1d(y)
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass"):
         raise ValueError(
-            f"Unknown label type: {name} needs class labels, and y is {kind}. For numbers use a "
-            "reweighter for covariate shift, such as KMMReweighter."
+            f"Unknown label type: {name} needs classes, and y is {kind}. Use KMMReweighter."
         )
     return np.unique(y, return_inverse=True)

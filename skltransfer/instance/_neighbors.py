@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import BallTree, KDTree
 
 from skltransfer._parameters import Choice, Count, Either, Function
-from skltransfer.instance._density_ratio import DensityRatioReweighter
+from skltransfer.instance._density_ratio import TOO_FAR_APART, DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows
 
 METRICS = ("euclidean", "manhattan", "chebyshev", "canberra", "hamming")
@@ -121,10 +121,7 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
     def _check_combinations(self) -> None:
         super()._check_combinations()
         if self.algorithm == "kd_tree" and not self._suits_kd_tree():
-            raise ValueError(
-                f"algorithm='kd_tree' does not take metric={self.metric!r}. Choose "
-                "algorithm='ball_tree'."
-            )
+            raise ValueError(f"metric={self.metric!r} needs algorithm='ball_tree', not 'kd_tree'.")
 
     def _suits_kd_tree(self) -> bool:
         return isinstance(self.metric, str) and self.metric in KDTree.valid_metrics
@@ -142,8 +139,7 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         if k > total * (1 + _SLACK) or asks_for_all:
             raise ValueError(
                 f"n_neighbors={self.n_neighbors!r} asks for {k} neighbours among source rows whose "
-                f"weights sum up to {total:.6g}: all would be neighbours. Choose fewer, or scale "
-                "sample_weight so that a row of weight 1 counts as one row."
+                f"weights sum up to {total:.6g}. Choose fewer, or scale sample_weight."
             )
         return k
 
@@ -166,10 +162,7 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
             block = rows[start : start + step]
             radius = source.radius(block, self.n_neighbors_) * (1 + _SLACK)
             if not np.isfinite(radius).all():
-                raise ValueError(
-                    "The distances between these rows are too large. Scale the columns of X and "
-                    f"X_target (for example by a StandardScaler before {type(self).__name__})."
-                )
+                raise ValueError(TOO_FAR_APART)
             near_source = source.weight_within(block, radius) / source.total
             near_target = target.weight_within(block, radius) / target.total
             ratio[start : start + len(block)] = near_target / near_source

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import check_random_state
 
-from skltransfer._solvers._boosting import rounded, weighted_mean
+from skltransfer._solvers._boosting import rounded
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._routing import no_weights_message, weight_keyword
 
@@ -230,7 +230,7 @@ def run_rounds(
         part, weights = task and task.part("round"), rounds.weights[-1]
         learner = fits.fit(data.rows, data.y, weights)
         losses = rule.losses(data.rows.predict(learner), data.y)
-        error = weighted_mean(losses[judged], weights[judged])
+        error = float(weights[judged] @ losses[judged] / weights[judged].sum())
         is_guess = error >= rule.guessing - _ERROR_OF_ERRORS and error > 0
         if is_guess and rounds.estimators:
             _end(part, fitted, rounds)

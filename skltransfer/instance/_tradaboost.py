@@ -163,6 +163,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
     True
     """
 
+    _default_estimator = DecisionTreeClassifier(max_depth=1)
+
     def __init__(self, estimator=None, *, n_estimators=50, store_weights=True, random_state=0):
         self.estimator = estimator
         self.n_estimators = n_estimators
@@ -182,8 +184,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         y : ndarray of shape (n_samples,)
             Predicted classes. A tie goes to the first class in ``classes_``.
         """
-        shares = self._last_votes(X)
-        return self.classes_[shares.argmax(axis=1)]
+        codes = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[codes]
 
     def predict_proba(self, X):
         """Predict the share of the votes of each class.
@@ -198,7 +200,10 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         p : ndarray of shape (n_samples, n_classes)
             Shares, in the order of ``classes_``. They are not calibrated probabilities.
         """
-        return self._last_votes(X)
+        rows = self._check_rows(X)
+        voters = self._voters(len(self.estimators_))
+        codes = [self._codes(learner, rows) for learner in self.estimators_[voters]]
+        return self._shares(codes, self.estimator_weights_[voters])
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the share of the votes of each class.
@@ -231,7 +236,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
             Shares of the classes. For two classes, the share of the second minus the share of the
             first, from -1 to 1.
         """
-        shares = self._last_votes(X)
+        shares = self.predict_proba(X)
         return shares[:, 1] - shares[:, 0] if shares.shape[1] == 2 else shares
 
     def staged_predict(self, X):
@@ -269,12 +274,6 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
             voters = self._voters(n_rounds)
             yield self._shares(codes[voters], self.estimator_weights_[voters])
 
-    def _last_votes(self, X) -> np.ndarray:
-        rows = self._check_rows(X)
-        voters = self._voters(len(self.estimators_))
-        codes = [self._codes(learner, rows) for learner in self.estimators_[voters]]
-        return self._shares(codes, self.estimator_weights_[voters])
-
     def _codes(self, learner, rows) -> np.ndarray:
         return np.searchsorted(self.classes_, rows.predict(learner))
 
@@ -286,9 +285,6 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         for predicted, vote in zip(codes, votes, strict=True):
             shares[start + predicted] += vote
         return shares.reshape(n, n_classes) / votes.sum()
-
-    def _default_estimator(self):
-        return DecisionTreeClassifier(max_depth=1)
 
     def _check_labels(self, X, y, **checks):
         X, y = validate_data(self, X, y, **checks)

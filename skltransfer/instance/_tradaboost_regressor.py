@@ -30,6 +30,7 @@ class BoostedRegressor(RegressorMixin, TransferBoosting):
     """Judges learners by adjusted losses, and predicts the weighted median of their predictions."""
 
     _parameters = {"loss": Choice(*LOSSES)}
+    _default_estimator = DecisionTreeRegressor(max_depth=3)
 
     def predict(self, X):
         """Predict the median of the learners' predictions, weighted by their votes.
@@ -67,9 +68,6 @@ class BoostedRegressor(RegressorMixin, TransferBoosting):
         for n_rounds in range(1, len(values) + 1):
             voters = self._voters(n_rounds)
             yield weighted_median(values[voters], self.estimator_weights_[voters])
-
-    def _default_estimator(self):
-        return DecisionTreeRegressor(max_depth=3)
 
     def _check_labels(self, X, y, **checks):
         X, y = validate_data(self, X, y, y_numeric=True, **checks)

@@ -183,12 +183,8 @@ class ULSIFReweighter(KernelRatioReweighter):
         self.random_state = random_state
 
     def _fit_coefficients(self, distances, rng):
-        self.regularizations_ = np.atleast_1d(
-            np.asarray(
-                REGULARIZATIONS if isinstance(self.regularization, str) else self.regularization,
-                dtype=np.float64,
-            )
-        )
+        given = REGULARIZATIONS if isinstance(self.regularization, str) else self.regularization
+        self.regularizations_ = np.atleast_1d(np.asarray(given, dtype=np.float64))
         weights = distances.weights
         pairs = draw_pairs(weights, len(distances.target), rng)
         self.scores_ = np.full((len(self.gammas_), len(self.regularizations_)), np.nan)
@@ -206,10 +202,8 @@ class ULSIFReweighter(KernelRatioReweighter):
                     self.regularizations_,
                 )
         best_gamma, best_reg = best_candidate(self.scores_, self.gammas_, self.regularizations_)
-        self.gamma_, self.regularization_ = (
-            float(self.gammas_[best_gamma]),
-            float(self.regularizations_[best_reg]),
-        )
+        self.gamma_ = float(self.gammas_[best_gamma])
+        self.regularization_ = float(self.regularizations_[best_reg])
         S, T = np.exp(-self.gamma_ * distances.source), np.exp(-self.gamma_ * distances.target)
         H, h = (1 - self.alpha) * second_moments(S, weights), T.mean(axis=0)
         if self.alpha > 0:

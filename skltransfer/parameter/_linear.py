@@ -103,9 +103,8 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         coef, intercept = self._match_outputs(coef, carried)
         self.source_coef_, self.source_intercept_ = self._fitted_form(coef, intercept)
         if labels is not None:
-            coef, intercept = self._solve(
-                rows, labels, sample_weight, coef, intercept, self._alpha_of_task()
-            )
+            alpha = getattr(self, "alpha", None)  # None is to be chosen by cross-validation
+            coef, intercept = self._solve(rows, labels, sample_weight, coef, intercept, alpha)
         self.coef_, self.intercept_ = self._fitted_form(coef, intercept)
         return self
 
@@ -142,9 +141,6 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _fitted_form(self, coef, intercept) -> tuple:
         """Return ``coef_`` and ``intercept_`` as scikit-learn shapes them."""
-
-    def _alpha_of_task(self):
-        return self.alpha
 
     # --- validation --------------------------------------------------------------------
 
@@ -208,9 +204,6 @@ class LinearTransferCV(LinearTransfer):
 
     # --- the choice --------------------------------------------------------------------
 
-    def _alpha_of_task(self):
-        return None
-
     def _check_combinations(self) -> None:
         alphas = self._candidates()
         if not alphas:
@@ -263,8 +256,7 @@ class LinearTransferCV(LinearTransfer):
         mean = scores[:, scored].mean(axis=1) if scored.any() else np.full(len(scores), np.nan)
         if np.isnan(mean).all():
             raise ValueError(
-                f"scoring={self.scoring!r} gives no number on any fold. Choose another scoring, or "
-                "fewer folds by cv."
+                f"scoring={self.scoring!r} gives no number on any fold. Choose another one."
             )
         best = len(mean) - 1 - int(np.nanargmax(mean[::-1]))
         self.alpha_ = alphas[best]
@@ -273,18 +265,14 @@ class LinearTransferCV(LinearTransfer):
     def _folds(self, X, y) -> list:
         if len(X) < 2:
             raise ValueError(
-                f"alpha cannot be chosen by cross-validation on {len(X)} labelled row "
-                f"(n_samples = {len(X)}). Pass more, or choose alpha yourself with "
-                f"{type(self).__name__.removesuffix('CV')}."
+                f"alpha cannot be chosen by cross-validation on n_samples = {len(X)}. Pass more, "
+                f"or choose alpha yourself with {type(self).__name__.removesuffix('CV')}."
             )
-        cv = self.cv
-        if cv is None:
-            cv = _default_folds(y, is_classifier=hasattr(self, "classes_"))
-        folds = list(check_cv(cv, y, classifier=hasattr(self, "classes_")).split(X, y))
+        is_classifier = hasattr(self, "classes_")
+        cv = _default_folds(y, is_classifier=is_classifier) if self.cv is None else self.cv
+        folds = list(check_cv(cv, y, classifier=is_classifier).split(X, y))
         if not folds:
-            raise ValueError(
-                "cv has no folds: a generator is empty when it has been used. Pass a list."
-            )
+            raise ValueError("cv has no folds. Pass a list: a generator serves once.")
         return folds
 
     def _scores(self, X, y, sample_weight, coefs, intercepts):
@@ -310,14 +298,8 @@ def penalty_on_coefficients(alpha, n_outputs: int, n_features: int) -> np.ndarra
     except ValueError:
         raise ValueError(
             f"alpha has shape {alpha.shape}, and the coefficients ({n_outputs}, {n_features}). "
-            "Pass a number, one for each feature as shape (n_features,), or one for each output or "
-            "class as shape (n_outputs, 1)."
+            "Pass a number, or an array of shape (n_features,) or (n_outputs, 1)."
         ) from None
-
-
-def is_path_of_numbers(alphas) -> bool:
-    """Tell whether every candidate is one number."""
-    return all(isinstance(alpha, Real) for alpha in alphas)
 
 
 def _is_list_of_splits(cv) -> bool:
@@ -326,9 +308,8 @@ def _is_list_of_splits(cv) -> bool:
 
 def _default_folds(y, *, is_classifier: bool):
     """Return five folds, or as many as the rows (of the rarest class) allow."""
-    n_rows = len(y)
     if is_classifier and type_of_target(y) in ("binary", "multiclass"):
         rarest = np.unique(y, return_counts=True)[1].min()
         if rarest >= 2:
             return StratifiedKFold(min(_MOST_FOLDS, rarest))
-    return KFold(min(_MOST_FOLDS, n_rows))
+    return KFold(min(_MOST_FOLDS, len(y)))

@@ -6,13 +6,13 @@ import numpy as np
 from scipy import linalg
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from skltransfer._parameters import Count, Number
 from skltransfer._solvers._classes import (
     check_class_weight,
+    check_several_classes,
     decisions,
     log_probabilities,
     predicted_codes,
@@ -20,7 +20,7 @@ from skltransfer._solvers._classes import (
     weights_by_class,
 )
 from skltransfer._solvers._logistic import solve_logistic
-from skltransfer._warnings import warn
+from skltransfer._warnings import warn_unless_certified
 from skltransfer.parameter._linear import (
     LinearTransfer,
     LinearTransferCV,
@@ -220,11 +220,7 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     def _check_rows(self, X, y):
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        if len(classes := np.unique(y)) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
-                f"{classes[0]!r}."
-            )
+        check_several_classes(self, np.unique(y))
         return X, y
 
     def _set_outputs(self, y, y_target):
@@ -255,13 +251,8 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         design = _Design(self, X, y, sample_weight, coef, intercept)
         solution = design.solve([alpha], design.weights[None], self.tol)
         self.n_iter_ = solution.n_iter
-        if not solution.gap[0] <= self.tol:
-            warn(
-                f"Newton's method stopped after {solution.n_iter} steps at a relative gap of "
-                f"{solution.gap[0]:.1e}, not tol={self.tol:.1e}. Raise max_iter, raise alpha, or "
-                "scale the columns.",
-                ConvergenceWarning,
-            )
+        remedy = "Raise max_iter, raise alpha, or scale the columns."
+        warn_unless_certified("The model", solution.gap[0], self.tol, remedy)
         coefs, intercepts = design.unfold(solution.shift)
         return coefs[0], intercepts[0]
 

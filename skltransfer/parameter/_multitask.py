@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_X_y
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
 from skltransfer._torch._persisted import SavedAsData
-from skltransfer._warnings import warn
+from skltransfer._warnings import warn_unless_certified
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import as_labels
@@ -35,19 +35,13 @@ from skltransfer.parameter._tasks import (
 
 if TYPE_CHECKING:  # these load torch
     from skltransfer.backbones import Backbone
-    from skltransfer.parameter._multitask_network import MultiTaskNetwork, Tasks
+    from skltransfer.parameter._multitask_network import Tasks
 
 METHODS = ("mean_regularized", "trace_norm", "network")
 
 
 def _has_network(estimator) -> bool:
     return estimator.method == "network"
-
-
-def _untrained_network(estimator) -> MultiTaskNetwork:
-    from skltransfer.parameter._multitask_network import MultiTaskNetwork  # loads torch
-
-    return MultiTaskNetwork.of(estimator)
 
 
 def _is_table(X) -> bool:
@@ -107,7 +101,11 @@ class MultiTask(
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=max_subtasks)
         check_parameters(self)
         forget(self)
-        network = _untrained_network(self) if _has_network(self) else None
+        network = None
+        if _has_network(self):
+            from skltransfer.parameter._multitask_network import MultiTaskNetwork  # loads torch
+
+            network = MultiTaskNetwork.of(self)
         y_array = None if y is None or sparse.issparse(y) else as_labels(y)
         self._is_wide = y_array is not None and y_array.ndim == 2 and self.task_column is None
         if self._is_wide:
@@ -214,9 +212,8 @@ class MultiTask(
         validate_data(self, X, y=y, skip_check_array=True)
         if y_array is not None and y_array.ndim == 2 and y_array.shape[1] > 1:
             raise ValueError(
-                f"y has shape {y_array.shape} and task_column={self.task_column!r}. Pass a 1-D y "
-                "with the label of each row's task, or task_column=None with a column of y for "
-                "each task."
+                f"y has shape {y_array.shape} and task_column={self.task_column!r}. Pass a 1-D y, "
+                "or task_column=None with a column of y for each task."
             )
         self._task_position = task_position(self.task_column, X)
         features, row_tasks = split_task_column(
@@ -245,29 +242,20 @@ class MultiTask(
         given = None if self._is_uncertain else self.task_weight
         return weights_of_tasks(given, self.tasks_, totals)
 
-    def _weighted(self, tasks):
-        """Return the tasks that have rows, with `task_weight` in the weights of these."""
-        factors = self._factors(tasks)
-        return [
-            TaskRows(t.X, t.y, factor * t.weights, t.allowed, t.intercept_penalty)
-            for t, factor in zip(tasks, factors, strict=True)
-            if t is not None
-        ]
-
     # --- models ------------------------------------------------------------------------
 
     def _set_models(self, tasks):
         with_rows = np.array([task is not None for task in tasks])
-        used = self._weighted(tasks)
+        factors = self._factors(tasks)
+        used = [
+            replace(task, weights=factor * task.weights)
+            for task, factor in zip(tasks, factors, strict=True)
+            if task is not None
+        ]
         solution = self._solve(used)
         self.n_iter_, self.optimality_gap_ = solution.n_iter, float(solution.gap)
-        if not solution.gap <= self.tol:
-            warn(
-                f"The solver stopped after {solution.n_iter} steps at a relative gap of "
-                f"{solution.gap:.1e}, not tol={self.tol:.1e}. Raise max_iter or tol, raise alpha, "
-                "or scale the columns.",
-                ConvergenceWarning,
-            )
+        remedy = "Raise max_iter or tol, raise alpha, or scale the columns."
+        warn_unless_certified("The solution", solution.gap, self.tol, remedy)
         shared = solution.shared_coef
         # The shared intercept gives the rows of a task, on average over the tasks, the mean score
         # of the task's own model: where the features have their zero does not matter.
@@ -279,8 +267,13 @@ class MultiTask(
         coef[with_rows], intercept[with_rows] = solution.coef, solution.intercept
         self._set_coefficients(coef, intercept, shared, shared_intercept)
 
-    def _scores(self, X, numbers, coef, intercept, shared_coef, shared_intercept):
-        """Return the linear scores of each row by its own task's model, shape (n, k)."""
+    def _own_scores(self, X, numbers):
+        """Return the scores of each row by its own task's model, shape (n, k)."""
+        if hasattr(self, "_network"):
+            return self._network_scores(X, numbers)
+        n_tasks, n_features = len(self.tasks_), self.coef_.shape[-1]
+        coef, intercept = self.coef_.reshape(n_tasks, -1, n_features), self.intercept_
+        shared_coef, shared_intercept = np.atleast_2d(self.shared_coef_), self.shared_intercept_
         scores = np.empty((len(X), len(shared_coef)))
         for number in np.unique(numbers):
             rows = numbers == number

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skltransfer._solvers._classes import (
     check_class_weight,
+    check_several_classes,
     decisions,
     log_probabilities,
     predicted_codes,
@@ -355,11 +356,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         self.classes_, codes = np.unique(y, return_inverse=True)
         self._labels = self.classes_
         check_class_weight(self.class_weight, self.classes_)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "
-                f"{self.classes_.tolist()[0]!r}."
-            )
+        check_several_classes(self, self.classes_)
         weights = weights * weights_by_class(self.class_weight, y, weights)
         tasks = []
         for rows in known.T:
@@ -377,10 +374,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         self._labels = union_of_labels(self.classes_)
         check_class_weight(self.class_weight, self._labels)
         if all(len(classes) < 2 for classes in self.classes_):
-            raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes in a column of y, and every "
-                "column holds one class."
-            )
+            raise ValueError(f"{type(self).__name__} needs a column of y with at least 2 classes.")
         number_of = {label: i for i, label in enumerate(self._labels)}
         tasks = []
         for column, classes, rows in zip(columns, self.classes_, known.T, strict=True):
@@ -430,13 +424,6 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         self.shared_coef_, self.shared_intercept_ = shared_coef, shared_intercept
 
     # --- predict -----------------------------------------------------------------------
-
-    def _own_scores(self, X, numbers):
-        if hasattr(self, "_network"):
-            return self._network_scores(X, numbers)
-        return self._scores(
-            X, numbers, self.coef_, self.intercept_, self.shared_coef_, self.shared_intercept_
-        )
 
     def _wide_logits(self, X):
         """Yield the logits of each task's own classes."""

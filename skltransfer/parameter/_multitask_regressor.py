@@ -306,15 +306,6 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         self.shared_coef_, self.shared_intercept_ = shared_coef[0], float(shared_intercept[0])
 
     def _predicted(self, X, numbers):
-        if hasattr(self, "_network"):
-            return self._network_scores(X, numbers)[..., 0]
-        if numbers is None:
+        if numbers is None and not hasattr(self, "_network"):
             return X @ self.coef_.T + self.intercept_
-        return self._scores(
-            X,
-            numbers,
-            self.coef_[:, None],
-            self.intercept_[:, None],
-            self.shared_coef_[None],
-            self.shared_intercept_,
-        )[:, 0]
+        return self._own_scores(X, numbers)[..., 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
@@ -10,7 +12,6 @@ from skltransfer._solvers._ridge import ridge_path, solve_ridge
 from skltransfer.parameter._linear import (
     LinearTransfer,
     LinearTransferCV,
-    is_path_of_numbers,
     penalty_on_coefficients,
 )
 from skltransfer.parameter._source import LinearModel
@@ -187,8 +188,7 @@ def _residual(X, y, coef, intercept):
     y = y.reshape(len(y), -1)
     if y.shape[1] != len(coef):
         raise ValueError(
-            f"source has coefficients for {len(coef)} outputs, and y has {y.shape[1]}. Pass a "
-            "source of the same outputs."
+            f"source has coefficients for {len(coef)} outputs, and y has {y.shape[1]}: match them."
         )
     predicted = X @ coef.T
     return y - predicted if intercept is None else y - predicted - intercept
@@ -334,7 +334,7 @@ class TransferRidgeCV(LinearTransferCV, TransferRidge):
         for train, _ in folds:
             weights = None if sample_weight is None else sample_weight[train]
             design = _Design(X[train], residual[train], weights, mode)
-            if is_path_of_numbers(alphas):
+            if all(isinstance(alpha, Real) for alpha in alphas):
                 path = ridge_path(design.Z, design.R, np.asarray(alphas, dtype=np.float64))
             else:
                 penalties = (penalty_on_coefficients(alpha, *coef.shape) for alpha in alphas)

@@ -50,17 +50,15 @@ def read_source(source) -> LinearModel:
         )
         if coef.ndim > 2:
             raise ValueError(
-                f"source has {coef.ndim} dimensions. Coefficients have shape (n_features,) or "
-                "(n_outputs, n_features)."
+                f"source has {coef.ndim} dimensions. Pass shape (n_features,) or (k, n_features)."
             )
         return LinearModel(np.atleast_2d(coef), None)
     check_is_fitted(source)
     model = _innermost(source)
     if isinstance(model, Pipeline):
         raise TypeError(
-            "source is a Pipeline, whose coefficients belong to the columns that its earlier steps "
-            "make. Pass its last step, source[-1], and put the same fitted steps before this "
-            "estimator, for example make_pipeline(FrozenEstimator(source[:-1]), ...)."
+            "source is a Pipeline, whose coefficients belong to the columns that its steps make. "
+            "Pass source[-1], behind the fitted steps: FrozenEstimator(source[:-1])."
         )
     if isinstance(model, SVC | NuSVC) and len(model.classes_) > 2:
         raise TypeError(
@@ -125,8 +123,7 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
         if model.coef.shape[1] != n_features:
             raise ValueError(
                 f"source has coefficients for {model.coef.shape[1]} features, and X has "
-                f"{n_features}. Give both the same columns, or pass DataFrames to both fits, whose "
-                "columns are matched by name."
+                f"{n_features}. Give both the same columns, or pass DataFrames to both fits."
             )
         return model.coef
     position = {name: i for i, name in enumerate(model.feature_names)}
@@ -134,7 +131,7 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
     if not shared:
         raise ValueError(
             f"source was fitted on the columns {list(model.feature_names[:5])} and X has "
-            f"{list(feature_names[:5])}: none is shared, so that nothing can be carried over."
+            f"{list(feature_names[:5])}: none is shared. Give both the same names."
         )
     coef = np.zeros((len(model.coef), n_features))
     coef[:, shared] = model.coef[:, [position[feature_names[i]] for i in shared]]
@@ -166,8 +163,7 @@ def match_classes(
         if len(coef) != n_outputs:
             raise ValueError(
                 f"source has {len(coef)} rows of coefficients, and y has {len(classes)} classes, "
-                f"which need {n_outputs}. Pass one row for each class in sorted order (a single "
-                "one for two classes), or a fitted classifier."
+                f"which need {n_outputs}. Pass one for each sorted class, or a fitted classifier."
             )
         return coef, intercept
     if np.array_equal(known, classes):

@@ -29,8 +29,7 @@ def task_position(task_column, X) -> int:
     if isinstance(task_column, Integral) and not isinstance(task_column, bool):
         if not -n_columns <= task_column < n_columns:
             raise ValueError(
-                f"task_column={task_column} is out of range: X has {n_columns} columns. Pass the "
-                "position of the column that holds the task of each row."
+                f"task_column={task_column} is out of range: X has {n_columns} columns."
             )
         return int(task_column) % n_columns
     names = column_names(X)
@@ -143,8 +142,7 @@ def check_known_values(known: np.ndarray, tasks: np.ndarray) -> None:
     """Raise a ValueError if a task has no known value."""
     if not (has_any := known.any(axis=0)).all():
         raise ValueError(
-            f"The columns {tasks[~has_any].tolist()[:5]} of y have no known value on rows of "
-            "positive weight. Leave them out."
+            f"The columns {tasks[~has_any].tolist()[:5]} of y have no known value. Leave them out."
         )
 
 
@@ -163,8 +161,7 @@ def weights_of_tasks(task_weight, tasks: np.ndarray, totals: np.ndarray) -> np.n
     if isinstance(task_weight, str):
         if task_weight != "balanced":
             raise ValueError(
-                f"task_weight={task_weight!r} is neither None, 'balanced', a dictionary nor an "
-                "array."
+                f"task_weight={task_weight!r} is neither None, 'balanced', a dictionary nor array."
             )
         fitted = totals > 0
         mean = totals.sum() / fitted.sum()

@@ -124,7 +124,7 @@ def test_values_that_are_not_finite_are_refused(metric):
 
 def test_a_callable_of_another_shape_is_refused():
     values = KernelMatrix(Kernel(lambda A, B: np.ones(len(A))), np.ones((3, 2)))
-    with pytest.raises(ValueError, match=r"shape \(3,\) for 3 and 3 rows. A callable has to take"):
+    with pytest.raises(ValueError, match=r"shape \(3,\). A callable has to return"):
         values.matrix()
 
 

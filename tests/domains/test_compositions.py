@@ -430,7 +430,7 @@ def test_a_pipeline_with_an_aligner_inside_a_column_transformer_is_refused(domai
     source, target = (pandas.DataFrame(Z, columns=list("abc")) for Z in (X, X_target))
     inner = make_pipeline(StandardScaler(), MeanAligner())
     columns = ColumnTransformer([("inner", inner, ["a", "b"])])
-    with pytest.raises(TypeError, match="pipeline 'inner' inside ColumnTransformer.*alone"):
+    with pytest.raises(TypeError, match="pipeline 'inner' inside ColumnTransformer.*before"):
         WithTarget(columns, target).fit(source, y)
 
 

@@ -99,7 +99,7 @@ def test_arguments_are_not_changed():
         (lambda: stack_domains(np.eye(2), X_target=np.eye(3)), "X_target has 3 features.*2"),
         (lambda: stack_domains([[0]], [0, 1], X_target=[[1]]), "y has 2 entries.*1 rows"),
         (lambda: stack_domains([[0]], [[0, 1]], X_target=[[1]]), "y has 2 dimensions"),
-        (lambda: split_domains([[0], [1]], sample_domain=[1, 0]), "neither source nor target"),
+        (lambda: split_domains([[0], [1]], sample_domain=[1, 0]), "sample_domain holds 0"),
         (lambda: split_domains([[0], [1]], sample_domain=[1, 1]), r"no negative \(target\) number"),
         (
             lambda: split_domains([[0], [1]], sample_domain=[1]),

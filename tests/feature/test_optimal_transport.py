@@ -515,9 +515,9 @@ def test_bad_settings_are_refused_by_name(settings, message):
     ("data", "message"),
     [
         ({"y": None}, "method='group_lasso' groups source rows by class and needs y"),
-        ({"y": [0, 1, 0]}, "y has 3 entries, but X has 4 rows"),
+        ({"y": [0, 1, 0]}, "inconsistent numbers of samples"),
         ({"y": [0.0, 1.0, np.nan, 0.0]}, "labels of the source have to be known"),
-        ({"y": np.zeros((4, 2))}, "y has 2 dimensions"),
+        ({"y": np.zeros((4, 2))}, "y should be a 1d array"),
         ({"y_target": [0, 1]}, "y_target has 2 entries, but X_target has 3 rows"),
         ({"y_target": ["a", "b", None]}, "Write the labels of both domains in one way"),
         ({"X_target": np.ones((3, 5))}, "X_target has 5 features"),

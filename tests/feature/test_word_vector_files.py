@@ -235,7 +235,7 @@ WRONG_VECTORS = {
     "key": ({3: [1.0]}, ValueError, "maps 3 to"),
     "ragged": ({"a": [1.0, 2.0], "b": [1.0]}, ValueError, r"maps 'b' to an array of shape \(1,\)"),
     "infinite": ({"a": [1.0], "b": [np.inf]}, ValueError, "word 'b' .* holds NaN or infinity"),
-    "lengths": ((["a"], VECTORS), ValueError, "holds 1 words and an array of 8 rows"),
+    "lengths": ((["a"], VECTORS), ValueError, "holds 1 words and 8 rows"),
     "word": ((["a", 3], VECTORS[:2]), ValueError, "must be strings, and one is a int"),
     "array of strings": ((["a"], [["x"]]), ValueError, "Pass numbers of shape"),
     "one-dimensional": (
@@ -245,7 +245,7 @@ WRONG_VECTORS = {
     ),
     "no rows": (([], np.zeros((0, 3))), ValueError, "at least one of each"),
     "model": (Model(), TypeError, "vectors=model.wv"),
-    "integer": (3, TypeError, "is a int, which holds no word vectors. Pass the path"),
+    "integer": (3, TypeError, "is a int, which holds no word vectors. Pass a path"),
     "bare array": (VECTORS, TypeError, "is a ndarray, which holds no word vectors"),
 }
 

@@ -452,7 +452,7 @@ def test_bad_parameters_are_refused_by_name(domains, reweighter, message):
         ({"X_target": np.ones((0, 3))}, "X_target has 0 rows"),
         ({"X_target": np.full((4, 3), np.nan)}, "Input X_target contains NaN"),
         ({"X_target": np.full((4, 3), np.inf)}, "Input X_target contains infinity"),
-        ({"X_target": np.full((4, 3), 1e200)}, "too large for a kernel. Scale the columns"),
+        ({"X_target": np.full((4, 3), 1e200)}, "too large. Scale the columns"),
         ({"X_target": np.ones((4, 3)), "sample_weight": -np.ones(120)}, "[Nn]egative"),
         ({"X_target": np.ones((4, 3)), "sample_weight": np.zeros(120)}, "weight"),
     ],
@@ -473,7 +473,7 @@ def test_an_estimator_without_weights_is_refused(domains, reweighter):
 def test_a_fit_that_is_not_certified_warns(domains):
     X, X_target = domains
     kliep = KLIEPReweighter(gamma=2.0, max_iter=1, tol=1e-12)
-    with pytest.warns(ConvergenceWarning, match="certified to .* below its optimum") as caught:
+    with pytest.warns(ConvergenceWarning, match="log-ratio is certified to") as caught:
         kliep.fit(X, X_target=X_target)
     assert len(caught) == 1
     assert caught[0].filename == __file__

@@ -406,7 +406,7 @@ def test_labels_are_needed(domains):
     X, y, X_target, _ = domains
     with pytest.raises(ValueError, match="needs the labels of the source.*Pass y"):
         LabelShiftReweighter().fit(X, X_target=X_target)
-    with pytest.raises(ValueError, match="needs class labels, and y is continuous.*KMMReweighter"):
+    with pytest.raises(ValueError, match="needs classes, and y is continuous.*KMMReweighter"):
         LabelShiftReweighter().fit(X, X[:, 0], X_target=X_target)
     with pytest.raises(ValueError, match="y should be a 1d array"):
         LabelShiftReweighter().fit(X, np.column_stack([y, y]), X_target=X_target)

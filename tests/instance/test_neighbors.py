@@ -60,9 +60,9 @@ def test_the_number_of_neighbours(domains):
     assert NearestNeighborsReweighter().fit(X, X_target=X_target).n_neighbors_ == 12
     many = NearestNeighborsReweighter(n_neighbors=150).fit(X, X_target=X_target)
     assert many.n_neighbors_ == 150
-    with pytest.raises(ValueError, match="n_neighbors=151 .* sum up to 150: .*Choose fewer"):
+    with pytest.raises(ValueError, match="n_neighbors=151 .* sum up to 150. Choose fewer"):
         NearestNeighborsReweighter(n_neighbors=151).fit(X, X_target=X_target)
-    with pytest.raises(ValueError, match="sum up to 1: .*scale sample_weight"):
+    with pytest.raises(ValueError, match="sum up to 1. .*scale sample_weight"):
         NearestNeighborsReweighter().fit(X, sample_weight=np.full(150, 1 / 150), X_target=X_target)
     few = NearestNeighborsReweighter(n_neighbors=3).fit(X, X_target=X_target)
     assert few.sample_weight_.std() > many.sample_weight_.std()
@@ -86,5 +86,5 @@ def test_rows_too_far_apart_for_any_distance_are_refused(domains, algorithm):
     """They once were searched for ever."""
     X, _, X_target, _ = domains
     model = NearestNeighborsReweighter(algorithm=algorithm)
-    with pytest.raises(ValueError, match=r"too large.*StandardScaler"):
+    with pytest.raises(ValueError, match="too large. Scale the columns"):
         model.fit(X * 1e200, X_target=X_target * 1e200)

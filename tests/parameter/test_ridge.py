@@ -261,7 +261,7 @@ def test_without_target_labels_it_is_the_source_and_says_so(tasks):
         (StandardScaler().fit(np.eye(8)), TypeError, "StandardScaler, which has no coef_"),
         (Ridge(), ValueError, "not fitted"),
         (LogisticRegression().fit(np.eye(8), np.arange(8) % 2), TypeError, "is a classifier"),
-        (make_pipeline(Ridge()).fit(np.eye(8), np.arange(8)), TypeError, "last step"),
+        (make_pipeline(Ridge()).fit(np.eye(8), np.arange(8)), TypeError, r"source\[-1\]"),
     ],
 )
 def test_what_a_source_may_not_be(tasks, source, error, match):
@@ -291,7 +291,7 @@ def test_other_bad_input(tasks):
         TransferRidgeCV(np.zeros(8), alphas=[]).fit(X, y)
     with pytest.raises(ValueError, match="alphas=1.0 is not a list"):
         TransferRidgeCV(np.zeros(8), alphas=1.0).fit(X, y)
-    with pytest.raises(ValueError, match="on 1 labelled row"):
+    with pytest.raises(ValueError, match="n_samples = 1. Pass more"):
         TransferRidgeCV(np.zeros(8)).fit(X[:1], y[:1])
     with pytest.raises(ValueError, match="none is shared"):
         names = [f"other {i}" for i in range(8)]
@@ -339,7 +339,7 @@ def test_cv_that_is_no_splitter(tasks):
     X, y, X_target, y_target = tasks
     model = TransferRidgeCV(np.zeros(8), cv=KFold(3).split(X))
     model.fit(X, y)
-    with pytest.raises(ValueError, match="cv has no folds: a generator is empty"):
+    with pytest.raises(ValueError, match="cv has no folds. Pass a list"):
         model.fit(X, y)
     splits = list(KFold(3).split(X_target))
     with pytest.raises(ValueError, match="cannot fit the rows of both domains"):
