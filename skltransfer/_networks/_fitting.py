@@ -21,7 +21,7 @@ from skltransfer._networks._built import (
 from skltransfer._networks._labels import Labels
 from skltransfer._networks._lora import Adapters
 from skltransfer._networks._objective import DistancePenalty, LabelLoss, Objective, Pull
-from skltransfer._networks._plan import MAX_ITERATIONS, Plan
+from skltransfer._networks._plan import MAX_ITERATIONS, MAX_ROWS_OF_FEATURES, Plan
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches, TwoDomainBatches
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._depth import Freezing, norms_with_statistics
@@ -96,7 +96,9 @@ class Data:
         data = self
         if data.weights is not None and not (used := data.weights > 0).all():
             data = data.subset(np.flatnonzero(used))
-        if merges and plan.merges_equal_rows(len(data)):
+        of_head = plan.strategy == "linear_probe"
+        asks = plan.head_asks_for_steps if of_head else plan.asks_for_steps
+        if merges and plan.is_table and not asks and len(data) <= MAX_ROWS_OF_FEATURES:
             data = data.without_repeats()
         if (by_class := data.labels.row_weights(data.weights)) is not None:
             weights = by_class if data.weights is None else data.weights * by_class
@@ -246,8 +248,7 @@ class Fitting:
                 freezing = self._freezing()
                 freezing.n_done = n_done
                 training = train(
-                    self.network,
-                    self.objective,
+                    *joined(self.network, self.objective),
                     batches,
                     optimizer=optimizer,
                     n_epochs=1,

@@ -193,7 +193,10 @@ class Objective(AbstractContextManager, ABC):
         """
 
     def modules(self) -> tuple[nn.Module, ...]:
-        """Return further modules that are trained, at the rate of the head, and then dropped."""
+        """Return further modules that are trained, at the rate of the head, and then dropped.
+
+        They are on the device and in the arithmetic of the network.
+        """
         return ()
 
     def pulls(self, group: dict) -> list[Pull] | None:

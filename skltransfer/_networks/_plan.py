@@ -177,14 +177,14 @@ class Plan:
         name = given["optimizer"]
         optimizer = "adamw" if name in ("auto", "lbfgs") else name
         lr, size = given["lr"], given["batch_size"]
-        if "augment" not in resolved:
-            resolved["augment"] = _augmentation(given.get("augment"), rows)
+        if given.get("augment") is not None and "augment" not in resolved:
+            resolved["augment"] = _augmentation(given["augment"], rows)
         # Where the seed is a generator, the split has always been the first to draw.
         split = 0
         if given.get("early_stopping"):
             split = check_random_state(given["random_state"]).randint(2**31 - 1)
         drawn = check_random_state(given["random_state"]).randint(2**31 - 1, size=len(seeds))
-        own = {f.name: given[f.name] for f in fields(cls) if f.name in given}
+        own = {f.name: given[f.name] for f in fields(cls) if f.name in given} | {"augment": None}
         head_asks = _asking(given, _WITHOUT_STEPS)
         of_weights = "float64" if precision == "float64" else "float32"
         own |= {
@@ -216,13 +216,6 @@ class Plan:
         if n_batches is None:
             return MAX_ITERATIONS
         return min(_MAX_EPOCHS, max(_MIN_EPOCHS, math.ceil(self.n_steps / n_batches)))
-
-    def merges_equal_rows(self, n_rows: int) -> bool:
-        """Tell whether nothing asks for steps, so that equal rows of a table may count as one."""
-        asked = self.asks_for_steps
-        if self.strategy == "linear_probe":
-            asked = self.head_asks_for_steps
-        return self.is_table and not asked and n_rows <= MAX_ROWS_OF_FEATURES
 
     def uses_full_batch(self, n_rows: int, trained_parts, *, of_head: bool) -> bool:
         """Decide between L-BFGS on all rows and steps on mini-batches.
@@ -269,7 +262,7 @@ def _asking(given: dict, plain: dict) -> tuple[str, ...]:
 
 
 def _augmentation(augment, rows: Rows) -> Augmentation | None:
-    if augment is None or not (policies := names_of(augment)):
+    if not (policies := names_of(augment)):
         return None
     if isinstance(rows, TextRows):
         raise ValueError(

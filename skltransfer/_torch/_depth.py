@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -72,22 +73,16 @@ def map_depth(module: nn.Module, stages: tuple[str, ...], x: torch.Tensor, used=
     n_ended = 0
     handles = []
 
-    def on_start(name):
-        def hook(_module, _inputs):
-            first_call.setdefault(name, n_ended)
+    def start(name, _module, _inputs):
+        first_call.setdefault(name, n_ended)
 
-        return hook
-
-    def on_end(number):
-        def hook(_module, _inputs, _output):
-            nonlocal n_ended
-            n_ended = max(n_ended, number + 1)
-
-        return hook
+    def end(number, _module, _inputs, _output):
+        nonlocal n_ended
+        n_ended = max(n_ended, number + 1)
 
     for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(on_start(name)))
-    handles += [parts[name].register_forward_hook(on_end(i)) for i, name in enumerate(named)]
+        handles.append(part.register_forward_pre_hook(partial(start, name)))
+    handles += [parts[name].register_forward_hook(partial(end, i)) for i, name in enumerate(named)]
     try:
         with network_lock, torch.no_grad():
             module(x)

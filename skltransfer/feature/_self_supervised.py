@@ -18,7 +18,8 @@ from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.backbones._table import is_table
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import forget
-from skltransfer.feature._pretraining import PretextTask, Pretraining
+from skltransfer.feature._pretext import PretextTask
+from skltransfer.feature._pretraining import Pretraining
 from skltransfer.feature._views import checked_policies
 
 
