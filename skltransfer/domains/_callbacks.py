@@ -59,8 +59,10 @@ class FitTask:
         if estimator is None:
             yield
             return
-        part = self.part("fit-estimator")
-        with part._context.propagate_callback_context(estimator):
+        context = self._context.subcontext(task_name="fit-estimator")
+        with context.propagate_callback_context(estimator):
+            # Begins here, so that a callback that propagates sees one begin and one end.
+            part = FitTask(context, self._data)
             yield
             part.end()
 

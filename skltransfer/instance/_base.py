@@ -104,6 +104,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         has_estimator = self.estimator is not None
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=int(has_estimator))
         check_parameters(self)
+        estimator = clone(self.estimator) if has_estimator else None  # refused before the work
         forget(self)
         X_target, y_target = given_target(X_target, y_target)
         X, y = indexable(X, y)
@@ -123,7 +124,6 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         if X_target is not None:
             self._warn_of_collapse(X, sample_weight)
         if has_estimator:
-            estimator = clone(self.estimator)
             with task.hand_on(estimator):
                 if X_target is None:
                     fit_weighted(estimator, X, y, sample_weight)

@@ -163,7 +163,7 @@ class KMMReweighter(BaseReweighter):
     _parameters = {
         "max_weight": Number(1, np.inf, high_open=True),
         "sum_tolerance": Number(0, np.inf, high_open=True, unset=(None,)),
-        "tol": Number(0, low_open=True),
+        "tol": Number(0, np.inf, low_open=True, high_open=True),
         "max_iter": Count(),
         "dtype": Choice("auto", "float64", "float32"),
     }

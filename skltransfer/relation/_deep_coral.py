@@ -7,7 +7,13 @@ from math import inf
 
 import torch
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    clone,
+    is_classifier,
+)
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
@@ -203,10 +209,10 @@ class DeepCORALClassifier(
         """
         check_parameters(self)
         estimator = clone(self._to_fit())
-        if not hasattr(estimator, "_fit_to_target"):
+        if not (is_classifier(estimator) and hasattr(estimator, "_fit_to_target")):
             raise TypeError(
-                f"estimator={self.estimator!r} trains no network whose features could be aligned. "
-                "Pass a FineTunedClassifier or a RegularizedTransferClassifier."
+                f"estimator={self.estimator!r} is no classifier that trains a network. Pass a "
+                "FineTunedClassifier or a RegularizedTransferClassifier."
             )
         X_target, y_target = given_target(X_target, y_target)
         if not sparse.issparse(y):

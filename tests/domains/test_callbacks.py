@@ -75,6 +75,10 @@ class Hooks:
         self.ended.append((context.task_name, fitted_estimator))
 
 
+class PropagatedHooks(Hooks):
+    max_propagation_depth = None
+
+
 @pytest.fixture
 def domains():
     rng = np.random.default_rng(0)
@@ -115,6 +119,17 @@ def levels(model):
         names.append(type(model).__name__)
         model = getattr(model, "estimator", None)
     return names
+
+
+@ignore_unadapted
+@pytest.mark.parametrize("case", CASES)
+def test_each_task_that_begins_ends_where_a_callback_propagates(domains, case):
+    hooks = PropagatedHooks()
+    model, args, kwargs = meta_estimators(domains, LogisticRegression())[case]
+    model.set_callbacks(hooks).fit(*args, **kwargs)
+    begun, ended = (sorted(task[0] for task in tasks) for tasks in (hooks.begun, hooks.ended))
+    assert begun == ended
+    assert begun.count("fit") == len(levels(model))
 
 
 @ignore_unadapted

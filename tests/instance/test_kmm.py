@@ -223,6 +223,7 @@ def test_nothing_given_is_changed(domains):
         ({"max_weight": 0.5}, "max_weight=0.5 is not a finite number of at least 1"),
         ({"sum_tolerance": -0.1}, "sum_tolerance=-0.1"),
         ({"tol": 0}, "tol=0"),
+        ({"tol": np.inf}, "tol=inf"),
         ({"max_iter": 1.5}, "max_iter=1.5"),
         ({"dtype": "float16"}, "dtype='float16' is not one of 'auto', 'float64', 'float32'"),
         ({"degree": "three"}, "degree='three' is not a finite number"),

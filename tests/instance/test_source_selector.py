@@ -309,6 +309,13 @@ def test_bad_parameters_are_refused_by_name(domains, parameters, error, message)
         fit(SourceSelector(**parameters), domains)
 
 
+def test_what_is_no_estimator_is_refused_before_the_work(domains):
+    model = SourceSelector("ridge")
+    with pytest.raises(TypeError, match="Cannot clone object ''ridge''"):
+        fit(model, domains)
+    assert not [name for name in vars(model) if name.endswith("_")]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
