@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from skltransfer._messages import first_line
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
@@ -10,6 +12,9 @@ from skltransfer.cli._errors import CommandError
 
 # Errors of networks, weights and rows that are the user's to mend.
 REFUSALS = (ValueError, TypeError, ImportError, FileNotFoundError, ConnectionError)
+
+# Parameters in messages of the package that are options of a command.
+_OPTIONS = re.compile(r"\b(backbone|weights|layers|pooling|input_size|batch_size|engine)=")
 
 
 def load(name: str, weights: str | None = "default") -> Backbone:
@@ -74,4 +79,5 @@ def explain(error: Exception) -> str:
         if not error.pattern:
             listed = f"'skltransfer backbones', and names of timm by {listed}"
         return f"{error.problem} Names are listed by {listed}."
-    return f"{first_line(error)}."
+    message = _OPTIONS.sub(lambda m: f"--{m[1].replace('_', '-')} ", first_line(error))
+    return f"{message.replace('--weights None', '--weights none')}."
