@@ -23,7 +23,7 @@ def as_texts(X, taker: str) -> list[str]:
     ----------
     X : array-like
     taker : str
-        What takes the texts, for messages.
+        Name of the estimator in messages.
     """
     remedy = "Pass a list, Series or one-column frame of strings"
     if isinstance(X, str | bytes):

@@ -56,7 +56,7 @@ def compare(options) -> None:
     ):
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
         comparisons = plan(options.seed, progress)
-    # First what lasts: the terminal may be closed.
+    # Files come first, because the terminal may be closed.
     draw(comparisons, folder / "comparison.png")
     write_scores(comparisons, folder / "scores.csv")
     for comparison in comparisons:
@@ -147,7 +147,7 @@ def _compare_tumours(seed: int, progress: Progress) -> Comparison:
             source = (data.X_source, data.y_source)
             test = (data.X_target[first_test:], data.y_target[first_test:])
             for strategy in strategies:
-                # Rows without a label are of use only to what adapts.
+                # Rows without a label are of use to two-domain strategies only.
                 n_unlabelled = N_UNLABELLED if strategy.needs_source else 0
                 labels = [*data.y_target[:N_LABELLED], *[np.nan] * n_unlabelled]
                 train = (data.X_target[: len(labels)], labels)

@@ -135,7 +135,7 @@ def _csv(path: str, column: str | None):
 
 
 def _dtype(kinds: set[str]) -> str:
-    """Return the pandas type that holds what the chunks of a column hold."""
+    """Return the pandas type that holds all chunks of a column."""
     for allowed, dtype in (("i", "int64"), ("u", "uint64"), ("b", "bool"), ("if", "float64")):
         if kinds and kinds <= set(allowed):
             return dtype

@@ -66,7 +66,7 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
     Raises
     ------
     CommandError
-        If a file, a column or the labels are not what they have to be.
+        If a file, a column or the labels cannot be used.
     """
     notes: list[str] = []
     frame = _read(target, notes)
@@ -104,7 +104,7 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Raise a CommandError for what pandas and pyarrow raise inside the block."""
+    """Raise a CommandError for errors of pandas and pyarrow inside the block."""
     try:
         yield
     except CommandError:

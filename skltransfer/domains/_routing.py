@@ -274,7 +274,7 @@ class ScoreWithoutRouting:
     Parameters
     ----------
     scoring : callable or None
-        Takes an estimator, samples and labels. ``None`` is the estimator's own ``score``.
+        Function of an estimator, samples and labels. ``None`` is the estimator's own ``score``.
     """
 
     def __init__(self, scoring=None):

@@ -109,7 +109,7 @@ class JDA(KernelAligner, LabelledAligner):
 
     See Also
     --------
-    TCA : The same method without labels.
+    TCA : Aligns the domains without labels.
     WithTarget : Holds the target's samples.
     WithSource : Holds the source's data, for cross-validation on the target.
 
@@ -123,7 +123,7 @@ class JDA(KernelAligner, LabelledAligner):
     authors' program multiplies :math:`l_0 l_0^\top` by the number of classes. The paper does not,
     and neither does this class.
 
-    Wrong pseudo-labels pull different classes together: compare with :class:`TCA` and with no
+    Wrong pseudo-labels pull different classes together. Compare with :class:`TCA` and with no
     adaptation.
 
     The rank of M is at most C + 1, so that each round takes a fraction of the time of a dense

@@ -381,7 +381,7 @@ def _follow(estimator, X_source, X_target):
 
 
 def _steps(part) -> Iterator:
-    """Yield the fitted steps in `part`, in order, without what does nothing."""
+    """Yield the fitted steps in `part`, in order, without steps that do nothing."""
     if part is None or isinstance(part, str):
         return
     if isinstance(part, Pipeline):

@@ -1,4 +1,4 @@
-"""Weights of source rows, drawn against what they depend on."""
+"""Weights of source samples, drawn against a feature or a component."""
 
 from __future__ import annotations
 

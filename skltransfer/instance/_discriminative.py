@@ -21,7 +21,7 @@ from skltransfer.instance._base import (
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 
-# What the classifier learns for source and target rows.
+# Labels of source and target rows for the classifier.
 DOMAINS = np.array([0, 1])
 # Up to so many columns their products are features of the default classifier.
 _PRODUCT_FEATURES = 20

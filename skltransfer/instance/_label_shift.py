@@ -46,7 +46,7 @@ class LabelShiftReweighter(BaseReweighter):
 
         C w = \mu
 
-    whatever errors the classifier makes.
+    holds whatever errors the classifier makes.
 
     Parameters
     ----------
@@ -330,7 +330,7 @@ class LabelShiftReweighter(BaseReweighter):
     def _warn_of_confusion(self, counts) -> None:
         by_class = counts / counts.sum(axis=0)
         values = np.linalg.svd(by_class, compute_uv=False)
-        # What a classifier that guesses would reach by chance.
+        # Singular value that a guessing classifier reaches by chance.
         chance = np.sqrt(len(counts) / counts.sum())
         if values[-1] < max(chance, values[0] / _LARGEST_CONDITION):
             never = self.source_classes_[counts.sum(axis=1) == 0].tolist()

@@ -115,7 +115,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
 
     See Also
     --------
-    TrAdaBoostRegressor : The same for numbers.
+    TrAdaBoostRegressor : Boosts regressors in the same way.
     PooledEstimator : The baseline, in which all samples count alike.
     WithSource : Holds the source, for cross-validation on the target.
 

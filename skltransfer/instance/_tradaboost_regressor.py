@@ -143,7 +143,7 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
     See Also
     --------
     TwoStageTrAdaBoostRegressor : Chooses the weight of the source by cross-validation.
-    TrAdaBoostClassifier : The same for classes.
+    TrAdaBoostClassifier : Boosts classifiers in the same way.
 
     Notes
     -----

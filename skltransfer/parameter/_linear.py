@@ -108,7 +108,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         self.coef_, self.intercept_ = self._fitted_form(coef, intercept)
         return self
 
-    # --- what a subclass says ----------------------------------------------------------
+    # --- methods of a subclass ---------------------------------------------------------
 
     @abstractmethod
     def _check_rows(self, X, y) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +130,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     def _solve(self, X, y, sample_weight, coef, intercept, alpha) -> tuple:
         """Minimise loss and distance from `coef` and `intercept` (None: it has none).
 
-        With ``alpha=None`` it is chosen by cross-validation.
+        With ``alpha=None`` cross-validation chooses the strength.
 
         Returns
         -------
@@ -183,7 +183,7 @@ class LinearTransferCV(LinearTransfer):
     A subclass inherits from this class and then from one whose `_solve` fits one ``alpha``.
     """
 
-    # --- what a subclass says ----------------------------------------------------------
+    # --- methods of a subclass ---------------------------------------------------------
 
     @abstractmethod
     def _fold_models(self, X, y, sample_weight, folds, coef, intercept, alphas):

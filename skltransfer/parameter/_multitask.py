@@ -155,7 +155,7 @@ class MultiTask(
         """
         return self._predicted(*self._read_rows(X))
 
-    # --- what a subclass says ----------------------------------------------------------
+    # --- methods of a subclass ---------------------------------------------------------
 
     @abstractmethod
     def _tasks_of(self, X, y, known, weights) -> list[TaskRows | None]:
