@@ -50,7 +50,7 @@ def _checked(row: int, item, taker: str, remedy: str) -> str:
             item.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"Row {row} is no valid Unicode ({error.reason}). Read the file in its own "
+                f"Row {row} is not valid Unicode ({error.reason}). Read the file in its own "
                 "encoding, or replace the characters that do not fit."
             ) from error
         return str(item)

@@ -18,7 +18,7 @@ _CONTRAST, _BRIGHTNESS, _CHANNEL, _NOISE = 0.4, 0.2, 0.1, 0.06
 class ImageViews:
     """Zoom, turn, shear and shift each image a little, and change its brightness.
 
-    Images are not mirrored, because mirrored characters are no characters. All images of a batch
+    Images are not mirrored, because characters lose their meaning. All images of a batch
     change in one pass. Random numbers come from torch's global generator, which the training seeds
     and restores.
 

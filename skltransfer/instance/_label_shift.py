@@ -243,7 +243,7 @@ class LabelShiftReweighter(BaseReweighter):
             return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         if is_regressor(classifier):
             raise TypeError(
-                f"{type(classifier).__name__} is no classifier, and cannot show how labels shift. "
+                f"{type(classifier).__name__} is not a classifier, and cannot show a label shift. "
                 "Pass one as classifier=..., or use KMMReweighter."
             )
         needed = "predict_proba" if self.method == "em" else "predict"
@@ -336,8 +336,8 @@ class LabelShiftReweighter(BaseReweighter):
             never = self.source_classes_[counts.sum(axis=1) == 0].tolist()
             reason = f" (it never predicts {', '.join(map(repr, never))})" if len(never) else ""
             warn(
-                f"The classifier hardly tells some classes apart{reason}: the class ratios are "
-                "uncertain. Use a better one, class_weight='balanced', or method='rlls'.",
+                f"The classifier hardly tells some classes apart{reason}. The class ratios are "
+                "uncertain. Use a better classifier, class_weight='balanced', or method='rlls'.",
                 LinAlgWarning,
             )
 

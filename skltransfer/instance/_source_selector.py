@@ -198,7 +198,7 @@ class SourceSelector(BaseReweighter):
         super()._check_combinations()
         if not (self.reweighter is None or isinstance(self.reweighter, BaseReweighter)):
             raise TypeError(
-                f"reweighter={self.reweighter!r} is no reweighter. Pass one, such as "
+                f"reweighter={self.reweighter!r} is not a reweighter. Pass one, such as "
                 "KMMReweighter(), or None."
             )
 

@@ -67,7 +67,7 @@ def read_source(source) -> LinearModel:
         )
     if isinstance(model, PoissonRegressor | GammaRegressor | TweedieRegressor):
         raise TypeError(
-            f"source is a {type(model).__name__}, whose predictions are no linear function of the "
+            f"source is a {type(model).__name__}, whose predictions are not linear in the "
             "columns. Pass a linear model, such as Ridge."
         )
     if not hasattr(model, "coef_"):

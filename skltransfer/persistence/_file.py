@@ -218,7 +218,7 @@ def _check_header(path: Path) -> None:
 
 def _damaged(path: Path, reason) -> ValueError:
     return ValueError(
-        f"{path} cannot be read: it is damaged, or was written with other versions of its "
+        f"{path} cannot be read. It is damaged, or was written with other versions of its "
         f"packages ({type(reason).__name__ if isinstance(reason, Exception) else 'zip'}: "
         f"{reason}). Save the estimator again."
     )

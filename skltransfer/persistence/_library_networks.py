@@ -123,7 +123,7 @@ class TokenizerData(AsData):
         with tempfile.TemporaryDirectory() as folder, _quiet(transformers):
             for name, content in self.files.items():
                 if Path(name).name != name:
-                    raise ValueError(f"{name!r} is no name of a tokenizer's file")
+                    raise ValueError(f"{name!r} is not the name of a tokenizer's file")
                 (Path(folder) / name).write_bytes(base64.b64decode(content))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
         preprocessing = TextPreprocessing(

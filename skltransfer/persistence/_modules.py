@@ -357,14 +357,14 @@ class _Reader:
         if kind == "dtype":
             dtype = getattr(torch, content)
             if not isinstance(dtype, torch.dtype):
-                raise ValueError(f"{content!r} is no type of tensors")
+                raise ValueError(f"{content!r} is not a type of tensors")
             return dtype
         if kind == "class":
             return _trusted_class(content)
         if kind == "partial":
             function, arguments, keywords = map(self._value, content)
             if not isinstance(function, type) or not issubclass(function, nn.Module):
-                raise ValueError("a setting calls something else than a layer")
+                raise ValueError("a setting calls something that is not a layer")
             return partial(function, *arguments, **keywords)
         if kind == "function" and content in _FUNCTIONS:
             return getattr(functional, content)
@@ -377,7 +377,7 @@ class _Reader:
 
 def _checked_name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a part of a network")
+        raise ValueError(f"{name!r} is not a name of a part of a network")
     return name
 
 

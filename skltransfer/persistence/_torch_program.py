@@ -68,7 +68,7 @@ def export_torch(estimator, path, X) -> Path:
     estimator = innermost(estimator)
     if not has_network(estimator):
         raise TypeError(
-            f"A {type(estimator).__name__} is no single network. Pass the step that has one, or "
+            f"A {type(estimator).__name__} is not a single network. Pass the step that has one, or "
             "use export_onnx, which takes pipelines."
         )
     graph = graph_of(estimator, X)
