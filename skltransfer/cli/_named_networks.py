@@ -79,5 +79,10 @@ def explain(error: Exception) -> str:
         if not error.pattern:
             listed = f"'skltransfer backbones', and names of timm by {listed}"
         return f"{error.problem} Names are listed by {listed}."
-    message = _OPTIONS.sub(lambda m: f"--{m[1].replace('_', '-')} ", first_line(error))
-    return f"{message.replace('--weights None', '--weights none')}."
+    return f"{with_options(first_line(error))}."
+
+
+def with_options(message: str) -> str:
+    """Return a message of the package with options in the place of parameters."""
+    message = _OPTIONS.sub(lambda match: f"--{match[1].replace('_', '-')} ", message)
+    return message.replace("--weights None", "--weights none")
