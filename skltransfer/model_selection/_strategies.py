@@ -201,15 +201,15 @@ def image_strategies(backbones=("tiny",)) -> list[Strategy]:
     Parameters
     ----------
     backbones : sequence of str or of (str, str), default=("tiny",)
-        Names of networks, or names with the weights that go with them. Strategies bear the
-        network's name where there are several.
+        Names of networks, or pairs of a name and weights. If there are several networks, the names
+        of the strategies contain the name of the network.
 
     Returns
     -------
     strategies : list of Strategy
-        ``build(model, **images)`` makes an estimator for images; `images` are the parameters
-        `image_shape` and `value_range` that say how they are given. The model is fitted on pixels
-        and on frozen features (a linear probe, if it is linear); trained networks have an output
+        ``build(model, **images)`` makes an estimator for images, where `images` are parameters of
+        their form, such as `image_shape` and `value_range`. The model is fitted on pixels and on
+        frozen features, and is a linear probe if it is linear. Trained networks have an output
         layer of their own.
 
     Examples

@@ -261,7 +261,7 @@ def _steps_of(pipeline: Pipeline) -> list:
 
 
 def split_steps(estimator) -> tuple:
-    """Return the steps before the network as a list or None, the network's, and those after it.
+    """Return the steps before the network, the step with the network, and the steps after it.
 
     Raises
     ------
@@ -274,9 +274,9 @@ def split_steps(estimator) -> tuple:
     if len(with_network) != 1:
         raise TypeError(
             f"{type(estimator).__name__} has {len(with_network)} steps with a network, and an "
-            "export needs one: a FineTunedClassifier, FineTunedRegressor or "
+            "export needs one. Pass a FineTunedClassifier, FineTunedRegressor or "
             "PretrainedFeatureTransformer with a backbone, alone or as a step of a Pipeline. "
-            "Pipelines of scikit-learn alone are exported by skl2onnx."
+            "Export other pipelines by skl2onnx."
         )
     number = with_network[0]
     return steps[:number] or None, steps[number], steps[number + 1 :] or None
