@@ -305,7 +305,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         self.marginal_error_ = float(error / size) if size else float(error)
         if not self.marginal_error_ <= _ROUNDING:
             raise ValueError(
-                "The covariance of the source is singular, or nearly so: no linear map carries it "
+                "The covariance of the source is singular, or nearly so. No linear map carries it "
                 "to the target's. Raise shrinkage, or leave out dependent columns."
             )
         self.coef_, self.intercept_ = A, b

@@ -191,7 +191,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         remedy = ", or give the source rows a smaller sample_weight" if has_target else ""
         warn(
             f"The first learner of {type(self).__name__} is no better than a guess on the {rows} "
-            f"(error {self.estimator_errors_[0]:.2f}): it is the only one. Use a stronger base "
+            f"(error {self.estimator_errors_[0]:.2f}), and boosting ends. Use a stronger base "
             f"estimator{remedy}.",
             ConvergenceWarning,
         )

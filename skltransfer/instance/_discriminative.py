@@ -219,8 +219,8 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     def _warn_if_separated(self, data) -> None:
         if self.domain_auc_ == 1 and np.bincount(data.labels).min() >= SMALLEST_SAMPLE:
             warn(
-                "The classifier tells every target row from every source row (domain_auc_ is 1): "
-                "the weights mean little. Leave out the columns that give the domain away.",
+                "The classifier tells every target row from every source row (domain_auc_ is 1). "
+                "The weights mean little. Leave out the columns that give the domain away.",
                 EffectiveSampleSizeWarning,
             )
 

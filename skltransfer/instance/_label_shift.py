@@ -268,7 +268,7 @@ class LabelShiftReweighter(BaseReweighter):
             scarce = self.source_classes_.tolist()[np.argmin(counts)]
             raise ValueError(
                 f"Class {scarce!r} has too few distinct source rows ({counts.min()}) to hold some "
-                "out: each class needs 2 at least. Drop the class, or merge it with another."
+                "out. Each class needs at least 2. Drop the class, or merge it with another."
             )
         n_classes, n_folds = len(self.source_classes_), fold.max() + 1
         held_out, target = np.empty((len(fold), n_classes)), []
@@ -345,7 +345,7 @@ class LabelShiftReweighter(BaseReweighter):
 def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes and, for each label, the number of its class."""
     if y is None:
-        raise ValueError(f"{name} needs the labels of the source: y should be a 1d array. Pass y.")
+        raise ValueError(f"{name} needs the labels of the source. y should be a 1d array. Pass y.")
     check_consistent_length(X, y)
     y = column_or_1d(y)
     kind = type_of_target(y, input_name="y")

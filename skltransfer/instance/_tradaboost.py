@@ -1,4 +1,4 @@
-"""TrAdaBoost: raise the weights of hard target samples, and let go of contradicting source."""
+"""TrAdaBoost: raise weights of hard target samples, and reduce contradicting source samples."""
 
 from __future__ import annotations
 

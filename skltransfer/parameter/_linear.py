@@ -149,7 +149,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         if self.source is not None and X_target is not None:
             raise ValueError(
                 f"X_target was given to a {name} with source=. With a source, X and y are the "
-                "rows of the task: pass those alone, or leave source out to learn it from X, y."
+                "rows of the task. Pass these alone, or leave source out to learn it from X, y."
             )
         if self.source is None and X_target is None:
             warn_without_target(
@@ -272,7 +272,7 @@ class LinearTransferCV(LinearTransfer):
         cv = _default_folds(y, is_classifier=is_classifier) if self.cv is None else self.cv
         folds = list(check_cv(cv, y, classifier=is_classifier).split(X, y))
         if not folds:
-            raise ValueError("cv has no folds. Pass a list: a generator serves once.")
+            raise ValueError("cv has no folds. Pass a list, because a generator serves once.")
         return folds
 
     def _scores(self, X, y, sample_weight, coefs, intercepts):

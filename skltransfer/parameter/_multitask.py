@@ -346,5 +346,5 @@ class MultiTask(
         if self._is_uncertain and self.method != "network":
             raise ValueError(
                 f"task_weight='uncertainty' is learned with a network, and method={self.method!r} "
-                "is none. Pass method='network', or task_weight='balanced'."
+                "has none. Pass method='network', or task_weight='balanced'."
             )
