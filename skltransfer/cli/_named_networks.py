@@ -13,8 +13,10 @@ from skltransfer.cli._errors import CommandError
 # Errors of networks, weights and rows that are the user's to mend.
 REFUSALS = (ValueError, TypeError, ImportError, FileNotFoundError, ConnectionError)
 
-# Parameters in messages of the package that are options of a command.
-_OPTIONS = re.compile(r"\b(backbone|weights|layers|pooling|input_size|batch_size|engine)=")
+# Parameters in messages of the package that are options of a command, and lists as their values.
+_OPTIONS = re.compile(
+    r"\b(backbone|weights|layers|pooling|input_size|batch_size|engine)=(\[[^]]*\])?"
+)
 
 
 def load(name: str, weights: str | None = "default") -> Backbone:
@@ -84,5 +86,9 @@ def explain(error: Exception) -> str:
 
 def with_options(message: str) -> str:
     """Return a message of the package with options in the place of parameters."""
-    message = _OPTIONS.sub(lambda match: f"--{match[1].replace('_', '-')} ", message)
-    return message.replace("--weights None", "--weights none")
+
+    def option(match: re.Match) -> str:
+        return f"--{match[1].replace('_', '-')} {(match[2] or '').strip('[]')}"
+
+    message = _OPTIONS.sub(option, message)
+    return message.replace("--weights None", "--weights none").replace(" None (", " none (")

@@ -212,7 +212,10 @@ def test_nothing_is_left_by_an_interruption(digits, monkeypatch, capsys):
             ["digits", "--output", "f.parquet", "--backbone", "resnt18"],
             "Unknown backbone 'resnt18'.*mean 'resnet18'.*listed by 'skltransfer backbones'",
         ),
-        (["digits", "--output", "f.parquet", "--layers", "stage9"], "has no layer 'stage9'"),
+        (
+            ["digits", "--output", "f.parquet", "--layers", "stage9"],
+            "--layers 'stage9': .*no layer",
+        ),
         (["digits", "--output", "f.parquet", "--pooling", "min"], "error: --pooling 'min' is not"),
         (["digits", "--output", "f.parquet", "--weights", "a.pt"], "no such file"),
         (
