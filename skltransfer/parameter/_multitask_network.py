@@ -111,7 +111,7 @@ class Tasks(Labels):
         )
 
     def learn(self, weights: np.ndarray | None) -> None:
-        """Learn the tasks with labels, and the mean weight of a sample's labels."""
+        """Learn which tasks have labels, and the mean weight of a row's."""
         self.is_learned = np.bincount(self.labels()[1], minlength=self.n_tasks) > 0
         shares = self.targets[:, 2 if self.is_long else self.n_tasks :].sum(axis=1)
         self.mean_weight = float(np.average(shares, weights=weights))

@@ -129,14 +129,14 @@ class FeatureMaps(PullToZero):
         self._source.eval()
 
     def attach(self) -> None:
-        """Make the network keep its feature maps beside its features."""
+        """Let the network give its feature maps beside its features."""
         if self._own is None:
             self._make_maps()
         self._own.attach()
         self.built.network.features = self._own
 
     def detach(self) -> None:
-        """Restore the network as it was built."""
+        """Leave the network as it was made."""
         self._own.detach()
         self.built.network.features = self._plain
 

@@ -123,9 +123,9 @@ class Graph:
     Parameters
     ----------
     module : Module
-        On the CPU.
+        Module on the CPU.
     inputs : dict of str to Tensor
-        Two rows or more, in the order of the arguments.
+        At least two samples, in the order of the arguments.
     outputs : list of str
     classes : ndarray or None
         Classes that the numbers in ``label`` stand for.

@@ -150,10 +150,11 @@ class DeepCORALClassifier(
     Notes
     -----
     An epoch is one pass over the source, whatever the size of the target. Each step takes the same
-    number of samples from both domains. The optimizer, its learning rates and steps, and the order
-    of the source samples do not depend on the target. ``history_`` has the mean of each term of the
-    loss per epoch. The terms are ``label_loss`` and ``coral_loss``, the distance times `trade_off`,
-    and ``train_loss`` is their sum.
+    number of samples from both domains. A full batch holds all samples of both domains. The
+    optimizer, its learning rates and steps, and the order of the source samples do not depend on
+    the target. ``history_`` has the mean of each term of the loss per epoch. The terms are
+    ``label_loss`` and ``coral_loss``, the distance times `trade_off`, and ``train_loss`` is their
+    sum.
 
     References
     ----------
