@@ -44,7 +44,7 @@ def require(module: str, extra: str, user: str) -> ModuleType:
     extra : str
         The extra's name.
     user : str
-        What needs the module; the message begins with it.
+        Name of the function or command that needs the module. The message begins with it.
 
     Raises
     ------

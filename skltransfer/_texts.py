@@ -23,7 +23,7 @@ def as_texts(X, taker: str) -> list[str]:
     ----------
     X : array-like
     taker : str
-        What takes the texts, for messages.
+        Name of the estimator in messages.
     """
     remedy = "Pass a list, Series or one-column frame of strings"
     if isinstance(X, str | bytes):
@@ -50,7 +50,7 @@ def _checked(row: int, item, taker: str, remedy: str) -> str:
             item.encode()
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"Row {row} is no valid Unicode ({error.reason}). Read the file in its own "
+                f"Row {row} is not valid Unicode ({error.reason}). Read the file in its own "
                 "encoding, or replace the characters that do not fit."
             ) from error
         return str(item)

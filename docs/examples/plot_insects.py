@@ -57,8 +57,8 @@ if has_data:
                 scores.setdefault(name, {}).setdefault(n_labels, []).append(score)
 
 # %%
-# Training goes on with the network itself: the same class, another ``strategy``. Photographs enter
-# at 96 pixels here and three epochs are few, so that this page is built in a minute without a GPU.
+# The same class with another ``strategy`` trains the network itself. Photographs enter at 96 pixels
+# and three epochs are few, so that this page is built in a minute without a GPU.
 settings = {
     "linear probe": {"strategy": "linear_probe", "weight_decay": 1.0},
     "fine-tuned": {"max_epochs": 3, "augment": "flip"},

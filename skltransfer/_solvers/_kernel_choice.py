@@ -39,7 +39,7 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
     Parameters
     ----------
     estimator : estimator
-        With ``kernel`` and ``gamma``.
+        Estimator with ``kernel`` and ``gamma``.
     X, X_target : {ndarray, CSR array} of shape (n, n_features) and (m, n_features)
     counts : ndarray of shape (n,)
         Weight of each row of `X`.

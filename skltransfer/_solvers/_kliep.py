@@ -39,7 +39,7 @@ _ROUNDING = 8 * np.finfo(float).eps
 
 
 class KLIEPSolution(NamedTuple):
-    """Coefficients and what proves them."""
+    """Coefficients with their certificate."""
 
     mixture: np.ndarray  # (b,), at least 0, of sum one: alpha_l h_l
     objective: float  # J

@@ -36,7 +36,7 @@ class KMMProblem(NamedTuple):
 
 
 class KMMSolution(NamedTuple):
-    """Weights and what proves them."""
+    """Weights with their certificate."""
 
     weights: np.ndarray  # (n,), feasible
     objective: float

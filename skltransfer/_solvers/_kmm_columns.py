@@ -37,10 +37,10 @@ def generate_columns(problem: KMMProblem, tol: float, max_iter: int, best: Best)
     Parameters
     ----------
     problem : KMMProblem
-        Its ``K`` has the methods of `KernelMatrix`.
+        Programme whose ``K`` has the methods of `KernelMatrix`.
     tol : float
     max_iter : int
-        For each working set.
+        Largest number of steps for each working set.
     best : Best
     """
     rng = np.random.default_rng(0)  # the rows are in an order of their own
@@ -175,7 +175,7 @@ class WorkingSet:
     Parameters
     ----------
     problem : KMMProblem
-        Its ``K`` has the methods of `KernelMatrix`.
+        Programme whose ``K`` has the methods of `KernelMatrix`.
     rows : ndarray of shape (n_working,)
         Indices of the rows in W.
     settled : ndarray of shape (n,), bool, default=None

@@ -154,7 +154,7 @@ def block_pivoting(
     Parameters
     ----------
     problem : KMMProblem
-        With the whole matrix.
+        Programme with the whole matrix in memory.
     total : float or None
     start : ndarray of shape (n,)
         Feasible point, whose active bounds are active at first.

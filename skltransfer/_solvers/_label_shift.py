@@ -16,7 +16,7 @@ from skltransfer._solvers._kliep import solve_kliep
 
 
 class PriorRatio(NamedTuple):
-    """Ratios with what proves or qualifies them.
+    """Ratios, with the linear map from which their standard errors follow.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ SMALLEST_LOSS = 1e-6
 
 @dataclass(frozen=True)
 class LogisticSolution:
-    """Minimisers of `b` problems, and what proves them.
+    """Minimisers of `b` problems with their certificates.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class _Problems:
             self._products = Z[:, self._triangle[0]] * Z[:, self._triangle[1]]
 
     def subset(self, which) -> _Problems:
-        """Return the problems `which`, sharing what depends on the rows only."""
+        """Return the problems `which`, sharing all that depends on the rows only."""
         twin = object.__new__(_Problems)
         twin.__dict__.update(self.__dict__)
         twin.weights, twin.penalty = self.weights[which], self.penalty[which]

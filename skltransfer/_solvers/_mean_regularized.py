@@ -200,7 +200,7 @@ class _Problem:
         return _Point(shared, own, intercept)
 
     def _curvature(self, part, P, is_bounded):
-        """Return ``h`` (kr, kr), the inverse (k, k) by the intercepts, and what ties the two."""
+        """Return ``h`` (kr, kr), the inverse (k, k) by the intercepts, and their coupling."""
         k, task, Z = self.k, part.task, part.Z
         if is_bounded:  # Boehning, 1992
             share = 0.25 * np.eye(1) if k == 1 else 0.5 * (np.eye(k) - 1.0 / k)

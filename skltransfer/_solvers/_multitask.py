@@ -43,7 +43,7 @@ class TaskRows:
 
 
 class MultiTaskSolution(NamedTuple):
-    """Coefficients of all tasks, and what proves them."""
+    """Coefficients of all tasks with their certificate."""
 
     coef: np.ndarray  # (T, k, d)
     intercept: np.ndarray  # (T, k)

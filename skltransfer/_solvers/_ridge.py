@@ -18,7 +18,7 @@ def ridge_path(Z: np.ndarray, R: np.ndarray, alphas: np.ndarray) -> np.ndarray:
     Returns
     -------
     D : ndarray of shape (m, k, p)
-        For ``alpha = 0`` the solution of least norm.
+        Solutions. For ``alpha = 0`` it is the solution of least norm.
     """
     U, s, Vt = linalg.svd(Z, full_matrices=False)
     rank = s > (s.max(initial=0.0) * max(Z.shape) * np.finfo(float).eps)

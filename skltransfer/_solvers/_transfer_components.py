@@ -61,7 +61,7 @@ class Components(NamedTuple):
     ----------
     eigenvalues : ndarray of shape (n_components,)
     weights : ndarray of shape (size, n_components)
-        With ``W' B W = I``.
+        Eigenvectors W, scaled so that ``W' B W = I``.
     residual : float
         Largest relative residual, see `TransferProblem.solve`.
     """
@@ -81,7 +81,7 @@ class TransferProblem:
     Parameters
     ----------
     F : ndarray of shape (n_rows, size)
-        Its columns are centred in place, and scaled where entries are very large or small.
+        Matrix F. Its columns are centred in place, and scaled if entries are very large or small.
     """
 
     def __init__(self, F: np.ndarray):

@@ -89,7 +89,7 @@ def leave_one_out_errors(
     alpha: float,
     regs: np.ndarray,
 ) -> np.ndarray:
-    """Return the mean squared error of each `reg` on what is left out, up to a constant.
+    """Return the mean squared error of each `reg` on the left-out rows, up to a constant.
 
     Leaving out a pair changes H by a matrix of rank two (one where ``alpha`` is 0), so that one
     eigendecomposition serves all pairs and all `regs`. Where all units have the same weight the

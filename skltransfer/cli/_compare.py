@@ -56,7 +56,7 @@ def compare(options) -> None:
     ):
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
         comparisons = plan(options.seed, progress)
-    # First what lasts: the terminal may be closed.
+    # Files come first, because the terminal may be closed.
     draw(comparisons, folder / "comparison.png")
     write_scores(comparisons, folder / "scores.csv")
     for comparison in comparisons:
@@ -77,7 +77,7 @@ def compare(options) -> None:
 
 
 def _plan(options):
-    """Check what is asked for, and return what computes it: ``plan(seed, progress)``."""
+    """Check the options, and return the function ``plan(seed, progress)`` that compares."""
     target = options.target
     if target is None:
         _refuse(options, _OF_TABLES + _OF_IMAGES + ("metric",), "a file or folder of your own")
@@ -125,7 +125,7 @@ def _refuse(options, names: tuple[str, ...], place: str) -> None:
 
 
 class _Terminal(Console):
-    """Leaves a closed pipe to the caller; rich itself ends the program with an error."""
+    """A console that leaves a closed pipe to the caller, where rich would end the program."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -147,7 +147,7 @@ def _compare_tumours(seed: int, progress: Progress) -> Comparison:
             source = (data.X_source, data.y_source)
             test = (data.X_target[first_test:], data.y_target[first_test:])
             for strategy in strategies:
-                # Rows without a label are of use only to what adapts.
+                # Rows without a label are of use to two-domain strategies only.
                 n_unlabelled = N_UNLABELLED if strategy.needs_source else 0
                 labels = [*data.y_target[:N_LABELLED], *[np.nan] * n_unlabelled]
                 train = (data.X_target[: len(labels)], labels)
@@ -182,9 +182,10 @@ def _metric(name: str | None, is_classification: bool) -> str:
     if name is None:
         return "accuracy" if is_classification else "r2"
     if name not in get_scorer_names():
+        usual = "balanced_accuracy, f1_macro" if is_classification else "neg_mean_absolute_error"
         raise CommandError(
             f"--metric {name}: there is no such scorer.{near_names(name, get_scorer_names())} "
-            "sklearn.metrics.get_scorer_names() lists them."
+            f"Choose a scorer of scikit-learn, such as {usual}."
         )
     response = getattr(get_scorer(name), "_response_method", "predict")
     if not is_classification and "predict" not in np.atleast_1d(response):
@@ -236,8 +237,8 @@ def _folds(table: TableData, path: str, seed: int):
     if counts.min() < 2:
         rare = classes[counts.argmin()]
         raise CommandError(
-            f"class {str(rare)!r} has a single row in {path!r}; folds need 2 of each. Drop it or "
-            "add rows."
+            f"class {str(rare)!r} has a single row in {path!r}, and folds need 2 of each class. "
+            "Remove the row, or add rows of the class."
         )
     n_splits = min(5, int(counts.min()))
     return RepeatedStratifiedKFold(n_splits=n_splits, n_repeats=2, random_state=seed)

@@ -17,7 +17,7 @@ from skltransfer import EffectiveSampleSizeWarning
 from skltransfer._messages import first_line
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 
-# Warnings that are counted, and what they say of a strategy.
+# Warnings that are counted, with their wording after the name of a strategy.
 _NOTED = {
     EffectiveSampleSizeWarning: "left fewer than 10 effective source rows",
     LinAlgWarning: "confused classes so much that their shares are uncertain",
@@ -56,7 +56,7 @@ class Comparison:
 
 
 class Scores:
-    """Scores of strategies with their cost, and what is worth a note.
+    """Scores of strategies with their cost and notes.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Scores:
         Fits to score, the baseline's first. `strategy` is a name, and `data` is
         (X_train, y_train, X_test, y_test).
     n_fits : int
-        Their number.
+        Number of fits.
     progress : Progress
     title : str
         Name of the progress bar.
@@ -116,7 +116,7 @@ class Scores:
         self.rows.append((setting, strategy, draw, value, seconds))
 
     def notes(self) -> list[str]:
-        """Return what a reader of the scores has to know."""
+        """Return notes for readers of the scores."""
         noted = [
             f"{strategy} {_NOTED[category]} in {count} of {self._n_fits[strategy]} fits."
             for (strategy, category), count in self._noted.items()

@@ -18,9 +18,9 @@ from skltransfer._torch._rows import UnreadableImage
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 from skltransfer.cli._inputs import Input, read_folder, read_table
-from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of
+from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of, with_options
 
-# Rows between two looks at the progress bar; a multiple of what a network takes at once.
+# Rows between two looks at the progress bar; a multiple of a network's batch.
 _PASS = 256
 # Rows and bytes of features that a group of rows of the file holds at most, and memory so too.
 _GROUP_ROWS, _GROUP_BYTES = 8192, 2**26
@@ -136,7 +136,7 @@ def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
 
 
 def _features(transformer, items, notes: list[str], n_before: int, *, is_first: bool) -> np.ndarray:
-    """Return the features of a pass; what is to be known of the network becomes a note."""
+    """Return the features of a pass, and add warnings of the network to the notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -151,7 +151,7 @@ def _features(transformer, items, notes: list[str], n_before: int, *, is_first: 
             raise CommandError(explain(error)) from error
     for warning in caught:
         if issubclass(warning.category, EngineWarning):
-            notes.append(str(warning.message).removesuffix("."))
+            notes.append(with_options(str(warning.message).removesuffix(".")))
         elif not issubclass(warning.category, UnreadableImageWarning):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
@@ -177,6 +177,7 @@ def _feature_names(transformer, kept: list[str]) -> list[str]:
     twice = sorted(set(names) & set(kept))
     if twice:
         raise CommandError(
-            f"the input has a column {twice[0]!r} already, as a feature is called. Rename it."
+            f"the input has a column {twice[0]!r} already, which names a feature. "
+            "Rename the column."
         )
     return names

@@ -104,7 +104,7 @@ def compare_images(
     frozen = [name for name, _, _ in backbones if name not in trained]
     if frozen:
         images.notes.append(
-            f"{', '.join(frozen)} is not trained here: that takes long without a GPU. Add "
+            f"{', '.join(frozen)} is not trained here, because it takes long without a GPU. Add "
             "--fine-tune to see it."
         )
     if images.look_like_photographs and "tiny" in sizes:
@@ -142,7 +142,7 @@ def _budgets(images: ImageData) -> list[int]:
 def _photographs(*, others: bool) -> str:
     note = (
         "These look like photographs (no plain background), and tiny is a network for characters "
-        "and shapes, not for photographs: it may do worse than pixels or random weights."
+        "and shapes, not for photographs. It may do worse than pixels or random weights."
     )
     if others:
         return note

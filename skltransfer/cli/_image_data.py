@@ -61,11 +61,11 @@ def read_images(folder: str, seed: int, advance) -> ImageData:
     Parameters
     ----------
     folder : str
-        Holds one folder a class.
+        Folder with one folder per class.
     seed : int
         Seed of the choice if there are too many images.
     advance : callable
-        Called with the number of images read and the number of all images.
+        Function that is called with the number of images read and the number of all images.
 
     Raises
     ------

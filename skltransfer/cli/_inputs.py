@@ -78,8 +78,7 @@ def _check_texts(items: list, path: str, column: str) -> None:
     odd = next((item for item in items if item is not None and not isinstance(item, str)), None)
     if odd is not None:
         raise CommandError(
-            f"column {column!r} of {path!r} holds {type(odd).__name__} values such as {odd!r}, not "
-            "texts or paths."
+            f"column {column!r} of {path!r} holds values such as {odd}, not texts or paths."
         )
 
 
@@ -136,7 +135,7 @@ def _csv(path: str, column: str | None):
 
 
 def _dtype(kinds: set[str]) -> str:
-    """Return the pandas type that holds what the chunks of a column hold."""
+    """Return the pandas type that holds all chunks of a column."""
     for allowed, dtype in (("i", "int64"), ("u", "uint64"), ("b", "bool"), ("if", "float64")):
         if kinds and kinds <= set(allowed):
             return dtype

@@ -72,7 +72,7 @@ def summarize(comparison, baseline: str | None = None) -> list[dict]:
 
 
 def print_comparison(console: Console, comparison) -> None:
-    """Print a table, and what it says in words."""
+    """Print a table, and the comparison in words."""
     baseline, rows = comparison.strategies[0], summarize(comparison)
     table = Table(title=Text(comparison.title), title_justify="left")
     if comparison.setting_name:

@@ -66,7 +66,7 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
     Raises
     ------
     CommandError
-        If a file, a column or the labels are not what they have to be.
+        If a file, a column or the labels cannot be used.
     """
     notes: list[str] = []
     frame = _read(target, notes)
@@ -88,7 +88,7 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
         )
     frames = _write_alike(frames)
     if len(y) < 6:
-        raise CommandError(f"{target} has {len(y)} labelled rows; folds need at least 6.")
+        raise CommandError(f"{target} has {len(y)} labelled rows, and folds need at least 6.")
     is_classification = _is_classification(labels, task)
     if is_classification:
         labels = _as_classes(labels)
@@ -104,7 +104,7 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Raise a CommandError for what pandas and pyarrow raise inside the block."""
+    """Raise a CommandError for errors of pandas and pyarrow inside the block."""
     try:
         yield
     except CommandError:
@@ -199,7 +199,7 @@ def _split(frame, label: str, path: str, notes: list[str]):
     known = frame[label].notna()
     if not known.any():
         raise CommandError(
-            f"column {label!r} of {path!r} is empty: there is nothing to learn from."
+            f"column {label!r} of {path!r} is empty, and there is nothing to learn from."
         )
     if not known.all():
         notes.append(f"{int((~known).sum())} rows of {path} have no label and are left out")
@@ -246,7 +246,7 @@ def _check_classes(y, path: str) -> None:
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
         raise CommandError(
-            f"all labels in {path!r} are {str(classes[0])!r}: there is nothing to tell apart."
+            f"all labels in {path!r} are {str(classes[0])!r}, and there is nothing to tell apart."
         )
     if len(classes) > len(y) / 2:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""Data with a shift between two domains, made from what scikit-learn bundles."""
+"""Data with a shift between two domains, made from data of scikit-learn."""
 
 from skltransfer.datasets._breast_cancer import load_biased_breast_cancer
 

@@ -33,7 +33,7 @@ class DelegatingMixin(MetaEstimatorMixin):
         return self.estimator
 
     def _adopt(self, estimator) -> None:
-        """Set the fitted estimator, and take over what it learned about the form of the data.
+        """Set the fitted estimator, and take over its attributes of the form of the data.
 
         Attributes that this estimator has set in its own `fit` stay.
         """

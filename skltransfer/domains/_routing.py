@@ -78,7 +78,7 @@ def _estimators_in(value) -> Iterator:
 def _children(estimator) -> Iterator:
     """Yield the estimators to which `estimator` routes metadata (candidates of a grid included).
 
-    A reweighter is no router: it fits its estimator itself, with routing off.
+    A reweighter is not a router, because it fits its estimator itself, with routing off.
     """
     if _is_router(estimator):
         yield from _estimators_in(list(estimator.get_params(deep=False).values()))
@@ -274,7 +274,7 @@ class ScoreWithoutRouting:
     Parameters
     ----------
     scoring : callable or None
-        Takes an estimator, samples and labels. ``None`` is the estimator's own ``score``.
+        Function of an estimator, samples and labels. ``None`` is the estimator's own ``score``.
     """
 
     def __init__(self, scoring=None):

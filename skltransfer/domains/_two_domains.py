@@ -44,7 +44,7 @@ def warn_without_target(
     consequence : str
         Predicate of a sentence about the estimator, such as "is fitted without adaptation".
     missing : str
-        Object of the sentence that says what was missing.
+        Missing data, as the object of the sentence.
     keywords : str
         Remedy: the keywords to pass.
     """

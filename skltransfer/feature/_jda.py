@@ -46,9 +46,9 @@ class JDA(KernelAligner, LabelledAligner):
         :func:`~sklearn.metrics.pairwise.pairwise_kernels`. A callable takes two arrays of samples
         and returns their kernel matrix. ``"chi2"`` needs non-negative features.
     gamma : float or "scale", default="scale"
-        Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels; the larger, the
-        narrower. ``"scale"`` is 1 / (n_features * variance of the samples of both domains), and
-        for chi2 1 / (mean sum of a sample's features).
+        Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
+        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the samples of both domains).
+        For chi2 it is 1 / (mean sum of a sample's features).
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
@@ -57,7 +57,7 @@ class JDA(KernelAligner, LabelledAligner):
         Keyword arguments for a kernel that is a callable. Other kernels ignore them.
     regularization : float, default=1.0
         Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains and
-        classes. The smaller it is, the closer they come.
+        classes. A smaller value brings them closer together.
     form : {"dual", "primal"}, default="dual"
         ``"dual"`` penalises the coefficients of the samples, as above. ``"primal"`` penalises the
         projection :math:`A` of the features: :math:`X` stands for :math:`K`, and :math:`A` for
@@ -109,7 +109,7 @@ class JDA(KernelAligner, LabelledAligner):
 
     See Also
     --------
-    TCA : The same method without labels.
+    TCA : Aligns the domains without labels.
     WithTarget : Holds the target's samples.
     WithSource : Holds the source's data, for cross-validation on the target.
 
@@ -123,7 +123,7 @@ class JDA(KernelAligner, LabelledAligner):
     authors' program multiplies :math:`l_0 l_0^\top` by the number of classes. The paper does not,
     and neither does this class.
 
-    Wrong pseudo-labels pull different classes together: compare with :class:`TCA` and with no
+    Wrong pseudo-labels pull different classes together. Compare with :class:`TCA` and with no
     adaptation.
 
     The rank of M is at most C + 1, so that each round takes a fraction of the time of a dense

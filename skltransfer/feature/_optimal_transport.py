@@ -129,15 +129,15 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     ----------
     N. Courty, R. Flamary, D. Tuia and A. Rakotomamonjy. Optimal transport for domain adaptation.
     IEEE Transactions on Pattern Analysis and Machine Intelligence 39, 2017. The penalty of
-    ``"group_lasso"`` is their group sparsity with p = 1 and q = 2: the 2-norms, summed over
-    target rows and classes, of what a target row receives from the rows of a class.
+    ``"group_lasso"`` is their group sparsity with p = 1 and q = 2. It sums, over target samples
+    and classes, the 2-norm of the masses that a target sample receives from a class.
 
     M. Knott and C. S. Smith. On the optimal mapping of distributions. Journal of Optimization
     Theory and Applications 43, 1984. ``"linear"``: the matrix is ``S^-1 (S C_t S)^(1/2) S^-1`` with
     the root S of the source's covariance and the covariance C_t of the target.
 
     S. Ferradans, N. Papadakis, G. Peyré and J.-F. Aujol. Regularized discrete optimal transport.
-    SIAM Journal on Imaging Sciences 7, 2014. Displacements of new rows.
+    SIAM Journal on Imaging Sciences 7, 2014. Displacements of new samples.
 
     Examples
     --------
@@ -305,7 +305,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         self.marginal_error_ = float(error / size) if size else float(error)
         if not self.marginal_error_ <= _ROUNDING:
             raise ValueError(
-                "The covariance of the source is singular, or nearly so: no linear map carries it "
+                "The covariance of the source is singular, or nearly so. No linear map carries it "
                 "to the target's. Raise shrinkage, or leave out dependent columns."
             )
         self.coef_, self.intercept_ = A, b

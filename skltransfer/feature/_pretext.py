@@ -1,4 +1,4 @@
-"""Tasks that samples set themselves: objectives without labels, each with a head of its own."""
+"""Objectives of learning without labels, each with a head of its own."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from skltransfer.feature._views import (
     patch_mask,
 )
 
-# Added to standard deviations: dimensions that do not vary have no correlation.
+# Added to standard deviations, so that constant outputs have no correlation.
 _SMALLEST_SCALE = 1e-6
 # Weight of the reconstruction beside the estimate of the mask.
 _RECONSTRUCTION_WEIGHT = 2.0
-# Images are put back together at this size at most, along each side.
+# Largest side, in pixels, of the images that are restored.
 _LARGEST_SIDE = 32
 _PATCHES_A_SIDE = 7
-# What "auto" corrupts: part of the columns or patches, or standard deviation of noise.
+# Meaning of "auto": a share of the columns or patches, or the standard deviation of the noise.
 _CORRUPTION = {
     ("views", "swap"): 0.6,  # Bahri et al. 2022
     ("denoising", "swap"): 0.3,
@@ -49,13 +49,13 @@ _CORRUPTION = {
 class Pretext(Objective):
     """A task for the features of a network and a head that is dropped after training.
 
-    Views and losses are computed in full precision: they need more digits than the network and
-    the head, whose arithmetic is that of the training.
+    Views and losses are computed in full precision, because they need more digits than the network
+    and the head, which run in the precision of the training.
 
     Parameters
     ----------
     head : Module
-        Takes the features.
+        Module that takes the features.
     """
 
     def __init__(self, head: nn.Module):
@@ -66,7 +66,7 @@ class Pretext(Objective):
         return (self.head,)
 
     def __call__(self, network, batch, features=None):
-        """Return the terms of the loss; features of the samples as they are mean nothing here."""
+        """Return the terms of the loss; the given features are not used, for views replace them."""
         kind = batch.inputs.device.type
         dtype, is_mixed = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
@@ -85,7 +85,7 @@ class Pretext(Objective):
         Parameters
         ----------
         outputs_of : callable
-            Passes samples through network and head.
+            Function that passes samples through network and head.
         x : Tensor of shape (n, ...)
             Columns, or pixels in [0, 1].
         """
@@ -101,14 +101,14 @@ def projection_head(n_features: int, sizes: tuple[int, ...]) -> nn.Sequential:
 
 
 class TwoViews(Pretext):
-    """The loss of two views of each row.
+    """The loss of two views of each sample.
 
     Parameters
     ----------
     views : pair of callable
-        Each takes and returns columns, or pixels in [0, 1].
+        Functions that take and return columns, or pixels in [0, 1].
     loss : callable
-        Takes the outputs for either view.
+        Function of the outputs for both views.
     head : Module
     """
 
@@ -117,17 +117,17 @@ class TwoViews(Pretext):
         self.views, self.loss = views, loss
 
     def terms(self, outputs_of, x):
-        """Return the loss of each row, or their mean."""
-        # In one pass: batch normalisation sees both.
+        """Return the loss of each sample, or the mean loss."""
+        # One pass, so that batch normalisation sees both views.
         z = outputs_of(torch.cat([view(x) for view in self.views]))
         return {"view_loss": self.loss(*z.chunk(2))}
 
 
 class Rotation(Pretext):
-    """Tell by which multiple of 90 degrees an image was turned.
+    """Predict the multiple of 90 degrees by which an image was turned.
 
     Equations 2 and 3 of Gidaris et al., "Unsupervised Representation Learning by Predicting Image
-    Rotations", ICLR 2018: each image enters in all four positions.
+    Rotations", ICLR 2018. Each image enters in all four positions.
     """
 
     def __init__(self, n_features: int):
@@ -142,7 +142,7 @@ class Rotation(Pretext):
 
 
 class DenoisedColumns(Pretext):
-    """Put rows of a table back together from corrupted ones; errors in standard deviations.
+    """Restore samples of a table from corrupted ones, with errors in standard deviations.
 
     Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders", ICML
     2008, with the squared error.
@@ -152,7 +152,7 @@ class DenoisedColumns(Pretext):
     n_features : int
     corrupt : callable
     columns : Standardize
-        Of the training rows.
+        Mean and scale of the columns of the training samples.
     """
 
     outputs_per_column = 1
@@ -163,22 +163,23 @@ class DenoisedColumns(Pretext):
         self.corrupt, self.columns = corrupt, columns
 
     def terms(self, outputs_of, x):
-        """Return the loss of each row."""
+        """Return the loss of each sample."""
         error = masked_error(outputs_of(self.corrupt(x)), self.columns(x))
         return {"reconstruction_loss": error}
 
 
 class MaskedColumns(DenoisedColumns):
-    """Tell which columns were replaced, and put them back.
+    """Predict which columns were replaced, and restore their values.
 
     Equations 4 to 6 of Yoon et al., "VIME: Extending the Success of Self- and Semi-supervised
-    Learning to Tabular Domain", NeurIPS 2020. The mask is what differs after the replacement.
+    Learning to Tabular Domain", NeurIPS 2020. The mask holds the entries that
+    differ after the replacement.
     """
 
     outputs_per_column = 2
 
     def terms(self, outputs_of, x):
-        """Return the loss of each row: of its mask, and of its columns."""
+        """Return the losses of each sample, for its mask and for its columns."""
         corrupted = self.corrupt(x)
         mask, values = outputs_of(corrupted).chunk(2, dim=1)
         changed = (corrupted != x).to(x.dtype)
@@ -190,7 +191,7 @@ class MaskedColumns(DenoisedColumns):
 
 
 class DenoisedImages(Pretext):
-    """Put images back together from noisy ones, at no more than 32 pixels a side.
+    """Restore images from noisy ones, at no more than 32 pixels a side.
 
     Parameters
     ----------
@@ -215,18 +216,19 @@ class DenoisedImages(Pretext):
 
 
 class MaskedImages(DenoisedImages):
-    """Put the patches back that were covered with the image's mean.
+    """Restore the patches that were covered with the image's mean.
 
-    Loss on the covered patches alone, as in He et al., "Masked Autoencoders Are Scalable Vision
-    Learners", CVPR 2022 (section 3); the network sees the whole image, so that any one will do.
+    The loss counts the covered patches alone, as in He et al., "Masked Autoencoders Are Scalable
+    Vision Learners", CVPR 2022 (section 3). The network sees the whole image, so that any network
+    can be trained.
 
     Parameters
     ----------
     n_features : int
     share : float
-        Part of the patches that is covered.
+        Share of the patches that is covered.
     shape : tuple of int
-        (channels, height, width).
+        (channels, height, width) of the images as they enter the network.
     """
 
     def __init__(self, n_features: int, share: float, shape: tuple[int, int, int]):
@@ -242,21 +244,22 @@ class MaskedImages(DenoisedImages):
 
 
 def reconstruction_head(n_features: int, n_outputs: int) -> nn.Sequential:
-    """Return a light decoder."""
+    """Return a decoder with one hidden layer."""
     width = min(512, max(64, n_features))
     return nn.Sequential(nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_outputs))
 
 
 def nt_xent(z_a: torch.Tensor, z_b: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return the normalised temperature-scaled cross-entropy of each row.
+    """Return the normalised temperature-scaled cross-entropy of each sample.
 
     Equation 1 of Chen et al., "A Simple Framework for Contrastive Learning of Visual
-    Representations", ICML 2020, with either view as the anchor; its mean over rows is their loss.
+    Representations", ICML 2020, with either view as the anchor. Its mean over the
+    samples is the loss of the paper.
 
     Parameters
     ----------
     z_a, z_b : Tensor of shape (n, n_outputs)
-        Two views of the same rows, in the same order.
+        Outputs for two views of the same samples, in the same order.
     temperature : float
 
     Returns
@@ -274,7 +277,7 @@ def nt_xent(z_a: torch.Tensor, z_b: torch.Tensor, temperature: float) -> torch.T
 
 
 def barlow_twins(z_a: torch.Tensor, z_b: torch.Tensor, redundancy_weight: float) -> torch.Tensor:
-    """Return how far the correlation of two views is from the identity.
+    """Return the distance between the correlation matrix of two views and the identity.
 
     Equations 1 and 2 of Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy
     Reduction", ICML 2021.
@@ -282,9 +285,9 @@ def barlow_twins(z_a: torch.Tensor, z_b: torch.Tensor, redundancy_weight: float)
     Parameters
     ----------
     z_a, z_b : Tensor of shape (n, n_outputs)
-        Two views of the same rows, in the same order.
+        Outputs for two views of the same samples, in the same order.
     redundancy_weight : float
-        Their lambda: the weight of the entries off the diagonal.
+        Weight of the entries off the diagonal, lambda in the paper.
 
     Returns
     -------
@@ -300,13 +303,13 @@ def barlow_twins(z_a: torch.Tensor, z_b: torch.Tensor, redundancy_weight: float)
 def masked_error(
     outputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return the mean squared error of each row, over all entries or those of a mask.
+    """Return the mean squared error of each sample, over all entries or over a mask.
 
     Parameters
     ----------
     outputs, targets : Tensor of shape (n, ...)
     mask : Tensor of shape (n, ...), optional
-        Weights from 0 to 1. A row without any weighs nothing.
+        Weights of the entries, from 0 to 1. A sample with an empty mask has the loss 0.
 
     Returns
     -------
@@ -321,12 +324,12 @@ def masked_error(
 
 @dataclass(frozen=True, kw_only=True)
 class PretextTask:
-    """Which task the samples set themselves: parameters of `SelfSupervisedTransformer`.
+    """Choice of a task, by parameters of `SelfSupervisedTransformer`.
 
     Parameters
     ----------
     policies : list or None
-        What `augment` names; ``None`` for "default".
+        Policies that `augment` names, or ``None`` for "default".
     """
 
     method: str
@@ -356,9 +359,9 @@ class PretextTask:
         if self.method == "rotation":
             if shape[-1] != shape[-2]:
                 raise ValueError(
-                    f"method='rotation' turns images by 90 degrees, and these are "
-                    f"{shape[-2]} x {shape[-1]} pixels. Cut them to squares, or set "
-                    "input_size where the backbone has a preprocessing."
+                    f"method='rotation' turns images by 90 degrees, and the images of X have "
+                    f"{shape[-2]} x {shape[-1]} pixels. Cut them to squares, or set input_size if "
+                    "the backbone has a preprocessing."
                 )
             return Rotation(n)
         if self.method == "masked":
@@ -387,14 +390,14 @@ class PretextTask:
         if kind in ("swap", "patches") and given > 1:
             what = "columns" if kind == "swap" else "patches"
             raise ValueError(
-                f"corruption={given!r} is a part of the {what} with method={self.method!r}. Pass "
+                f"corruption={given!r} is a share of the {what} with method={self.method!r}. Pass "
                 "a number up to 1, or 'auto'."
             )
         return float(given)
 
 
 def _columns(plan: Plan, rows: Rows) -> Standardize:
-    """Return mean and scale of the columns of the training rows."""
+    """Return mean and scale of the columns of the training samples."""
     table = torch.tensor(as_table(rows))
     columns = Standardize(table.shape[1], of_one_kind=False).double()
     columns.learn(table)

@@ -69,8 +69,8 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         stage. ``None`` takes the layers that the record names.
     pooling : {"default", "avg", "max", "gem", "cls", "mean_tokens", "grid2", "flatten", "own"}, \
             default="default"
-        How a layer's output becomes one vector per sample. A layer that returns vectors is not
-        pooled.
+        Pooling of a layer's output to one vector per sample. Outputs that are vectors stay as they
+        are.
 
         - ``"default"``: pooling of the record.
         - ``"avg"``, ``"max"``: mean, maximum over the positions.

@@ -1,4 +1,4 @@
-"""One fit without labels: a network, trained on a task that the samples set themselves."""
+"""Training of a network on samples without labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Pretraining:
     plan : Plan
     task : PretextTask
     record : Backbone or None
-        Where weights come from; ``None``: a table network with random ones.
+        Network to start from. ``None`` is a table network with random weights.
     rows : Rows
     """
 

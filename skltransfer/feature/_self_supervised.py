@@ -1,4 +1,4 @@
-"""Features of a network that has learned from rows without labels."""
+"""Features of a network that has learned from samples without labels."""
 
 from __future__ import annotations
 
@@ -26,130 +26,148 @@ from skltransfer.feature._views import checked_policies
 class SelfSupervisedTransformer(
     CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator
 ):
-    """Train a network on rows without labels, and turn rows into its features.
+    """Train a network on samples without labels, and turn samples into its features.
 
-    The rows set the task themselves: views of one row are to agree, an image is to be turned back,
-    a corrupted row is to be put together again. A fitted one is the ``backbone`` of any other
-    estimator (much unlabelled data, then few labels), and a step of a plain pipeline (features,
-    then clusters).
+    The task comes from the samples: two views of a sample have to agree, the rotation of an image
+    is predicted, or a corrupted sample is restored. A fitted transformer is the ``backbone`` of
+    another estimator, which then needs few labels. It is also a step of an ordinary pipeline, for
+    example before clustering.
 
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to train, see :func:`~skltransfer.load_backbone`. Held by reference and never
-        changed. ``None``: a table network with `hidden_layer_sizes`, images flattened.
+        Network to train, see :func:`~skltransfer.load_backbone`. The object is held by reference
+        and never changed. ``None`` is a table network with `hidden_layer_sizes`, which takes images
+        as flattened samples.
     method : {"simclr", "barlow", "rotation", "denoising", "masked"}, default="simclr"
-        The task. ``"simclr"``: two views of a row are closer than views of different rows [1]_.
-        ``"barlow"``: the outputs for two views correlate one by one, and not with each other [2]_.
-        ``"rotation"``: by which multiple of 90 degrees was the image turned [3]_ (images only).
-        ``"denoising"``: the row without its noise [4]_. ``"masked"``: what were the patches of
-        an image that are covered [5]_, or which columns of a row were replaced and what were they
-        [6]_.
+        Task of the training. ``"simclr"`` brings two views of a sample closer together than views
+        of different samples [1]_. ``"barlow"`` makes each output correlate between two views and
+        not with the other outputs [2]_. ``"rotation"`` predicts the multiple of 90 degrees by which
+        an image was turned, and takes images only [3]_. ``"denoising"`` restores a sample from a
+        noisy copy [4]_. ``"masked"`` restores the covered patches of an image [5]_. For tables it
+        predicts which columns were replaced, and restores their values [6]_.
     weights : str, Path, torchvision weights or None, default="default"
-        Weights to start from: the published ones, a file of weights, or random weights (``None``).
+        Weights to start from. ``"default"`` takes the published weights or the weights of the given
+        module. Other choices are a member of torchvision's weights enum or its name, and the path
+        of a file. ``None`` draws random weights.
     augment : str, callable, torchvision transform or list of these, default="default"
-        Views for ``"simclr"`` and ``"barlow"``. ``"default"``: of images, small changes of place,
-        size, slant and brightness, without mirror images; of rows of a table, the row itself and
-        one with columns replaced [7]_. Or policies as in :class:`~skltransfer.FineTunedClassifier`,
-        a transform of ``torchvision.transforms.v2``, which meets each image alone, or a function
-        of a batch of pixels in [0, 1] (n, channels, height, width) or of columns (n, n_columns).
+        Views for ``"simclr"`` and ``"barlow"``. ``"default"`` changes the place, size, slant and
+        brightness of images a little, without mirror images. For tables it pairs the sample itself
+        with a copy whose columns are partly replaced [7]_. Other choices are the policies of
+        :class:`~skltransfer.FineTunedClassifier`, a transform of ``torchvision.transforms.v2``,
+        which is applied to each image alone, and a function of a batch of pixels in [0, 1] (n,
+        channels, height, width) or of columns (n, n_columns).
     strength : float, default=1.0
-        Size of the default changes of images, relative to the usual one.
+        Size of the default changes of images, relative to the usual size. 0 changes nothing.
     corruption : float or "auto", default="auto"
-        Part of the columns that is replaced, or of the patches that is covered; with normal noise,
-        its standard deviation, relative to the column's or to the range from black to white.
-        ``"auto"``: columns 0.6 for views and 0.3 else, patches 0.6, noise 0.5 of columns and 0.3 of
-        pixels.
+        Strength of the corruption. It is the share of the columns that is replaced, or the share of
+        the patches that is covered. For normal noise it is the standard deviation, in units of the
+        column's standard deviation or of the range from black to white. ``"auto"`` replaces 0.6 of
+        the columns for views and 0.3 otherwise, covers 0.6 of the patches, and adds noise of 0.5 to
+        columns and of 0.3 to pixels.
     noise : {"swap", "gaussian"}, default="swap"
-        How columns of tables are corrupted: by values of other rows, or by normal noise (not for
-        ``"masked"``). Images denoised have normal noise in any case.
+        Corruption of the columns of tables. ``"swap"`` takes values of other samples, and
+        ``"gaussian"`` adds normal noise. ``"masked"`` always swaps, and images are always denoised
+        from normal noise.
     temperature : float, default=0.2
-        Of ``"simclr"``: how much the closest of the other rows count.
+        Temperature of ``"simclr"``. A lower one gives more weight to the closest of the other
+        samples.
     redundancy_weight : float, default=0.005
-        Of ``"barlow"``: weight of the correlations between different outputs.
+        Weight of the correlations between different outputs in the loss of ``"barlow"``.
     projection_sizes : tuple of int, default=(128, 64)
-        Widths of the head of ``"simclr"`` and ``"barlow"``, which is thrown away after training.
+        Widths of the layers of the head of ``"simclr"`` and ``"barlow"``. The head is dropped after
+        training.
     optimizer : {"adamw", "sgd"}, default="adamw"
-        Which steps are taken.
+        Optimizer of the training.
     lr : float or "auto", default="auto"
-        Learning rate. ``"auto"``: 0.001 for AdamW, 0.03 for SGD.
+        Learning rate of the network and its head. ``"auto"`` is 0.001 for AdamW and 0.03 for SGD.
     momentum : float, default=0.9
         Momentum of the SGD optimizer. AdamW does not use it.
     weight_decay : float, default=1e-4
-        Pull of matrices (not of biases and norms) to zero.
+        Strength of the pull of weight matrices to zero. Biases and normalisation layers are not
+        pulled.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
-        The learning rate over time.
+        Course of the learning rate. ``"cosine"`` lowers it to zero along half a cosine.
+        ``"constant"`` leaves it as it is. ``"plateau"`` divides it by 10 when the training loss has
+        not fallen for more than 3 epochs.
     warmup : float, default=0.05
-        Share of the training steps in which the learning rate rises from zero.
+        Share of the training steps in which the learning rate rises from zero. 0 starts with the
+        full learning rate.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. ``"auto"``: about 1000 steps, in 10 to 100 passes.
+        Number of passes over the samples. ``"auto"`` makes about 1000 steps in 10 to 100 passes.
     batch_size : int or "auto", default="auto"
-        Rows per step, at least 2 for ``"simclr"`` and ``"barlow"``. ``"auto"``: 128.
+        Number of samples per step, at least 2 for ``"simclr"`` and ``"barlow"``. ``"auto"`` is 128.
     clip_norm : float, default=None
-        Largest norm of the gradient of all parameters. ``None``: no limit.
+        Largest norm of the gradient of all parameters. A longer gradient is shortened to it.
+        ``None`` sets no limit.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Widths of the table network, if `backbone` is None.
+        Widths of the hidden layers of the table network, which is used if `backbone` is None.
     layers : str or list of str, default=None
-        Layers that features are taken from, in training and after it; ``None``: those that the
-        record names.
+        Layers of the network whose outputs are the features, in training and after it. ``None``
+        takes the layers that the record names.
     pooling : str, default="default"
-        How a layer's output becomes a vector, as in
-        :class:`~skltransfer.PretrainedFeatureTransformer`; ``"default"``: the record's.
+        Pooling of a layer's output to one vector per sample, as in
+        :class:`~skltransfer.PretrainedFeatureTransformer`. ``"default"`` is the pooling of the
+        record.
     image_shape : tuple of int, default=None
-        Shape of one image, where ``X`` holds flattened images in its rows.
+        Shape of one image in pixels if each sample of ``X`` is a flattened image: (height, width),
+        (height, width, channels) or (channels, height, width). ``None`` takes ``X`` as it is.
     value_range : (float, float), default=None
-        Values of black and white in arrays of images. ``None``: (0, 255) for integers, (0, 1) for
-        floats and bools.
+        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
+        for floats and bools.
     input_size : int, default=None
-        Height and width, in pixels, at which images enter the network. ``None``: the record's size.
+        Height and width in pixels at which images enter the network. ``None`` is the size in the
+        record.
     device : str or torch.device, default="auto"
-        Device of the network. ``"auto"``: a GPU, if there is one.
+        Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Floating-point type of the training. ``"auto"``: float64 for tables on the CPU, else
-        float32. The 16-bit types mean mixed precision in training: weights and features stay in
-        float32.
+        Floating-point type of the training. ``"auto"`` is float64 for tables on the CPU and float32
+        otherwise. ``"bfloat16"`` and ``"float16"`` mean mixed precision in training, in which
+        weights and features stay in float32.
     store : {"memory"}, FeatureStore or None, default="memory"
-        Where features are kept, as in :class:`~skltransfer.PretrainedFeatureTransformer`.
+        Store of features, as in :class:`~skltransfer.PretrainedFeatureTransformer`. ``"memory"`` is
+        shared within the process. ``None`` keeps no features.
     random_state : int, RandomState instance or None, default=0
-        Seed of random weights, of the order of rows, of views and of noise. Global generators are
-        not touched.
+        Seed of random weights, of the order of samples, of views and of noise. Global generators
+        are not touched.
 
     Attributes
     ----------
     backbone_ : Backbone
         The trained network, without the head.
     history_ : list of dict
-        One record an epoch: ``epoch``, ``train_loss``, ``lr_network``, ``seconds``.
+        One record per epoch: ``epoch``, ``train_loss``, ``lr_network`` and ``seconds``.
     n_iter_ : int
-        Number of epochs.
+        Number of records in ``history_``.
     n_features_in_ : int
-        Numbers per row of ``X``; 1 for paths, PIL images and encoded bytes.
+        Number of values per sample of ``X``. It is 1 for paths, PIL images and encoded bytes.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where it is a data frame and all are strings.
+        Column names of ``X``. Set if ``X`` is a data frame and all names are strings.
 
     Warns
     -----
     ConvergenceWarning
-        If the loss diverges: training stops with the best weights so far.
+        If the loss diverges, in which case training stops with the best weights so far.
     RuntimeWarning
-        If memory runs out: batches then go through in parts, and views of one part are compared.
+        If memory runs out. Batches then go through the network in parts, and only views of one part
+        are compared.
 
     See Also
     --------
-    PretrainedFeatureTransformer : Features of a network that others have trained.
-    FineTunedClassifier : Takes a fitted one as its backbone.
+    PretrainedFeatureTransformer : Features of a network that is already trained.
+    FineTunedClassifier : Fine-tunes a network, such as the one trained here.
 
     Notes
     -----
-    ``X`` takes the forms that it has for :class:`~skltransfer.PretrainedFeatureTransformer`, texts
-    excepted. The table network standardises columns itself; a network of your own should be behind
-    a scaler. Running statistics of batch normalisation that a source has learned stay as they
-    are; in a network with random weights they are learned.
+    ``X`` has the forms of :class:`~skltransfer.PretrainedFeatureTransformer`, without texts. The
+    table network standardises columns itself. Put a scaler before a network of your own.
+    Running statistics of batch normalisation stay as they are if the source has learned them. In a
+    network with random weights they are learned.
 
-    A row's features are a function of the row alone, within rounding. Two fits with the same
-    `random_state` are equal, on one machine bit for bit at equal numbers of threads. Whether
-    features without labels are of use depends on whether the task needs what the labels say:
-    compare them with raw columns, and with the network before training.
+    The features of a sample depend on this sample alone, within rounding. Two fits with the same
+    `random_state` give the same network, bit for bit on one machine with the same number of
+    threads. Features learned without labels do not help every task. Compare them with the raw
+    columns, and with the network before training.
 
     References
     ----------
@@ -262,20 +280,20 @@ class SelfSupervisedTransformer(
         checked_policies(self.augment)
         if self.method in ("simclr", "barlow") and self.batch_size == 1:
             raise ValueError(
-                f"batch_size=1, and method={self.method!r} compares the rows of a batch. Set "
-                "batch_size to at least 2; some hundred are better."
+                f"batch_size=1, and method={self.method!r} compares the samples of a batch. Set "
+                "batch_size to at least 2. Some hundred are better."
             )
         if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
             raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
 
     @with_callbacks
     def fit(self, X, y=None):
-        """Train the network on rows without labels.
+        """Train the network on samples without labels.
 
         Parameters
         ----------
         X : array-like
-            Rows, in any of the forms above.
+            Samples, in any of the forms above.
         y : None
             Ignored.
 
@@ -315,17 +333,17 @@ class SelfSupervisedTransformer(
         return self
 
     def transform(self, X):
-        """Return the features of each row; the network stays as it is.
+        """Return the features of each sample.
 
         Parameters
         ----------
         X : array-like
-            Rows, in any of the forms above.
+            Samples, in any of the forms above.
 
         Returns
         -------
         features : ndarray of shape (n_samples, n_features_out)
-            In float64 where the network was trained in it, as for tables on the CPU; else float32.
+            Features in float64 if the network was trained in float64, else in float32.
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
@@ -334,8 +352,8 @@ class SelfSupervisedTransformer(
         taps = extractor(record, device=self.device, precision=self._precision)
         if len(rows) and (given := sum(taps.widths(rows).values())) != self._n_features_out:
             raise ValueError(
-                f"These rows give {given} features, and those that this transformer was fitted on "
-                f"gave {self._n_features_out}. Give it images of the same size."
+                f"X gives {given} features per sample, and the samples seen in fit gave "
+                f"{self._n_features_out}. Pass images of the same size."
             )
         return taps.extract(rows, store=feature_store if self.store == "memory" else self.store)
 
@@ -345,18 +363,17 @@ class SelfSupervisedTransformer(
         if len(rows) < 2:
             raise ValueError(
                 f"X has {len(rows)} sample(s), n_samples = {len(rows)}, and "
-                f"{type(self).__name__} compares rows: at least 2 are needed."
+                f"{type(self).__name__} compares samples. Pass at least 2."
             )
         if self.method == "rotation" and is_table(rows):
             hint = (
-                "backbone=None flattens images into one: name a backbone for images, such as "
-                "'tiny'."
+                "backbone=None flattens images. Pass a backbone for images, such as 'tiny'."
                 if self.backbone is None
-                else "For flattened images pass image_shape=."
+                else "For flattened images pass image_shape."
             )
             raise ValueError(
-                "method='rotation' turns images, and the rows are those of a table. Choose one of "
-                f"'simclr', 'barlow', 'denoising' and 'masked'. {hint}"
+                "method='rotation' turns images, and X is read as a table. Choose one of 'simclr', "
+                f"'barlow', 'denoising' and 'masked'. {hint}"
             )
 
     def _load(self, rows: Rows | None) -> Backbone | None:

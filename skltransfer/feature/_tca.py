@@ -34,9 +34,9 @@ class TCA(KernelAligner):
         :func:`~sklearn.metrics.pairwise.pairwise_kernels`. A callable takes two arrays of samples
         and returns their kernel matrix. ``"chi2"`` needs non-negative features.
     gamma : float or "scale", default="scale"
-        Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels; the larger, the
-        narrower. ``"scale"`` is 1 / (n_features * variance of the samples of both domains), and
-        for chi2 1 / (mean sum of a sample's features).
+        Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
+        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the samples of both domains).
+        For chi2 it is 1 / (mean sum of a sample's features).
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
@@ -44,8 +44,8 @@ class TCA(KernelAligner):
     kernel_params : dict, default=None
         Keyword arguments for a kernel that is a callable. Other kernels ignore them.
     regularization : float, default=1.0
-        Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains. The
-        smaller it is, the closer the domains come. The notes convert other conventions.
+        Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains. A
+        smaller value brings the domains closer together. The notes convert other conventions.
     form : {"dual", "primal"}, default="dual"
         ``"dual"`` penalises the coefficients of the samples, as above. ``"primal"`` penalises the
         projection :math:`A` of the features: :math:`X` stands for :math:`K`, and :math:`A` for

@@ -123,8 +123,8 @@ def _splitter(tokenizer) -> Callable[[str], Iterable[str]]:
         return re.compile(tokenizer).findall
     except re.error as error:
         raise ValueError(
-            f"tokenizer={tokenizer!r} is no regular expression ({error}). It has to find words, as "
-            r"r'\w+' does."
+            f"tokenizer={tokenizer!r} is not a regular expression ({error}). It has to find words, "
+            r"as r'\w+' does."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Random changes that leave what a row shows as it is: views of images, and of rows of tables."""
+"""Random views of images and of samples of tables, which keep their meaning."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _CONTRAST, _BRIGHTNESS, _CHANNEL, _NOISE = 0.4, 0.2, 0.1, 0.06
 class ImageViews:
     """Zoom, turn, shear and shift each image a little, and change its brightness.
 
-    No mirror images: characters have none. All images of a batch change in one pass. Chance is
-    torch's global generator, which the training seeds and gives back as it was.
+    Images are not mirrored, because characters lose their meaning. All images of a batch
+    change in one pass. Random numbers come from torch's global generator, which the training seeds
+    and restores.
 
     Parameters
     ----------
     strength : float
-        0 changes nothing.
+        Size of the changes, relative to the usual size. 0 changes nothing.
     """
 
     def __init__(self, strength: float):
@@ -68,7 +69,7 @@ class ImageViews:
 
 
 class PolicyViews:
-    """Views by torchvision's policies, a transform of ``torchvision.transforms.v2``, a function.
+    """Views by named policies, transforms of ``torchvision.transforms.v2`` or functions.
 
     Parameters
     ----------
@@ -82,13 +83,13 @@ class PolicyViews:
         self._augmentation = Augmentation(each, are_images)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return one view of each row."""
+        """Return one view of each sample."""
         view = self._augmentation(Batch(x, x.new_zeros(len(x)))).inputs
         return unit_range(view, x.dtype)
 
 
 class _EachRow:
-    """A transform of torchvision with chance of its own for each image."""
+    """A transform of torchvision that is drawn anew for each image."""
 
     def __init__(self, transform: v2.Transform):
         self._transform = transform
@@ -105,21 +106,21 @@ def checked_policies(augment) -> list | None:
     mixes = [policy for policy in policies if isinstance(policy, str) and policy in MIXES]
     if mixes:
         raise ValueError(
-            f"augment={augment!r}: {mixes[0]!r} mixes rows, and a view is of one row. Leave it out."
+            f"augment={augment!r}: {mixes[0]!r} mixes samples, and a view shows one sample. Leave "
+            "it out."
         )
     return policies
 
 
 class SwappedColumns:
-    """Replace some columns of each row by those of rows drawn at random.
+    """Replace some columns of each sample by values of other samples (swap noise).
 
-    Values come from the rows of the batch, which are a random draw of the training rows: each
-    column keeps its own distribution (swap noise).
+    The values come from random samples of the batch, so that each column keeps its distribution.
 
     Parameters
     ----------
     share : float
-        Part of the columns that is replaced, at least one.
+        Share of the columns that is replaced. At least one column is.
     """
 
     def __init__(self, share: float):
@@ -140,7 +141,7 @@ class Noise:
     Parameters
     ----------
     scale : float or Tensor of shape (n_columns,)
-        Its standard deviation, in the units of the rows.
+        Standard deviation of the noise, in the units of the samples.
     clip : bool
         Whether values stay in [0, 1], as pixels do.
     """
@@ -155,15 +156,15 @@ class Noise:
 
 
 def patch_mask(x: torch.Tensor, share: float, patch: int) -> torch.Tensor:
-    """Draw square patches of each image, at least one and not all if there are several.
+    """Draw square patches of each image, at least one, and not all of several.
 
     Parameters
     ----------
     x : Tensor of shape (n, channels, height, width)
     share : float
-        Part of the patches that is drawn.
+        Share of the patches that is drawn.
     patch : int
-        Their side in pixels; those at the right and lower edge may be cut.
+        Side of a patch in pixels. Patches at the right and lower edge may be cut.
 
     Returns
     -------

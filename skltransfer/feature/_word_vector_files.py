@@ -38,7 +38,7 @@ class MappedFile(IndexedVectors):
     file_format : {"auto", "glove", "word2vec", "word2vec_binary"}
     decode_error : {"strict", "ignore", "replace"}
     name : str
-        For messages.
+        Name of the file in messages.
     """
 
     def __init__(self, file, file_format: str, decode_error: str, name: str):
@@ -104,7 +104,7 @@ def open_file(path: Path, *, file_format: str, decode_error: str, cache_dir) -> 
     Raises
     ------
     FileNotFoundError, IsADirectoryError
-        With names close to it.
+        If the path is not a file. The message suggests files with similar names.
     ValueError
         If the file is empty, damaged or of another kind.
     """
@@ -194,7 +194,7 @@ def open_converted(
     key : tuple
         Description of the file and the settings, on which the content of the copy depends.
     name : str
-        For messages.
+        Name of the file in messages.
     """
     digest = xxhash.xxh3_64_hexdigest(repr((_COPY_VERSION, key)).encode("utf-8", "replace"))
     matrix = folder / f"{file_name}-{digest}.npy"

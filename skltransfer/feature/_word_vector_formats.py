@@ -151,13 +151,13 @@ def _line(content, position: int) -> tuple[bytes, int]:
 
 
 def _is_one_number_each(header, content, start: int) -> bool:
-    """Tell whether what looks like a header is a word and its one number."""
+    """Tell whether an apparent header is a word and its only number."""
     fields = _line(content, start)[0].rstrip(_PADDING).split(b" ")
     return int(header[2]) != 1 and len(fields) == 2 and bool(_NUMBER.fullmatch(fields[1]))
 
 
 def _is_text(content, start: int) -> bool:
-    """Tell whether what follows are lines that end in a number."""
+    """Tell whether the lines that follow end in a number."""
     if _CONTROL.search(content[start : start + 4096]):
         return False
     last = re.split(rb"[ \t]", _line(content, start)[0].rstrip(_PADDING))[-1]

@@ -30,12 +30,12 @@ _N_COLORS = 10
 
 
 class DomainShiftDisplay:
-    """Rows of both domains before and after alignment, in two dimensions.
+    """Plot of the samples of both domains before and after alignment, in two dimensions.
 
-    Left: rows as they reach the aligner. Right: the source's, mapped as source, and the target's,
-    mapped as target. The title of each says how far apart the domains are: the squared maximum
-    mean discrepancy (MMD) of all columns, not of the picture. Make one by :meth:`from_estimator`
-    or :meth:`from_domains`.
+    The left plot shows the samples that reach the aligner. The right plot shows source samples
+    mapped as source, and target samples mapped as target. The title of each plot has the distance
+    of the domains, which is the squared maximum mean discrepancy (MMD) of all features. Create a
+    display by :meth:`from_estimator` or :meth:`from_domains`.
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ def _follow(estimator, X_source, X_target):
 
 
 def _steps(part) -> Iterator:
-    """Yield the fitted steps in `part`, in order, without what does nothing."""
+    """Yield the fitted steps in `part`, in order, without steps that do nothing."""
     if part is None or isinstance(part, str):
         return
     if isinstance(part, Pipeline):

@@ -1,4 +1,4 @@
-"""Weights of source rows, drawn against what they depend on."""
+"""Weights of source samples, drawn against a feature or a component."""
 
 from __future__ import annotations
 
@@ -244,8 +244,8 @@ def _values(X, X_target, feature, random_state):
     if isinstance(feature, str):
         if names is None or feature not in names:
             raise ValueError(
-                f"feature={feature!r} is no column of X. Pass the index of a column, 'domain', or, "
-                "where X is a data frame, the name of one."
+                f"feature={feature!r} is not a column of X. Pass the index of a column, the name "
+                "of a column if X is a data frame, or 'domain'."
             )
         index, name = names.index(feature), feature
     else:
@@ -253,7 +253,7 @@ def _values(X, X_target, feature, random_state):
         width = _matrix(X).shape[1]
         is_index = isinstance(index, Integral) and not isinstance(index, bool)
         if not (is_index and -width <= index < width):
-            raise ValueError(f"feature={feature!r} is no column of X, which has {width}.")
+            raise ValueError(f"feature={feature!r} is not a column of X, which has {width}.")
         name = f"column {index}" if names is None else str(names[index])
     columns = [
         None if rows is None else _column(rows, index, "X" if rows is X else "X_target")

@@ -79,7 +79,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         fits = BaseFits(template, self.random_state)
         data, used = self._prepare(template, X, y, sample_weight, X_target, y_target)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=self._n_tasks(data))
-        # What is inside is given its weights by keyword, whatever the routing mode is.
+        # Inner estimators get their weights by keyword, whatever the routing mode.
         with config_context(enable_metadata_routing=False):
             rounds = self._boost(fits, data, used, task)
             task.end({})
@@ -87,7 +87,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             self._warn_of_guess(data.has_target)
         return self
 
-    # --- what a subclass says ----------------------------------------------------------
+    # --- methods of a subclass ---------------------------------------------------------
 
     @abstractmethod
     def _check_labels(self, X, y, **checks):
@@ -175,7 +175,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         X = validate_data(self, X, reset=False, **self._row_checks())
         return PreparedRows.for_estimator(self.estimators_[0], X)
 
-    # --- what is fitted ----------------------------------------------------------------
+    # --- fitted attributes -------------------------------------------------------------
 
     def _fitted(self, rounds: Rounds, *, votes_by_half: bool) -> dict:
         """Return the fitted attributes for predictions."""
@@ -191,7 +191,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         remedy = ", or give the source rows a smaller sample_weight" if has_target else ""
         warn(
             f"The first learner of {type(self).__name__} is no better than a guess on the {rows} "
-            f"(error {self.estimator_errors_[0]:.2f}): it is the only one. Use a stronger base "
+            f"(error {self.estimator_errors_[0]:.2f}), and boosting ends. Use a stronger base "
             f"estimator{remedy}.",
             ConvergenceWarning,
         )

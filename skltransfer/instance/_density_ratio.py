@@ -102,9 +102,9 @@ def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, 
     rows : ndarray of shape (n_samples, n_features)
         Source samples, whose mean is the centre.
     counts : ndarray of shape (n_samples,)
-        How often each source sample counts.
+        Weight of each source sample.
     target_rows, target_counts : ndarrays
-        The same of the target.
+        Target samples and their weights.
 
     Returns
     -------

@@ -21,7 +21,7 @@ from skltransfer.instance._base import (
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 
-# What the classifier learns for source and target rows.
+# Labels of source and target rows for the classifier.
 DOMAINS = np.array([0, 1])
 # Up to so many columns their products are features of the default classifier.
 _PRODUCT_FEATURES = 20
@@ -219,8 +219,8 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     def _warn_if_separated(self, data) -> None:
         if self.domain_auc_ == 1 and np.bincount(data.labels).min() >= SMALLEST_SAMPLE:
             warn(
-                "The classifier tells every target row from every source row (domain_auc_ is 1): "
-                "the weights mean little. Leave out the columns that give the domain away.",
+                "The classifier tells every target row from every source row (domain_auc_ is 1). "
+                "The weights mean little. Leave out the columns that give the domain away.",
                 EffectiveSampleSizeWarning,
             )
 

@@ -173,7 +173,7 @@ def shrunk_covariance(centered, counts, shrinkage, *, is_diagonal: bool) -> np.n
     ----------
     centered : ndarray of shape (n, n_features)
     counts : ndarray of shape (n,)
-        How often each sample counts.
+        Weight of each sample.
     shrinkage : "ledoit_wolf" or float
         Intensity. ``"ledoit_wolf"`` is estimated from the entries in use.
     is_diagonal : bool

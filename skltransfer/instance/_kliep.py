@@ -109,8 +109,7 @@ class KLIEPReweighter(KernelRatioReweighter):
     Notes
     -----
     The result does not depend on the order of the source or target samples. A source sample of
-    weight 2 counts as two equal samples. The target samples of a held-out fold are no centres for
-    that fold.
+    weight 2 counts as two equal samples. No centre of a fold is one of its held-out target samples.
 
     The likelihood of target samples hardly sees the source where the source has few samples (some
     hundreds, or many features). It then favours very narrow kernels, under which few source samples

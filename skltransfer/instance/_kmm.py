@@ -231,8 +231,8 @@ class KMMReweighter(BaseReweighter):
         self.n_iter_ = max(solution.n_iter, 1)
         if solution.gap == np.inf:
             warn(
-                f"kernel={self.kernel!r} is not positive semi-definite on these rows: the weights "
-                "may be far from the best. Choose another kernel, gamma or coef0.",
+                f"kernel={self.kernel!r} is not positive semi-definite on these samples. The "
+                "weights may be far from the best. Choose another kernel, gamma or coef0.",
                 ConvergenceWarning,
             )
         else:

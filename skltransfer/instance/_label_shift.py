@@ -46,7 +46,7 @@ class LabelShiftReweighter(BaseReweighter):
 
         C w = \mu
 
-    whatever errors the classifier makes.
+    holds whatever errors the classifier makes.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class LabelShiftReweighter(BaseReweighter):
             return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         if is_regressor(classifier):
             raise TypeError(
-                f"{type(classifier).__name__} is no classifier, and cannot show how labels shift. "
+                f"{type(classifier).__name__} is not a classifier, and cannot show a label shift. "
                 "Pass one as classifier=..., or use KMMReweighter."
             )
         needed = "predict_proba" if self.method == "em" else "predict"
@@ -268,7 +268,7 @@ class LabelShiftReweighter(BaseReweighter):
             scarce = self.source_classes_.tolist()[np.argmin(counts)]
             raise ValueError(
                 f"Class {scarce!r} has too few distinct source rows ({counts.min()}) to hold some "
-                "out: each class needs 2 at least. Drop the class, or merge it with another."
+                "out. Each class needs at least 2. Drop the class, or merge it with another."
             )
         n_classes, n_folds = len(self.source_classes_), fold.max() + 1
         held_out, target = np.empty((len(fold), n_classes)), []
@@ -330,14 +330,14 @@ class LabelShiftReweighter(BaseReweighter):
     def _warn_of_confusion(self, counts) -> None:
         by_class = counts / counts.sum(axis=0)
         values = np.linalg.svd(by_class, compute_uv=False)
-        # What a classifier that guesses would reach by chance.
+        # Singular value that a guessing classifier reaches by chance.
         chance = np.sqrt(len(counts) / counts.sum())
         if values[-1] < max(chance, values[0] / _LARGEST_CONDITION):
             never = self.source_classes_[counts.sum(axis=1) == 0].tolist()
             reason = f" (it never predicts {', '.join(map(repr, never))})" if len(never) else ""
             warn(
-                f"The classifier hardly tells some classes apart{reason}: the class ratios are "
-                "uncertain. Use a better one, class_weight='balanced', or method='rlls'.",
+                f"The classifier hardly tells some classes apart{reason}. The class ratios are "
+                "uncertain. Use a better classifier, class_weight='balanced', or method='rlls'.",
                 LinAlgWarning,
             )
 
@@ -345,7 +345,7 @@ class LabelShiftReweighter(BaseReweighter):
 def _class_numbers(X, y, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes and, for each label, the number of its class."""
     if y is None:
-        raise ValueError(f"{name} needs the labels of the source: y should be a 1d array. Pass y.")
+        raise ValueError(f"{name} needs the labels of the source. y should be a 1d array. Pass y.")
     check_consistent_length(X, y)
     y = column_or_1d(y)
     kind = type_of_target(y, input_name="y")

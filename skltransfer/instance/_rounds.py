@@ -175,9 +175,9 @@ class Rule:
     Parameters
     ----------
     losses : callable
-        Takes predictions and labels, and returns losses in [0, 1].
+        Function of predictions and labels that returns losses in [0, 1].
     vote : callable
-        Takes the error, and returns ``ln(1 / beta_t)``.
+        Function of the error that returns ``ln(1 / beta_t)``.
     guessing : float
         Smallest error at which a learner is no better than a guess.
     """
@@ -210,17 +210,17 @@ def run_rounds(
     n_rounds : int
         Largest number of rounds.
     update : callable
-        Takes the factors of the initial weights, losses and a vote, and changes the factors.
+        Function of the factors of the initial weights, losses and a vote. It changes the factors.
     judged : slice
         Samples whose losses make the error.
     factors : ndarray of shape (n,), default=None
-        Initial factors; ``None`` for 1.
+        Initial factors. ``None`` is 1 for each sample.
     store_weights : bool, default=False
         Whether to keep the weights of all rounds, and not only the last ones.
     task : FitTask, default=None
         Task whose parts are the rounds.
     fitted : callable, default=None
-        Takes the rounds so far, and returns the attributes for predictions.
+        Function of the rounds so far that returns the attributes for predictions.
     """
     rounds, initial = Rounds(), data.weights
     factors = np.ones(len(initial)) if factors is None else factors.copy()

@@ -166,7 +166,7 @@ class SourceSelector(BaseReweighter):
         reweighter = DiscriminativeReweighter() if self.reweighter is None else self.reweighter
         reweighter = clone(reweighter).set_params(estimator=None)
         with warnings.catch_warnings():
-            # What is worth knowing is how many rows are kept.
+            # A warning about the number of kept rows says more.
             warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
             reweighter.fit(X, y, sample_weight=sample_weight, X_target=X_target)
         self.reweighter_ = reweighter
@@ -198,7 +198,7 @@ class SourceSelector(BaseReweighter):
         super()._check_combinations()
         if not (self.reweighter is None or isinstance(self.reweighter, BaseReweighter)):
             raise TypeError(
-                f"reweighter={self.reweighter!r} is no reweighter. Pass one, such as "
+                f"reweighter={self.reweighter!r} is not a reweighter. Pass one, such as "
                 "KMMReweighter(), or None."
             )
 

@@ -1,4 +1,4 @@
-"""TrAdaBoost: raise the weights of hard target samples, and let go of contradicting source."""
+"""TrAdaBoost: raise weights of hard target samples, and reduce contradicting source samples."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
 
     See Also
     --------
-    TrAdaBoostRegressor : The same for numbers.
+    TrAdaBoostRegressor : Boosts regressors in the same way.
     PooledEstimator : The baseline, in which all samples count alike.
     WithSource : Holds the source, for cross-validation on the target.
 

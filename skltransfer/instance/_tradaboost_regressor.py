@@ -143,7 +143,7 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
     See Also
     --------
     TwoStageTrAdaBoostRegressor : Chooses the weight of the source by cross-validation.
-    TrAdaBoostClassifier : The same for classes.
+    TrAdaBoostClassifier : Boosts classifiers in the same way.
 
     Notes
     -----
@@ -402,7 +402,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
             except IndexError:
                 raise ValueError(
                     f"cv splits more rows than the {len(y)} of X_target whose label is known. Only "
-                    "these are held out: pass an integer, or splits of these."
+                    "these are held out. Pass an integer, or splits of these."
                 ) from None
         # In an order of their own, so that the one in which they were given does not matter.
         order = _order(target, y)

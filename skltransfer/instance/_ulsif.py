@@ -212,7 +212,7 @@ class ULSIFReweighter(KernelRatioReweighter):
             self.coef_ = solve_ulsif(H, h, self.regularization_)
         except LinAlgError:
             raise ValueError(
-                f"regularization={self.regularization_:.1e} is too small: the kernels on the "
+                f"regularization={self.regularization_:.1e} is too small. The kernels on the "
                 "centres are nearly linearly dependent. Raise it, or choose a larger gamma."
             ) from None
         self.objective_ = float(0.5 * self.coef_ @ H @ self.coef_ - h @ self.coef_)

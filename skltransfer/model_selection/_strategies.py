@@ -72,15 +72,15 @@ class Strategy:
 
 
 def table_strategies(task: str | None = None, n_rows: int | None = None) -> list[Strategy]:
-    """Return what can be done with labelled rows of another domain; the first is the baseline.
+    """Return strategies for labelled rows of another domain, the baseline first.
 
     Parameters
     ----------
     task : {"classification", "regression"} or None, default=None
-        Only what is for that task; ``None``: everything.
+        Task of the strategies. ``None`` returns all strategies.
     n_rows : int or None, default=None
-        Rows of both domains. From 3000 on, or if they are not known, TCA, JDA and optimal transport
-        are linear, and their cost does not grow with the square of it.
+        Number of rows of both domains. From 3000 on, or with ``None``, TCA, JDA and optimal
+        transport are linear, so that their cost does not grow with the square of the number.
 
     Returns
     -------
@@ -196,20 +196,20 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
 
 
 def image_strategies(backbones=("tiny",)) -> list[Strategy]:
-    """Return what can be done with pretrained networks; the first is the baseline without one.
+    """Return strategies with pretrained networks, first the baseline without a network.
 
     Parameters
     ----------
     backbones : sequence of str or of (str, str), default=("tiny",)
-        Names of networks, or names with the weights that go with them. Strategies bear the
-        network's name where there are several.
+        Names of networks, or pairs of a name and weights. If there are several networks, the names
+        of the strategies contain the name of the network.
 
     Returns
     -------
     strategies : list of Strategy
-        ``build(model, **images)`` makes an estimator for images; `images` are the parameters
-        `image_shape` and `value_range` that say how they are given. The model is fitted on pixels
-        and on frozen features (a linear probe, if it is linear); trained networks have an output
+        ``build(model, **images)`` makes an estimator for images, where `images` are parameters of
+        their form, such as `image_shape` and `value_range`. The model is fitted on pixels and on
+        frozen features, and is a linear probe if it is linear. Trained networks have an output
         layer of their own.
 
     Examples

@@ -108,7 +108,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         self.coef_, self.intercept_ = self._fitted_form(coef, intercept)
         return self
 
-    # --- what a subclass says ----------------------------------------------------------
+    # --- methods of a subclass ---------------------------------------------------------
 
     @abstractmethod
     def _check_rows(self, X, y) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +130,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     def _solve(self, X, y, sample_weight, coef, intercept, alpha) -> tuple:
         """Minimise loss and distance from `coef` and `intercept` (None: it has none).
 
-        With ``alpha=None`` it is chosen by cross-validation.
+        With ``alpha=None`` cross-validation chooses the strength.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         if self.source is not None and X_target is not None:
             raise ValueError(
                 f"X_target was given to a {name} with source=. With a source, X and y are the "
-                "rows of the task: pass those alone, or leave source out to learn it from X, y."
+                "rows of the task. Pass these alone, or leave source out to learn it from X, y."
             )
         if self.source is None and X_target is None:
             warn_without_target(
@@ -183,7 +183,7 @@ class LinearTransferCV(LinearTransfer):
     A subclass inherits from this class and then from one whose `_solve` fits one ``alpha``.
     """
 
-    # --- what a subclass says ----------------------------------------------------------
+    # --- methods of a subclass ---------------------------------------------------------
 
     @abstractmethod
     def _fold_models(self, X, y, sample_weight, folds, coef, intercept, alphas):
@@ -272,7 +272,7 @@ class LinearTransferCV(LinearTransfer):
         cv = _default_folds(y, is_classifier=is_classifier) if self.cv is None else self.cv
         folds = list(check_cv(cv, y, classifier=is_classifier).split(X, y))
         if not folds:
-            raise ValueError("cv has no folds. Pass a list: a generator serves once.")
+            raise ValueError("cv has no folds. Pass a list, because a generator serves once.")
         return folds
 
     def _scores(self, X, y, sample_weight, coefs, intercepts):

@@ -56,8 +56,8 @@ class MultiTask(
 ):
     """Fit one model for each task, all at once.
 
-    A subclass says how labels are coded and which loss is minimised; `method` says what the tasks
-    share.
+    A subclass defines the coding of the labels and the loss. `method` defines the knowledge that
+    the tasks share.
     """
 
     _held = ("backbone",)
@@ -155,7 +155,7 @@ class MultiTask(
         """
         return self._predicted(*self._read_rows(X))
 
-    # --- what a subclass says ----------------------------------------------------------
+    # --- methods of a subclass ---------------------------------------------------------
 
     @abstractmethod
     def _tasks_of(self, X, y, known, weights) -> list[TaskRows | None]:
@@ -192,7 +192,7 @@ class MultiTask(
     # --- rows and tasks ----------------------------------------------------------------
 
     def _read(self, X, network, *, reset: bool):
-        """Return rows without a column of tasks: numbers (n, d), or what the network takes."""
+        """Return rows without a column of tasks, as numbers (n, d) or as input of the network."""
         if network is None or (self.backbone is None and _is_table(X)):
             X = validate_data(self, X, dtype=np.float64, reset=reset)
             return X if network is None else network.read(X, reset=reset)
@@ -346,5 +346,5 @@ class MultiTask(
         if self._is_uncertain and self.method != "network":
             raise ValueError(
                 f"task_weight='uncertainty' is learned with a network, and method={self.method!r} "
-                "is none. Pass method='network', or task_weight='balanced'."
+                "has none. Pass method='network', or task_weight='balanced'."
             )

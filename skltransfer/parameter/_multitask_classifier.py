@@ -86,38 +86,45 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     max_iter : int, default=10000
         Largest number of steps of a linear method.
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Trunk of the network, see :func:`~skltransfer.load_backbone`. Held by reference and never
-        changed. ``None`` is a table network with `hidden_layer_sizes`. This parameter and the
+        Trunk of the network, see :func:`~skltransfer.load_backbone`. It is held by reference and
+        never changed. ``None`` is a table network with `hidden_layer_sizes`. This parameter and the
         following ones are for ``"network"``; :class:`FineTunedClassifier` explains them.
     weights : str, Path, torchvision weights or None, default="default"
-        Weights of the trunk: the published ones, a file, or ``None`` for random ones.
+        Weights of the trunk to start from. ``"default"`` takes the published weights, a path takes
+        a file of weights, and ``None`` draws random weights.
     unfreeze : {"all", "head"}, str or int, default="all"
-        Trained part of the trunk: all of it, nothing (``"head"``), the stages from a named one
-        upwards, or a number of stages from the top.
+        Stages of the trunk that are trained. ``"all"`` trains every stage, and ``"head"`` trains
+        the heads alone. A number trains this many stages from the top, and a name trains the stage
+        of that name and all stages above it.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Widths of the layers of the table network. If empty, the heads see the features themselves,
-        and the tasks share nothing.
+        Widths of the hidden layers of the table network. With an empty tuple the heads see the
+        features themselves, and the tasks share nothing.
     optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
         Optimizer. ``"auto"`` is L-BFGS on all samples at once for tables of at most 2000 samples
-        and for heads alone, and AdamW on mini-batches otherwise.
+        and for heads alone on at most 20000 samples, and AdamW on mini-batches otherwise.
     lr : float or "auto", default="auto"
-        Learning rate of the heads.
+        Learning rate of the heads. ``"auto"`` is 0.001 for AdamW and 0.01 for SGD. L-BFGS does not
+        use it.
     weight_decay : float, default=0.01
         Pull of matrices to zero. With L-BFGS, factor of half the squared norm beside the mean loss.
         Weights of samples, classes and tasks are relative to their mean.
     max_epochs : int or "auto", default="auto"
-        Largest number of passes over the samples, or of iterations of L-BFGS, of which ``"auto"``
-        takes at most 500.
+        Number of passes over the samples, or of iterations of L-BFGS. ``"auto"`` makes about 500
+        steps in 10 to 100 passes, and at most 500 iterations.
     batch_size : int or "auto", default="auto"
-        Number of samples per step.
+        Number of samples per step. ``"auto"`` is 64 for tables and 32 otherwise.
     image_shape : tuple of int, default=None
-        Shape of one image, if ``X`` holds flattened images.
+        Shape of one image in pixels if each sample of ``X`` is a flattened image. ``None`` takes
+        ``X`` as it is.
     value_range : (float, float), default=None
-        Values of black and white in arrays of images.
+        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
+        for floats and bools.
     device : str or torch.device, default="auto"
-        Device of the network. ``"auto"`` is a GPU if there is one.
+        Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Type of the numbers in which the network computes.
+        Floating-point type of the training. ``"auto"`` is float64 for tables on the CPU and float32
+        otherwise. ``"bfloat16"`` and ``"float16"`` mean mixed precision, in which the weights stay
+        in float32.
     random_state : int, RandomState instance or None, default=0
         Seed of random weights and of the order of samples. Global generators are not touched.
 

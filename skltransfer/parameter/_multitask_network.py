@@ -1,8 +1,8 @@
-"""The network of a multi-task estimator: a shared trunk, a head for each task, their losses.
+"""The network of a multi-task estimator: a shared trunk, and a head and a loss for each task.
 
-The outputs of all tasks stand side by side, `k` for each. Targets say of each row which of them
-count: in the long form by (task, label, weight), in the wide form by the labels of all tasks and
-then their weights, 0 where a label is missing.
+The outputs of all tasks stand side by side, `k` for each. In the long form the targets of a sample
+are (task, label, weight). In the wide form they are the labels of all tasks, followed by the
+weights of the labels, 0 for a missing label.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import fitted_attributes
 from skltransfer.parameter._fine_tuned import FineTunedRegressor
 
-# Steps of AdamW are as long as its rate; the logarithm of a variance has a longer way to go.
+# A step of AdamW is as long as its rate, and the logarithm of a variance has a longer way to go.
 _UNIT_OF_LOG_VARIANCE = 10.0
-# Where a network fits a task exactly, the logarithm of its variance would fall for ever.
+# If a network fits a task exactly, the logarithm of its variance would fall without end.
 _SMALLEST_VARIANCE = {"numbers": 1e-4, "classes": 1e-2}
 
 
 class TaskHeads(LinearHead):
-    """One linear layer for each task, and what each task's loss is divided by.
+    """One linear layer for each task, and the variances by which the losses are divided.
 
     Parameters
     ----------
     n_features, n_outputs : int
-        `n_outputs` counts the outputs of all tasks, and one for each uncertain task.
+        Numbers of features and of outputs. `n_outputs` counts the outputs of all tasks, and one
+        for each uncertain task.
     n_uncertain : int, default=0
-        Tasks whose variance is learned. Its logarithm is the same for all rows; these outputs come
-        last.
+        Number of tasks whose variance is learned. The logarithm of a variance is the same for all
+        samples, and these outputs come last.
     held : tuple of int, default=()
-        Outputs whose intercept is pulled to zero as the coefficients are.
+        Outputs whose intercept is pulled to zero like the coefficients.
     """
 
     def __init__(self, n_features: int, n_outputs: int, n_uncertain: int = 0, held=()):
@@ -83,15 +84,16 @@ class Tasks(Labels):
     ----------
     n_tasks : int
     is_long : bool
-        Whether a row belongs to one task.
+        Whether a sample belongs to one task.
     is_uncertain : bool
-        Whether a variance of each task is learned, by which its loss is divided.
+        Whether the variance of each task is learned. The loss of a task is divided by its variance.
     held : tuple of int
         Outputs whose intercept is penalised.
     is_learned : ndarray of shape (n_tasks,), bool, or None
-        Tasks with labels. ``None``, as the next: learned from the rows.
+        Tasks with labels. ``None`` until it is learned from the samples.
     mean_weight : float
-        Mean weight of a row's labels, all taken together: weights are relative, as those of rows.
+        Mean, over the samples, of the total weight of a sample's labels. It is learned from the
+        samples, and makes weights of labels relative.
     """
 
     n_tasks: int = 1
@@ -115,7 +117,7 @@ class Tasks(Labels):
         self.mean_weight = float(np.average(shares, weights=weights))
 
     def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return row, task, value and weight of each known label."""
+        """Return sample, task, value and weight of each known label."""
         if self.is_long:
             tasks, values, weights = self.targets.T
             return np.arange(len(tasks)), tasks.astype(int), values, weights
@@ -124,7 +126,7 @@ class Tasks(Labels):
         return rows, tasks, values[rows, tasks], weights[rows, tasks]
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the weighted sum of the losses of each row's labels, shape (n,)."""
+        """Return the weighted sum of the losses of each sample's labels, shape (n,)."""
         n, log_variance = len(outputs), None
         if self.is_uncertain:
             outputs, log_variance = outputs[:, : -self.n_tasks], outputs[:, -self.n_tasks :]
@@ -149,23 +151,23 @@ class Tasks(Labels):
         """Return the loss of each label: (n, m, k) and (n, m) to (n, m)."""
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
-        """Return outputs (n, n_tasks, k) as they are used to predict."""
+        """Return outputs (n, n_tasks, k) in the form for predictions."""
         return outputs
 
     def variances(self, log_variance: np.ndarray) -> np.ndarray:
-        """Return what each task's loss is divided by, in the units of its labels; NaN for none."""
+        """Return the variance of each task, by which its loss is divided; NaN without labels."""
         variances = self.smallest_variance + np.exp(log_variance)
         return np.where(self.is_learned, variances, np.nan)
 
 
 @dataclass
 class TaskClasses(Tasks):
-    """Classes of each task; values are their numbers.
+    """Classes of each task, whose values are class numbers.
 
     Parameters
     ----------
     allowed : ndarray of shape (n_tasks, k), bool, or None
-        Classes that a task knows.
+        Classes that each task has. ``None`` if every task has all classes.
     """
 
     allowed: np.ndarray | None = None
@@ -188,14 +190,14 @@ class TaskClasses(Tasks):
 class TaskNumbers(Tasks):
     """A number of each task, learned as the distance to the task's mean.
 
-    The unit is the standard deviation: of each task in the wide form, whose columns measure
-    different things, and within the tasks, one for all, in the long form, where they measure the
-    same.
+    The unit is a standard deviation. In the wide form, whose columns measure different things, each
+    task has its own. In the long form, whose tasks measure the same thing, all tasks share the
+    standard deviation within the tasks.
 
     Parameters
     ----------
     mean, scale : ndarray of shape (n_tasks,) or None
-        ``None``: learned from the rows.
+        Mean and unit of each task. ``None`` until they are learned from the samples.
     """
 
     mean: np.ndarray | None = None
@@ -243,12 +245,12 @@ class TaskNumbers(Tasks):
 
 
 class MultiTaskNetwork(FittedNetwork):
-    """The network inside of a multi-task estimator, trained on what that one made of the labels.
+    """The network inside a multi-task estimator, which prepares its labels.
 
     Parameters
     ----------
     backbone, weights, image_shape, value_range, random_state
-        Those of the multi-task estimator: they say how ``X`` is read.
+        Parameters of the multi-task estimator for reading ``X``.
     """
 
     def __init__(self, backbone, weights, image_shape, value_range, random_state):
@@ -258,7 +260,7 @@ class MultiTaskNetwork(FittedNetwork):
 
     @classmethod
     def of(cls, estimator) -> MultiTaskNetwork:
-        """Return an untrained one for a multi-task estimator, whose parameters are checked."""
+        """Return an untrained network, and check the parameters of the multi-task estimator."""
         for name, parameter in declared_parameters(FineTunedRegressor).items():
             if hasattr(estimator, name):
                 parameter.check(name, getattr(estimator, name))
@@ -266,21 +268,21 @@ class MultiTaskNetwork(FittedNetwork):
         return cls(**{name: getattr(estimator, name) for name in names})
 
     def read(self, X, *, reset: bool) -> Rows:
-        """Return rows of any form as the network takes them."""
+        """Return samples of any form as the network takes them."""
         return self._rows(X, reset=reset)
 
     def fit(self, estimator, rows: Rows, labels: Tasks, weights, task: FitTask) -> None:
-        """Train on the rows of all tasks.
+        """Train on the samples of all tasks.
 
         Parameters
         ----------
         estimator : MultiTask
-            Its parameters are the settings of the training.
+            Estimator whose parameters are the settings of the training.
         rows : Rows
         labels : Tasks
         weights : ndarray of shape (n,) or None
         task : FitTask
-            The fit of the estimator, to whose callbacks the epochs are told.
+            Fit of the estimator, whose callbacks are called after each epoch.
         """
         plan = replace(Plan.of(estimator, rows), head=labels.heads)
         data = Data(rows, labels, weights).prepared(plan)

@@ -1,4 +1,4 @@
-"""What keeps a network near its source: pulls of weights, of feature maps, and of features."""
+"""Penalties that keep a network near its source, on weights, feature maps and features."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from skltransfer._networks._objective import LabelLoss, Pull
 from skltransfer._torch._extraction import FeatureNetwork, network_lock
 
 _MAX_FISHER_ROWS = 200
-# Outputs up to which the expectation over labels is exact; beyond, one draw per row.
+# Number of outputs up to which the expectation over labels is exact. Others draw one per sample.
 _MAX_EXACT = 4
 
 
 class PullToZero(LabelLoss):
-    """The loss of the labels, with matrices pulled to zero; biases and norms are left alone.
+    """The loss of the labels, with a pull of weight matrices to zero.
+
+    Biases and normalisation layers are not pulled.
 
     Parameters
     ----------
     fitting : Fitting
     head_alpha : float
-        Strength for the head.
+        Strength of the pull of the head.
     alpha : float, default=0.0
-        Strength for what is carried over.
+        Strength of the pull of the carried weights.
     """
 
     def __init__(self, fitting, head_alpha: float, alpha: float = 0.0):
@@ -37,21 +39,21 @@ class PullToZero(LabelLoss):
         self.head_alpha, self.alpha = head_alpha, alpha
 
     def pulls(self, group: dict) -> list[Pull]:
-        """Return what pulls the parameters of a group."""
+        """Return the pulls of the parameters of a group."""
         if not group["is_head"]:
             return self.pulls_of_carried(group["params"])
         return [Pull([p for p in group["params"] if p.ndim > 1], None, self.head_alpha)]
 
     def pulls_of_carried(self, parameters: list[nn.Parameter]) -> list[Pull]:
-        """Return what pulls parameters that were carried over."""
+        """Return the pulls of carried parameters."""
         return [Pull([p for p in parameters if p.ndim > 1], None, self.alpha)]
 
 
 class PullToSource(PullToZero):
-    """The loss of the labels, with what is carried over pulled to the source's weights: L2-SP."""
+    """The loss of the labels, with a pull of carried weights to the source's weights (L2-SP)."""
 
     def pulls_of_carried(self, parameters: list[nn.Parameter]) -> list[Pull]:
-        """Return what pulls parameters that were carried over."""
+        """Return the pulls of carried parameters."""
         given = dict(self.built.record.module.named_parameters())
         name_of = {id(p): name for name, p in self.built.backbone.named_parameters()}
         anchors = [
@@ -60,7 +62,7 @@ class PullToSource(PullToZero):
         return [Pull(parameters, anchors, self.alpha, self.curvature(parameters))]
 
     def curvature(self, parameters: list[nn.Parameter]) -> list[torch.Tensor] | None:
-        """Return the relative strength for each entry; None for 1."""
+        """Return the relative strength of the pull of each entry, or None for 1."""
         return None
 
 
@@ -72,8 +74,8 @@ class PullByFisher(PullToSource):
     fitting : Fitting
     head_alpha, alpha : float
     fisher_of : callable
-        Takes the fitting and returns the information by the id of the parameter; called once, when
-        it is needed.
+        Function of the fitting that returns the information by the id of the parameter. It is
+        called once, when the information is needed.
     """
 
     def __init__(self, fitting, head_alpha: float, alpha: float, fisher_of: Callable):
@@ -92,14 +94,17 @@ class PullByFisher(PullToSource):
 class FeatureMaps(PullToZero):
     r"""Half the squared distance of feature maps from the source's, added to each sample's loss.
 
-    For each stage the squared difference is summed over channels and averaged over positions: the
-    behavioural penalty of DELTA (Li et al., ICLR 2019, equation 3) with equal weights of channels.
+    The squared difference of each stage is summed over channels and averaged over positions. This
+    is the behavioural penalty of DELTA (Li et al., ICLR 2019, equation 3), with equal weights for
+    all channels.
 
     Parameters
     ----------
     fitting : Fitting
     head_alpha : float
+        Strength of the pull of the head.
     strength : float
+        Strength of the penalty on feature maps.
     """
 
     def __init__(self, fitting, head_alpha: float, strength: float):
@@ -160,8 +165,11 @@ class SmallSingularValues(PullToZero):
     ----------
     fitting : Fitting
     head_alpha : float
+        Strength of the pull of the head.
     strength : float
+        Strength of the penalty on singular values.
     n_values : int
+        Number of singular values that are penalised, the smallest ones.
     """
 
     def __init__(self, fitting, head_alpha: float, strength: float, n_values: int):
@@ -190,9 +198,9 @@ class StageMaps(nn.Module):
     Parameters
     ----------
     features : FeatureNetwork
-        Shares its tensors.
+        Network whose tensors are shared.
     stages : list of str
-        Names inside the module. Empty: the features themselves are the one map.
+        Names of the stages inside the module. An empty list makes the features the only map.
     """
 
     def __init__(self, features: FeatureNetwork, stages: list[str]):
@@ -207,7 +215,7 @@ class StageMaps(nn.Module):
             self.network = features
 
     def attach(self) -> None:
-        """Put hooks into the module, where its layers are not taken by name."""
+        """Put hooks into the module, unless its layers are taken by name."""
         if not self._nodes:
             parts = dict(self.module.named_modules())
             hooked = [parts[stage] for stage in self._wanted]
@@ -222,7 +230,7 @@ class StageMaps(nn.Module):
         self.maps.append(output[0] if isinstance(output, tuple) else output)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the features, shape (n, n_features); ``maps`` then holds the stages' outputs."""
+        """Return the features, shape (n, n_features), and keep the stages' outputs in ``maps``."""
         self.maps = []
         if self._nodes:
             outputs = self.network.trunk(x)
@@ -250,9 +258,9 @@ def fisher_of_source(fitting, rows, estimator) -> dict[int, torch.Tensor]:
     fitting : Fitting
     rows : Rows
     estimator : FineTuning or None
-        The fitted estimator that is the source, whose predictions are then the likelihood;
-        otherwise, or if its head was given other features, features are taken as means with unit
-        variance.
+        Fitted estimator that is the source. Its predictions are the likelihood. Without an
+        estimator, or if its head was trained on other features, the features are taken as means of
+        normal variables with unit variance.
     """
     built, device = fitting.built, fitting.plan.device
     network = copy.deepcopy(built.network).eval().requires_grad_(True)
@@ -282,8 +290,8 @@ def fisher_of_source(fitting, rows, estimator) -> dict[int, torch.Tensor]:
     mean = sum(float(f.sum()) for f in diagonal) / sum(f.numel() for f in diagonal)
     if not mean > 0:
         raise ValueError(
-            "The Fisher information is zero for every weight: the network's outputs do not depend "
-            "on them for these rows. Choose penalty='l2_sp'."
+            "The Fisher information is zero for every weight, because the network's outputs do not "
+            "depend on the weights for these samples. Choose penalty='l2_sp'."
         )
     by_name = dict(zip(names, diagonal, strict=True))
     return {
@@ -309,26 +317,26 @@ def fisher_diagonal(
 ) -> list[torch.Tensor]:
     r"""Estimate :math:`F_j = E[(\partial \log p(y \mid x) / \partial w_j)^2]`.
 
-    The expectation is over the given rows and over labels as the network itself predicts them
-    (Kirkpatrick et al., PNAS 2017, equation 3): no label is needed. With :math:`J` the derivative
-    of the outputs and :math:`H` the second derivative of the loss by them, it is the mean diagonal
-    of :math:`J^T H J`.
+    The expectation is over the given samples and over the labels that the network predicts
+    (Kirkpatrick et al., PNAS 2017, equation 3), so that no labels are needed. With
+    :math:`J` the derivative of the outputs and :math:`H` the second derivative of the loss by them,
+    the estimate is the mean diagonal of :math:`J^T H J`.
 
     Parameters
     ----------
     outputs_of : callable
-        The network, in evaluation mode: (1, ...) to (1, n_outputs).
+        The network in evaluation mode, a function from (1, ...) to (1, n_outputs).
     parameters : list of Parameter
     rows : list of Tensor of shape (1, ...)
     kind : {"softmax", "binary", "gaussian"}
-        What the outputs are: logits of exclusive classes, logits of independent labels, or means
-        with unit variance.
+        Meaning of the outputs. ``"softmax"`` are logits of exclusive classes, ``"binary"`` are
+        logits of independent labels, and ``"gaussian"`` are means with unit variance.
     generator : torch.Generator
 
     Returns
     -------
     diagonal : list of Tensor
-        In the shapes of `parameters`.
+        Estimates in the shapes of `parameters`.
     """
     total = [torch.zeros_like(p) for p in parameters]
     with network_lock, torch.enable_grad():

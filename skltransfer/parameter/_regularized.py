@@ -21,7 +21,7 @@ from skltransfer.parameter._penalties import (
 
 
 class Regularized:
-    """What is pulled where, for the classifier and the regressor."""
+    """Penalties of the classifier and the regressor."""
 
     _held = ("backbone", "fisher_rows")
     _parameters = {
@@ -66,172 +66,205 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         + \frac{\alpha}{2} \lVert w_\text{carried} - w_\text{source} \rVert^2
         + \frac{\alpha_\text{head}}{2} \lVert w_\text{new} \rVert^2
 
-    for ``penalty="l2_sp"`` [1]_; the other penalties replace the middle term. As `alpha` grows
-    from 0 it goes from plain fine-tuning to the source's weights with a new head.
+    is minimised for ``penalty="l2_sp"`` [1]_. The other penalties replace the middle term. With
+    `alpha` at 0 this is plain fine-tuning. As `alpha` grows, the model approaches the source's
+    weights with a new head.
 
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline,
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
         ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. Held by reference and never changed. ``None``: a table network
-        with `hidden_layer_sizes` and random weights.
+        without the output layer. The object is held by reference and never changed. ``None`` is a
+        table network with `hidden_layer_sizes` and random weights.
     weights : str, Path, torchvision weights or None, default="default"
-        Weights to start from: the published ones, a file of weights, or random weights (``None``).
+        Weights to start from. ``"default"`` takes the published weights or the weights of the given
+        module. Other choices are a member of torchvision's weights enum or its name, and the path
+        of a file. ``None`` draws random weights.
     penalty : {"l2_sp", "l2_sp_fisher", "delta", "bss", "l2"}, default="l2_sp"
-        Squared distance of carried weights from the source's [1]_; the same with each weight as
-        strong as its Fisher information says, in units of its mean (EWC [4]_); squared distance
-        of the feature maps of all stages from the source's [5]_; the smallest singular values of
-        a batch's features, squared (batch spectral shrinkage [6]_); or the squared weights.
+        Penalty beside the loss. ``"l2_sp"`` is the squared distance of the carried weights from the
+        source's [1]_. ``"l2_sp_fisher"`` multiplies it for each weight by its Fisher information,
+        relative to the mean of all weights (EWC [4]_). ``"delta"`` is the squared distance of the
+        feature maps of all stages from the source's [5]_. ``"bss"`` is the sum of the smallest
+        squared singular values of a batch's features (batch spectral shrinkage [6]_). ``"l2"`` is
+        the squared norm of the carried weight matrices.
     alpha : float, default=0.01
-        Strength of the penalty, at least 0; 0.01 to 10 are the values to search.
+        Strength of the penalty. 0 gives plain fine-tuning. Values from 0.01 to 10 are worth a
+        search.
     head_alpha : float, default=0.01
-        Strength of the pull of the head's matrices to zero.
+        Strength of the pull of the head's weight matrices to zero.
     fisher_rows : array-like, default=None
-        Rows of the source task for the Fisher information, at most 200 of which are drawn. Held by
-        reference. ``None``: the rows of the task; in `partial_fit` those of each call.
+        Samples of the source task for the Fisher information, of which at most 200 are drawn. They
+        are held by reference. ``None`` takes the samples given to `fit`, or to each call of
+        `partial_fit`.
     n_singular_values : int, default=1
-        Number of singular values that ``"bss"`` shrinks.
+        Number of singular values that ``penalty="bss"`` shrinks, the smallest ones.
     strategy : {"finetune", "linear_probe", "lp_ft"}, default="finetune"
-        Train the network and its head together; the head alone, on features that are computed
-        once; or first the head alone and then both [2]_.
+        Parts that are trained. ``"finetune"`` trains the network and its head together.
+        ``"linear_probe"`` trains the head alone, on features that are computed once. ``"lp_ft"``
+        trains the head alone first and then both [2]_.
     unfreeze : {"all", "head"}, str or int, default="all"
-        Stages that are trained: all of them; none, but the head; the stages from the one of this
-        name upwards; or this number of stages from the top. ``stages_`` names them. All other
-        stages stay as they are, running statistics included.
+        Stages of the network that are trained. ``"all"`` trains every stage, and ``"head"`` trains
+        the head alone. A number trains this many stages from the top. A name trains the stage of
+        that name and all stages above it; ``stages_`` lists the names. All other stages stay as
+        they are, including their running statistics.
     gradual_unfreezing : int, default=0
-        Train the head alone at first, and one more stage every so many epochs [3]_; 0: all that
-        `unfreeze` allows from the start.
+        Number of epochs after which one more stage is trained, from the top down [3]_. The head is
+        trained alone at first. 0 trains all stages that `unfreeze` allows from the start.
     layer_decay : float, default=1.0
-        Factor on the learning rate from each stage to the next shallower one [3]_; 1: no decay.
+        Factor on the learning rate from each stage to the next shallower one [3]_. 1 gives all
+        stages the same learning rate.
     backbone_lr_ratio : float or "auto", default="auto"
-        Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
-        weights.
+        Learning rate of the network as a multiple of the head's. ``"auto"`` is 1 for random weights
+        and 0.1 otherwise.
     norm_statistics : {"auto", "keep", "learn"}, default="auto"
-        Running statistics of batch normalisation in the stages that are trained. ``"keep"`` leaves
-        the source's, so that only scale and shift are trained; ``"learn"`` takes the statistics of
-        the batches, which small batches estimate badly; ``"auto"`` keeps statistics that were
-        learned, and learns them where weights are random.
+        Treatment of the running statistics of batch normalisation in the stages that are trained.
+        ``"keep"`` leaves the source's statistics, so that only scale and shift are trained.
+        ``"learn"`` takes the statistics of the batches, which small batches estimate badly.
+        ``"auto"`` keeps statistics that were learned before, and learns them where weights are
+        random.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
-        Output layer. A name: a layer on features that are standardised with their mean and scale
-        before training. A function of (n_features, n_outputs): the module that it returns, on the
-        features themselves.
+        Output layer. ``"linear"`` is one linear layer, ``"mlp"`` has one hidden layer, and
+        ``"cosine"`` gives the scaled cosine between the features and one direction per output. All
+        three standardise the features with the mean and scale they have before training. A callable
+        takes (n_features, n_outputs) and returns a module, which is given the features unchanged.
     dropout : float, default=0.0
-        Share of the head's inputs that is set to zero in each training step.
+        Share of the inputs of the last layer of a named head that is set to zero in each training
+        step. 0 sets none to zero.
     label_smoothing : float, default=0.0
-        Share of each label that is spread over all classes.
+        Share of each label that is spread over all classes. 0 leaves the labels as they are.
     class_weight : dict or "balanced", default=None
-        Weights of the classes, as in scikit-learn. ``None``: all classes weigh 1.
+        Weights of the classes, as in scikit-learn. ``None`` gives every class the weight 1.
     balanced_batches : bool, default=False
-        Whether every class is drawn equally often, so that samples of small classes are repeated.
+        Whether every class is drawn equally often. Samples of small classes are then repeated.
     augment : str, callable or list of these, default=None
-        Random changes of each batch: ``"flip"``, ``"crop"``, ``"trivial"``, ``"rand"``,
-        ``"auto"``, ``"color"``, ``"erase"`` (images), ``"mixup"``, ``"cutmix"``, or a function
-        of a batch of pixels (n, channels, height, width) or columns (n, n_columns).
+        Random changes of each training batch. ``"flip"``, ``"crop"``, ``"trivial"``, ``"rand"``,
+        ``"auto"``, ``"color"`` and ``"erase"`` change images. ``"mixup"`` and ``"cutmix"`` mix
+        samples with their labels. A callable takes and returns a batch of pixels (n, channels,
+        height, width) or of columns (n, n_columns). ``None`` changes nothing.
     optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
-        ``"lbfgs"`` takes all rows at once, without chance or learning rate. ``"auto"`` is that for
-        a linear probe and for tables of at most 2000 rows where nothing else asks for
-        mini-batches, and AdamW otherwise.
+        Optimizer of the training. ``"lbfgs"`` takes all samples at once, without randomness or a
+        learning rate. ``"auto"`` is L-BFGS for a head alone on at most 20000 samples and for tables
+        of at most 2000 samples, unless another parameter or a layer asks for mini-batches. It is
+        AdamW otherwise.
     lr : float or "auto", default="auto"
-        Learning rate of the head. ``"auto"``: 0.001 for AdamW, 0.01 for SGD.
+        Learning rate of the head. ``"auto"`` is 0.001 for AdamW and 0.01 for SGD. L-BFGS does not
+        use it.
     momentum : float, default=0.9
         Momentum of the SGD optimizer. AdamW does not use it.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
-        The learning rate over time; ``"plateau"`` divides it by 10 after 3 epochs without gain.
+        Course of the learning rate. ``"cosine"`` lowers it to zero along half a cosine.
+        ``"constant"`` leaves it as it is. ``"plateau"`` divides it by 10 when the validation loss,
+        or the training loss if there is no validation, has not fallen for more than 3 epochs.
     warmup : float, default=0.05
-        Share of the training steps in which the learning rate rises from zero.
+        Share of the training steps in which the learning rate rises from zero. 0 starts with the
+        full learning rate.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
-        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
+        Number of passes over the samples, or of iterations if L-BFGS trains the whole network.
+        ``"auto"`` makes about 500 steps in 10 to 100 passes, and at most 500 iterations. L-BFGS for
+        the head alone always has at least 500 iterations to reach `tol`.
     batch_size : int or "auto", default="auto"
-        Samples per step. ``"auto"``: 64 for tables, 32 otherwise.
+        Number of samples per step. ``"auto"`` is 64 for tables and 32 otherwise.
     accumulate : int, default=1
-        Number of passes in which a batch goes through the network, with the gradients added. The
-        step stays the same, and needs less memory.
+        Number of passes in which a batch goes through the network. The gradients are added, so that
+        the step stays the same and needs less memory.
     clip_norm : float, default=None
-        Largest norm of the gradient of all parameters. ``None``: no limit.
+        Largest norm of the gradient of all parameters. A longer gradient is shortened to it.
+        ``None`` sets no limit.
     ema_decay : float, default=None
-        Decay of an exponential moving average over the steps, for example 0.99, which the weights
-        become. ``None``: the weights of the last step.
+        Decay per step of an exponential moving average of the weights, for example 0.99. The fitted
+        network has the averaged weights. ``None`` takes no average.
     early_stopping : bool, default=False
-        Whether to set samples aside, to stop when their loss no longer falls, and to restore the
-        best weights.
+        Whether to set samples aside, stop when their loss no longer falls, and restore the best
+        weights.
     validation_fraction : float, default=0.1
         Share of the samples that early stopping sets aside.
     patience : int, default=5
         Number of epochs without a lower validation loss after which training stops.
     tol : float, default=1e-4
-        Largest entry of the gradient at which L-BFGS stops.
+        Largest absolute entry of the gradient at which L-BFGS stops.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Widths of the table network, if `backbone` is None; empty: a linear model.
+        Widths of the hidden layers of the table network, which is used if `backbone` is None. An
+        empty tuple gives a linear model.
     layers : str or list of str, default=None
-        Layers that the head's features are taken from. ``None``: the layers that the record names.
+        Layers of the network whose outputs are the features for the head. ``None`` takes the layers
+        that the record names.
     pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
-        How a layer's output becomes a vector.
+        Pooling of a layer's output to one vector per sample. ``"default"`` is the pooling of the
+        record. ``"avg"`` and ``"max"`` are the mean and the maximum over the positions, ``"grid2"``
+        is the mean over each quarter of an image, ``"cls"`` is the class token, and ``"flatten"``
+        takes all values.
     image_shape : tuple of int, default=None
-        Shape of one image, where ``X`` holds flattened images in its rows.
+        Shape of one image in pixels if each sample of ``X`` is a flattened image: (height, width),
+        (height, width, channels) or (channels, height, width). ``None`` takes ``X`` as it is.
     value_range : (float, float), default=None
-        Values of black and white in arrays of images. ``None``: (0, 255) for integers, (0, 1) for
-        floats and bools.
+        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
+        for floats and bools.
     input_size : int, default=None
-        Height and width, in pixels, at which images enter the network. ``None``: the record's size.
+        Height and width in pixels at which images enter the network. ``None`` is the size in the
+        record.
     device : str or torch.device, default="auto"
-        Device of the network. ``"auto"``: a GPU, if there is one.
+        Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Floating-point type of the training. ``"auto"``: float64 for tables on the CPU, else
-        float32. The 16-bit types mean mixed precision: weights stay in float32.
+        Floating-point type of the training. ``"auto"`` is float64 for tables on the CPU and float32
+        otherwise. ``"bfloat16"`` and ``"float16"`` mean mixed precision, in which the weights stay
+        in float32.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit.
+        Whether `fit` continues from the weights of the last fit. False starts again from
+        `backbone`.
     checkpoint : str or Path, default=None
-        Folder in which the state of the training is kept after each epoch: the same `fit`, called
-        again after an interruption, goes on there. The file is removed at the end.
+        Folder in which the state of the training is kept after each epoch. The same `fit`, called
+        again after an interruption, continues from there. The file is removed at the end. ``None``
+        keeps no state.
     random_state : int, RandomState instance or None, default=0
-        Seed of random weights, of the order of rows and of chance in training. Global generators
-        are not touched.
+        Seed of random weights, of the order of samples and of randomness in training. Global
+        generators are not touched.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Classes of ``y``; numbers of the labels, if a row may have several.
+        Classes of ``y``, or the numbers of the labels if a sample may have several.
     network_ : torch.nn.Module
         The trained network with its head, in evaluation mode.
     stages_ : tuple of str
         Stages of the network that have parameters, shallow to deep.
     history_ : list of dict
-        One record an epoch: ``epoch``, ``phase``, ``train_loss``, ``valid_loss`` with early
-        stopping, ``seconds``, and ``lr_STAGE`` and ``lr_head``, the learning rates at its last
-        step (0 where frozen). ``pandas.DataFrame(model.history_)`` is a table.
+        One record per epoch: ``epoch``, ``phase``, ``train_loss``, ``seconds``, and ``valid_loss``
+        with early stopping. ``lr_STAGE`` and ``lr_head`` are the learning rates at the last step of
+        the epoch, and 0 for frozen stages. ``pandas.DataFrame(model.history_)`` is a table.
     n_iter_ : int
-        Number of records.
+        Number of records in ``history_``.
     n_features_in_ : int
-        Numbers per row of ``X``; 1 for paths, PIL images, encoded bytes and texts.
+        Number of values per sample of ``X``. It is 1 for paths, PIL images, encoded bytes and
+        texts.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where it is a data frame and all are strings.
+        Column names of ``X``. Set if ``X`` is a data frame and all names are strings.
 
     Warns
     -----
     ConvergenceWarning
-        If the loss diverges (training stops with the best weights so far), or a linear head on
-        fixed features does not reach `tol`.
+        If the loss diverges, in which case training stops with the best weights so far, or if a
+        linear head on fixed features does not reach `tol`.
     RuntimeWarning
-        If memory runs out: batches then go through in more passes.
+        If memory runs out. Batches then go through the network in more passes.
 
     See Also
     --------
-    FineTunedClassifier : The same without the pull.
+    FineTunedClassifier : Fine-tunes without a penalty.
     TransferLogisticRegression : L2-SP of a linear classifier, to its optimum.
 
     Notes
     -----
-    With L-BFGS the penalty's gradient is added in place. With AdamW and SGD each step is followed
-    by an implicit step of the penalty, in place, ``w <- (w + r alpha w_source) / (1 + r alpha)``,
-    stable for any `alpha`, at the rate ``r`` with which the optimiser follows a steady gradient:
-    divided by one minus SGD's momentum, or by AdamW's root mean square of the loss's gradient. So
-    the sum above is what every optimiser minimises.
+    L-BFGS adds the gradient of the penalty to the gradient of the loss. AdamW and SGD follow each
+    step by an implicit step of the penalty, ``w <- (w + r alpha w_source) / (1 + r alpha)``, which
+    is stable for any `alpha`. The rate ``r`` is the rate at which the optimizer follows a steady
+    gradient. It is the learning rate divided by one minus the momentum for SGD, and divided by the
+    root mean square of the loss's gradient for AdamW. Every optimizer thus minimises the sum of the
+    loss and the penalties.
 
     The source is `backbone` as it was given, also after `warm_start` and `partial_fit`. With
-    ``penalty="delta"`` channels have equal weights, and squared differences are averaged over
-    positions. Forms of ``X`` and all else are as in :class:`FineTunedClassifier`.
+    ``penalty="delta"`` all channels have equal weights, and squared differences are averaged over
+    positions. ``X`` has the same forms as in :class:`FineTunedClassifier`.
 
     References
     ----------
@@ -359,122 +392,152 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
 class RegularizedTransferRegressor(Regularized, NetworkRegressor):
     r"""Fine-tune a network as a regressor, and keep it near its source.
 
-    The same penalties as in :class:`RegularizedTransferClassifier`, beside half the squared error
-    of the columns of ``y`` in units of their standard deviation.
+    The penalties are the same as in :class:`RegularizedTransferClassifier`. The loss is half the
+    squared error, with each column of ``y`` in units of its standard deviation.
 
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`: ``"tiny"`` works offline,
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
         ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. Held by reference and never changed. ``None``: a table network
-        with `hidden_layer_sizes` and random weights.
+        without the output layer. The object is held by reference and never changed. ``None`` is a
+        table network with `hidden_layer_sizes` and random weights.
     weights : str, Path, torchvision weights or None, default="default"
-        Weights to start from: the published ones, a file of weights, or random weights (``None``).
+        Weights to start from. ``"default"`` takes the published weights or the weights of the given
+        module. Other choices are a member of torchvision's weights enum or its name, and the path
+        of a file. ``None`` draws random weights.
     penalty : {"l2_sp", "l2_sp_fisher", "delta", "bss", "l2"}, default="l2_sp"
-        Squared distance of carried weights from the source's [1]_; the same with each weight as
-        strong as its Fisher information says, in units of its mean (EWC [4]_); squared distance
-        of the feature maps of all stages from the source's [5]_; the smallest singular values of
-        a batch's features, squared (batch spectral shrinkage [6]_); or the squared weights.
+        Penalty beside the loss. ``"l2_sp"`` is the squared distance of the carried weights from the
+        source's [1]_. ``"l2_sp_fisher"`` multiplies it for each weight by its Fisher information,
+        relative to the mean of all weights (EWC [4]_). ``"delta"`` is the squared distance of the
+        feature maps of all stages from the source's [5]_. ``"bss"`` is the sum of the smallest
+        squared singular values of a batch's features (batch spectral shrinkage [6]_). ``"l2"`` is
+        the squared norm of the carried weight matrices.
     alpha : float, default=0.01
-        Strength of the penalty, at least 0; 0.01 to 10 are the values to search.
+        Strength of the penalty. 0 gives plain fine-tuning. Values from 0.01 to 10 are worth a
+        search.
     head_alpha : float, default=0.01
-        Strength of the pull of the head's matrices to zero.
+        Strength of the pull of the head's weight matrices to zero.
     fisher_rows : array-like, default=None
-        Rows of the source task for the Fisher information, at most 200 of which are drawn. Held by
-        reference. ``None``: the rows of the task; in `partial_fit` those of each call.
+        Samples of the source task for the Fisher information, of which at most 200 are drawn. They
+        are held by reference. ``None`` takes the samples given to `fit`, or to each call of
+        `partial_fit`.
     n_singular_values : int, default=1
-        Number of singular values that ``"bss"`` shrinks.
+        Number of singular values that ``penalty="bss"`` shrinks, the smallest ones.
     strategy : {"finetune", "linear_probe", "lp_ft"}, default="finetune"
-        Train the network and its head together; the head alone, on features that are computed
-        once; or first the head alone and then both [2]_.
+        Parts that are trained. ``"finetune"`` trains the network and its head together.
+        ``"linear_probe"`` trains the head alone, on features that are computed once. ``"lp_ft"``
+        trains the head alone first and then both [2]_.
     unfreeze : {"all", "head"}, str or int, default="all"
-        Stages that are trained: all of them; none, but the head; the stages from the one of this
-        name upwards; or this number of stages from the top. ``stages_`` names them. All other
-        stages stay as they are, running statistics included.
+        Stages of the network that are trained. ``"all"`` trains every stage, and ``"head"`` trains
+        the head alone. A number trains this many stages from the top. A name trains the stage of
+        that name and all stages above it; ``stages_`` lists the names. All other stages stay as
+        they are, including their running statistics.
     gradual_unfreezing : int, default=0
-        Train the head alone at first, and one more stage every so many epochs [3]_; 0: all that
-        `unfreeze` allows from the start.
+        Number of epochs after which one more stage is trained, from the top down [3]_. The head is
+        trained alone at first. 0 trains all stages that `unfreeze` allows from the start.
     layer_decay : float, default=1.0
-        Factor on the learning rate from each stage to the next shallower one [3]_; 1: no decay.
+        Factor on the learning rate from each stage to the next shallower one [3]_. 1 gives all
+        stages the same learning rate.
     backbone_lr_ratio : float or "auto", default="auto"
-        Learning rate of the network relative to the head's. ``"auto"``: 0.1, and 1 for random
-        weights.
+        Learning rate of the network as a multiple of the head's. ``"auto"`` is 1 for random weights
+        and 0.1 otherwise.
     norm_statistics : {"auto", "keep", "learn"}, default="auto"
-        Running statistics of batch normalisation in the stages that are trained. ``"keep"`` leaves
-        the source's, so that only scale and shift are trained; ``"learn"`` takes the statistics of
-        the batches, which small batches estimate badly; ``"auto"`` keeps statistics that were
-        learned, and learns them where weights are random.
+        Treatment of the running statistics of batch normalisation in the stages that are trained.
+        ``"keep"`` leaves the source's statistics, so that only scale and shift are trained.
+        ``"learn"`` takes the statistics of the batches, which small batches estimate badly.
+        ``"auto"`` keeps statistics that were learned before, and learns them where weights are
+        random.
     head : {"linear", "mlp", "cosine"} or callable, default="linear"
-        Output layer. A name: a layer on features that are standardised with their mean and scale
-        before training. A function of (n_features, n_outputs): the module that it returns, on the
-        features themselves.
+        Output layer. ``"linear"`` is one linear layer, ``"mlp"`` has one hidden layer, and
+        ``"cosine"`` gives the scaled cosine between the features and one direction per output. All
+        three standardise the features with the mean and scale they have before training. A callable
+        takes (n_features, n_outputs) and returns a module, which is given the features unchanged.
     dropout : float, default=0.0
-        Share of the head's inputs that is set to zero in each training step.
+        Share of the inputs of the last layer of a named head that is set to zero in each training
+        step. 0 sets none to zero.
     augment : str, callable or list of these, default=None
-        Random changes of each batch: ``"flip"``, ``"crop"``, ``"trivial"``, ``"rand"``,
-        ``"auto"``, ``"color"``, ``"erase"`` (images), ``"mixup"``, ``"cutmix"``, or a function
-        of a batch of pixels (n, channels, height, width) or columns (n, n_columns).
+        Random changes of each training batch. ``"flip"``, ``"crop"``, ``"trivial"``, ``"rand"``,
+        ``"auto"``, ``"color"`` and ``"erase"`` change images. ``"mixup"`` and ``"cutmix"`` mix
+        samples with their labels. A callable takes and returns a batch of pixels (n, channels,
+        height, width) or of columns (n, n_columns). ``None`` changes nothing.
     optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
-        ``"lbfgs"`` takes all rows at once, without chance or learning rate. ``"auto"`` is that for
-        a linear probe and for tables of at most 2000 rows where nothing else asks for
-        mini-batches, and AdamW otherwise.
+        Optimizer of the training. ``"lbfgs"`` takes all samples at once, without randomness or a
+        learning rate. ``"auto"`` is L-BFGS for a head alone on at most 20000 samples and for tables
+        of at most 2000 samples, unless another parameter or a layer asks for mini-batches. It is
+        AdamW otherwise.
     lr : float or "auto", default="auto"
-        Learning rate of the head. ``"auto"``: 0.001 for AdamW, 0.01 for SGD.
+        Learning rate of the head. ``"auto"`` is 0.001 for AdamW and 0.01 for SGD. L-BFGS does not
+        use it.
     momentum : float, default=0.9
         Momentum of the SGD optimizer. AdamW does not use it.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
-        The learning rate over time; ``"plateau"`` divides it by 10 after 3 epochs without gain.
+        Course of the learning rate. ``"cosine"`` lowers it to zero along half a cosine.
+        ``"constant"`` leaves it as it is. ``"plateau"`` divides it by 10 when the validation loss,
+        or the training loss if there is no validation, has not fallen for more than 3 epochs.
     warmup : float, default=0.05
-        Share of the training steps in which the learning rate rises from zero.
+        Share of the training steps in which the learning rate rises from zero. 0 starts with the
+        full learning rate.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows; iterations, if L-BFGS trains the whole network. ``"auto"``: about 500
-        steps, in 10 to 100 passes; at most 500 iterations, as for a linear probe in any case.
+        Number of passes over the samples, or of iterations if L-BFGS trains the whole network.
+        ``"auto"`` makes about 500 steps in 10 to 100 passes, and at most 500 iterations. L-BFGS for
+        the head alone always has at least 500 iterations to reach `tol`.
     batch_size : int or "auto", default="auto"
-        Samples per step. ``"auto"``: 64 for tables, 32 otherwise.
+        Number of samples per step. ``"auto"`` is 64 for tables and 32 otherwise.
     accumulate : int, default=1
-        Number of passes in which a batch goes through the network, with the gradients added. The
-        step stays the same, and needs less memory.
+        Number of passes in which a batch goes through the network. The gradients are added, so that
+        the step stays the same and needs less memory.
     clip_norm : float, default=None
-        Largest norm of the gradient of all parameters. ``None``: no limit.
+        Largest norm of the gradient of all parameters. A longer gradient is shortened to it.
+        ``None`` sets no limit.
     ema_decay : float, default=None
-        Decay of an exponential moving average over the steps, for example 0.99, which the weights
-        become. ``None``: the weights of the last step.
+        Decay per step of an exponential moving average of the weights, for example 0.99. The fitted
+        network has the averaged weights. ``None`` takes no average.
     early_stopping : bool, default=False
-        Whether to set samples aside, to stop when their loss no longer falls, and to restore the
-        best weights.
+        Whether to set samples aside, stop when their loss no longer falls, and restore the best
+        weights.
     validation_fraction : float, default=0.1
         Share of the samples that early stopping sets aside.
     patience : int, default=5
         Number of epochs without a lower validation loss after which training stops.
     tol : float, default=1e-4
-        Largest entry of the gradient at which L-BFGS stops.
+        Largest absolute entry of the gradient at which L-BFGS stops.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Widths of the table network, if `backbone` is None; empty: a linear model.
+        Widths of the hidden layers of the table network, which is used if `backbone` is None. An
+        empty tuple gives a linear model.
     layers : str or list of str, default=None
-        Layers that the head's features are taken from. ``None``: the layers that the record names.
+        Layers of the network whose outputs are the features for the head. ``None`` takes the layers
+        that the record names.
     pooling : {"default", "avg", "max", "grid2", "cls", "flatten"}, default="default"
-        How a layer's output becomes a vector.
+        Pooling of a layer's output to one vector per sample. ``"default"`` is the pooling of the
+        record. ``"avg"`` and ``"max"`` are the mean and the maximum over the positions, ``"grid2"``
+        is the mean over each quarter of an image, ``"cls"`` is the class token, and ``"flatten"``
+        takes all values.
     image_shape : tuple of int, default=None
-        Shape of one image, where ``X`` holds flattened images in its rows.
+        Shape of one image in pixels if each sample of ``X`` is a flattened image: (height, width),
+        (height, width, channels) or (channels, height, width). ``None`` takes ``X`` as it is.
     value_range : (float, float), default=None
-        Values of black and white in arrays of images. ``None``: (0, 255) for integers, (0, 1) for
-        floats and bools.
+        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
+        for floats and bools.
     input_size : int, default=None
-        Height and width, in pixels, at which images enter the network. ``None``: the record's size.
+        Height and width in pixels at which images enter the network. ``None`` is the size in the
+        record.
     device : str or torch.device, default="auto"
-        Device of the network. ``"auto"``: a GPU, if there is one.
+        Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"
-        Floating-point type of the training. ``"auto"``: float64 for tables on the CPU, else
-        float32. The 16-bit types mean mixed precision: weights stay in float32.
+        Floating-point type of the training. ``"auto"`` is float64 for tables on the CPU and float32
+        otherwise. ``"bfloat16"`` and ``"float16"`` mean mixed precision, in which the weights stay
+        in float32.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last fit.
+        Whether `fit` continues from the weights of the last fit. False starts again from
+        `backbone`.
     checkpoint : str or Path, default=None
-        Folder in which the state of the training is kept after each epoch: the same `fit`, called
-        again after an interruption, goes on there. The file is removed at the end.
+        Folder in which the state of the training is kept after each epoch. The same `fit`, called
+        again after an interruption, continues from there. The file is removed at the end. ``None``
+        keeps no state.
     random_state : int, RandomState instance or None, default=0
-        Seed of random weights, of the order of rows and of chance in training. Global generators
-        are not touched.
+        Seed of random weights, of the order of samples and of randomness in training. Global
+        generators are not touched.
 
     Attributes
     ----------
@@ -483,40 +546,42 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
     stages_ : tuple of str
         Stages of the network that have parameters, shallow to deep.
     history_ : list of dict
-        One record an epoch: ``epoch``, ``phase``, ``train_loss``, ``valid_loss`` with early
-        stopping, ``seconds``, and ``lr_STAGE`` and ``lr_head``, the learning rates at its last
-        step (0 where frozen). ``pandas.DataFrame(model.history_)`` is a table.
+        One record per epoch: ``epoch``, ``phase``, ``train_loss``, ``seconds``, and ``valid_loss``
+        with early stopping. ``lr_STAGE`` and ``lr_head`` are the learning rates at the last step of
+        the epoch, and 0 for frozen stages. ``pandas.DataFrame(model.history_)`` is a table.
     n_iter_ : int
-        Number of records.
+        Number of records in ``history_``.
     n_features_in_ : int
-        Numbers per row of ``X``; 1 for paths, PIL images, encoded bytes and texts.
+        Number of values per sample of ``X``. It is 1 for paths, PIL images, encoded bytes and
+        texts.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Column names of ``X``, where it is a data frame and all are strings.
+        Column names of ``X``. Set if ``X`` is a data frame and all names are strings.
 
     Warns
     -----
     ConvergenceWarning
-        If the loss diverges (training stops with the best weights so far), or a linear head on
-        fixed features does not reach `tol`.
+        If the loss diverges, in which case training stops with the best weights so far, or if a
+        linear head on fixed features does not reach `tol`.
     RuntimeWarning
-        If memory runs out: batches then go through in more passes.
+        If memory runs out. Batches then go through the network in more passes.
 
     See Also
     --------
-    FineTunedRegressor : The same without the pull.
-    TransferLogisticRegression : L2-SP of a linear classifier, to its optimum.
+    FineTunedRegressor : Fine-tunes without a penalty.
+    TransferRidge : L2-SP of a linear regressor, in closed form.
 
     Notes
     -----
-    With L-BFGS the penalty's gradient is added in place. With AdamW and SGD each step is followed
-    by an implicit step of the penalty, in place, ``w <- (w + r alpha w_source) / (1 + r alpha)``,
-    stable for any `alpha`, at the rate ``r`` with which the optimiser follows a steady gradient:
-    divided by one minus SGD's momentum, or by AdamW's root mean square of the loss's gradient. So
-    the sum above is what every optimiser minimises.
+    L-BFGS adds the gradient of the penalty to the gradient of the loss. AdamW and SGD follow each
+    step by an implicit step of the penalty, ``w <- (w + r alpha w_source) / (1 + r alpha)``, which
+    is stable for any `alpha`. The rate ``r`` is the rate at which the optimizer follows a steady
+    gradient. It is the learning rate divided by one minus the momentum for SGD, and divided by the
+    root mean square of the loss's gradient for AdamW. Every optimizer thus minimises the sum of the
+    loss and the penalties.
 
     The source is `backbone` as it was given, also after `warm_start` and `partial_fit`. With
-    ``penalty="delta"`` channels have equal weights, and squared differences are averaged over
-    positions. Forms of ``X`` and all else are as in :class:`FineTunedRegressor`.
+    ``penalty="delta"`` all channels have equal weights, and squared differences are averaged over
+    positions. ``X`` has the same forms as in :class:`FineTunedRegressor`.
 
     References
     ----------

@@ -188,7 +188,7 @@ def _residual(X, y, coef, intercept):
     y = y.reshape(len(y), -1)
     if y.shape[1] != len(coef):
         raise ValueError(
-            f"source has coefficients for {len(coef)} outputs, and y has {y.shape[1]}: match them."
+            f"source has coefficients for {len(coef)} outputs, and y has {y.shape[1]}. Match them."
         )
     predicted = X @ coef.T
     return y - predicted if intercept is None else y - predicted - intercept

@@ -67,7 +67,7 @@ def read_source(source) -> LinearModel:
         )
     if isinstance(model, PoissonRegressor | GammaRegressor | TweedieRegressor):
         raise TypeError(
-            f"source is a {type(model).__name__}, whose predictions are no linear function of the "
+            f"source is a {type(model).__name__}, whose predictions are not linear in the "
             "columns. Pass a linear model, such as Ridge."
         )
     if not hasattr(model, "coef_"):
@@ -131,7 +131,7 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
     if not shared:
         raise ValueError(
             f"source was fitted on the columns {list(model.feature_names[:5])} and X has "
-            f"{list(feature_names[:5])}: none is shared. Give both the same names."
+            f"{list(feature_names[:5])}, and none is shared. Give both the same names."
         )
     coef = np.zeros((len(model.coef), n_features))
     coef[:, shared] = model.coef[:, [position[feature_names[i]] for i in shared]]
@@ -170,7 +170,7 @@ def match_classes(
         return coef, intercept
     if not set(known.tolist()) & set(classes.tolist()):
         raise ValueError(
-            f"source knows the classes {known.tolist()[:5]} and y has {classes.tolist()[:5]}: none "
+            f"source knows the classes {known.tolist()[:5]} and y has {classes.tolist()[:5]}. None "
             "is shared, so that nothing can be carried over. Write the labels of both in one way."
         )
     has_intercept = intercept is not None

@@ -1,4 +1,4 @@
-"""One file for one object: written by skops, read only if all its types are trusted."""
+"""Files of estimators, written by skops and read only if all their types are trusted."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def save(estimator, path) -> Path:
         try:
             with states_as_data(to_data_once()):
                 skops_io.dump(estimator, temporary)
-        except TypeError as error:  # also skops' own, for what it does not know
+        except TypeError as error:  # also raised by skops for unknown types
             raise TypeError(
                 f"{type(estimator).__name__} cannot be saved as data: {error} "
-                "Where the file stays with you, pickle or joblib keep everything."
+                "If only you read the file, use pickle or joblib."
             ) from error
         with ZipFile(temporary, "a") as archive:
             archive.writestr(_HEADER, json.dumps(header))
@@ -124,7 +124,8 @@ def load(path, *, trusted=()):
         Path of the file.
     trusted : list of str or type, default=()
         Further classes and functions that the file may hold, such as ``"my_package.MyNetwork"``.
-        Their code runs. This package, scikit-learn, numpy and scipy are trusted.
+        Loading the file may run their code. Estimators of this package, and types of scikit-learn,
+        numpy and scipy that skops trusts, need no entry.
 
     Returns
     -------
@@ -182,7 +183,7 @@ def load(path, *, trusted=()):
                 trusted_classes.reset(token)
     except (UntrustedClass, ImportError):
         raise
-    except Exception as error:  # damaged and hostile files raise many kinds
+    except Exception as error:  # damaged and hostile files raise many types
         raise _damaged(path, error) from error
     raise TypeError(
         f"{path} holds types that are not trusted: {', '.join(foreign)}. Loading them may run any "
@@ -198,14 +199,14 @@ def _check_header(path: Path) -> None:
             is_whole = is_foreign or archive.testzip() is None
             is_foreign = is_foreign or _HEADER not in archive.namelist()
             header = None if is_foreign else json.loads(archive.read(_HEADER))
-    except Exception as error:  # damaged and hostile files raise many kinds
+    except Exception as error:  # damaged and hostile files raise many types
         raise _damaged(path, error) from error
     if not is_whole:
         raise _damaged(path, "a check sum is wrong")
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise ValueError(
-            f"{path} was not written by skltransfer.save. A file of skops itself is read by "
-            "skops.io.load."
+            f"{path} was not written by skltransfer.save. If skops wrote the file, read it "
+            "with skops.io.load."
         )
     if header["format"] != _FORMAT:
         raise ValueError(
@@ -217,7 +218,7 @@ def _check_header(path: Path) -> None:
 
 def _damaged(path: Path, reason) -> ValueError:
     return ValueError(
-        f"{path} cannot be read: it is damaged, or was written with other versions of its "
+        f"{path} cannot be read. It is damaged, or was written with other versions of its "
         f"packages ({type(reason).__name__ if isinstance(reason, Exception) else 'zip'}: "
         f"{reason}). Save the estimator again."
     )
@@ -243,7 +244,7 @@ _METRICS = ("_score", "_loss", "_error")
 
 def to_data_once() -> Callable:
     """Return a function from values of a state to data, each network once."""
-    written: dict[int, tuple[object, object]] = {}  # with the value, so that its id stays its own
+    written: dict[int, tuple[object, object]] = {}  # values are kept: their ids stay unique
 
     def once(value, describe):
         if id(value) not in written:
@@ -255,7 +256,7 @@ def to_data_once() -> Callable:
             return once(value, ModuleData.of)
         if isinstance(value, TextPreprocessing):
             return once(value, TokenizerData.of)
-        if isinstance(value, WeightsEnum | Path | torch.device):  # their names do as well
+        if isinstance(value, WeightsEnum | Path | torch.device):  # their names are enough
             return str(value)
         return value
 
@@ -263,9 +264,9 @@ def to_data_once() -> Callable:
 
 
 def known_types() -> list[str]:
-    """Return the full names of what a file may hold beside the types that skops trusts.
+    """Return the full names of the types that a file may hold and skops does not trust.
 
-    Those of this package, and of scikit-learn splitters, metrics and their scorers.
+    They are types of this package, and scikit-learn's splitters, metrics and scorers.
     """
     public = [getattr(skltransfer, name) for name in skltransfer.__all__]
     estimators = [v for v in public if isinstance(v, type) and issubclass(v, BaseEstimator)]

@@ -1,4 +1,4 @@
-"""A fitted estimator as one module: rows as tensors in, what it predicts out."""
+"""A fitted estimator as one module, from tensors of samples to predictions."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class RegressorOutputs(nn.Module):
 
 
 class FeatureGraph(nn.Module):
-    """Features and what follows."""
+    """Features and the steps that follow."""
 
     def __init__(self, features: Features, last: nn.Module):
         super().__init__()
@@ -104,7 +104,7 @@ class TensorGraph(FeatureGraph):
     """Takes one tensor."""
 
     def forward(self, x: torch.Tensor):
-        """Return what the estimator predicts."""
+        """Return the predictions of the estimator."""
         return self.last(self.features(x))
 
 
@@ -112,7 +112,7 @@ class TextGraph(FeatureGraph):
     """Takes token ids and their mask."""
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor):
-        """Return what the estimator predicts."""
+        """Return the predictions of the estimator."""
         return self.last(self.features(input_ids, attention_mask))
 
 
@@ -123,9 +123,9 @@ class Graph:
     Parameters
     ----------
     module : Module
-        On the CPU.
+        Module on the CPU.
     inputs : dict of str to Tensor
-        Two rows or more, in the order of the arguments.
+        At least two samples, in the order of the arguments.
     outputs : list of str
     classes : ndarray or None
         Classes that the numbers in ``label`` stand for.
@@ -196,7 +196,7 @@ def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
 
 
 def _last_of(estimator):
-    """Return what follows the features, the names of its outputs, and the classes."""
+    """Return the steps after the features, the names of the outputs, and the classes."""
     network, labels = estimator.network_, estimator._labels
     head, dtype = network.head, network.head_dtype
     if isinstance(estimator, NetworkClassifier):
@@ -218,7 +218,7 @@ def has_network(estimator) -> bool:
 
 
 def rows_of(estimator, X) -> tuple[Rows, Extractor | TransferNetwork]:
-    """Read `X` as the estimator does; return what its rows go through as well."""
+    """Return the samples of `X` as the estimator reads them, and their preprocessing."""
     rows = estimator._rows(X, reset=False)
     if isinstance(estimator, PretrainedFeatureTransformer):
         return rows, estimator._backbone_and_extractor(rows)[1]
@@ -261,7 +261,7 @@ def _steps_of(pipeline: Pipeline) -> list:
 
 
 def split_steps(estimator) -> tuple:
-    """Return the steps before the network as a list or None, the network's, and those after it.
+    """Return the steps before the network, the step with the network, and the steps after it.
 
     Raises
     ------
@@ -274,9 +274,9 @@ def split_steps(estimator) -> tuple:
     if len(with_network) != 1:
         raise TypeError(
             f"{type(estimator).__name__} has {len(with_network)} steps with a network, and an "
-            "export needs one: a FineTunedClassifier, FineTunedRegressor or "
+            "export needs one. Pass a FineTunedClassifier, FineTunedRegressor or "
             "PretrainedFeatureTransformer with a backbone, alone or as a step of a Pipeline. "
-            "Pipelines of scikit-learn alone are exported by skl2onnx."
+            "Export other pipelines by skl2onnx."
         )
     number = with_network[0]
     return steps[:number] or None, steps[number], steps[number + 1 :] or None

@@ -82,12 +82,12 @@ def _keys(settings) -> Iterator[str]:
 
 @dataclass
 class TokenizerData(AsData):
-    """A tokenizer with the length of its texts, as the files that it is read from.
+    """A tokenizer as the files that it is read from, with the settings of its texts.
 
     Parameters
     ----------
     files : dict of str to str
-        Their names and contents (base64).
+        Names of the files, and their contents in base64.
     max_length : int
     digest, prompt : str
     lower_case : bool
@@ -101,7 +101,7 @@ class TokenizerData(AsData):
 
     @classmethod
     def of(cls, preprocessing: TextPreprocessing) -> TokenizerData:
-        """Describe what a text encoder's texts go through."""
+        """Describe the preprocessing of a text encoder."""
         with tempfile.TemporaryDirectory() as folder:
             preprocessing.tokenizer.save_pretrained(folder)
             files = {
@@ -123,7 +123,7 @@ class TokenizerData(AsData):
         with tempfile.TemporaryDirectory() as folder, _quiet(transformers):
             for name, content in self.files.items():
                 if Path(name).name != name:
-                    raise ValueError(f"{name!r} is no name of a tokenizer's file")
+                    raise ValueError(f"{name!r} is not the name of a tokenizer's file")
                 (Path(folder) / name).write_bytes(base64.b64decode(content))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
         preprocessing = TextPreprocessing(
@@ -135,7 +135,7 @@ class TokenizerData(AsData):
 
 
 def describe_timm(module: nn.Module) -> dict:
-    """Return what timm builds the network from."""
+    """Return the settings from which timm builds the network."""
     settings = module.pretrained_cfg
     tag = settings.get("tag")
     return {

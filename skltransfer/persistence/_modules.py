@@ -68,16 +68,16 @@ _OWN = {
         UnitLength,
     )
 }
-# Networks of libraries by their key in a file: whether a network is one, to data, and back.
+# Networks of libraries by their key in a file: functions that detect, describe and build one.
 _LIBRARY_NETWORKS = {
     "transformer": (is_transformer, describe_transformer, build_transformer),
     "timm": (is_timm, describe_timm, build_timm),
 }
-# Their modules hold layers and networks; building one runs no code but their own.
+# Modules of layers and networks. Building one of them runs library code only.
 _LIBRARIES = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.")
 _FUNCTIONS = ("relu", "gelu", "silu", "elu", "leaky_relu", "hardswish")
 _CONTAINERS = {"list": list, "tuple": tuple, "set": set, "Size": torch.Size}
-# Names of parts and tensors: torch.fx writes them into code, between quotes, as they are.
+# Names of parts and tensors. torch.fx writes them into code, between quotes, as they are.
 _NAME = re.compile(r"[\w \-+/:]+")
 _BOOKKEEPING = {*vars(nn.Module())}
 _HOOKS = [name for name in _BOOKKEEPING if name.endswith("_hooks")]
@@ -86,7 +86,7 @@ trusted_classes: ContextVar[frozenset[str]] = ContextVar("trusted_classes", defa
 
 
 class UntrustedClass(TypeError):
-    """A file names a class whose code nobody has allowed to run."""
+    """A file names a class whose code is not trusted."""
 
 
 class ModuleData(AsData):
@@ -95,11 +95,11 @@ class ModuleData(AsData):
     Parameters
     ----------
     structure : str
-        JSON: classes, settings, and which tensor stands where.
+        Classes, settings and places of the tensors, in JSON.
     tensors : ndarray of uint8
-        Their bytes.
+        Bytes of the tensors, in the format of safetensors.
     device : str
-        Where they were.
+        Device of the tensors.
     """
 
     def __init__(self, structure: str, tensors: np.ndarray, device: str):
@@ -113,7 +113,7 @@ class ModuleData(AsData):
         Raises
         ------
         TypeError
-            If there is something in it that cannot be written as data.
+            If a part of the network cannot be written as data.
         """
         writer = _Writer()
         structure = json.dumps(writer.node(module))
@@ -128,21 +128,21 @@ class ModuleData(AsData):
         copy_notes(module, twin)
         if not _is_same(twin, module):
             raise TypeError(
-                f"The network {type(module).__name__} has hooks, or something else that cannot be "
-                "written as data. Remove it, or use pickle or joblib."
+                f"The network {type(module).__name__} cannot be written as data, because of hooks "
+                "or other code. Remove the code, or use pickle or joblib."
             )
         return data
 
     def build(self) -> nn.Module:
         """Return a new network."""
         if self._digest() != self.digest:
-            raise ValueError("The tensors of a network are not those that were saved.")
+            raise ValueError("The tensors of a network have changed since they were saved.")
         try:
             tensors = tensors_of(self.tensors.tobytes())
             module = _Reader(tensors).module(json.loads(self.structure))
         except (UntrustedClass, ImportError):
             raise
-        except Exception as error:  # hostile or damaged data raise many kinds
+        except Exception as error:  # hostile or damaged data raise many types
             raise ValueError(f"The description of a network cannot be read ({error}).") from error
         device = torch.device(self.device)
         if device.type == "cuda" and torch.cuda.device_count() <= (device.index or 0):
@@ -150,7 +150,7 @@ class ModuleData(AsData):
         return module.to(device)
 
     def restore(self) -> nn.Module:
-        """Return the network, the same one for every attribute that holds it."""
+        """Return the network, the same object for every attribute that holds it."""
         if not hasattr(self, "_module"):
             self._module = self.build()
         return self._module
@@ -165,14 +165,14 @@ class ModuleData(AsData):
 
 
 def _is_same(a: nn.Module, b: nn.Module) -> bool:
-    if isinstance(b, TransferNetwork):  # a tokenizer knows its folder, which decides nothing
+    if isinstance(b, TransferNetwork):  # the folder of a tokenizer does not matter
         is_same = a.preprocessing == b.preprocessing and a.dtype == b.dtype
         return is_same and _is_same(a.features, b.features) and _is_same(a.head, b.head)
     return fingerprint(a) == fingerprint(b)
 
 
 class _Writer:
-    """From a network to nested dictionaries, each tensor and part once."""
+    """Write a network as nested dictionaries, with each tensor and part once."""
 
     def __init__(self):
         self.tensors: dict[str, torch.Tensor] = {}
@@ -207,9 +207,9 @@ class _Writer:
         for part in (*module._modules, *module._parameters, *module._buffers):
             if not _NAME.fullmatch(part):
                 raise TypeError(
-                    f"The network {type(module).__name__} has a part named {part!r}, and names in "
-                    "a file are of letters, digits and _ - + / : only. Rename it, or use pickle or "
-                    "joblib."
+                    f"The network {type(module).__name__} has a part named {part!r}. Names in a "
+                    "file consist of letters, digits and _ - + / : only. Rename it, or use pickle "
+                    "or joblib."
                 )
         settings = {
             key: self._value(value, f"{name}.{key}")
@@ -281,13 +281,13 @@ class _Writer:
         if isinstance(value, TextPreprocessing):
             return {"tokenizer": vars(TokenizerData.of(value))}
         raise TypeError(
-            f"{where} is a {type(value).__name__}, which is neither a setting nor a tensor: the "
+            f"{where} is a {type(value).__name__}, which is neither a setting nor a tensor. The "
             "network cannot be written as data. Use pickle or joblib."
         )
 
 
 class _Reader:
-    """The way back: nothing is called but constructors of known classes."""
+    """Build a network from dictionaries; only constructors of known classes are called."""
 
     def __init__(self, tensors: dict[str, torch.Tensor]):
         self._tensors = tensors
@@ -357,14 +357,14 @@ class _Reader:
         if kind == "dtype":
             dtype = getattr(torch, content)
             if not isinstance(dtype, torch.dtype):
-                raise ValueError(f"{content!r} is no type of tensors")
+                raise ValueError(f"{content!r} is not a type of tensors")
             return dtype
         if kind == "class":
             return _trusted_class(content)
         if kind == "partial":
             function, arguments, keywords = map(self._value, content)
             if not isinstance(function, type) or not issubclass(function, nn.Module):
-                raise ValueError("a setting calls something else than a layer")
+                raise ValueError("a setting calls something that is not a layer")
             return partial(function, *arguments, **keywords)
         if kind == "function" and content in _FUNCTIONS:
             return getattr(functional, content)
@@ -377,12 +377,12 @@ class _Reader:
 
 def _checked_name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a part of a network")
+        raise ValueError(f"{name!r} is not a name of a part of a network")
     return name
 
 
 def _find_class(name: str) -> type:
-    """Import a class by its module and name; its module may be part of its name."""
+    """Import a class by its full name."""
     module, _, attribute = name.rpartition(".")
     return getattr(import_module(module), attribute)
 
@@ -393,10 +393,12 @@ def _trusted_class(name: str) -> type:
     is_user = name in trusted_classes.get()
     if not is_user and not name.startswith(_LIBRARIES):
         raise UntrustedClass(
-            f"The file holds a network of the class {name}, which is not trusted: its code "
-            f"would run. If you know who wrote the file, pass trusted=[{name!r}]."
+            f"The file holds a network of the class {name}, which is not trusted. Loading "
+            f"it would run its code. If you know who wrote the file, pass trusted=[{name!r}]."
         )
     kind = _find_class(name)
     if not isinstance(kind, type) or not issubclass(kind, nn.Module) or name_of(kind) != name:
-        raise TypeError(f"The file names {name} as a network, and that is none.")
+        raise TypeError(
+            f"The file names {name} as a network, which is not a subclass of torch.nn.Module."
+        )
     return kind

@@ -193,7 +193,7 @@ def _convert_steps(steps: list, X):
 
 
 def _join(onnx, first, second, prefix: str):
-    """Return two models as one, the first's output being the second's input."""
+    """Return two models as one, in which the second takes the output of the first."""
     first = onnx.compose.add_prefix(
         first, prefix, rename_inputs=False, rename_outputs=True, rename_functions=False
     )

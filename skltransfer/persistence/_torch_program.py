@@ -22,30 +22,31 @@ from skltransfer.persistence._graph import (
 def export_torch(estimator, path, X) -> Path:
     """Write the network of a fitted estimator as a program that runs without this package.
 
-    ``torch.export.load(path).module()`` takes what :func:`export_inputs` returns and gives, for any
-    number of rows, ``(label, probabilities)`` of a classifier, the numbers of a regressor in the
-    units of ``y``, or the features of a transformer. Labels are numbers: positions in ``classes_``,
-    which lie in the file as ``extra/classes.json``.
+    ``torch.export.load(path).module()`` takes the arrays that :func:`export_inputs` returns, as
+    tensors, for any number of samples. It returns ``(label, probabilities)`` of a classifier, the
+    predictions of a regressor in the units of ``y``, or the features of a transformer. A label is a
+    position in ``classes_``, which the file holds as ``extra/classes.json``.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted: :class:`~skltransfer.FineTunedClassifier`,
-        :class:`~skltransfer.FineTunedRegressor` and their kin, or a
+        Fitted classifier or regressor with a network, such as
+        :class:`~skltransfer.FineTunedClassifier`, or fitted
         :class:`~skltransfer.PretrainedFeatureTransformer`.
     path : str or Path
-        The file, by custom with the suffix ``.pt2``.
+        Path of the file, by custom with the suffix ``.pt2``. An existing file is replaced.
     X : array-like
-        One row or more, in the form in which rows will come: pixels as uint8 or as floats.
+        At least one sample in the form of later inputs, with pixels as uint8 or floats.
 
     Returns
     -------
     path : Path
+        Path of the file.
 
     Raises
     ------
     TypeError
-        If the estimator has no network, or other steps beside it.
+        If the estimator has no network, or is a pipeline with other steps.
     ValueError
         If the network cannot be traced by torch.export.
 
@@ -68,7 +69,7 @@ def export_torch(estimator, path, X) -> Path:
     estimator = innermost(estimator)
     if not has_network(estimator):
         raise TypeError(
-            f"A {type(estimator).__name__} is no single network. Pass the step that has one, or "
+            f"A {type(estimator).__name__} is not a single network. Pass the step that has one, or "
             "use export_onnx, which takes pipelines."
         )
     graph = graph_of(estimator, X)
@@ -82,21 +83,22 @@ def export_torch(estimator, path, X) -> Path:
 
 
 def export_inputs(estimator, X) -> dict[str, np.ndarray]:
-    """Return the arrays that an exported estimator takes for the rows of `X`, by name.
+    """Return the arrays that an exported estimator takes for the samples of `X`, by name.
 
     Parameters
     ----------
     estimator : estimator
-        The fitted estimator, or Pipeline, that was exported.
+        Fitted estimator or pipeline that was exported.
     X : array-like
-        Rows in any form that the estimator takes.
+        Samples in any form that the estimator takes.
 
     Returns
     -------
     inputs : dict of str to ndarray
-        ``X`` (n, n_columns) for tables; ``pixels`` (n, channels, height, width), resized and not
-        normalised, for images; ``input_ids`` and ``attention_mask`` (n, length) for texts. For a
-        Pipeline with steps before the network, one array, or one for each column of a frame.
+        For tables it is ``X`` (n_samples, n_features). For images it is ``pixels`` (n_samples,
+        channels, height, width), resized and not normalised. For texts it is ``input_ids`` and
+        ``attention_mask`` (n_samples, length). A pipeline with steps before the network takes
+        ``X``, or one array for each column of a data frame.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Relation-based transfer: what relates the domains is learned with the model."""
+"""Relation-based transfer: the relation of the domains is learned with the model."""
 
 from skltransfer import _face
 

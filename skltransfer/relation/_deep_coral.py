@@ -40,8 +40,8 @@ def coral_distance(
     r"""Return the distance between the covariances of two sets of features.
 
     :math:`\frac{1}{4 d^2} \lVert C_S - C_T \rVert_F^2` (Sun and Saenko 2016, equation 1). The
-    covariances are divided by the number of samples, not by one less, so that a weight of two is a
-    sample given twice.
+    covariances are divided by the number of samples, not by one less, so that a weight of 2 equals
+    a sample given twice.
 
     Parameters
     ----------
@@ -69,11 +69,12 @@ def _covariance(features: torch.Tensor, weights: torch.Tensor | None = None) -> 
 
 
 class CORALLoss(TwoDomainObjective):
-    """The loss of the source, and the distance between the covariances of the features.
+    """The loss of the source plus the distance between the covariances of the features.
 
     Parameters
     ----------
     of_source : Objective
+        Loss of the source samples.
     trade_off : float
         Weight of the distance.
     """
@@ -83,11 +84,11 @@ class CORALLoss(TwoDomainObjective):
         self.trade_off = trade_off
 
     def key(self) -> tuple:
-        """Return what stands for this objective in a checkpoint's key."""
+        """Return the part of a checkpoint's key for this objective."""
         return (*super().key(), self.trade_off)
 
     def __call__(self, network, batch, features=None):
-        """Return the terms of the source, and the distance; features are taken here."""
+        """Return the terms of the source, and the distance of the covariances."""
         source, target = batch.source, batch.target
         own = network.embed(source.inputs)
         terms = self.of_source(network, source, own)
@@ -117,13 +118,13 @@ class DeepCORALClassifier(
     Parameters
     ----------
     estimator : FineTunedClassifier, RegularizedTransferClassifier or None, default=None
-        Network, how it is trained, and the loss of the labels. ``None``:
-        ``FineTunedClassifier()``. Its parameters are parameters of a grid, such as
-        ``estimator__unfreeze``. Where it trains the output layer alone, the features stay as they
-        are, and so does their distance.
+        Estimator that defines the network, its training and the loss of the labels. ``None`` is
+        ``FineTunedClassifier()``. It is cloned before it is fitted. If it trains the output layer
+        alone, the features stay as they are, and the distance has no effect.
     trade_off : float, default=1.0
-        Weight of the distance, :math:`\lambda`. With 0 the target's samples are not used. Divided
-        by :math:`4 d^2`, the distance is small for many features: try powers of ten.
+        Weight of the distance, :math:`\lambda`. With 0 the target samples are not used. The
+        distance is divided by :math:`4 d^2` and is therefore small, so that useful weights are
+        often far above 1. Try 1, 10, 100 and 1000.
 
     Attributes
     ----------
@@ -139,19 +140,21 @@ class DeepCORALClassifier(
     Warns
     -----
     DomainDataWarning
-        If there is no ``X_target``: the estimator is then trained on the source alone.
+        If there is no ``X_target``. The estimator is then trained on the source alone.
 
     See Also
     --------
-    CORAL : The same for given features, in closed form.
-    FineTunedClassifier : The network without the target.
+    CORAL : Aligns the covariances of given features, in closed form.
+    FineTunedClassifier : Trains a network without a target.
 
     Notes
     -----
-    An epoch is one pass over the source, whatever the size of the target, and each step takes as
-    many samples of either domain. Optimiser, rates, steps and the order of the source samples are
-    those of the estimator without a target. ``history_`` has the mean of each term of the loss by
-    epoch: ``label_loss`` and ``coral_loss`` (times `trade_off`), with their sum in ``train_loss``.
+    An epoch is one pass over the source, whatever the size of the target. Each step takes the same
+    number of samples from both domains. A full batch holds all samples of both domains. The
+    optimizer, its learning rates and steps, and the order of the source samples do not depend on
+    the target. ``history_`` has the mean of each term of the loss per epoch. The terms are
+    ``label_loss`` and ``coral_loss``, the distance times `trade_off`, and ``train_loss`` is their
+    sum.
 
     References
     ----------
@@ -184,7 +187,7 @@ class DeepCORALClassifier(
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
-        """Train the network on labelled source samples and on the target's.
+        """Train the network on labelled source samples and on target samples.
 
         Parameters
         ----------
@@ -199,9 +202,9 @@ class DeepCORALClassifier(
             :class:`~skltransfer.DomainDataWarning`.
         y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_labels), \
                 default=None
-            What is known of the target's labels; ``NaN`` (or ``None`` or ``pandas.NA`` in
-            arrays of objects) marks a missing one. Samples with a label join those of the source,
-            with weight 1.
+            Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
+            objects also by ``None`` or ``pandas.NA``. Labelled samples join the source samples,
+            with weight 1. ``None`` if no label is known.
 
         Returns
         -------
@@ -211,7 +214,7 @@ class DeepCORALClassifier(
         estimator = clone(self._to_fit())
         if not (is_classifier(estimator) and hasattr(estimator, "_fit_to_target")):
             raise TypeError(
-                f"estimator={self.estimator!r} is no classifier that trains a network. Pass a "
+                f"estimator={self.estimator!r} is not a classifier that trains a network. Pass a "
                 "FineTunedClassifier or a RegularizedTransferClassifier."
             )
         X_target, y_target = given_target(X_target, y_target)
@@ -240,7 +243,7 @@ class DeepCORALClassifier(
         return self
 
     def transform(self, X):
-        """Return the features that the output layer is given.
+        """Return the features, which are the inputs of the output layer.
 
         Parameters
         ----------
@@ -256,7 +259,7 @@ class DeepCORALClassifier(
 
     @property
     def history_(self):
-        """Records of the training, one an epoch."""
+        """Records of the training, one per epoch."""
         check_is_fitted(self)
         return self.estimator_.history_
 

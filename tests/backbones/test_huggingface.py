@@ -485,7 +485,7 @@ def test_settings_of_transformers_stay_as_they_were(bert):
         ([b"a"], ValueError, "Row 0 is a bytes"),
         ("a film", TypeError, r"X is one str.*\[X\]"),
         ([], ValueError, "Found array with 0 sample"),
-        (["a", "\ud800"], ValueError, "Row 1 is no valid Unicode"),
+        (["a", "\ud800"], ValueError, "Row 1 is not valid Unicode"),
         (np.zeros((2, 8, 8, 3)), ValueError, "one text per row"),
     ],
 )

@@ -338,7 +338,7 @@ def write(name, **columns):
         (["constant.csv", "--label", "sick"], "all labels in 'constant.csv' are 'yes'"),
         (["blank.csv", "--label", "sick"], "column 'sick' of 'blank.csv' is empty"),
         (["single.csv", "--label", "sick"], "class 'maybe' has a single row"),
-        (["few.csv", "--label", "sick"], "has 4 labelled rows; folds need at least 6"),
+        (["few.csv", "--label", "sick"], "has 4 labelled rows, and folds need at least 6"),
         (["names.csv", "--label", "sick"], "has 8 classes in 8 rows.*--task regression"),
         (["only.csv", "--label", "sick"], "no column besides the label"),
         (
@@ -505,7 +505,7 @@ def write_odd_files():
     [
         (["twice.csv", "--label", "a"], "several columns named 'sick'. Rename"),
         (["latin.csv", "--label", "sick"], "not a text in UTF-8 .* Save it as CSV in UTF-8"),
-        (["few.csv", "--label", "sick"], "3 labelled rows; folds need at least 6"),
+        (["few.csv", "--label", "sick"], "3 labelled rows, and folds need at least 6"),
         (["number.csv", "--label", "sick", "--metric", "roc_auc"], "roc_auc is for classes"),
         (["number.csv", "--label", "sick", "--metric", "neg_log_loss"], "is for classes"),
         (["target.csv", "--label", "sick", "--source", "digits.csv"], "no label is in both files"),

@@ -102,7 +102,7 @@ def test_a_transform_of_torchvision_meets_each_image_alone():
     assert 10 < int(flipped.sum()) < 54
     own = PolicyViews([lambda x: x * 0.5], are_images=False)
     torch.testing.assert_close(own(TABLE), TABLE * 0.5)
-    with pytest.raises(ValueError, match="augment='mixup'.*a view is of one row"):
+    with pytest.raises(ValueError, match="augment='mixup'.*a view shows one sample"):
         checked_policies("mixup")
 
 

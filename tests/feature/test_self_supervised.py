@@ -425,18 +425,18 @@ def test_progress_bars(capsys):
     [
         ({"method": "simclear"}, "method='simclear' is not one of.*Did you mean 'simclr'"),
         ({"method": None}, "method=None is not one of"),
-        ({"method": "rotation"}, "turns images, and the rows are those of a table.*backbone=None"),
-        ({"batch_size": 1}, "batch_size=1.*compares the rows of a batch"),
+        ({"method": "rotation"}, "turns images, and X is read as a table.*backbone=None"),
+        ({"batch_size": 1}, "batch_size=1.*compares the samples of a batch"),
         ({"batch_size": 0}, "batch_size=0 is not an integer of at least 1"),
         ({"input_size": 0}, "input_size=0 is not an integer of at least 1"),
         ({"temperature": 0}, "temperature=0 is not a number greater than 0"),
         ({"redundancy_weight": -1}, "redundancy_weight=-1"),
         ({"corruption": 0}, "corruption=0 is not"),
-        ({"method": "masked", "corruption": 1.5}, "corruption=1.5 is a part of the columns"),
+        ({"method": "masked", "corruption": 1.5}, "corruption=1.5 is a share of the columns"),
         ({"noise": "salt"}, "noise='salt' is not one of 'swap', 'gaussian'"),
         ({"augment": "crops"}, "there is no policy 'crops'.*Did you mean 'crop'"),
         ({"augment": "crop"}, "augment='crop' changes images"),
-        ({"augment": "cutmix"}, "a view is of one row"),
+        ({"augment": "cutmix"}, "a view shows one sample"),
         ({"strength": -1}, "strength=-1"),
         ({"projection_sizes": ()}, r"projection_sizes=\(\) is not a list"),
         ({"hidden_layer_sizes": 64}, "hidden_layer_sizes=64 is not a list"),
@@ -462,7 +462,7 @@ def test_rows_that_make_no_sense(tmp_path):
     with pytest.raises(ValueError, match="NaN"):
         of_table().fit(np.where(WINE > 1000, np.nan, WINE))
     wide = SelfSupervisedTransformer(convolutions(), "rotation", max_epochs=1)
-    with pytest.raises(ValueError, match=r"by 90 degrees, and these are 6 x 8 pixels"):
+    with pytest.raises(ValueError, match=r"by 90 degrees, and the images of X have 6 x 8 pixels"):
         wide.fit(DIGITS[:8].reshape(-1, 8, 8)[:, :6] / 16)
     with pytest.raises(ValueError, match="have 4 channels, and the backbone takes 3"):
         SelfSupervisedTransformer("tiny").fit(np.zeros((3, 16, 16, 4)))

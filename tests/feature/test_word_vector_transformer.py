@@ -280,7 +280,7 @@ def test_what_is_no_text(X, kind, match):
         ({"file_format": "text"}, "file_format='text' is not one of"),
         ({"decode_error": "no"}, "decode_error='no' is not one of"),
         ({"tokenizer": 3}, "tokenizer=3 is neither a function"),
-        ({"tokenizer": "("}, r"tokenizer=.\(. is no regular expression"),
+        ({"tokenizer": "("}, r"tokenizer=.\(. is not a regular expression"),
         ({"word_frequencies": [1], "pooling": "sif"}, "word_frequencies has to map"),
         ({"word_frequencies": {}, "pooling": "sif"}, "word_frequencies has to map"),
         ({"word_frequencies": {"a": -1}, "pooling": "sif"}, "holds negative numbers"),

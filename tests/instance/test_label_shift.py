@@ -416,7 +416,7 @@ def test_classifiers_that_do_not_fit_are_refused(domains):
     X, y, X_target, _ = domains
     with pytest.raises(TypeError, match="'em' needs a classifier with predict_proba.*RidgeClass"):
         LabelShiftReweighter(RidgeClassifier(), method="em").fit(X, y, X_target=X_target)
-    with pytest.raises(TypeError, match="Ridge is no classifier.*classifier=..."):
+    with pytest.raises(TypeError, match="Ridge is not a classifier.*classifier=..."):
         LabelShiftReweighter(Ridge()).fit(X, y, X_target=X_target)
     with pytest.raises(TypeError, match="KNeighborsClassifier does not support sample_weight"):
         LabelShiftReweighter(KNeighborsClassifier()).fit(X, y, X_target=X_target)

@@ -296,7 +296,7 @@ def test_nothing_given_is_changed(domains):
         ({"keep": "best"}, ValueError, "keep='best' is not"),
         ({"keep": True}, ValueError, "keep=True is not"),
         ({"n_neighbors": 0}, ValueError, "n_neighbors=0 is not an integer of at least 1"),
-        ({"reweighter": Ridge()}, TypeError, r"reweighter=Ridge\(\) is no reweighter"),
+        ({"reweighter": Ridge()}, TypeError, r"reweighter=Ridge\(\) is not a reweighter"),
         (
             {"estimator": KNeighborsRegressor(), "use_weights": True},
             TypeError,

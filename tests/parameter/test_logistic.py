@@ -368,7 +368,7 @@ def test_sources_that_say_something_else():
     with pytest.raises(TypeError, match="SVC of 4 classes, whose rows of coef_ tell pairs"):
         TransferLogisticRegression(SVC(kernel="linear").fit(X, y)).fit(X_target, y_target)
     numbers = LogisticRegression().fit(X, np.searchsorted(LABELS, y))
-    with pytest.raises(ValueError, match="none is shared, so that nothing can be carried over"):
+    with pytest.raises(ValueError, match="None is shared, so that nothing can be carried over"):
         TransferLogisticRegression(numbers).fit(X_target, y_target)
     two = np.isin(y, LABELS[:2]), np.isin(y_target, LABELS[:2])
     source = SVC(kernel="linear").fit(X[two[0]], y[two[0]])

@@ -310,7 +310,7 @@ def test_sources_whose_coefficients_need_care(tasks):
     turned = pd.DataFrame(X_target, columns=names)[names[::-1]]
     model = TransferRidge(source, alpha=1e14).fit(turned, y_target)
     np.testing.assert_allclose(model.predict(turned), source.predict(turned[names]), atol=1e-8)
-    with pytest.raises(TypeError, match="PoissonRegressor, whose predictions are no linear"):
+    with pytest.raises(TypeError, match="PoissonRegressor, whose predictions are not linear"):
         TransferRidge(PoissonRegressor().fit(X, np.exp(y / 9))).fit(X_target, y_target)
     bagged = BaggingRegressor(Ridge(), n_estimators=2).fit(X, y)
     with pytest.raises(TypeError, match="BaggingRegressor, which has no coef_"):

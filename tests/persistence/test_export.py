@@ -229,7 +229,7 @@ def test_what_has_no_network_is_refused(tmp_path):
     for model in (ridge, through, make_pipeline(StandardScaler(), Ridge()).fit(COLUMNS, NUMBERS)):
         with pytest.raises(TypeError, match="needs one: a FineTunedClassifier"):
             export_onnx(model, tmp_path / "model.onnx", COLUMNS)
-        with pytest.raises(TypeError, match="no single network"):
+        with pytest.raises(TypeError, match="not a single network"):
             export_torch(model, tmp_path / "model.pt2", COLUMNS)
     images = make_pipeline(
         StandardScaler(), FineTunedClassifier("tiny", **SHORT, image_shape=(8, 8))

@@ -265,8 +265,8 @@ def test_data_frames_are_matched_by_name():
     "model, fit, error, words",
     [
         (DeepCORALClassifier(trade_off=-1), {}, ValueError, "trade_off=-1 is not"),
-        (DeepCORALClassifier(LogisticRegression()), {}, TypeError, "no classifier that trains"),
-        (DeepCORALClassifier(FineTunedRegressor()), {}, TypeError, "no classifier that trains"),
+        (DeepCORALClassifier(LogisticRegression()), {}, TypeError, "not a classifier that trains"),
+        (DeepCORALClassifier(FineTunedRegressor()), {}, TypeError, "not a classifier that trains"),
         (DeepCORALClassifier(), {"X_target": X[:0]}, ValueError, "X_target has 0 rows"),
         (DeepCORALClassifier(), {"X_target": X[:, :1]}, ValueError, "X_target has 1 features"),
         (
