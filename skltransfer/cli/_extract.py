@@ -18,7 +18,7 @@ from skltransfer._torch._rows import UnreadableImage
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 from skltransfer.cli._inputs import Input, read_folder, read_table
-from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of, with_options
+from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of
 
 # Rows between two looks at the progress bar; a multiple of a network's batch.
 _PASS = 256
@@ -151,7 +151,7 @@ def _features(transformer, items, notes: list[str], n_before: int, *, is_first: 
             raise CommandError(explain(error)) from error
     for warning in caught:
         if issubclass(warning.category, EngineWarning):
-            notes.append(with_options(str(warning.message).removesuffix(".")))
+            notes.append(str(warning.message).removesuffix("."))
         elif not issubclass(warning.category, UnreadableImageWarning):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from skltransfer._messages import first_line
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
@@ -12,11 +10,6 @@ from skltransfer.cli._errors import CommandError
 
 # Errors of networks, weights and rows that are the user's to mend.
 REFUSALS = (ValueError, TypeError, ImportError, FileNotFoundError, ConnectionError)
-
-# Parameters in messages of the package that are options of a command, and lists as their values.
-_OPTIONS = re.compile(
-    r"\b(backbone|weights|layers|pooling|input_size|batch_size|engine)=(\[[^]]*\])?"
-)
 
 
 def load(name: str, weights: str | None = "default") -> Backbone:
@@ -81,14 +74,4 @@ def explain(error: Exception) -> str:
         if not error.pattern:
             listed = f"'skltransfer backbones', and names of timm by {listed}"
         return f"{error.problem} Names are listed by {listed}."
-    return f"{with_options(first_line(error))}."
-
-
-def with_options(message: str) -> str:
-    """Return a message of the package with options in the place of parameters."""
-
-    def option(match: re.Match) -> str:
-        return f"--{match[1].replace('_', '-')} {(match[2] or '').strip('[]')}"
-
-    message = _OPTIONS.sub(option, message)
-    return message.replace("--weights None", "--weights none").replace(" None (", " none (")
+    return f"{first_line(error)}."
