@@ -72,13 +72,15 @@ class Number(Parameter):
         Further values that are allowed.
     """
 
+    _kind = Real
+
     def __init__(self, low=None, high=None, *, low_open=False, high_open=False, unset=()):
         super().__init__(unset=unset)
         self.low, self.high = low, high
         self.low_open, self.high_open = low_open, high_open
 
     def accepts(self, value) -> bool:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not isinstance(value, self._kind) or isinstance(value, bool):
             return False
         if self.low is None and self.high is None:
             return isfinite(value)
@@ -118,11 +120,10 @@ class Count(Number):
         Further values that are allowed.
     """
 
+    _kind = Integral
+
     def __init__(self, low=1, high=None, *, unset=()):
         super().__init__(low, high, unset=unset)
-
-    def accepts(self, value) -> bool:
-        return isinstance(value, Integral) and super().accepts(value)
 
     def describe(self) -> str:
         return f"an {self.phrase('integer')}"
@@ -273,4 +274,4 @@ def declared_parameters(cls: type) -> dict[str, Parameter]:
 
 def _is_among(value, allowed: tuple) -> bool:
     # An array is compared with nothing: it would answer for each of its entries.
-    return any(value is other or (isinstance(value, str) and value == other) for other in allowed)
+    return value in allowed if isinstance(value, str) else id(value) in map(id, allowed)

@@ -14,7 +14,6 @@ from torch import nn
 from skltransfer._networks._built import (
     Built,
     build,
-    learn_scale,
     make_head,
     n_trained_stages,
 )
@@ -27,6 +26,7 @@ from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._depth import Freezing, norms_with_statistics
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
+from skltransfer._torch._layers import Standardize
 from skltransfer._torch._optimizers import Schedule, make_optimizer
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store
@@ -100,11 +100,7 @@ class Data:
         asks = plan.head_asks_for_steps if of_head else plan.asks_for_steps
         if merges and plan.is_table and not asks and len(data) <= MAX_ROWS_OF_FEATURES:
             data = data.without_repeats()
-        if (by_class := data.labels.row_weights(data.weights)) is not None:
-            weights = by_class if data.weights is None else data.weights * by_class
-            data = replace(data, weights=weights)
-        data.labels.learn(data.weights)
-        return data
+        return replace(data, weights=data.labels.learn(data.weights))
 
     def without_repeats(self) -> Data:
         """Sort the rows of a table, and take equal ones with equal labels as one.
@@ -185,6 +181,8 @@ class Fitting:
             name = self.built.record.name
             self.n_trained = n_trained_stages(plan.unfreeze, self.built.depth, name)
         self.built.is_frozen = self.is_first and self.n_trained == 0
+        # Features of a table network that training will change are not worth a look-up.
+        self._store = None if record is None and self.n_trained else feature_store
         self.adapters: Adapters | None = None
         self.history: list[dict] = []
         self._plain = LabelLoss(data.labels)
@@ -266,17 +264,19 @@ class Fitting:
     def _features(self, data: Data) -> torch.Tensor:
         """Return the features of samples before training."""
         if self.is_first:
-            features = self._source.extract(data.rows, store=feature_store)
+            features = self._source.extract(data.rows, store=self._store)
         else:
             features = self.built.extractor().extract(data.rows)
         return torch.tensor(features, dtype=self.network.head_dtype, device=self.plan.device)
 
     def _learn_scale(self, features: torch.Tensor) -> None:
-        if self.is_first:
+        """Let the built-in heads standardise features as they are before training."""
+        standardize = getattr(self.network.head, "features", None)
+        if self.is_first and isinstance(standardize, Standardize):
             weights = self.data.weights
             if weights is not None:
                 weights = torch.tensor(weights, device=self.plan.device)
-            learn_scale(self.network.head, features, weights)
+            standardize.learn(features, weights)
 
     def _probe(self, features: torch.Tensor, reports) -> None:
         """Train the head on features that do not change."""
@@ -349,10 +349,6 @@ class Fitting:
         batches = self._batches(at_once=True)
         freezing = self._freezing()
         freezing.apply(module, 0)
-        # The head alone on a plain loss is a convex problem.
-        is_convex = plan.head == "linear" and not any(
-            group["params"] for group in groups if group["name"] != "head"
-        )
         return train_full_batch(
             module,
             objective,
@@ -360,7 +356,8 @@ class Fitting:
             parameters=[p for group in groups for p in group["params"]],
             n_iterations=plan.n_epochs(None),
             tol=plan.tol,
-            is_convex=is_convex,
+            # The head alone on a plain loss is a convex problem.
+            is_convex=plan.head == "linear" and len(groups) == 1,
             freezing=freezing,
             penalty=self._penalty(groups, with_decay=True),
             n_passes=plan.accumulate,
@@ -399,19 +396,18 @@ class Fitting:
         """Return batches of the samples, each with samples of the target if there are any."""
         plan = self.plan
 
-        def of(data: Data, stream: IndexStream) -> RowBatches:
-            targets, weights = data.tensors(plan.device, plan.dtype)
+        def of(data: Data, *, is_target: bool) -> RowBatches:
+            inputs, (targets, weights) = self._inputs(data), data.tensors(plan.device, plan.dtype)
             if at_once:
-                stream = IndexStream(len(data), None)
-            size = len(data) if at_once else plan.batch_size
-            augment = None if at_once else plan.augment
-            return RowBatches(self._inputs(data), targets, weights, size, stream, augment)
+                return RowBatches(inputs, targets, weights, len(data), IndexStream(len(data), None))
+            order = plan.generator(of_target=True)
+            stream = IndexStream(len(data), order) if is_target else self._stream()
+            return RowBatches(inputs, targets, weights, plan.batch_size, stream, plan.augment)
 
-        source = of(self.data, self._stream())
+        source = of(self.data, is_target=False)
         if self.target is None:
             return source
-        order = plan.generator(of_target=True)
-        return TwoDomainBatches(source, of(self.target, IndexStream(len(self.target), order)))
+        return TwoDomainBatches(source, of(self.target, is_target=True))
 
     def _validate(self, module: nn.Module, inputs) -> Callable[[], float]:
         """Return a function that computes the mean loss of the labels of held-out samples."""

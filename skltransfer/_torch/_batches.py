@@ -153,8 +153,11 @@ class Inputs:
         self.rows, self.preprocessing = rows, preprocessing
         self.device, self.dtype = device, dtype
         self.resident = None
+        room = _RESIDENT_BYTES
+        if device.type == "cuda":
+            room = _RESIDENT_PART * torch.cuda.mem_get_info(device)[0]
         first = self._made([0])
-        if first.nbytes * len(rows) <= _room(device) and not first.dtype == torch.long:
+        if first.nbytes * len(rows) <= room and not first.dtype == torch.long:
             size = max(1, 2**24 // max(1, first.nbytes))
             parts = [
                 self._made(range(start, min(start + size, len(rows))))
@@ -178,12 +181,6 @@ class Inputs:
         if isinstance(indices, slice):
             return self._made(range(*indices.indices(len(self.rows))))
         return self._made(indices.tolist())
-
-
-def _room(device: torch.device) -> float:
-    if device.type == "cuda":
-        return _RESIDENT_PART * torch.cuda.mem_get_info(device)[0]
-    return _RESIDENT_BYTES
 
 
 class RowBatches:

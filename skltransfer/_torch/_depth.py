@@ -144,11 +144,12 @@ class Freezing:
         self.epochs_per_stage = epochs_per_stage
         self.n_done = 0  # epochs before the first
         self._parameters = depth.parameters(backbone)
-        # A part is frozen as a whole only if its deepest piece is.
-        self._parts = [
-            (part, max(depth.stage_of(name) for name in _owners(name, part)))
-            for name, part in backbone.named_modules()
-        ]
+        self._parts = []
+        if self.first_trained(0) > 0:  # a part is frozen as a whole only if its deepest piece is
+            self._parts = [
+                (part, max(depth.stage_of(name) for name in _owners(name, part)))
+                for name, part in backbone.named_modules()
+            ]
         self._kept = [backbone.get_submodule(name) for name in kept]
 
     def first_trained(self, epoch: int) -> int:

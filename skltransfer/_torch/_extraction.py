@@ -94,7 +94,7 @@ class FeatureNetwork(nn.Module):
                     f"Layer {name!r} gives {type(output).__name__} {shape}. Choose layers that "
                     "give one vector, one set of tokens or one feature map per row."
                 )
-        return [self.pooled(output) for output in outputs]
+        return [output if output.ndim == 2 else self.pooled(output) for output in outputs]
 
     def pooled(self, output: torch.Tensor) -> torch.Tensor:
         """Return a layer's output as one vector per row."""
@@ -197,8 +197,6 @@ class Extractor:
 
     def engine(self, rows: Rows, batch_size: int | str, name: str):
         """Return what runs the network on batches of rows: an engine where it can, or itself."""
-        if name == "torch":
-            return self.network
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
         if isinstance(rows, TextRows):  # of any length
             shape, max_length = (2, 16), self.preprocessing.max_length
@@ -234,12 +232,14 @@ class Extractor:
         """
         self.check_channels(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
-        digests = rows.digests()
-        first = {}
-        for row, digest in enumerate(digests):
-            first.setdefault(digest, row)
-        distinct = list(first)
-        run = self.engine(rows, size, engine)
+        if store is None and isinstance(rows, TableRows):  # a pass costs less than digests
+            digests = distinct = first = range(len(rows))
+        else:
+            digests, first = rows.digests(), {}
+            for row, digest in enumerate(digests):
+                first.setdefault(digest, row)
+            distinct = list(first)
+        run = self.network if engine == "torch" else self.engine(rows, size, engine)
         namespace = f"{self.key}:{rows.form}:{size}"
         if run is not self.network:  # other bits
             namespace += f":{run.key}"
