@@ -209,12 +209,12 @@ def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
     module = copy.deepcopy(record.module).to(device=plan.device, dtype=plan.dtype)
     module.requires_grad_(True)
     features = FeatureNetwork(module, {}, record.pooling, record.channels_last)
+    key = f"{record.fingerprint} {plan.device} {plan.precision}"
     network = TransferNetwork(features, nn.Identity(), None, plan.dtype).to(plan.device).eval()
     stages = record.stages or ("network",)
-    depth = DepthMap(stages, {stage: number for number, stage in enumerate(record.stages)})
-    key = f"{record.fingerprint} {plan.device} {plan.precision}"
+    depth = DepthMap(stages, dict(zip(stages, range(len(stages)), strict=True)))
     built = Built(network, record, depth, {}, record.pooling, record.n_features, key)
-    return built, built.extractor()
+    return built, Extractor(features, None, plan.device, plan.precision, key)
 
 
 def copy_network(

@@ -60,10 +60,8 @@ class Data:
         weights = None if self.weights is None else self.weights[indices]
         return Data(self.rows.subset(indices), self.labels.subset(indices), weights)
 
-    def split(self, plan: Plan) -> tuple[Data, Data | None]:
+    def split(self, plan: Plan) -> tuple[Data, Data]:
         """Return samples to train on and, for early stopping, samples to validate on."""
-        if not plan.early_stopping:
-            return self, None
         n, codes = len(self), self.labels.codes
         n_valid = int(np.ceil(plan.validation_fraction * n))
         counts = None if codes is None else np.bincount(codes)
@@ -189,18 +187,13 @@ class Fitting:
         self._objective_of = objective_of
         self.objective: Objective = self._plain
 
-    @property
-    def network(self):
-        """Return the network that is trained, with its head."""
-        return self.built.network
-
     # --- the phases ----------------------------------------------------------------------
 
     def train(self, reports) -> None:
         """Train as the plan's strategy says."""
         plan = self.plan
         if not self.is_first:  # the estimator keeps its own until this training has ended
-            self.built = replace(self.built, network=copy.deepcopy(self.network))
+            self.built = replace(self.built, network=copy.deepcopy(self.built.network))
         if self._objective_of is not None:
             self.objective = self._objective_of(self)
         only_head = self.n_trained == 0
@@ -212,9 +205,9 @@ class Fitting:
             if probes:
                 self._probe(features, reports)
             if not only_head or not probes:
-                self.network.head.to(plan.dtype)
+                self.built.network.head.to(plan.dtype)
                 self._fine_tune(reports)
-        self.network.requires_grad_(True).eval()
+        self.built.network.requires_grad_(True).eval()
 
     def train_one_epoch(self, optimizer, n_done: int) -> torch.optim.Optimizer:
         """Take one pass over the samples at constant rates, and return the optimiser.
@@ -246,7 +239,7 @@ class Fitting:
                 freezing = self._freezing()
                 freezing.n_done = n_done
                 training = train(
-                    *joined(self.network, self.objective),
+                    *joined(self.built.network, self.objective),
                     batches,
                     optimizer=optimizer,
                     n_epochs=1,
@@ -258,7 +251,7 @@ class Fitting:
                 )
         self._note("partial_fit", training)
         self.built.is_frozen = False
-        self.network.requires_grad_(True).eval()
+        self.built.network.requires_grad_(True).eval()
         return optimizer
 
     def _features(self, data: Data) -> torch.Tensor:
@@ -267,11 +260,11 @@ class Fitting:
             features = self._source.extract(data.rows, store=self._store)
         else:
             features = self.built.extractor().extract(data.rows)
-        return torch.tensor(features, dtype=self.network.head_dtype, device=self.plan.device)
+        return torch.tensor(features, dtype=self.built.network.head_dtype, device=self.plan.device)
 
     def _learn_scale(self, features: torch.Tensor) -> None:
         """Let the built-in heads standardise features as they are before training."""
-        standardize = getattr(self.network.head, "features", None)
+        standardize = getattr(self.built.network.head, "features", None)
         if self.is_first and isinstance(standardize, Standardize):
             weights = self.data.weights
             if weights is not None:
@@ -280,7 +273,7 @@ class Fitting:
 
     def _probe(self, features: torch.Tensor, reports) -> None:
         """Train the head on features that do not change."""
-        plan, head, n = self.plan, self.network.head, len(self.data)
+        plan, head, n = self.plan, self.built.network.head, len(self.data)
         groups = [self._group_of_head()]
         if plan.uses_full_batch(n, head.modules(), of_head=True):
             head.double()
@@ -311,7 +304,7 @@ class Fitting:
         plan = self.plan
         if plan.strategy == "lora":
             self.adapters = Adapters(
-                self.network.features,
+                self.built.network.features,
                 self.built.depth,
                 len(self.built.depth.stages) - self.n_trained,
                 plan.lora_rank,
@@ -331,11 +324,13 @@ class Fitting:
         self._note("lora" if plan.strategy == "lora" else "finetune", training)
 
     def _fine_tune_in_steps(self, reports) -> Training:
-        validate = None
+        plan, validate = self.plan, None
         if self.validation is not None:
-            validate = self._validate(self.network, self._inputs(self.validation))
+            network = self.built.network
+            inputs = Inputs(self.validation.rows, network.preprocessing, plan.device, plan.dtype)
+            validate = self._validate(network, inputs)
         return self._train_in_steps(
-            *joined(self.network, self.objective),
+            *joined(self.built.network, self.objective),
             self._batches(),
             self._groups(),
             reports,
@@ -345,7 +340,7 @@ class Fitting:
 
     def _fine_tune_at_once(self, reports) -> Training:
         plan, groups = self.plan, self._groups()
-        module, objective = joined(self.network, self.objective)
+        module, objective = joined(self.built.network, self.objective)
         batches = self._batches(at_once=True)
         freezing = self._freezing()
         freezing.apply(module, 0)
@@ -385,19 +380,17 @@ class Fitting:
 
     # --- batches -------------------------------------------------------------------------
 
-    def _inputs(self, data: Data) -> Inputs:
-        return Inputs(data.rows, self.network.preprocessing, self.plan.device, self.plan.dtype)
-
     def _stream(self) -> IndexStream:
         codes = self.data.labels.codes if self.plan.balanced_batches else None
         return IndexStream(len(self.data), self.plan.generator(), codes)
 
     def _batches(self, *, at_once: bool = False) -> RowBatches | TwoDomainBatches:
         """Return batches of the samples, each with samples of the target if there are any."""
-        plan = self.plan
+        plan, preprocessing = self.plan, self.built.network.preprocessing
 
         def of(data: Data, *, is_target: bool) -> RowBatches:
-            inputs, (targets, weights) = self._inputs(data), data.tensors(plan.device, plan.dtype)
+            inputs = Inputs(data.rows, preprocessing, plan.device, plan.dtype)
+            targets, weights = data.tensors(plan.device, plan.dtype)
             if at_once:
                 return RowBatches(inputs, targets, weights, len(data), IndexStream(len(data), None))
             order = plan.generator(of_target=True)
@@ -411,7 +404,7 @@ class Fitting:
 
     def _validate(self, module: nn.Module, inputs) -> Callable[[], float]:
         """Return a function that computes the mean loss of the labels of held-out samples."""
-        dtype, n = self.network.head_dtype, len(self.validation)
+        dtype, n = self.built.network.head_dtype, len(self.validation)
         targets, weights = self.validation.tensors(self.plan.device, dtype)
         batches = RowBatches(inputs, targets, weights, 256, IndexStream(n, None))
 
@@ -477,7 +470,7 @@ class Fitting:
     def _group_of_head(self) -> dict:
         return {
             "name": "head",
-            "params": list(self.network.head.parameters()),
+            "params": list(self.built.network.head.parameters()),
             "lr": self.plan.lr,
             "is_head": True,
         }
@@ -502,7 +495,7 @@ class Fitting:
 
     def _freezing(self) -> Freezing:
         freezing = Freezing(
-            self.network.features,
+            self.built.network.features,
             self.built.backbone,
             self.built.depth,
             0 if self.adapters is not None else self.n_trained,
@@ -515,7 +508,7 @@ class Fitting:
 
     def _trained_parts(self) -> list[nn.Module]:
         depth, first = self.built.depth, len(self.built.depth.stages) - self.n_trained
-        parts = [*self.network.head.modules()]
+        parts = [*self.built.network.head.modules()]
         parts += [part for module in self.objective.modules() for part in module.modules()]
         if self.adapters is None:
             named = self.built.backbone.named_modules()
@@ -544,7 +537,7 @@ class Fitting:
         with network_lock, self.objective.set_aside():
             if self.adapters is not None:
                 self.adapters.add()
-            network = copy.deepcopy(self.network).eval()
+            network = copy.deepcopy(self.built.network).eval()
             if self.adapters is not None:
                 self.adapters.subtract()
         return replace(self.built, network=network)

@@ -31,6 +31,21 @@ PRECISIONS = {
 }
 
 
+def resolve_device(device) -> torch.device:
+    """Return the device meant by "auto" (a GPU when there is one), a name or a torch device."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a torch device. Pass 'auto', 'cpu', 'cuda' or 'cuda:1'."
+        ) from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} is not available here. Pass device='auto' or 'cpu'.")
+    return resolved
+
+
 class FeatureNetwork(nn.Module):
     """A frozen network up to some of its layers, pooled and side by side.
 
@@ -197,6 +212,8 @@ class Extractor:
 
     def engine(self, rows: Rows, batch_size: int | str, name: str):
         """Return what runs the network on batches of rows: an engine where it can, or itself."""
+        if name == "torch":
+            return self.network
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
         if isinstance(rows, TextRows):  # of any length
             shape, max_length = (2, 16), self.preprocessing.max_length
@@ -239,7 +256,7 @@ class Extractor:
             for row, digest in enumerate(digests):
                 first.setdefault(digest, row)
             distinct = list(first)
-        run = self.network if engine == "torch" else self.engine(rows, size, engine)
+        run = self.engine(rows, size, engine)
         namespace = f"{self.key}:{rows.form}:{size}"
         if run is not self.network:  # other bits
             namespace += f":{run.key}"
