@@ -47,11 +47,15 @@ class Parameter(ABC):
     def check(self, name: str, value) -> None:
         """Raise a ValueError that names the parameter and its allowed values, unless it has one."""
         if not (_is_among(value, self.unset) or self.accepts(value)):
-            raise ValueError(f"{name}={value!r} is not {self}.{self.hint(value)}")
+            raise ValueError(f"{name}={value!r} is {self.negation()}.{self.hint(value)}")
 
     def hint(self, value) -> str:
         """Return a hint for an error message, or ""."""
         return ""
+
+    def negation(self) -> str:
+        """Return what a value is that is not allowed."""
+        return f"not {self}"
 
     def __str__(self) -> str:
         return " or ".join([self.describe(), *map(repr, self.unset)])
@@ -160,9 +164,8 @@ class Flag(Parameter):
     def describe(self) -> str:
         return "True or False"
 
-    def check(self, name: str, value) -> None:
-        if not self.accepts(value):
-            raise ValueError(f"{name}={value!r} is neither True nor False.")
+    def negation(self) -> str:
+        return "neither True nor False"
 
 
 class Function(Parameter):

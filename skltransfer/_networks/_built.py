@@ -47,7 +47,10 @@ class TransferNetwork(nn.Module):
     def head_dtype(self) -> torch.dtype:
         """Return the floating-point type of the head; of the features if it has no tensors."""
         tensors = chain(self.head.parameters(), self.head.buffers())
-        return next((t.dtype for t in tensors if t.is_floating_point()), self.dtype)
+        for tensor in tensors:
+            if tensor.is_floating_point():
+                return tensor.dtype
+        return self.dtype
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, shape (n, n_features)."""

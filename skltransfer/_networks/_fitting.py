@@ -23,7 +23,7 @@ from skltransfer._networks._objective import DistancePenalty, LabelLoss, Objecti
 from skltransfer._networks._plan import MAX_ITERATIONS, MAX_ROWS_OF_FEATURES, Plan
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches, TwoDomainBatches
 from skltransfer._torch._checkpoint import Checkpoint
-from skltransfer._torch._depth import Freezing, norms_with_statistics
+from skltransfer._torch._depth import Freezing, norms_that_keep
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
 from skltransfer._torch._layers import Standardize
@@ -500,7 +500,8 @@ class Fitting:
             self.built.depth,
             0 if self.adapters is not None else self.n_trained,
             self.plan.gradual_unfreezing,
-            norms_that_keep(self.plan, self.built.record),
+            # Of the record, not the network: `warm_start` and `partial_fit` go on as they began.
+            norms_that_keep(self.built.record.module, self.plan.norm_statistics),
         )
         if self.adapters is not None:
             freezing.exempt(self.adapters.parameters)
@@ -556,14 +557,6 @@ def joined(network: nn.Module, objective: Objective) -> tuple[nn.Module, Callabl
     if not (modules := objective.modules()):
         return network, objective
     return _Joined(network, modules), lambda module, batch: objective(module.network, batch)
-
-
-def norms_that_keep(plan: Plan, record: Backbone) -> tuple[str, ...]:
-    """Return the batch norms whose running statistics stay those of the source."""
-    if plan.norm_statistics == "learn":
-        return ()
-    # The record, not the network: `warm_start` and `partial_fit` go on as they began.
-    return norms_with_statistics(record.module, learned=plan.norm_statistics == "auto")
 
 
 def train_in_steps(

@@ -214,31 +214,24 @@ class Objective(AbstractContextManager, ABC):
         """Return what stands for this objective, beside the estimator, in a checkpoint's key."""
         return ()
 
-    def attach(self) -> None:
-        """Prepare the network for training."""
-
-    def detach(self) -> None:
-        """Put the network back as it was."""
-
     def __enter__(self):
         self._is_entered = True
-        self.attach()
         return self
 
     def __exit__(self, *error) -> None:
         self._is_entered = False
-        self.detach()
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
         """Put the network back as it was inside the block, as for a copy while training goes on."""
-        if self._is_entered:
-            self.detach()
+        is_entered = self._is_entered
+        if is_entered:
+            self.__exit__()
         try:
             yield
         finally:
-            if self._is_entered:
-                self.attach()
+            if is_entered:
+                self.__enter__()
 
 
 class LabelLoss(Objective):
@@ -302,10 +295,10 @@ class TwoDomainObjective(Objective):
         """Return what stands for this objective in a checkpoint's key."""
         return (type(self).__name__, self.of_source.key())
 
-    def attach(self) -> None:
-        """Prepare the network for training."""
-        self.of_source.attach()
+    def __enter__(self):
+        self.of_source.__enter__()
+        return super().__enter__()
 
-    def detach(self) -> None:
-        """Put the network back as it was."""
-        self.of_source.detach()
+    def __exit__(self, *error) -> None:
+        super().__exit__(*error)
+        self.of_source.__exit__(*error)
