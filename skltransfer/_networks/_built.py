@@ -217,7 +217,8 @@ def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
     stages = record.stages or ("network",)
     depth = DepthMap(stages, dict(zip(stages, range(len(stages)), strict=True)))
     built = Built(network, record, depth, {}, record.pooling, record.n_features, key)
-    return built, Extractor(features, None, plan.device, plan.precision, key)
+    widths = dict.fromkeys(features.names, record.n_features)
+    return built, Extractor(features, None, plan.device, plan.precision, key, widths)
 
 
 def copy_network(

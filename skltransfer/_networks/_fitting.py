@@ -274,7 +274,7 @@ class Fitting:
     def _probe(self, features: torch.Tensor, reports) -> None:
         """Train the head on features that do not change."""
         plan, head, n = self.plan, self.built.network.head, len(self.data)
-        groups = [self._group_of_head()]
+        groups = [group for group in self._groups() if group["is_head"]]
         if plan.uses_full_batch(n, head.modules(), of_head=True):
             head.double()
             features = features.double()
@@ -461,19 +461,12 @@ class Fitting:
             for stage, parameters in enumerate(by_stage)
             if stage >= n_stages - self.n_trained and parameters
         ]
-        groups.append(self._group_of_head())
+        params = list(self.built.network.head.parameters())
+        groups.append({"name": "head", "params": params, "lr": plan.lr, "is_head": True})
         further = [p for module in self.objective.modules() for p in module.parameters()]
         if further:
             groups.append({"name": "objective", "params": further, "lr": plan.lr, "is_head": False})
         return groups
-
-    def _group_of_head(self) -> dict:
-        return {
-            "name": "head",
-            "params": list(self.built.network.head.parameters()),
-            "lr": self.plan.lr,
-            "is_head": True,
-        }
 
     def _penalty(self, groups: list[dict], *, with_decay: bool = False) -> DistancePenalty | None:
         """Return what pulls the groups' parameters, without an optimiser.

@@ -148,6 +148,8 @@ class Extractor:
     precision : {"float32", "float64", "bfloat16", "float16"}
     key : str
         Stands for all of these in the store.
+    widths : dict of str to int, optional
+        Name and width of each feature block, if they are the same for all rows and known.
     """
 
     def __init__(
@@ -157,15 +159,19 @@ class Extractor:
         device: torch.device,
         precision: str,
         key: str,
+        widths: dict[str, int] | None = None,
     ):
         self.dtype = PRECISIONS[precision]
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.key = key
         self.output_dtype = np.float64 if precision == "float64" else np.float32
+        self._known_widths = widths
         self._widths: dict[tuple[int, ...] | None, dict[str, int]] = {}
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
+        if self._known_widths is not None:
+            return self._known_widths
         x = self.blank(rows)
         shape = tuple(x.shape)
         if shape not in self._widths:

@@ -148,10 +148,11 @@ class DeepCORALClassifier(
 
     Notes
     -----
-    An epoch is one pass over the source, whatever the size of the target, and each step takes as
-    many samples of either domain. Optimiser, rates, steps and the order of the source samples are
-    those of the estimator without a target. ``history_`` has the mean of each term of the loss by
-    epoch: ``label_loss`` and ``coral_loss`` (times `trade_off`), with their sum in ``train_loss``.
+    An epoch is one pass over the source, whatever the size of the target. Each step takes as many
+    samples of either domain; a full batch holds all samples of both domains. Optimiser, rates,
+    steps and the order of the source samples are those of the estimator without a target.
+    ``history_`` has the mean of each term of the loss by epoch: ``label_loss`` and ``coral_loss``
+    (times `trade_off`), with their sum in ``train_loss``.
 
     References
     ----------
