@@ -47,11 +47,15 @@ class Parameter(ABC):
     def check(self, name: str, value) -> None:
         """Raise a ValueError that names the parameter and its allowed values, unless it has one."""
         if not (_is_among(value, self.unset) or self.accepts(value)):
-            raise ValueError(f"{name}={value!r} is not {self}.{self.hint(value)}")
+            raise ValueError(f"{name}={value!r} is {self.negation()}.{self.hint(value)}")
 
     def hint(self, value) -> str:
         """Return a hint for an error message, or ""."""
         return ""
+
+    def negation(self) -> str:
+        """Return what a value is that is not allowed."""
+        return f"not {self}"
 
     def __str__(self) -> str:
         return " or ".join([self.describe(), *map(repr, self.unset)])
@@ -72,13 +76,15 @@ class Number(Parameter):
         Further values that are allowed.
     """
 
+    _kind = Real
+
     def __init__(self, low=None, high=None, *, low_open=False, high_open=False, unset=()):
         super().__init__(unset=unset)
         self.low, self.high = low, high
         self.low_open, self.high_open = low_open, high_open
 
     def accepts(self, value) -> bool:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not isinstance(value, self._kind) or isinstance(value, bool):
             return False
         if self.low is None and self.high is None:
             return isfinite(value)
@@ -118,11 +124,10 @@ class Count(Number):
         Further values that are allowed.
     """
 
+    _kind = Integral
+
     def __init__(self, low=1, high=None, *, unset=()):
         super().__init__(low, high, unset=unset)
-
-    def accepts(self, value) -> bool:
-        return isinstance(value, Integral) and super().accepts(value)
 
     def describe(self) -> str:
         return f"an {self.phrase('integer')}"
@@ -159,9 +164,8 @@ class Flag(Parameter):
     def describe(self) -> str:
         return "True or False"
 
-    def check(self, name: str, value) -> None:
-        if not self.accepts(value):
-            raise ValueError(f"{name}={value!r} is neither True nor False.")
+    def negation(self) -> str:
+        return "neither True nor False"
 
 
 class Function(Parameter):
@@ -273,4 +277,4 @@ def declared_parameters(cls: type) -> dict[str, Parameter]:
 
 def _is_among(value, allowed: tuple) -> bool:
     # An array is compared with nothing: it would answer for each of its entries.
-    return any(value is other or (isinstance(value, str) and value == other) for other in allowed)
+    return value in allowed if isinstance(value, str) else id(value) in map(id, allowed)

@@ -14,7 +14,7 @@ from skltransfer._messages import near_names
 from skltransfer._networks._plan import Plan
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
-from skltransfer._torch._layers import HEADS, Standardize
+from skltransfer._torch._layers import HEADS
 from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import Rows
@@ -47,7 +47,10 @@ class TransferNetwork(nn.Module):
     def head_dtype(self) -> torch.dtype:
         """Return the floating-point type of the head; of the features if it has no tensors."""
         tensors = chain(self.head.parameters(), self.head.buffers())
-        return next((t.dtype for t in tensors if t.is_floating_point()), self.dtype)
+        for tensor in tensors:
+            if tensor.is_floating_point():
+                return tensor.dtype
+        return self.dtype
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, shape (n, n_features)."""
@@ -180,6 +183,8 @@ def build(
     if record is None:
         sizes = tuple(plan.hidden_layer_sizes)
         record = table_record(rows, sizes, plan.seed_of_weights, weights)
+        if (plan.layers, plan.pooling, plan.input_size) == (None, "default", None):
+            return _table_network(plan, record)
     source = extractor(
         record,
         layers=plan.layers,
@@ -200,6 +205,20 @@ def build(
     )
     built.n_features, built.key = sum(source.widths(rows).values()), source.key
     return built, source
+
+
+def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
+    """Do the same for a network made for these rows: its layers and stages are known."""
+    module = copy.deepcopy(record.module).to(device=plan.device, dtype=plan.dtype)
+    module.requires_grad_(True)
+    features = FeatureNetwork(module, {}, record.pooling, record.channels_last)
+    key = f"{record.fingerprint} {plan.device} {plan.precision}"
+    network = TransferNetwork(features, nn.Identity(), None, plan.dtype).to(plan.device).eval()
+    stages = record.stages or ("network",)
+    depth = DepthMap(stages, dict(zip(stages, range(len(stages)), strict=True)))
+    built = Built(network, record, depth, {}, record.pooling, record.n_features, key)
+    widths = dict.fromkeys(features.names, record.n_features)
+    return built, Extractor(features, None, plan.device, plan.precision, key, widths)
 
 
 def copy_network(
@@ -255,12 +274,6 @@ def make_head(head, n_features: int, n_outputs: int, dropout: float, seed: int) 
             f"head={head!r} returned a {type(module).__name__}. It has to return a torch.nn.Module."
         )
     return module
-
-
-def learn_scale(head: nn.Module, features: torch.Tensor, weights: torch.Tensor | None) -> None:
-    """Let the built-in heads standardise features as they are before training."""
-    if isinstance(getattr(head, "features", None), Standardize):
-        head.features.learn(features, weights)
 
 
 def n_trained_stages(unfreeze, depth: DepthMap, name: str) -> int:

@@ -38,14 +38,17 @@ from skltransfer._solvers._classes import (
     probabilities,
 )
 from skltransfer._torch._augmentation import names_of
-from skltransfer._torch._input import (
+from skltransfer._torch._persisted import SavedAsData
+from skltransfer._torch._rows import (
+    ImageArrayRows,
+    Rows,
+    TableRows,
+    as_items,
     check_dimensions,
     check_images_for,
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._persisted import SavedAsData
-from skltransfer._torch._rows import Rows, as_items
 from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
@@ -81,28 +84,32 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
 
     def _rows(self, X, *, reset: bool, is_text: bool | None = None) -> Rows:
         """Read rows of any form; remember their width if `reset`, else check it."""
-        if self.backbone is None and as_items(X) is not None:
-            raise TypeError(
-                "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
-                "Name a backbone: 'tiny' or 'resnet18' for images, 'hf:...' for texts."
-            )
         if not reset:
             check_dimensions(getattr(self, "_n_dimensions", None), X)
+        if is_text is None:
+            is_text = self.backbone is not None and self._takes_text(reset)
         rows = read_rows(
             self,
             X,
             reset=reset,
             image_shape=self.image_shape,
             value_range=self.value_range,
-            is_text=self._takes_text(reset) if is_text is None else is_text,
+            is_text=is_text,
         )
         if reset:
             self._n_dimensions = n_dimensions_of_images(X)
-        return flatten_images(rows) if self.backbone is None else rows
+        if self.backbone is not None or isinstance(rows, TableRows):
+            return rows
+        if as_items(X) is not None:
+            raise TypeError(
+                "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
+                "Name a backbone: 'tiny' or 'resnet18' for images, 'hf:...' for texts."
+            )
+        return flatten_images(rows) if isinstance(rows, ImageArrayRows) else rows
 
     def _takes_text(self, reset: bool) -> bool:
         # Only the network can tell a text from the path of an image.
-        if self.backbone is None or callable(self.backbone):
+        if callable(self.backbone):
             return False
         if not reset:  # what the network was made from may be gone
             return takes_text(self._built.record)
@@ -278,7 +285,7 @@ class FineTuning(
         if earlier is None:
             forget(self)
         plan, data = self._checked(X, y, sample_weight, earlier)
-        data, validation = data.split(plan)
+        data, validation = data.split(plan) if plan.early_stopping else (data, None)
         record, target = self._load(data.rows), None
         if X_target is not None:
             rows = self._rows(X_target, reset=False, is_text=isinstance(data.rows, TextRows))
@@ -451,7 +458,8 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
                 f"{found.tolist()}. Set warm_start=False, or pass the fitted estimator as the "
                 "backbone of a new one."
             )
-        self._check_known(known, classes, found)
+        if known is not found:
+            self._check_known(known, classes, found)
         if len(known) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least 2 classes, and y holds one class, "

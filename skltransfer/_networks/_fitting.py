@@ -14,7 +14,6 @@ from torch import nn
 from skltransfer._networks._built import (
     Built,
     build,
-    learn_scale,
     make_head,
     n_trained_stages,
 )
@@ -24,9 +23,10 @@ from skltransfer._networks._objective import DistancePenalty, LabelLoss, Objecti
 from skltransfer._networks._plan import MAX_ITERATIONS, MAX_ROWS_OF_FEATURES, Plan
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches, TwoDomainBatches
 from skltransfer._torch._checkpoint import Checkpoint
-from skltransfer._torch._depth import Freezing, norms_with_statistics
+from skltransfer._torch._depth import Freezing, norms_that_keep
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
+from skltransfer._torch._layers import Standardize
 from skltransfer._torch._optimizers import Schedule, make_optimizer
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store
@@ -60,10 +60,8 @@ class Data:
         weights = None if self.weights is None else self.weights[indices]
         return Data(self.rows.subset(indices), self.labels.subset(indices), weights)
 
-    def split(self, plan: Plan) -> tuple[Data, Data | None]:
+    def split(self, plan: Plan) -> tuple[Data, Data]:
         """Return samples to train on and, for early stopping, samples to validate on."""
-        if not plan.early_stopping:
-            return self, None
         n, codes = len(self), self.labels.codes
         n_valid = int(np.ceil(plan.validation_fraction * n))
         counts = None if codes is None else np.bincount(codes)
@@ -100,11 +98,7 @@ class Data:
         asks = plan.head_asks_for_steps if of_head else plan.asks_for_steps
         if merges and plan.is_table and not asks and len(data) <= MAX_ROWS_OF_FEATURES:
             data = data.without_repeats()
-        if (by_class := data.labels.row_weights(data.weights)) is not None:
-            weights = by_class if data.weights is None else data.weights * by_class
-            data = replace(data, weights=weights)
-        data.labels.learn(data.weights)
-        return data
+        return replace(data, weights=data.labels.learn(data.weights))
 
     def without_repeats(self) -> Data:
         """Sort the rows of a table, and take equal ones with equal labels as one.
@@ -185,16 +179,13 @@ class Fitting:
             name = self.built.record.name
             self.n_trained = n_trained_stages(plan.unfreeze, self.built.depth, name)
         self.built.is_frozen = self.is_first and self.n_trained == 0
+        # Features of a table network that training will change are not worth a look-up.
+        self._store = None if record is None and self.n_trained else feature_store
         self.adapters: Adapters | None = None
         self.history: list[dict] = []
         self._plain = LabelLoss(data.labels)
         self._objective_of = objective_of
         self.objective: Objective = self._plain
-
-    @property
-    def network(self):
-        """Return the network that is trained, with its head."""
-        return self.built.network
 
     # --- the phases ----------------------------------------------------------------------
 
@@ -202,7 +193,7 @@ class Fitting:
         """Train as the plan's strategy says."""
         plan = self.plan
         if not self.is_first:  # the estimator keeps its own until this training has ended
-            self.built = replace(self.built, network=copy.deepcopy(self.network))
+            self.built = replace(self.built, network=copy.deepcopy(self.built.network))
         if self._objective_of is not None:
             self.objective = self._objective_of(self)
         only_head = self.n_trained == 0
@@ -214,9 +205,9 @@ class Fitting:
             if probes:
                 self._probe(features, reports)
             if not only_head or not probes:
-                self.network.head.to(plan.dtype)
+                self.built.network.head.to(plan.dtype)
                 self._fine_tune(reports)
-        self.network.requires_grad_(True).eval()
+        self.built.network.requires_grad_(True).eval()
 
     def train_one_epoch(self, optimizer, n_done: int) -> torch.optim.Optimizer:
         """Take one pass over the samples at constant rates, and return the optimiser.
@@ -248,7 +239,7 @@ class Fitting:
                 freezing = self._freezing()
                 freezing.n_done = n_done
                 training = train(
-                    *joined(self.network, self.objective),
+                    *joined(self.built.network, self.objective),
                     batches,
                     optimizer=optimizer,
                     n_epochs=1,
@@ -260,28 +251,30 @@ class Fitting:
                 )
         self._note("partial_fit", training)
         self.built.is_frozen = False
-        self.network.requires_grad_(True).eval()
+        self.built.network.requires_grad_(True).eval()
         return optimizer
 
     def _features(self, data: Data) -> torch.Tensor:
         """Return the features of samples before training."""
         if self.is_first:
-            features = self._source.extract(data.rows, store=feature_store)
+            features = self._source.extract(data.rows, store=self._store)
         else:
             features = self.built.extractor().extract(data.rows)
-        return torch.tensor(features, dtype=self.network.head_dtype, device=self.plan.device)
+        return torch.tensor(features, dtype=self.built.network.head_dtype, device=self.plan.device)
 
     def _learn_scale(self, features: torch.Tensor) -> None:
-        if self.is_first:
+        """Let the built-in heads standardise features as they are before training."""
+        standardize = getattr(self.built.network.head, "features", None)
+        if self.is_first and isinstance(standardize, Standardize):
             weights = self.data.weights
             if weights is not None:
                 weights = torch.tensor(weights, device=self.plan.device)
-            learn_scale(self.network.head, features, weights)
+            standardize.learn(features, weights)
 
     def _probe(self, features: torch.Tensor, reports) -> None:
         """Train the head on features that do not change."""
-        plan, head, n = self.plan, self.network.head, len(self.data)
-        groups = [self._group_of_head()]
+        plan, head, n = self.plan, self.built.network.head, len(self.data)
+        groups = [group for group in self._groups() if group["is_head"]]
         if plan.uses_full_batch(n, head.modules(), of_head=True):
             head.double()
             features = features.double()
@@ -311,7 +304,7 @@ class Fitting:
         plan = self.plan
         if plan.strategy == "lora":
             self.adapters = Adapters(
-                self.network.features,
+                self.built.network.features,
                 self.built.depth,
                 len(self.built.depth.stages) - self.n_trained,
                 plan.lora_rank,
@@ -331,11 +324,13 @@ class Fitting:
         self._note("lora" if plan.strategy == "lora" else "finetune", training)
 
     def _fine_tune_in_steps(self, reports) -> Training:
-        validate = None
+        plan, validate = self.plan, None
         if self.validation is not None:
-            validate = self._validate(self.network, self._inputs(self.validation))
+            network = self.built.network
+            inputs = Inputs(self.validation.rows, network.preprocessing, plan.device, plan.dtype)
+            validate = self._validate(network, inputs)
         return self._train_in_steps(
-            *joined(self.network, self.objective),
+            *joined(self.built.network, self.objective),
             self._batches(),
             self._groups(),
             reports,
@@ -345,14 +340,10 @@ class Fitting:
 
     def _fine_tune_at_once(self, reports) -> Training:
         plan, groups = self.plan, self._groups()
-        module, objective = joined(self.network, self.objective)
+        module, objective = joined(self.built.network, self.objective)
         batches = self._batches(at_once=True)
         freezing = self._freezing()
         freezing.apply(module, 0)
-        # The head alone on a plain loss is a convex problem.
-        is_convex = plan.head == "linear" and not any(
-            group["params"] for group in groups if group["name"] != "head"
-        )
         return train_full_batch(
             module,
             objective,
@@ -360,7 +351,8 @@ class Fitting:
             parameters=[p for group in groups for p in group["params"]],
             n_iterations=plan.n_epochs(None),
             tol=plan.tol,
-            is_convex=is_convex,
+            # The head alone on a plain loss is a convex problem.
+            is_convex=plan.head == "linear" and len(groups) == 1,
             freezing=freezing,
             penalty=self._penalty(groups, with_decay=True),
             n_passes=plan.accumulate,
@@ -388,34 +380,31 @@ class Fitting:
 
     # --- batches -------------------------------------------------------------------------
 
-    def _inputs(self, data: Data) -> Inputs:
-        return Inputs(data.rows, self.network.preprocessing, self.plan.device, self.plan.dtype)
-
     def _stream(self) -> IndexStream:
         codes = self.data.labels.codes if self.plan.balanced_batches else None
         return IndexStream(len(self.data), self.plan.generator(), codes)
 
     def _batches(self, *, at_once: bool = False) -> RowBatches | TwoDomainBatches:
         """Return batches of the samples, each with samples of the target if there are any."""
-        plan = self.plan
+        plan, preprocessing = self.plan, self.built.network.preprocessing
 
-        def of(data: Data, stream: IndexStream) -> RowBatches:
+        def of(data: Data, *, is_target: bool) -> RowBatches:
+            inputs = Inputs(data.rows, preprocessing, plan.device, plan.dtype)
             targets, weights = data.tensors(plan.device, plan.dtype)
             if at_once:
-                stream = IndexStream(len(data), None)
-            size = len(data) if at_once else plan.batch_size
-            augment = None if at_once else plan.augment
-            return RowBatches(self._inputs(data), targets, weights, size, stream, augment)
+                return RowBatches(inputs, targets, weights, len(data), IndexStream(len(data), None))
+            order = plan.generator(of_target=True)
+            stream = IndexStream(len(data), order) if is_target else self._stream()
+            return RowBatches(inputs, targets, weights, plan.batch_size, stream, plan.augment)
 
-        source = of(self.data, self._stream())
+        source = of(self.data, is_target=False)
         if self.target is None:
             return source
-        order = plan.generator(of_target=True)
-        return TwoDomainBatches(source, of(self.target, IndexStream(len(self.target), order)))
+        return TwoDomainBatches(source, of(self.target, is_target=True))
 
     def _validate(self, module: nn.Module, inputs) -> Callable[[], float]:
         """Return a function that computes the mean loss of the labels of held-out samples."""
-        dtype, n = self.network.head_dtype, len(self.validation)
+        dtype, n = self.built.network.head_dtype, len(self.validation)
         targets, weights = self.validation.tensors(self.plan.device, dtype)
         batches = RowBatches(inputs, targets, weights, 256, IndexStream(n, None))
 
@@ -472,19 +461,12 @@ class Fitting:
             for stage, parameters in enumerate(by_stage)
             if stage >= n_stages - self.n_trained and parameters
         ]
-        groups.append(self._group_of_head())
+        params = list(self.built.network.head.parameters())
+        groups.append({"name": "head", "params": params, "lr": plan.lr, "is_head": True})
         further = [p for module in self.objective.modules() for p in module.parameters()]
         if further:
             groups.append({"name": "objective", "params": further, "lr": plan.lr, "is_head": False})
         return groups
-
-    def _group_of_head(self) -> dict:
-        return {
-            "name": "head",
-            "params": list(self.network.head.parameters()),
-            "lr": self.plan.lr,
-            "is_head": True,
-        }
 
     def _penalty(self, groups: list[dict], *, with_decay: bool = False) -> DistancePenalty | None:
         """Return what pulls the groups' parameters, without an optimiser.
@@ -506,12 +488,13 @@ class Fitting:
 
     def _freezing(self) -> Freezing:
         freezing = Freezing(
-            self.network.features,
+            self.built.network.features,
             self.built.backbone,
             self.built.depth,
             0 if self.adapters is not None else self.n_trained,
             self.plan.gradual_unfreezing,
-            norms_that_keep(self.plan, self.built.record),
+            # Of the record, not the network: `warm_start` and `partial_fit` go on as they began.
+            norms_that_keep(self.built.record.module, self.plan.norm_statistics),
         )
         if self.adapters is not None:
             freezing.exempt(self.adapters.parameters)
@@ -519,7 +502,7 @@ class Fitting:
 
     def _trained_parts(self) -> list[nn.Module]:
         depth, first = self.built.depth, len(self.built.depth.stages) - self.n_trained
-        parts = [*self.network.head.modules()]
+        parts = [*self.built.network.head.modules()]
         parts += [part for module in self.objective.modules() for part in module.modules()]
         if self.adapters is None:
             named = self.built.backbone.named_modules()
@@ -548,7 +531,7 @@ class Fitting:
         with network_lock, self.objective.set_aside():
             if self.adapters is not None:
                 self.adapters.add()
-            network = copy.deepcopy(self.network).eval()
+            network = copy.deepcopy(self.built.network).eval()
             if self.adapters is not None:
                 self.adapters.subtract()
         return replace(self.built, network=network)
@@ -567,14 +550,6 @@ def joined(network: nn.Module, objective: Objective) -> tuple[nn.Module, Callabl
     if not (modules := objective.modules()):
         return network, objective
     return _Joined(network, modules), lambda module, batch: objective(module.network, batch)
-
-
-def norms_that_keep(plan: Plan, record: Backbone) -> tuple[str, ...]:
-    """Return the batch norms whose running statistics stay those of the source."""
-    if plan.norm_statistics == "learn":
-        return ()
-    # The record, not the network: `warm_start` and `partial_fit` go on as they began.
-    return norms_with_statistics(record.module, learned=plan.norm_statistics == "auto")
 
 
 def train_in_steps(

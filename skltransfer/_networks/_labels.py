@@ -37,12 +37,9 @@ class Labels(ABC):
         codes = None if self.codes is None else self.codes[rows]
         return replace(self, targets=self.targets[rows], codes=codes)
 
-    def learn(self, weights: np.ndarray | None) -> None:  # noqa: B027  (most learn nothing)
-        """Learn from all rows what the loss needs; `weights` may be None."""
-
-    def row_weights(self, sample_weight) -> np.ndarray | None:
-        """Return the weight that each row has by its class."""
-        return None
+    @abstractmethod
+    def learn(self, weights: np.ndarray | None) -> np.ndarray | None:
+        """Learn from all rows what the loss needs, and return how much each of them weighs."""
 
     @abstractmethod
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -87,14 +84,15 @@ class Classes(Labels):
         """Tell whether outputs are logits of exclusive classes."""
         return self.n_outputs > 1 and not self.is_multilabel
 
-    def row_weights(self, sample_weight) -> np.ndarray | None:
-        """Return the weight that each row has by its class."""
+    def learn(self, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return the weights of the rows, each times the weight of its class."""
         if self.class_weight is None:
-            return None
+            return weights
         classes = self.attributes["classes_"]
         check_class_weight(self.class_weight, classes)
-        given = np.ones(len(self.codes)) if sample_weight is None else sample_weight
-        return weights_by_class(self.class_weight, classes[self.codes], given)
+        given = np.ones(len(self.codes)) if weights is None else weights
+        by_class = weights_by_class(self.class_weight, classes[self.codes], given)
+        return by_class if weights is None else weights * by_class
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy of each sample, summed over its labels."""
@@ -116,9 +114,8 @@ class Classes(Labels):
 
     def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Return class numbers, or zeros and ones."""
-        if self.is_softmax:
-            return torch.tensor(self.targets, dtype=torch.long, device=device)
-        return super().tensor(device, dtype)
+        dtype = torch.long if self.is_softmax else dtype
+        return torch.tensor(self.targets, dtype=dtype, device=device)
 
 
 @dataclass
@@ -134,7 +131,7 @@ class Numbers(Labels):
     mean: np.ndarray | None = None
     scale: np.ndarray | None = None
 
-    def learn(self, weights: np.ndarray | None) -> None:
+    def learn(self, weights: np.ndarray | None) -> np.ndarray | None:
         """Learn mean and standard deviation of each output, unless they are known."""
         if self.mean is None:
             self.mean = np.average(self.targets, axis=0, weights=weights)
@@ -145,6 +142,7 @@ class Numbers(Labels):
             self.scale = np.where(variance > 0, largest * np.sqrt(variance), 1.0)
             smallest = np.finfo(np.float64).tiny
             self.scale = np.where(self.scale > smallest, self.scale, 1.0)
+        return weights
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return half the squared error of each sample, summed over its outputs."""

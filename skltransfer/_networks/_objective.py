@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import nn
@@ -59,7 +60,7 @@ class DistancePenalty:
     def add_gradient(self) -> float:
         """Add the penalty's gradient to ``.grad``, in place; return its value."""
         value = 0.0
-        for pull in (pull for group in self.pulls for pull in group):
+        for pull in chain(*self.pulls):
             moved = [p for p in pull.parameters if p.grad is not None]
             if not moved:
                 continue
@@ -80,7 +81,7 @@ class DistancePenalty:
     def scales(self, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
         """Return units for `parameters` in which the penalty's curvature is at most 1."""
         units = {id(p): torch.ones_like(p) for p in parameters}
-        for pull in (pull for group in self.pulls for pull in group):
+        for pull in chain(*self.pulls):
             for i, parameter in enumerate(pull.parameters):
                 strength = pull.strength
                 if pull.curvature is not None:
@@ -213,31 +214,24 @@ class Objective(AbstractContextManager, ABC):
         """Return what stands for this objective, beside the estimator, in a checkpoint's key."""
         return ()
 
-    def attach(self) -> None:
-        """Prepare the network for training."""
-
-    def detach(self) -> None:
-        """Put the network back as it was."""
-
     def __enter__(self):
         self._is_entered = True
-        self.attach()
         return self
 
     def __exit__(self, *error) -> None:
         self._is_entered = False
-        self.detach()
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
         """Put the network back as it was inside the block, as for a copy while training goes on."""
-        if self._is_entered:
-            self.detach()
+        is_entered = self._is_entered
+        if is_entered:
+            self.__exit__()
         try:
             yield
         finally:
-            if self._is_entered:
-                self.attach()
+            if is_entered:
+                self.__enter__()
 
 
 class LabelLoss(Objective):
@@ -260,10 +254,6 @@ class LabelLoss(Objective):
             outputs = network(batch.inputs)
         else:
             outputs = network.outputs(features)
-        return {"label_loss": self.losses(outputs, batch)}
-
-    def losses(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the loss of each sample, with its share of a mixture; or the mean."""
         labels = self.labels
         if outputs.dtype in (torch.bfloat16, torch.float16):
             outputs = outputs.float()
@@ -274,12 +264,12 @@ class LabelLoss(Objective):
                 "that many outputs."
             )
         if batch.weights is None and batch.partners is None:
-            return labels.mean_loss(outputs, batch.targets)
+            return {"label_loss": labels.mean_loss(outputs, batch.targets)}
         losses = labels.loss(outputs, batch.targets)
-        if batch.partners is None:
-            return losses
-        partner = labels.loss(outputs, batch.partners)
-        return losses * batch.share + partner * batch.partner_share
+        if batch.partners is not None:  # of a mixture, each has its share
+            partner = labels.loss(outputs, batch.partners)
+            losses = losses * batch.share + partner * batch.partner_share
+        return {"label_loss": losses}
 
 
 class TwoDomainObjective(Objective):
@@ -305,10 +295,10 @@ class TwoDomainObjective(Objective):
         """Return what stands for this objective in a checkpoint's key."""
         return (type(self).__name__, self.of_source.key())
 
-    def attach(self) -> None:
-        """Prepare the network for training."""
-        self.of_source.attach()
+    def __enter__(self):
+        self.of_source.__enter__()
+        return super().__enter__()
 
-    def detach(self) -> None:
-        """Put the network back as it was."""
-        self.of_source.detach()
+    def __exit__(self, *error) -> None:
+        super().__exit__(*error)
+        self.of_source.__exit__(*error)

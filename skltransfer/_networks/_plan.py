@@ -12,12 +12,10 @@ from torchvision.ops import StochasticDepth
 
 from skltransfer._parameters import Choice, Count, ListOf, Number
 from skltransfer._torch._augmentation import Augmentation, names_of
-from skltransfer._torch._extraction import PRECISIONS
+from skltransfer._torch._extraction import PRECISIONS, resolve_device
 from skltransfer._torch._optimizers import OPTIMIZERS, SCHEDULES
-from skltransfer._torch._rows import Rows
+from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._text import TextRows
-from skltransfer.backbones._extractors import resolve_device
-from skltransfer.backbones._table import is_table
 
 # Full-batch training is for tables up to this size; features of frozen networks are smaller work.
 _MAX_ROWS_OF_TABLE, MAX_ROWS_OF_FEATURES = 2000, 20_000
@@ -170,7 +168,7 @@ class Plan:
             Further fields.
         """
         given = estimator.get_params(deep=False)
-        device, of_table = resolve_device(given["device"]), is_table(rows)
+        device, of_table = resolve_device(given["device"]), isinstance(rows, TableRows)
         precision = given["precision"]
         if precision == "auto":
             precision = "float64" if of_table and device.type == "cpu" else "float32"
@@ -268,7 +266,7 @@ def _augmentation(augment, rows: Rows) -> Augmentation | None:
         raise ValueError(
             f"augment={augment!r} changes numbers, and the rows of X are texts. Set augment=None."
         )
-    return Augmentation(policies, not is_table(rows))
+    return Augmentation(policies, not isinstance(rows, TableRows))
 
 
 def _lr_ratio(given: dict) -> float:

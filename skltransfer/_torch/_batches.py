@@ -153,8 +153,11 @@ class Inputs:
         self.rows, self.preprocessing = rows, preprocessing
         self.device, self.dtype = device, dtype
         self.resident = None
+        room = _RESIDENT_BYTES
+        if device.type == "cuda":
+            room = _RESIDENT_PART * torch.cuda.mem_get_info(device)[0]
         first = self._made([0])
-        if first.nbytes * len(rows) <= _room(device) and not first.dtype == torch.long:
+        if first.nbytes * len(rows) <= room and not first.dtype == torch.long:
             size = max(1, 2**24 // max(1, first.nbytes))
             parts = [
                 self._made(range(start, min(start + size, len(rows))))
@@ -178,12 +181,6 @@ class Inputs:
         if isinstance(indices, slice):
             return self._made(range(*indices.indices(len(self.rows))))
         return self._made(indices.tolist())
-
-
-def _room(device: torch.device) -> float:
-    if device.type == "cuda":
-        return _RESIDENT_PART * torch.cuda.mem_get_info(device)[0]
-    return _RESIDENT_BYTES
 
 
 class RowBatches:
@@ -232,26 +229,24 @@ class RowBatches:
     def epoch(self, n_rows: int, n_batches: int) -> Iterator[Batch]:
         """Yield `n_rows` rows in `n_batches` batches of nearly equal size."""
         if self.stream.generator is None and n_batches == 1 and n_rows == self.n_rows:
-            yield self._batch(slice(None))
-            return
-        order = self.stream.draw(n_rows).to(self.device)
-        resident = self.inputs if torch.is_tensor(self.inputs) else self.inputs.resident
-        if resident is not None and resident[0].nbytes * n_rows <= _PERMUTED_BYTES:
-            permuted = Batch(
-                resident[order],
-                self.targets[order],
-                None if self.weights is None else self.weights[order],
-            )
-            batches = _slices(permuted, n_batches)
-            yield from batches if self.augment is None else map(self.augment, batches)
-            return
-        for indices in order.tensor_split(n_batches):
-            yield self._batch(indices)
-
-    def _batch(self, indices) -> Batch:
-        weights = None if self.weights is None else self.weights[indices]
-        batch = Batch(self.inputs[indices], self.targets[indices], weights)
-        return batch if self.augment is None else self.augment(batch)
+            parts = [slice(None)]
+        else:
+            order = self.stream.draw(n_rows).to(self.device)
+            resident = self.inputs if torch.is_tensor(self.inputs) else self.inputs.resident
+            if resident is not None and resident[0].nbytes * n_rows <= _PERMUTED_BYTES:
+                permuted = Batch(
+                    resident[order],
+                    self.targets[order],
+                    None if self.weights is None else self.weights[order],
+                )
+                batches = _slices(permuted, n_batches)
+                yield from batches if self.augment is None else map(self.augment, batches)
+                return
+            parts = order.tensor_split(n_batches)
+        for indices in parts:
+            weights = None if self.weights is None else self.weights[indices]
+            batch = Batch(self.inputs[indices], self.targets[indices], weights)
+            yield batch if self.augment is None else self.augment(batch)
 
 
 def _slices(batch: Batch, n_parts: int) -> Iterator[Batch]:

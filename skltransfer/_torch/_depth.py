@@ -144,12 +144,13 @@ class Freezing:
         self.epochs_per_stage = epochs_per_stage
         self.n_done = 0  # epochs before the first
         self._parameters = depth.parameters(backbone)
-        # A part is frozen as a whole only if its deepest piece is.
-        self._parts = [
-            (part, max(depth.stage_of(name) for name in _owners(name, part)))
-            for name, part in backbone.named_modules()
-        ]
-        self._kept = [backbone.get_submodule(name) for name in kept]
+        self._parts = []
+        if self.first_trained(0) > 0:  # a part is frozen as a whole only if its deepest piece is
+            self._parts = [
+                (part, max(depth.stage_of(name) for name in _owners(name, part)))
+                for name, part in backbone.named_modules()
+            ]
+        self._kept = list(map(backbone.get_submodule, kept))
 
     def first_trained(self, epoch: int) -> int:
         """Return the number of the shallowest stage that is trained in an epoch."""
@@ -193,16 +194,20 @@ def _owners(name: str, part: nn.Module) -> list[str]:
     return owners or [name]
 
 
-def norms_with_statistics(module: nn.Module, *, learned: bool = False) -> tuple[str, ...]:
-    """Return the names of the batch norms that have running statistics.
+def norms_that_keep(module: nn.Module, norm_statistics: str) -> tuple[str, ...]:
+    """Return the names of the batch norms whose running statistics stay those of the source.
 
     Parameters
     ----------
     module : Module
-    learned : bool, default=False
-        Leave out those whose statistics are still the 0 and 1 that they were made with, as in a
-        network with random weights.
+        The source.
+    norm_statistics : {"auto", "keep", "learn"}
+        "auto" leaves out those whose statistics are still the 0 and 1 that they were made with, as
+        in a network with random weights.
     """
+    if norm_statistics == "learn":
+        return ()
+    learned = norm_statistics == "auto"
     return tuple(
         name
         for name, part in module.named_modules()

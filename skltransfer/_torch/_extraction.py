@@ -31,6 +31,21 @@ PRECISIONS = {
 }
 
 
+def resolve_device(device) -> torch.device:
+    """Return the device meant by "auto" (a GPU when there is one), a name or a torch device."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a torch device. Pass 'auto', 'cpu', 'cuda' or 'cuda:1'."
+        ) from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} is not available here. Pass device='auto' or 'cpu'.")
+    return resolved
+
+
 class FeatureNetwork(nn.Module):
     """A frozen network up to some of its layers, pooled and side by side.
 
@@ -94,7 +109,7 @@ class FeatureNetwork(nn.Module):
                     f"Layer {name!r} gives {type(output).__name__} {shape}. Choose layers that "
                     "give one vector, one set of tokens or one feature map per row."
                 )
-        return [self.pooled(output) for output in outputs]
+        return [output if output.ndim == 2 else self.pooled(output) for output in outputs]
 
     def pooled(self, output: torch.Tensor) -> torch.Tensor:
         """Return a layer's output as one vector per row."""
@@ -133,6 +148,8 @@ class Extractor:
     precision : {"float32", "float64", "bfloat16", "float16"}
     key : str
         Stands for all of these in the store.
+    widths : dict of str to int, optional
+        Name and width of each feature block, if they are the same for all rows and known.
     """
 
     def __init__(
@@ -142,15 +159,19 @@ class Extractor:
         device: torch.device,
         precision: str,
         key: str,
+        widths: dict[str, int] | None = None,
     ):
         self.dtype = PRECISIONS[precision]
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.key = key
         self.output_dtype = np.float64 if precision == "float64" else np.float32
+        self._known_widths = widths
         self._widths: dict[tuple[int, ...] | None, dict[str, int]] = {}
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
+        if self._known_widths is not None:
+            return self._known_widths
         x = self.blank(rows)
         shape = tuple(x.shape)
         if shape not in self._widths:
@@ -234,11 +255,13 @@ class Extractor:
         """
         self.check_channels(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
-        digests = rows.digests()
-        first = {}
-        for row, digest in enumerate(digests):
-            first.setdefault(digest, row)
-        distinct = list(first)
+        if store is None and isinstance(rows, TableRows):  # a pass costs less than digests
+            digests = distinct = first = range(len(rows))
+        else:
+            digests, first = rows.digests(), {}
+            for row, digest in enumerate(digests):
+                first.setdefault(digest, row)
+            distinct = list(first)
         run = self.engine(rows, size, engine)
         namespace = f"{self.key}:{rows.form}:{size}"
         if run is not self.network:  # other bits

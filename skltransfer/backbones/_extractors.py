@@ -10,7 +10,13 @@ from torch import nn
 
 from skltransfer._messages import explained, near_names
 from skltransfer._shared_cache import SharedCache
-from skltransfer._torch._extraction import PRECISIONS, Extractor, FeatureNetwork, network_lock
+from skltransfer._torch._extraction import (
+    PRECISIONS,
+    Extractor,
+    FeatureNetwork,
+    network_lock,
+    resolve_device,
+)
 from skltransfer._torch._pooling import OWN, POOLINGS
 from skltransfer._torch._text import TEXT_POOLINGS, TextPreprocessing
 from skltransfer.backbones._record import Backbone
@@ -30,21 +36,6 @@ def _module_on(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> 
         return copy.deepcopy(backbone.module).to(device=device, dtype=dtype).eval()
 
     return _moved.get((backbone.fingerprint, str(device), dtype), move)
-
-
-def resolve_device(device) -> torch.device:
-    """Return the device meant by "auto" (a GPU when there is one), a name or a torch device."""
-    if isinstance(device, str) and device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device={device!r} is not a torch device. Pass 'auto', 'cpu', 'cuda' or 'cuda:1'."
-        ) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r} is not available here. Pass device='auto' or 'cpu'.")
-    return resolved
 
 
 def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:

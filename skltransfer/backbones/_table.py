@@ -9,6 +9,7 @@ from torch import nn
 
 from skltransfer._messages import first_line
 from skltransfer._torch._layers import TableNetwork
+from skltransfer._torch._pooling import OWN
 from skltransfer._torch._rows import ImageArrayRows, Rows, TableRows
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
@@ -31,6 +32,7 @@ def table_record(rows: Rows, hidden_layer_sizes, seed: int, weights) -> Backbone
         "table network",
         module.eval().requires_grad_(False),
         stages=tuple(module.stages),
+        pooling=OWN,
         n_features=module.n_features,
         fingerprint=f"table network {sizes} {xxhash.xxh128_hexdigest(tensors)}",
     )
@@ -41,15 +43,8 @@ def as_table(rows: Rows) -> np.ndarray:
     return rows.batch(range(len(rows)), None).numpy()
 
 
-def is_table(rows: Rows) -> bool:
-    """Tell whether rows are numbers of a table."""
-    return isinstance(rows, TableRows)
-
-
-def flatten_images(rows: Rows) -> Rows:
-    """Return images of an array as rows of a table; other rows as they are."""
-    if not isinstance(rows, ImageArrayRows):
-        return rows
+def flatten_images(rows: ImageArrayRows) -> TableRows:
+    """Return images of an array as rows of a table."""
     table = rows.batch(range(len(rows)), None).flatten(1).numpy()
     return TableRows(table.astype(np.float64) / (255 if table.dtype == np.uint8 else 1))
 

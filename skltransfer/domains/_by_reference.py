@@ -25,6 +25,8 @@ class HoldsByReference:
             Names and values.
         """
         params = super().get_params(deep=deep)
+        if not deep:
+            return params
         return {name: value for name, value in params.items() if not self._is_inside(name)}
 
     def set_params(self, **params):

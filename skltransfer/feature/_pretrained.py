@@ -14,14 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._parameters import Choice, Count, check_parameters
 from skltransfer._torch._engines import ENGINES, check_engine
-from skltransfer._torch._extraction import PRECISIONS, Extractor
-from skltransfer._torch._input import (
-    check_dimensions,
-    check_images_for,
-    n_dimensions,
-    n_dimensions_of_images,
-    read_rows,
-)
+from skltransfer._torch._extraction import PRECISIONS, Extractor, resolve_device
 from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     EncodedImageRows,
@@ -29,13 +22,17 @@ from skltransfer._torch._rows import (
     UnreadableImage,
     UnreadableImageWarning,
     as_items,
+    check_dimensions,
+    check_images_for,
+    n_dimensions,
+    n_dimensions_of_images,
+    read_rows,
 )
 from skltransfer._torch._store import StoreParameter, feature_store
 from skltransfer._warnings import warn
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import (
     extractor,
-    resolve_device,
     resolve_layers,
     resolve_pooling,
     takes_text,

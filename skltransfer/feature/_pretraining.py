@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from skltransfer._networks._built import build
-from skltransfer._networks._fitting import Data, joined, norms_that_keep, train_in_steps
+from skltransfer._networks._fitting import Data, joined, train_in_steps
 from skltransfer._networks._plan import Plan
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches
-from skltransfer._torch._depth import Freezing
+from skltransfer._torch._depth import Freezing, norms_that_keep
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._rows import Rows
 from skltransfer.backbones import Backbone
@@ -43,7 +43,7 @@ class Pretraining:
         targets, weights = Data(self.rows).tensors(plan.device, plan.dtype)
         parameters = [*network.parameters(), *self.objective.head.parameters()]
         stages = len(built.depth.stages)
-        kept = norms_that_keep(plan, built.record)
+        kept = norms_that_keep(built.record.module, plan.norm_statistics)
         with seeded(plan.seed_of_chance, plan.device), self.objective:
             self.history = train_in_steps(
                 plan,

@@ -9,13 +9,11 @@ from sklearn.utils.validation import check_is_fitted
 from skltransfer._networks._estimators import EpochReports, NetworkEstimator
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, ListOf, Number, check_parameters
-from skltransfer._torch._input import check_images_for
-from skltransfer._torch._rows import Rows
+from skltransfer._torch._rows import Rows, TableRows, check_images_for
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._record import unfitted_backbone
-from skltransfer.backbones._table import is_table
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import forget
 from skltransfer.feature._pretext import PretextTask
@@ -365,7 +363,7 @@ class SelfSupervisedTransformer(
                 f"X has {len(rows)} sample(s), n_samples = {len(rows)}, and "
                 f"{type(self).__name__} compares samples. Pass at least 2."
             )
-        if self.method == "rotation" and is_table(rows):
+        if self.method == "rotation" and isinstance(rows, TableRows):
             hint = (
                 "backbone=None flattens images. Pass a backbone for images, such as 'tiny'."
                 if self.backbone is None

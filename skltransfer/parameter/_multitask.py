@@ -45,8 +45,10 @@ def _has_network(estimator) -> bool:
 
 
 def _is_table(X) -> bool:
-    from skltransfer._torch._input import n_dimensions  # loads torch
-    from skltransfer._torch._rows import as_items
+    from skltransfer._torch._rows import (
+        as_items,
+        n_dimensions,  # loads torch
+    )
 
     return as_items(X) is None and n_dimensions(X) <= 2
 

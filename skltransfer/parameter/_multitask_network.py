@@ -110,11 +110,12 @@ class Tasks(Labels):
             TaskHeads, n_uncertain=self.n_tasks if self.is_uncertain else 0, held=self.held
         )
 
-    def learn(self, weights: np.ndarray | None) -> None:
+    def learn(self, weights: np.ndarray | None) -> np.ndarray | None:
         """Learn which tasks have labels, and the mean weight of a row's."""
         self.is_learned = np.bincount(self.labels()[1], minlength=self.n_tasks) > 0
         shares = self.targets[:, 2 if self.is_long else self.n_tasks :].sum(axis=1)
         self.mean_weight = float(np.average(shares, weights=weights))
+        return weights
 
     def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return sample, task, value and weight of each known label."""
@@ -205,9 +206,9 @@ class TaskNumbers(Tasks):
 
     smallest_variance = _SMALLEST_VARIANCE["numbers"]
 
-    def learn(self, weights: np.ndarray | None) -> None:
+    def learn(self, weights: np.ndarray | None) -> np.ndarray | None:
         """Learn mean and standard deviation of each task."""
-        super().learn(weights)
+        weights = super().learn(weights)
         rows, tasks, values, shares = self.labels()
         shares = shares if weights is None else shares * weights[rows]
         totals = np.bincount(tasks, shares, self.n_tasks)
@@ -218,6 +219,7 @@ class TaskNumbers(Tasks):
         scale = np.sqrt(spread / totals)
         # A constant differs from its mean by rounding only.
         self.scale = np.where(scale > 1e-14 * np.abs(values).max(), scale, 1.0)
+        return weights
 
     def label_losses(self, outputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Return half the squared error of each label."""

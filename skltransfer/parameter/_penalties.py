@@ -128,15 +128,16 @@ class FeatureMaps(PullToZero):
         self._source_maps.attach()
         self._source.eval()
 
-    def attach(self) -> None:
-        """Let the network give its feature maps beside its features."""
+    def __enter__(self):
+        # Inside, the network gives its feature maps beside its features.
         if self._own is None:
             self._make_maps()
         self._own.attach()
         self.built.network.features = self._own
+        return super().__enter__()
 
-    def detach(self) -> None:
-        """Leave the network as it was made."""
+    def __exit__(self, *error) -> None:
+        super().__exit__(*error)
         self._own.detach()
         self.built.network.features = self._plain
 

@@ -25,10 +25,12 @@ class WithCritic(LabelLoss):
     def modules(self):
         return (self.critic,)
 
-    def attach(self):
+    def __enter__(self):
         self.seen.append("attach")
+        return super().__enter__()
 
-    def detach(self):
+    def __exit__(self, *error):
+        super().__exit__(*error)
         self.seen.append("detach")
 
     def __call__(self, network, batch, features=None):
