@@ -100,7 +100,7 @@ def test_parameters_of_a_held_estimator_are_not_set_through_its_holders(source):
         with pytest.raises(ValueError, match=r"'backbone__max_epochs' is a parameter of the est"):
             clone(holder).set_params(backbone__max_epochs=1)
     grid = {"pretrainedfeaturetransformer__backbone__max_epochs": [1, 2]}
-    with pytest.raises(ValueError, match="is held as it was fitted"):
+    with pytest.raises(ValueError, match="which clones share as it was fitted"):
         GridSearchCV(model_on(source), grid, cv=3, error_score="raise").fit(*NEW)
     assert source.max_epochs == SETTINGS["max_epochs"]
     with pytest.raises(ValueError, match="Invalid parameter 'backbones'"):
