@@ -91,8 +91,7 @@ class Classes(Labels):
         classes = self.attributes["classes_"]
         check_class_weight(self.class_weight, classes)
         given = np.ones(len(self.codes)) if weights is None else weights
-        by_class = weights_by_class(self.class_weight, classes[self.codes], given)
-        return by_class if weights is None else weights * by_class
+        return given * weights_by_class(self.class_weight, classes[self.codes], given)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy of each sample, summed over its labels."""

@@ -234,12 +234,8 @@ class RowBatches:
             order = self.stream.draw(n_rows).to(self.device)
             resident = self.inputs if torch.is_tensor(self.inputs) else self.inputs.resident
             if resident is not None and resident[0].nbytes * n_rows <= _PERMUTED_BYTES:
-                permuted = Batch(
-                    resident[order],
-                    self.targets[order],
-                    None if self.weights is None else self.weights[order],
-                )
-                batches = _slices(permuted, n_batches)
+                weights = None if self.weights is None else self.weights[order]
+                batches = _slices(Batch(resident[order], self.targets[order], weights), n_batches)
                 yield from batches if self.augment is None else map(self.augment, batches)
                 return
             parts = order.tensor_split(n_batches)

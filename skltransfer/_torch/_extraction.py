@@ -11,6 +11,7 @@ from torch import nn
 
 from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._engines import build_engine
+from skltransfer._torch._layers import TableNetwork
 from skltransfer._torch._pooling import OWN, pool
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
@@ -255,7 +256,8 @@ class Extractor:
         """
         self.check_channels(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
-        if store is None and isinstance(rows, TableRows):  # a pass costs less than digests
+        if store is None and isinstance(self.network.trunk, TableNetwork):
+            # A pass costs less than digests.
             digests = distinct = first = range(len(rows))
         else:
             digests, first = rows.digests(), {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import xxhash
-from torch import nn
 
 from skltransfer._messages import first_line
 from skltransfer._torch._layers import TableNetwork
@@ -49,12 +48,6 @@ def flatten_images(rows: ImageArrayRows) -> TableRows:
     return TableRows(table.astype(np.float64) / (255 if table.dtype == np.uint8 else 1))
 
 
-def check_width(module: nn.Module, x: torch.Tensor) -> None:
-    """Raise a RuntimeError if a table network would broadcast the only column of `x`."""
-    if isinstance(module, TableNetwork) and x.shape[1:] != module.columns.mean.shape:
-        raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")
-
-
 def check_shape(backbone: Backbone, shape: tuple[int, ...], forward):
     """Return the result of `forward`; raise a ValueError if the network takes no such samples.
 
@@ -66,8 +59,11 @@ def check_shape(backbone: Backbone, shape: tuple[int, ...], forward):
     forward : callable
         Passes one sample through the network.
     """
+    module = backbone.module
     try:
-        check_width(backbone.module, torch.empty((1, *shape)))
+        # It would broadcast an only column.
+        if isinstance(module, TableNetwork) and shape != module.columns.mean.shape:
+            raise RuntimeError(f"it was trained on {len(module.columns.mean)} columns")
         return forward()
     except torch.OutOfMemoryError:
         raise
