@@ -88,7 +88,7 @@ class Built(SavedAsData):
     key : str
         Stands for the features of the backbone in the feature store; "" keeps them out of it.
     is_frozen : bool
-        Whether the features are those of the backbone, as training left them alone.
+        Whether training left the features of the backbone alone.
     """
 
     network: TransferNetwork

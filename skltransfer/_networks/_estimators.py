@@ -174,7 +174,7 @@ class FittedNetwork(NetworkEstimator):
         for name in ("_record", "_optimizer"):
             state.pop(name, None)
         if self.backbone is not None and "_built" in state:
-            # The weights at the start are those of `backbone`, and read from it when needed.
+            # The weights at the start are in `backbone`, and read from it when needed.
             state["_built"] = state["_built"].without_source()
         return state
 
@@ -372,7 +372,7 @@ class FineTuning(
 
     @abstractmethod
     def _encode(self, y, known: Labels | None, classes, is_partial: bool) -> Labels:
-        """Validate labels; `known` are those of an earlier fit that is gone on from."""
+        """Validate labels; `known` belong to an earlier fit that this one continues."""
 
     def _objective(self, fitting: Fitting) -> Objective:
         """Return what is minimised."""
@@ -481,7 +481,7 @@ class NetworkClassifier(ClassifierMixin, FineTuning):
             return
         if classes is not None and not np.array_equal(known, np.unique(classes)):
             raise ValueError(
-                f"classes={np.asarray(classes).tolist()} are not those of the first call, "
+                f"classes={np.asarray(classes).tolist()} differ from the first call's, "
                 f"{known.tolist()}. Make a new estimator for other classes."
             )
         unseen = np.setdiff1d(found, known)

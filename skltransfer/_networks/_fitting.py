@@ -38,7 +38,7 @@ from skltransfer.backbones._table import as_table
 
 @dataclass
 class Data:
-    """Samples to train or validate on, or those of the target.
+    """Samples to train or validate on, or samples of the target.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ class Fitting:
         Parameters
         ----------
         optimizer : torch.optim.Optimizer or None
-            That of the pass before.
+            Optimizer of the pass before.
         n_done : int
             Passes that have been before: this one has an order and chance of its own.
         """

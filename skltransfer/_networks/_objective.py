@@ -184,7 +184,7 @@ class Objective(AbstractContextManager, ABC):
         network : TransferNetwork
         batch : Batch
         features : Tensor of shape (n, n_features), optional
-            Those of the batch, where the caller has passed it through ``network.embed``.
+            Features of the batch, if the caller has passed it through ``network.embed``.
 
         Returns
         -------
@@ -273,7 +273,7 @@ class LabelLoss(Objective):
 
 
 class TwoDomainObjective(Objective):
-    """An objective for samples of two domains, around one for those of the source.
+    """An objective for samples of two domains, around one for the source.
 
     Parameters
     ----------

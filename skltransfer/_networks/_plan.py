@@ -246,7 +246,7 @@ class Plan:
         return not asked and not layers and n_rows <= most and (of_head or self.is_table)
 
     def generator(self, *, of_target: bool = False) -> torch.Generator:
-        """Return the chance of the order of samples; that of a target's is another."""
+        """Return the generator of the order of the samples; a target has another one."""
         return torch.Generator().manual_seed(self.seed_of_order ^ of_target)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 import torch
+
+from skltransfer._warnings import warn
 
 
 class Checkpoint:
@@ -63,11 +64,10 @@ class Checkpoint:
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for damaged files
-            warnings.warn(
+            warn(
                 f"The checkpoint {self.path} cannot be read ({type(error).__name__}): training "
                 "starts anew. Delete the file to be rid of this warning.",
                 RuntimeWarning,
-                stacklevel=3,
             )
             return None
         self._module.load_state_dict(state["module"])

@@ -195,7 +195,7 @@ def _owners(name: str, part: nn.Module) -> list[str]:
 
 
 def norms_that_keep(module: nn.Module, norm_statistics: str) -> tuple[str, ...]:
-    """Return the names of the batch norms whose running statistics stay those of the source.
+    """Return the names of the batch norms that keep the source's running statistics.
 
     Parameters
     ----------

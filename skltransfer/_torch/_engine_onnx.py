@@ -11,7 +11,7 @@ OPSET = 18
 
 
 def onnx_model(program, inputs: list[str], outputs: list[str], axes):
-    """Return a program of torch.export as an ONNX model; `axes` are those of any length."""
+    """Return a program of torch.export as an ONNX model; `axes` may have any length."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what torch and onnxscript are about to change
         return torch.onnx.export(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._optimizers import Schedule
+from skltransfer._warnings import warn
 
 # A loss beyond this multiple of the first epoch's will not come back.
 _LARGEST_GROWTH = 1e6
@@ -79,7 +79,7 @@ def _copy(into: list[torch.Tensor], values: list[torch.Tensor]) -> None:
 
 
 class MovingAverage:
-    """Exponential moving average of parameters; buffers stay those of the last step."""
+    """Exponential moving average of parameters; buffers keep the values of the last step."""
 
     def __init__(self, module: nn.Module, decay: float):
         self.live = [parameter.detach() for parameter in module.parameters()]
@@ -110,7 +110,7 @@ class _Progress:
     ----------
     module : Module
     validates : bool
-        Whether losses are those of a validation split.
+        Whether losses come from a validation split.
     patience : int or None
     """
 
@@ -331,12 +331,11 @@ def _rates_in_force(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 
 
 def _warn_of_divergence(epoch: int, best_epoch: int | None) -> None:
-    kept = "those it started from" if best_epoch is None else f"those of epoch {best_epoch}"
-    warnings.warn(
+    kept = "as they were at the start" if best_epoch is None else f"from epoch {best_epoch}"
+    warn(
         f"The loss diverges in epoch {epoch}: training stops, and the weights are {kept}. "
         "Lower lr, set clip_norm (for example to 1.0), or use precision='float32'.",
         ConvergenceWarning,
-        stacklevel=2,
     )
 
 
@@ -382,12 +381,11 @@ class _Step:
             self.optimizer.zero_grad()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            warnings.warn(
+            warn(
                 f"{self.device} has no memory for {-(-len(batch) * 2 // self.n_passes)} rows at "
                 f"once ({message}): each batch now goes through in {self.n_passes} passes, whose "
                 "gradients are added. Lower batch_size, or raise accumulate, to be rid of this.",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     def _in_passes(self, batch) -> dict[str, torch.Tensor]:
@@ -414,9 +412,9 @@ def total_loss(terms: dict[str, torch.Tensor], batch) -> torch.Tensor:
 
     A term is a scalar, taken as it is, or holds the loss of each sample, shape (n,). These are
     added sample by sample, weighted by ``batch.weights``, and divided by their number. Weights are
-    relative to the mean weight of all samples and the divisor is no sum of weights, so that the
-    expected step is that of the weighted objective. Of two domains the samples are those of the
-    source, then those of the target; or those of the source alone.
+    relative to the mean weight of all samples, and the divisor is not the sum of weights. The
+    expected step is therefore the step of the weighted objective. With two domains the samples of
+    the source come first and may stand alone.
     """
     terms = iter(terms.values())
     total = next(terms)
@@ -583,11 +581,10 @@ def train_full_batch(
         parameter.grad = None
     module.eval()
     if not is_finite:
-        warnings.warn(
-            "The loss is not finite: the weights are those it started from. Scale the columns of "
-            "X, or pass optimizer='adamw' with a low lr.",
+        warn(
+            "The loss is not finite: the weights are as they were at the start. Scale the columns "
+            "of X, or pass optimizer='adamw' with a low lr.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     elif (
         is_convex
@@ -595,12 +592,11 @@ def train_full_batch(
         and not was_stopped
         and np.abs(result.jac).max() > tol
     ):
-        warnings.warn(
+        warn(
             f"L-BFGS stopped after {result.nit} iterations at a gradient of "
             f"{np.abs(result.jac).max():.1e}, not tol={tol:.1e}. Raise max_epochs, raise "
             "weight_decay, or scale the columns of X.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     training.best_epoch = len(training.history) or None
     return training

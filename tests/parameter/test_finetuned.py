@@ -434,7 +434,7 @@ def test_partial_fit_after_fit_and_its_errors(digits):
     assert len(model.history_) == len(before) + 1
     with pytest.raises(ValueError, match=r"y holds \[4\].*Name all classes in the first call"):
         model.partial_fit(X, y + 1)
-    with pytest.raises(ValueError, match="classes=.* are not those of the first call"):
+    with pytest.raises(ValueError, match="classes=.* differ from the first call's"):
         model.partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match="X has 60 features, but"):
         model.partial_fit(X[:, :60], y)
@@ -758,7 +758,7 @@ def test_a_source_of_another_shape(digits, n_columns):
 def test_a_loss_that_is_not_finite(digits):
     X, y = digits
     model = FineTunedRegressor(optimizer="sgd", lr=1e40, max_epochs=5, batch_size=500)
-    with pytest.warns(ConvergenceWarning, match="diverges.*those it started from.*Lower lr"):
+    with pytest.warns(ConvergenceWarning, match="diverges.*as they were at the start.*Lower lr"):
         model.fit(X, y)
     np.testing.assert_allclose(model.predict(X), y.mean())
 
