@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from skltransfer._messages import require
 from skltransfer._torch._depth import DepthMap
 from skltransfer.backbones._random import seeded
 
@@ -26,7 +27,7 @@ class Adapters:
     """
 
     def __init__(self, features, depth: DepthMap, first_stage: int, rank, alpha, seed: int):
-        peft = _import_peft()
+        peft = require("peft", "lora", "strategy='lora'")
         self._trunk = features.trunk
         names = [
             name
@@ -99,13 +100,3 @@ def _is_inside_attention(trunk: nn.Module, name: str) -> bool:
         if isinstance(trunk.get_submodule(name), nn.MultiheadAttention):
             return True
     return False
-
-
-def _import_peft():
-    try:
-        import peft
-    except ImportError as error:
-        raise ImportError(
-            "strategy='lora' needs peft. Install it by: pip install 'skltransfer[lora]'."
-        ) from error
-    return peft

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 
+from skltransfer._files import write_whole
 from skltransfer._warnings import warn
 
 
@@ -50,12 +50,8 @@ class Checkpoint:
         }
         if self._device.type == "cuda":
             state["cuda_random"] = torch.cuda.get_rng_state(self._device)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
+        with write_whole(self.path) as temporary:
             torch.save(state, temporary)
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load(self) -> tuple | None:
         """Put the state of the file back; return the progress, or None if there is no file."""

@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from skltransfer._messages import first_line
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._optimizers import Schedule
@@ -375,7 +376,7 @@ class _Step:
             except torch.OutOfMemoryError as error:
                 if self.n_passes >= len(batch):
                     raise
-                message = str(error).splitlines()[0] if str(error) else "out of memory"
+                message = first_line(error)
             # Outside the handler, whose traceback would hold the tensors of the failed pass.
             self.n_passes *= 2
             self.optimizer.zero_grad()

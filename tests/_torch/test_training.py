@@ -406,7 +406,7 @@ def test_out_of_memory_halves_the_passes():
     messages = [str(w.message) for w in caught]
     assert len(messages) == module.n_failed == 2  # then it remembers
     assert all(w.category is RuntimeWarning for w in caught)
-    assert "8 rows at once (out of memory. Tried to allocate 3 GiB.)" in messages[0]
+    assert "8 rows at once (out of memory. Tried to allocate 3 GiB)" in messages[0]
     assert "2 passes" in messages[0] and "4 passes" in messages[1]
     assert "batch_size" in messages[0] and "accumulate" in messages[0]
 
