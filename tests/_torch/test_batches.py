@@ -24,11 +24,16 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def numbered(n, start=0, *, batch_size=4, seed=0, weights=None, classes=None, **more):
+# Rows that are permuted at once, and rows so wide that they are picked batch by batch.
+WIDTHS = [1, 2**21]
+
+
+def numbered(n, start=0, *, batch_size=4, seed=0, weights=None, classes=None, width=1, **more):
     """Return batches whose inputs are the numbers of the rows."""
     numbers = torch.arange(start, start + n, dtype=torch.float64)
+    inputs = numbers[:, None].expand(n, width)
     stream = IndexStream(n, None if seed is None else generator(seed), classes)
-    return RowBatches(numbers[:, None], numbers.clone(), weights, batch_size, stream, **more)
+    return RowBatches(inputs, numbers.clone(), weights, batch_size, stream, **more)
 
 
 def taken(batches):
@@ -47,22 +52,17 @@ def test_an_epoch_is_every_row_once_in_batches_of_nearly_equal_size(n, size, siz
     assert first != taken(numbered(n, batch_size=size, seed=1))
 
 
-def test_rows_targets_and_weights_stay_together(monkeypatch):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_rows_targets_and_weights_stay_together(width):
     weights = torch.arange(11, dtype=torch.float64) * 3
-    for room in (2**26, 0):  # permuted at once, and picked batch by batch
-        monkeypatch.setattr(_batches, "_PERMUTED_BYTES", room)
-        orders = []
-        for batch in numbered(11, weights=weights):
-            numbers = batch.inputs[:, 0]
-            assert torch.equal(batch.targets, numbers)
-            assert torch.equal(batch.weights, numbers * 3)
-            orders += numbers.tolist()
-        assert sorted(orders) == list(range(11))
-    batches = numbered(11)
-    monkeypatch.setattr(_batches, "_PERMUTED_BYTES", 2**26)
-    expected = taken(numbered(11))
-    monkeypatch.setattr(_batches, "_PERMUTED_BYTES", 0)
-    assert taken(batches) == expected
+    orders = []
+    for batch in numbered(11, weights=weights, width=width):
+        numbers = batch.inputs[:, 0]
+        assert torch.equal(batch.targets, numbers)
+        assert torch.equal(batch.weights, numbers * 3)
+        orders += numbers.tolist()
+    assert sorted(orders) == list(range(11))
+    assert taken(numbered(11, width=width)) == taken(numbered(11))
 
 
 def test_without_a_generator_rows_come_in_order():
@@ -70,15 +70,14 @@ def test_without_a_generator_rows_come_in_order():
     assert taken(numbered(3, seed=None)) == [[0, 1, 2]]
 
 
-def test_augmentation_sees_every_batch(monkeypatch):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_augmentation_sees_every_batch(width):
     def double(batch):
         return Batch(batch.inputs * 2, batch.targets, batch.weights)
 
-    for room in (2**26, 0):
-        monkeypatch.setattr(_batches, "_PERMUTED_BYTES", room)
-        batches = numbered(7, augment=double)
-        assert sorted(sum(taken(batches), [])) == [2 * i for i in range(7)]
-        assert torch.equal(batches.inputs[:, 0], torch.arange(7, dtype=torch.float64))
+    batches = numbered(7, augment=double, width=width)
+    assert sorted(sum(taken(batches), [])) == [2 * i for i in range(7)]
+    assert torch.equal(batches.inputs[:, 0], torch.arange(7, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7, 50])

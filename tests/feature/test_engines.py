@@ -16,13 +16,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torchvision.models import mobilenet_v3_small, resnet18
 
 import skltransfer
 from skltransfer import FeatureStore, PretrainedFeatureTransformer, load_backbone
 from skltransfer._shared_cache import SharedCache
 from skltransfer._torch import _engines, _extraction
-from skltransfer._torch._extraction import FeatureNetwork
 from tests.rounding import assert_within_rounding
 from tests.tiny_bert import WORDS, save_tiny_bert
 
@@ -69,14 +69,12 @@ class Branching(nn.Linear):
 
 
 @pytest.fixture
-def watched(monkeypatch):
-    """Calls of feature networks by torch."""
+def watched():
+    """Calls of modules by torch."""
     calls = []
-    forward = FeatureNetwork.forward
-    monkeypatch.setattr(
-        FeatureNetwork, "forward", lambda self, x: calls.append(len(x)) or forward(self, x)
-    )
-    return calls
+    hook = register_module_forward_pre_hook(lambda module, arguments: calls.append(module))
+    yield calls
+    hook.remove()
 
 
 def assert_as_torch(found, expected, widths):

@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from skltransfer import FineTunedClassifier, FineTunedRegressor, load_backbone
 from skltransfer._torch._store import feature_store
@@ -127,26 +128,20 @@ def test_gradual_unfreezing_epoch_by_epoch(digits):
 
 
 @pytest.mark.parametrize("decay, ratio", [(1.0, 0.1), (0.5, 1.0), (0.3, 0.2), (1.0, "auto")])
-def test_rates_in_force_of_each_stage(digits, decay, ratio, monkeypatch):
-    from skltransfer._networks import _fitting
-
+def test_rates_in_force_of_each_stage(digits, decay, ratio):
     X, y = digits
     seen = []
-    make = _fitting.make_optimizer
-
-    def watched(*arguments):
-        optimizer = make(*arguments)
-        optimizer.register_step_pre_hook(
-            lambda stepper, *_: seen.append(
-                [(p, g["lr"]) for g in stepper.param_groups for p in g["params"]]
-            )
+    hook = register_optimizer_step_pre_hook(
+        lambda stepper, *_: seen.append(
+            [(p, g["lr"]) for g in stepper.param_groups for p in g["params"]]
         )
-        return optimizer
-
-    monkeypatch.setattr(_fitting, "make_optimizer", watched)
-    model = FineTunedClassifier(
-        net(), layer_decay=decay, backbone_lr_ratio=ratio, warmup=0.0, **QUICK
-    ).fit(X, y)
+    )
+    try:
+        model = FineTunedClassifier(
+            net(), layer_decay=decay, backbone_lr_ratio=ratio, warmup=0.0, **QUICK
+        ).fit(X, y)
+    finally:
+        hook.remove()
     assert len(seen) == 18
     names = {id(p): n for n, p in model._built.backbone.named_parameters()}
     ratio = 0.1 if ratio == "auto" else ratio

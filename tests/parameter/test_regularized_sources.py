@@ -18,7 +18,7 @@ from skltransfer import (
     RegularizedTransferClassifier,
     RegularizedTransferRegressor,
 )
-from skltransfer.parameter import _penalties
+from skltransfer.parameter import _penalties, _regularized
 
 X, y = make_classification(120, 6, n_informative=4, n_classes=3, random_state=0)
 TASK = X[60:], (y[60:] + 1) % 3
@@ -184,7 +184,7 @@ def curvature_of(monkeypatch, backbone, rows, **settings):
             seen[name] = result[id(parameter)].clone()
         return result
 
-    monkeypatch.setattr("skltransfer.parameter._regularized.fisher_of_source", spy)
+    monkeypatch.setattr(_regularized, "fisher_of_source", spy)
     model = fit(backbone, rows, penalty="l2_sp_fisher", alpha=0.1, **settings)
     return seen, model
 
