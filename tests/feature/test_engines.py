@@ -339,13 +339,18 @@ def test_without_a_network_there_is_no_engine():
 
 
 def test_engines_are_built_once_whatever_the_number_of_threads(monkeypatch):
+    import onnxruntime
+    import openvino
+
     built = []
-    build = _engines._build
-    monkeypatch.setattr(_extraction, "_engines", SharedCache(8, _extraction.network_lock))
-    monkeypatch.setattr(
-        _engines, "_build", lambda *arguments: built.append(arguments[0]) or build(*arguments)
-    )
-    backbone = load_backbone("tiny", weights=None, random_state=4)
+
+    def counting(name, make):
+        return lambda *arguments, **settings: built.append(name) or make(*arguments, **settings)
+
+    for package, name in ((onnxruntime, "InferenceSession"), (openvino, "Core")):
+        make = counting(package.__name__, getattr(package, name))
+        monkeypatch.setattr(package, name, make)
+    backbone = load_backbone("tiny", weights=None, random_state=3141)  # no other test's
     results, errors = [], []
 
     def run(engine):
