@@ -16,10 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import CORAL, GaussianReweighter
-from skltransfer.cli import _compare, _few_labels, _report, main
+from skltransfer.cli import _compare, _report, main
 from skltransfer.cli._table_data import read_tables
 from skltransfer.datasets import load_biased_breast_cancer
-from skltransfer.model_selection import _strategies, table_strategies
+from skltransfer.model_selection import table_strategies
+from tests.cli.sizes import set_sizes
 
 
 @pytest.fixture
@@ -43,8 +44,7 @@ def _few_strategies(monkeypatch):
         return [strategy for strategy in table_strategies(*arguments) if strategy.name in FEW]
 
     monkeypatch.setattr(_compare, "table_strategies", few)
-    monkeypatch.setattr(_strategies, "N_EPOCHS", 2)
-    monkeypatch.setattr(_strategies, "N_ITERATIONS", 5)
+    set_sizes(monkeypatch, N_EPOCHS=2, N_ITERATIONS=5)
 
 
 @pytest.fixture
@@ -75,10 +75,8 @@ def run(*arguments):
 
 
 def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, monkeypatch, capsys):
-    monkeypatch.setattr(_few_labels, "N_DRAWS", 2)
-    monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 3)
-    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1, 5))
-    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", (1,))
+    set_sizes(monkeypatch, N_DRAWS=2, N_CANCER_DRAWS=3)
+    set_sizes(monkeypatch, LABELS_PER_CLASS=(1, 5), TRAINED_LABELS_PER_CLASS=(1,))
     assert run() == 0
     output = capsys.readouterr().out
     scores = pd.read_csv("skltransfer-report/scores.csv")
@@ -117,10 +115,7 @@ def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, m
 
 
 def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
-    monkeypatch.setattr(_few_labels, "N_TRAINED_DRAWS", 1)
-    monkeypatch.setattr(_few_labels, "N_DRAWS", 2)
-    monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 2)
-    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1,))
+    set_sizes(monkeypatch, N_TRAINED_DRAWS=1, N_DRAWS=2, N_CANCER_DRAWS=2, LABELS_PER_CLASS=(1,))
     results = []
     for seed in ("0", "0", "1"):
         assert run("--seed", seed, "--output", f"out-{len(results)}") == 0
@@ -130,11 +125,8 @@ def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
 
 
 def test_networks_are_trained_on_fewer_draws_and_paired_on_these(folder, monkeypatch, capsys):
-    monkeypatch.setattr(_few_labels, "N_DRAWS", 3)
-    monkeypatch.setattr(_few_labels, "N_TRAINED_DRAWS", 2)
-    monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 2)
-    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1,))
-    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", (1,))
+    set_sizes(monkeypatch, N_DRAWS=3, N_TRAINED_DRAWS=2, N_CANCER_DRAWS=2)
+    set_sizes(monkeypatch, LABELS_PER_CLASS=(1,), TRAINED_LABELS_PER_CLASS=(1,))
     assert run() == 0
     scores = pd.read_csv("skltransfer-report/scores.csv")
     by_draw = scores[scores.task == "digits"].pivot(
@@ -151,9 +143,7 @@ def test_networks_are_trained_on_fewer_draws_and_paired_on_these(folder, monkeyp
 
 def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
     """Test rows are apart from all that may be trained on, and unknown labels stay unknown."""
-    monkeypatch.setattr(_few_labels, "N_DRAWS", 1)
-    monkeypatch.setattr(_compare, "N_CANCER_DRAWS", 1)
-    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", ())
+    set_sizes(monkeypatch, N_DRAWS=1, N_CANCER_DRAWS=1, TRAINED_LABELS_PER_CLASS=())
     assert run("--seed", "3") == 0
     scores = pd.read_csv("skltransfer-report/scores.csv").set_index(["strategy", "setting"]).score
     rng = np.random.default_rng([3, 0])
