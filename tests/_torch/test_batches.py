@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from skltransfer._torch import _batches
 from skltransfer._torch._batches import (
     Batch,
     IndexStream,
@@ -92,14 +91,18 @@ def test_the_parts_of_a_batch_are_the_batch(n_parts):
     assert Batch(batch.inputs, batch.targets).split(n_parts)[-1].weights is None
 
 
-def test_rows_that_do_not_fit_are_made_for_each_batch(monkeypatch):
-    rows = TableRows(np.arange(12.0).reshape(6, 2))
-    settings = (rows, None, torch.device("cpu"), torch.float32)
-    resident = Inputs(*settings)
-    monkeypatch.setattr(_batches, "_RESIDENT_BYTES", 10)
-    made = Inputs(*settings)
+def test_rows_that_do_not_fit_are_made_for_each_batch():
+    class Long(TableRows):
+        """More rows than fit, of which the first six are looked at."""
+
+        def __len__(self):
+            return 2**30
+
+    table = np.arange(12.0).reshape(6, 2)
+    settings = (None, torch.device("cpu"), torch.float32)
+    resident, made = (Inputs(rows(table), *settings) for rows in (TableRows, Long))
     assert resident.resident is not None and made.resident is None
-    for indices in (slice(None), slice(1, 4), torch.tensor([5, 0, 0])):
+    for indices in (slice(6), slice(1, 4), torch.tensor([5, 0, 0])):
         assert torch.equal(resident[indices], made[indices])
         assert made[indices].dtype == torch.float32
     targets = torch.arange(6)
