@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from skltransfer._torch import _batches
 from skltransfer._torch._batches import (
     Batch,
     IndexStream,
@@ -24,11 +23,16 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def numbered(n, start=0, *, batch_size=4, seed=0, weights=None, classes=None, **more):
+# Rows that are permuted at once, and rows so wide that they are picked batch by batch.
+WIDTHS = [1, 2**21]
+
+
+def numbered(n, start=0, *, batch_size=4, seed=0, weights=None, classes=None, width=1, **more):
     """Return batches whose inputs are the numbers of the rows."""
     numbers = torch.arange(start, start + n, dtype=torch.float64)
+    inputs = numbers[:, None].expand(n, width)
     stream = IndexStream(n, None if seed is None else generator(seed), classes)
-    return RowBatches(numbers[:, None], numbers.clone(), weights, batch_size, stream, **more)
+    return RowBatches(inputs, numbers.clone(), weights, batch_size, stream, **more)
 
 
 def taken(batches):
@@ -47,22 +51,17 @@ def test_an_epoch_is_every_row_once_in_batches_of_nearly_equal_size(n, size, siz
     assert first != taken(numbered(n, batch_size=size, seed=1))
 
 
-def test_rows_targets_and_weights_stay_together(monkeypatch):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_rows_targets_and_weights_stay_together(width):
     weights = torch.arange(11, dtype=torch.float64) * 3
-    for room in (2**26, 0):  # permuted at once, and picked batch by batch
-        monkeypatch.setattr(_batches, "_PERMUTED_BYTES", room)
-        orders = []
-        for batch in numbered(11, weights=weights):
-            numbers = batch.inputs[:, 0]
-            assert torch.equal(batch.targets, numbers)
-            assert torch.equal(batch.weights, numbers * 3)
-            orders += numbers.tolist()
-        assert sorted(orders) == list(range(11))
-    batches = numbered(11)
-    monkeypatch.setattr(_batches, "_PERMUTED_BYTES", 2**26)
-    expected = taken(numbered(11))
-    monkeypatch.setattr(_batches, "_PERMUTED_BYTES", 0)
-    assert taken(batches) == expected
+    orders = []
+    for batch in numbered(11, weights=weights, width=width):
+        numbers = batch.inputs[:, 0]
+        assert torch.equal(batch.targets, numbers)
+        assert torch.equal(batch.weights, numbers * 3)
+        orders += numbers.tolist()
+    assert sorted(orders) == list(range(11))
+    assert taken(numbered(11, width=width)) == taken(numbered(11))
 
 
 def test_without_a_generator_rows_come_in_order():
@@ -70,15 +69,14 @@ def test_without_a_generator_rows_come_in_order():
     assert taken(numbered(3, seed=None)) == [[0, 1, 2]]
 
 
-def test_augmentation_sees_every_batch(monkeypatch):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_augmentation_sees_every_batch(width):
     def double(batch):
         return Batch(batch.inputs * 2, batch.targets, batch.weights)
 
-    for room in (2**26, 0):
-        monkeypatch.setattr(_batches, "_PERMUTED_BYTES", room)
-        batches = numbered(7, augment=double)
-        assert sorted(sum(taken(batches), [])) == [2 * i for i in range(7)]
-        assert torch.equal(batches.inputs[:, 0], torch.arange(7, dtype=torch.float64))
+    batches = numbered(7, augment=double, width=width)
+    assert sorted(sum(taken(batches), [])) == [2 * i for i in range(7)]
+    assert torch.equal(batches.inputs[:, 0], torch.arange(7, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7, 50])
@@ -93,14 +91,18 @@ def test_the_parts_of_a_batch_are_the_batch(n_parts):
     assert Batch(batch.inputs, batch.targets).split(n_parts)[-1].weights is None
 
 
-def test_rows_that_do_not_fit_are_made_for_each_batch(monkeypatch):
-    rows = TableRows(np.arange(12.0).reshape(6, 2))
-    settings = (rows, None, torch.device("cpu"), torch.float32)
-    resident = Inputs(*settings)
-    monkeypatch.setattr(_batches, "_RESIDENT_BYTES", 10)
-    made = Inputs(*settings)
+def test_rows_that_do_not_fit_are_made_for_each_batch():
+    class Long(TableRows):
+        """More rows than fit, of which the first six are looked at."""
+
+        def __len__(self):
+            return 2**30
+
+    table = np.arange(12.0).reshape(6, 2)
+    settings = (None, torch.device("cpu"), torch.float32)
+    resident, made = (Inputs(rows(table), *settings) for rows in (TableRows, Long))
     assert resident.resident is not None and made.resident is None
-    for indices in (slice(None), slice(1, 4), torch.tensor([5, 0, 0])):
+    for indices in (slice(6), slice(1, 4), torch.tensor([5, 0, 0])):
         assert torch.equal(resident[indices], made[indices])
         assert made[indices].dtype == torch.float32
     targets = torch.arange(6)

@@ -6,7 +6,6 @@ import threading
 import numpy as np
 import pytest
 
-from skltransfer._torch import _store
 from skltransfer._torch._store import FeatureStore
 
 
@@ -53,21 +52,21 @@ def test_values_are_copies():
     np.testing.assert_array_equal(store.get("a", digests)[1], rows(3)[1])
 
 
-def test_the_oldest_rows_are_forgotten_first(monkeypatch):
-    monkeypatch.setattr(_store, "_CHUNK_BYTES", 160)  # ten rows
-    store = FeatureStore(max_bytes=480)
-    digests, values = rows(45)
+def test_the_oldest_rows_are_forgotten_first():
+    digests, values = rows(45, width=2**20 // 10)  # ten of them in 4 MiB
+    max_bytes = values[:30].nbytes
+    store = FeatureStore(max_bytes)
     for i in range(45):
         store.put("a", digests[i : i + 1], values[i : i + 1])
-        assert store.nbytes <= 480
+        assert store.nbytes <= max_bytes
     found, kept = store.get("a", digests)
     oldest = int(found.argmax())
     assert 45 - 30 <= oldest <= 45 - 20
     assert found[oldest:].all()
     np.testing.assert_array_equal(kept, values[oldest:])
-    store.put("b", *rows(10))
+    store.put("b", digests[:10], values[:10])
     assert not store.get("a", digests)[0][: oldest + 1].any()
-    assert store.nbytes <= 480
+    assert store.nbytes <= max_bytes
 
 
 def test_memory_grows_with_the_rows():
@@ -114,16 +113,15 @@ def test_another_process_starts_empty():
     assert (again.max_bytes, len(again)) == (77, 0)
 
 
-def test_threads_see_whole_rows(monkeypatch):
-    monkeypatch.setattr(_store, "_CHUNK_BYTES", 1600)
-    store = FeatureStore(max_bytes=8000)
-    digests, values = rows(1000)
+def test_threads_see_whole_rows():
+    digests, values = rows(300, width=2**20 // 30)  # thirty of them in 4 MiB
+    store = FeatureStore(max_bytes=values[:100].nbytes)
     wrong = []
 
     def work(seed):
         rng = np.random.default_rng(seed)
-        for _ in range(200):
-            picked = rng.integers(0, 1000, 20)
+        for _ in range(60):
+            picked = rng.integers(0, 300, 6)
             found, result = store.get("a", [digests[i] for i in picked])
             if result is not None and not np.array_equal(result, values[picked[found]]):
                 wrong.append(picked)
@@ -135,7 +133,7 @@ def test_threads_see_whole_rows(monkeypatch):
     for thread in threads:
         thread.join()
     assert not wrong
-    assert store.nbytes <= 8000
+    assert 0 < store.nbytes <= store.max_bytes
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -352,13 +352,10 @@ def test_records_are_passed_through_and_shared_by_clones():
     assert hash(mine) == hash(pickle.loads(pickle.dumps(mine)))
 
 
-def test_the_least_recently_used_network_goes_first(monkeypatch):
-    monkeypatch.setattr(_load._loaded, "max_entries", 2)
-    _load._loaded.clear()
-    first = load_backbone("tiny", None, random_state=0)
-    second = load_backbone("tiny", None, random_state=1)
+def test_the_least_recently_used_network_goes_first():
+    first, second, *_ = (load_backbone("tiny", None, random_state=seed) for seed in range(8))
     assert load_backbone("tiny", None, random_state=0) is first
-    load_backbone("tiny", None, random_state=2)
+    load_backbone("tiny", None, random_state=8)
     assert load_backbone("tiny", None, random_state=0) is first
     assert load_backbone("tiny", None, random_state=1) is not second
 

@@ -14,19 +14,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedFeatureTransformer, load_backbone
-from skltransfer.cli import _few_labels, _image_data, _report, main
+from skltransfer.cli import _image_data, _report, main
 from skltransfer.cli._comparison import Comparison
-from skltransfer.model_selection import _strategies
+from tests.cli.sizes import set_sizes
 from tests.shared_data import SHARED_DATA
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(_few_labels, "N_DRAWS", 2)
-    monkeypatch.setattr(_few_labels, "N_TRAINED_DRAWS", 1)
-    monkeypatch.setattr(_few_labels, "LABELS_PER_CLASS", (1, 5))
-    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", ())
-    monkeypatch.setattr(_strategies, "N_EPOCHS", 1)
+    set_sizes(monkeypatch, N_DRAWS=2, N_TRAINED_DRAWS=1, N_EPOCHS=1)
+    set_sizes(monkeypatch, LABELS_PER_CLASS=(1, 5), TRAINED_LABELS_PER_CLASS=())
 
 
 @pytest.fixture
@@ -86,7 +83,7 @@ def test_scores_are_those_computed_by_hand(digits, capsys):
 
 
 def test_networks_are_trained_where_they_are_small(digits, monkeypatch):
-    monkeypatch.setattr(_few_labels, "TRAINED_LABELS_PER_CLASS", (1,))
+    set_sizes(monkeypatch, TRAINED_LABELS_PER_CLASS=(1,))
     assert run("digits") == 0
     scores = read_scores()
     assert set(scores.strategy) == {
@@ -150,7 +147,7 @@ def test_images_that_cannot_be_read_are_named(digits, capsys):
 
 
 def test_too_many_images_are_sampled_class_by_class(digits, monkeypatch):
-    monkeypatch.setattr(_image_data, "_MAX_IMAGES", 100)
+    set_sizes(monkeypatch, _MAX_IMAGES=100)
     first, again, other = (
         _image_data.read_images("digits", seed, lambda *n: None) for seed in (0, 0, 1)
     )

@@ -14,7 +14,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from skltransfer import PretrainedFeatureTransformer
-from skltransfer.cli import _extract, _inputs, main
+from skltransfer.cli import main
+from tests.cli.sizes import set_sizes
 from tests.tiny_bert import save_tiny_bert
 
 TEXTS = ["a good film", "a bad film", "", "the food was good", "NA", "bad, bad service"]
@@ -26,15 +27,25 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def digits(folder):
-    """Sixty digits as images, in folders of their class."""
+def write_digits(folder, n_images):
+    """Write digits as images, in folders of their class."""
     X, y = load_digits(return_X_y=True)
-    for number in range(60):
+    for number in range(n_images):
         path = folder / "digits" / str(y[number]) / f"{number:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((X[number] * 15).astype(np.uint8).reshape(8, 8)).save(path)
     return folder / "digits"
+
+
+@pytest.fixture
+def digits(folder):
+    return write_digits(folder, 60)
+
+
+@pytest.fixture
+def many_digits(folder):
+    """More images than are read at once."""
+    return write_digits(folder, 300)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +64,7 @@ def features_of(frame):
 
 
 def test_a_folder_gives_the_features_that_the_transformer_gives(digits, capsys, monkeypatch):
-    monkeypatch.setattr(_extract, "_PASS", 16)
-    monkeypatch.setattr(_extract, "_GROUP_ROWS", 32)
+    set_sizes(monkeypatch, _PASS=16, _GROUP_ROWS=32)
     assert run("digits", "--output", "features.parquet") == 0
     frame = pd.read_parquet("features.parquet")
     paths = sorted(path.relative_to(digits).as_posix() for path in digits.rglob("*.png"))
@@ -103,8 +113,7 @@ def test_a_folder_without_classes_has_no_labels(digits):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_texts_of_a_table_and_its_other_columns(folder, bert, capsys, monkeypatch, suffix):
-    monkeypatch.setattr(_extract, "_PASS", 2)
-    monkeypatch.setattr(_inputs, "_CSV_ROWS", 2)
+    set_sizes(monkeypatch, _PASS=2, _CSV_ROWS=2)
     table = pd.DataFrame(
         {
             "id": [1, 2, 3, 4, 5, 6],
@@ -151,28 +160,26 @@ def test_an_output_is_replaced_only_by_force(digits, capsys):
     assert len(pd.read_parquet("f.parquet")) == 60
 
 
-def test_nothing_is_left_by_an_error_in_the_midst(digits, capsys, monkeypatch):
-    monkeypatch.setattr(_extract, "_PASS", 16)
-    bad = sorted(digits.rglob("*.png"))[40]
+def test_nothing_is_left_by_an_error_in_the_midst(many_digits, capsys):
+    bad = sorted(many_digits.rglob("*.png"))[280]
     bad.write_bytes(bad.read_bytes()[:60])
     assert run("digits", "--output", "f.parquet") == 2
     error = capsys.readouterr().err
-    assert re.search(rf"row 40: .*{bad.name}' is not an image that can be decoded", error), error
-    assert os.listdir(digits.parent) == ["digits"]
+    assert re.search(rf"row 280: .*{bad.name}' is not an image that can be decoded", error), error
+    assert os.listdir(many_digits.parent) == ["digits"]
 
 
-def test_images_that_cannot_be_read_may_be_rows_of_nan(digits, capsys, monkeypatch):
-    monkeypatch.setattr(_extract, "_PASS", 16)
-    paths = sorted(digits.rglob("*.png"))
-    for number in (0, 40):
+def test_images_that_cannot_be_read_may_be_rows_of_nan(many_digits, capsys):
+    paths = sorted(many_digits.rglob("*.png"))
+    for number in (0, 280):
         paths[number].write_bytes(b"no image")
     assert run("digits", "--output", "f.parquet", "--on-error", "nan") == 0
     features = features_of(pd.read_parquet("f.parquet"))
-    assert np.flatnonzero(features.isna().all(axis=1)).tolist() == [0, 40]
+    assert np.flatnonzero(features.isna().all(axis=1)).tolist() == [0, 280]
     assert features.isna().any(axis=1).sum() == 2
     error = capsys.readouterr().err
     assert "Note: 2 images cannot be read, and their features are NaN: " in error
-    assert paths[40].name in error
+    assert paths[280].name in error
     assert "Warning" not in error
 
 
@@ -185,20 +192,19 @@ def test_another_engine_gives_the_same_features(digits):
     assert not features_of(one).equals(features_of(other))  # it did run
 
 
-def test_nothing_is_left_by_an_interruption(digits, monkeypatch, capsys):
-    monkeypatch.setattr(_extract, "_PASS", 16)
+def test_nothing_is_left_by_an_interruption(many_digits, monkeypatch, capsys):
     transform, calls = PretrainedFeatureTransformer.transform, []
 
     def interrupted(self, X):
         calls.append(X)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return transform(self, X)
 
     monkeypatch.setattr(PretrainedFeatureTransformer, "transform", interrupted)
     assert run("digits", "--output", "f.parquet") == 130
     assert "interrupted; nothing was written" in capsys.readouterr().err
-    assert os.listdir(digits.parent) == ["digits"]
+    assert os.listdir(many_digits.parent) == ["digits"]
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torchvision.models import mobilenet_v3_small, resnet18
 
 import skltransfer
 from skltransfer import FeatureStore, PretrainedFeatureTransformer, load_backbone
-from skltransfer._shared_cache import SharedCache
-from skltransfer._torch import _engines, _extraction
-from skltransfer._torch._extraction import FeatureNetwork
+from skltransfer._torch import _engines
 from tests.rounding import assert_within_rounding
 from tests.tiny_bert import WORDS, save_tiny_bert
 
@@ -69,14 +68,12 @@ class Branching(nn.Linear):
 
 
 @pytest.fixture
-def watched(monkeypatch):
-    """Calls of feature networks by torch."""
+def watched():
+    """Calls of modules by torch."""
     calls = []
-    forward = FeatureNetwork.forward
-    monkeypatch.setattr(
-        FeatureNetwork, "forward", lambda self, x: calls.append(len(x)) or forward(self, x)
-    )
-    return calls
+    hook = register_module_forward_pre_hook(lambda module, arguments: calls.append(module))
+    yield calls
+    hook.remove()
 
 
 def assert_as_torch(found, expected, widths):
@@ -220,11 +217,11 @@ def test_an_engine_that_fails_on_the_probe_is_not_used(engine, changed, message,
         return lambda x: changed(x, np.array(run(x))).astype(np.float32)
 
     monkeypatch.setitem(_engines._COMPILERS, engine, compile_worse)
-    monkeypatch.setattr(_extraction, "_engines", SharedCache(8, _extraction.network_lock))
+    network = TableColumns()  # not the one of other tests, whose engines are kept
     with pytest.warns(RuntimeWarning, match=message):
-        model = transformer(TableColumns, engine).fit(TABLE)
+        model = transformer(network, engine).fit(TABLE)
     assert model.engine_ == "torch"
-    expected = transformer(TableColumns).fit_transform(TABLE)
+    expected = transformer(network).fit_transform(TABLE)
     np.testing.assert_array_equal(model.transform(TABLE), expected)
 
 
@@ -341,13 +338,18 @@ def test_without_a_network_there_is_no_engine():
 
 
 def test_engines_are_built_once_whatever_the_number_of_threads(monkeypatch):
+    import onnxruntime
+    import openvino
+
     built = []
-    build = _engines._build
-    monkeypatch.setattr(_extraction, "_engines", SharedCache(8, _extraction.network_lock))
-    monkeypatch.setattr(
-        _engines, "_build", lambda *arguments: built.append(arguments[0]) or build(*arguments)
-    )
-    backbone = load_backbone("tiny", weights=None, random_state=4)
+
+    def counting(name, make):
+        return lambda *arguments, **settings: built.append(name) or make(*arguments, **settings)
+
+    for package, name in ((onnxruntime, "InferenceSession"), (openvino, "Core")):
+        make = counting(package.__name__, getattr(package, name))
+        monkeypatch.setattr(package, name, make)
+    backbone = load_backbone("tiny", weights=None, random_state=3141)  # no other test's
     results, errors = [], []
 
     def run(engine):

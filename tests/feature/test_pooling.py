@@ -210,13 +210,8 @@ def test_unreadable_images_become_rows_of_nan(paths, images):
 
 
 def test_readable_images_give_no_warning_and_are_decoded_once(paths, images, monkeypatch):
-    from skltransfer._torch._rows import EncodedImageRows
-
-    opened = []
-    decode = EncodedImageRows._decode
-    monkeypatch.setattr(
-        EncodedImageRows, "_decode", lambda self, row: opened.append(row) or decode(self, row)
-    )
+    opened, read = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda file: opened.append(file) or read(file))
     model = PretrainedFeatureTransformer("tiny", on_error="nan", store=None)
     model.fit([paths[row] for row in GOOD])
     opened.clear()

@@ -55,13 +55,24 @@ def test_the_mean_of_the_words():
     assert not features[3:5].any()
 
 
-def test_the_maximum_of_the_words(monkeypatch):
+def test_the_maximum_of_the_words():
     expected = [np.max([OF[w] for w in known(t)] or [np.zeros(6)], axis=0) for t in TEXTS]
     transformer = WordVectorTransformer(OF, pooling="max").fit(TEXTS)
     np.testing.assert_array_equal(transformer.transform(TEXTS), expected)
-    for size in (1, 13, 40):  # text by text, and a few at a time
-        monkeypatch.setattr("skltransfer.feature._tokens._BLOCK_SIZE", size)
-        np.testing.assert_array_equal(transformer.transform(TEXTS), expected)
+
+
+def test_the_maximum_of_wide_vectors():
+    """One text has more values than are pooled at once; the others come before and behind it."""
+    width, words = 2**16, [f"w{number}" for number in range(257)]
+    numbers = np.random.default_rng(0).normal(size=(len(words), 4)).astype(np.float32)
+    vectors = (words, np.tile(numbers, width // 4))
+    sizes = (3, 257, 1, 0, 2)
+    chosen = [np.arange(size) * 3 % 257 for size in sizes]
+    texts = [" ".join(words[i] for i in rows) for rows in chosen]
+    features = WordVectorTransformer(vectors, pooling="max").fit(texts).transform(texts)
+    for rows, found in zip(chosen, features.reshape(len(texts), -1, 4), strict=True):
+        expected = numbers[rows].max(axis=0) if len(rows) else np.zeros(4)
+        assert (found == expected).all()
 
 
 def test_tfidf_is_that_of_scikit_learn():

@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KDTree, KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -77,16 +77,13 @@ def test_neighbors_of_target_rows_are_kept(domains, k):
     assert not hasattr(model, "reweighter_")
 
 
-def test_neighborhoods_in_blocks(monkeypatch):
+def test_neighborhoods_in_blocks():
     rng = np.random.default_rng(0)
-    X, T = rng.normal(size=(40, 2)), rng.normal(size=(30, 2))
-    whole = in_neighborhood(X, T, 3)
-    monkeypatch.setattr("skltransfer.instance._source_selector._BLOCK_SIZE", 100)
-    for first, second in zip(whole, in_neighborhood(X, T, 3), strict=True):
-        np.testing.assert_array_equal(first, second)
-    np.testing.assert_allclose(
-        whole[1], np.sqrt(((X[:, None] - T[None]) ** 2).sum(axis=2)).min(axis=1)
-    )
+    X, T = rng.normal(size=(2000, 2)), rng.normal(size=(2500, 2))  # more than 4 million distances
+    is_near, nearest = in_neighborhood(X, T, 3)
+    _, neighbors = KDTree(X).query(T, k=3)
+    np.testing.assert_array_equal(np.flatnonzero(is_near), np.unique(neighbors))
+    np.testing.assert_allclose(nearest, KDTree(T).query(X)[0][:, 0])
 
 
 @pytest.mark.parametrize("keep", KEEPS)

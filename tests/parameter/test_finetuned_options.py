@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from skltransfer import FineTunedClassifier, FineTunedRegressor, load_backbone
 from skltransfer._torch._store import feature_store
@@ -127,26 +128,20 @@ def test_gradual_unfreezing_epoch_by_epoch(digits):
 
 
 @pytest.mark.parametrize("decay, ratio", [(1.0, 0.1), (0.5, 1.0), (0.3, 0.2), (1.0, "auto")])
-def test_rates_in_force_of_each_stage(digits, decay, ratio, monkeypatch):
-    from skltransfer._networks import _fitting
-
+def test_rates_in_force_of_each_stage(digits, decay, ratio):
     X, y = digits
     seen = []
-    make = _fitting.make_optimizer
-
-    def watched(*arguments):
-        optimizer = make(*arguments)
-        optimizer.register_step_pre_hook(
-            lambda stepper, *_: seen.append(
-                [(p, g["lr"]) for g in stepper.param_groups for p in g["params"]]
-            )
+    hook = register_optimizer_step_pre_hook(
+        lambda stepper, *_: seen.append(
+            [(p, g["lr"]) for g in stepper.param_groups for p in g["params"]]
         )
-        return optimizer
-
-    monkeypatch.setattr(_fitting, "make_optimizer", watched)
-    model = FineTunedClassifier(
-        net(), layer_decay=decay, backbone_lr_ratio=ratio, warmup=0.0, **QUICK
-    ).fit(X, y)
+    )
+    try:
+        model = FineTunedClassifier(
+            net(), layer_decay=decay, backbone_lr_ratio=ratio, warmup=0.0, **QUICK
+        ).fit(X, y)
+    finally:
+        hook.remove()
     assert len(seen) == 18
     names = {id(p): n for n, p in model._built.backbone.named_parameters()}
     ratio = 0.1 if ratio == "auto" else ratio
@@ -515,11 +510,9 @@ def test_defaults_of_optimisers(digits):
     assert "lr_head" in with_norms.history_[0]
 
 
-def test_full_batches_use_one_blas_thread_and_set_the_number_back(monkeypatch):
+def test_full_batches_use_one_blas_thread_and_set_the_number_back():
     """Threads that wait for L-BFGS's small steps take the cores from torch's."""
     from threadpoolctl import ThreadpoolController
-
-    from skltransfer._torch import _training
 
     blas = ThreadpoolController().select(internal_api="openblas")
     if not blas.lib_controllers:
@@ -529,15 +522,17 @@ def test_full_batches_use_one_blas_thread_and_set_the_number_back(monkeypatch):
     def threads():
         return {library["num_threads"] for library in blas.info()}
 
-    def minimize(*args, original=_training.minimize, **kwargs):
-        seen.append(threads())
-        return original(*args, **kwargs)
+    class Watching(nn.Linear):
+        def forward(self, x):
+            if torch.is_grad_enabled():
+                seen.append(threads())
+            return super().forward(x)
 
-    monkeypatch.setattr(_training, "minimize", minimize)
     X, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 2
     with blas.limit(limits=2):
         before = threads()  # a library may have been built for one thread
-        FineTunedClassifier(max_epochs=3).fit(X, y)
+        FineTunedClassifier(Watching(2, 3), optimizer="lbfgs", max_epochs=3).fit(X, y)
         assert threads() == before
     assert 2 in before
-    assert seen == [{1}]
+    assert len(seen) > 3
+    assert all(number == {1} for number in seen)

@@ -18,7 +18,7 @@ from skltransfer import (
     RegularizedTransferClassifier,
     RegularizedTransferRegressor,
 )
-from skltransfer.parameter import _penalties
+from skltransfer.parameter import _penalties, _regularized
 
 X, y = make_classification(120, 6, n_informative=4, n_classes=3, random_state=0)
 TASK = X[60:], (y[60:] + 1) % 3
@@ -184,7 +184,7 @@ def curvature_of(monkeypatch, backbone, rows, **settings):
             seen[name] = result[id(parameter)].clone()
         return result
 
-    monkeypatch.setattr("skltransfer.parameter._regularized.fisher_of_source", spy)
+    monkeypatch.setattr(_regularized, "fisher_of_source", spy)
     model = fit(backbone, rows, penalty="l2_sp_fisher", alpha=0.1, **settings)
     return seen, model
 
@@ -308,16 +308,15 @@ def test_partial_fit_after_fit_goes_on_with_the_penalty_and_leaves_no_trace(sour
 
 
 @pytest.mark.parametrize("penalty", ["delta", "bss"])
-def test_an_interrupted_partial_fit_leaves_no_hook(source, penalty, monkeypatch):
+def test_an_interrupted_partial_fit_leaves_no_hook(source, penalty):
     model = fit(source, penalty=penalty, alpha=1.0, **STEPS)
     expected = model.predict_proba(X)
 
-    def fail(*_, **__):
+    def fail(x):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("skltransfer._networks._fitting.train", fail)
-        with pytest.raises(KeyboardInterrupt):
-            model.partial_fit(*TASK)
+    model.set_params(augment=fail)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(*TASK)
     assert type(model.network_.features).__name__ == "FeatureNetwork"
     assert (model.predict_proba(X) == expected).all()
