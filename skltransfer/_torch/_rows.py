@@ -52,8 +52,7 @@ class UnreadableImageWarning(UserWarning):
     --------
     >>> import warnings
     >>> from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
-    >>> from PIL import Image, UnidentifiedImageError
-    from sklearn.utils.validation import check_array, validate_data
+    >>> from PIL import Image
     >>> features = PretrainedFeatureTransformer("tiny", on_error="nan")
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", UnreadableImageWarning)

@@ -227,7 +227,7 @@ def test_what_has_no_network_is_refused(tmp_path):
     ridge = TransferRidge(source=np.ones(10)).fit(COLUMNS, NUMBERS)
     through = PretrainedFeatureTransformer().fit(COLUMNS)
     for model in (ridge, through, make_pipeline(StandardScaler(), Ridge()).fit(COLUMNS, NUMBERS)):
-        with pytest.raises(TypeError, match="needs one: a FineTunedClassifier"):
+        with pytest.raises(TypeError, match="needs one. Pass a FineTunedClassifier"):
             export_onnx(model, tmp_path / "model.onnx", COLUMNS)
         with pytest.raises(TypeError, match="not a single network"):
             export_torch(model, tmp_path / "model.pt2", COLUMNS)
