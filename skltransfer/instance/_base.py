@@ -65,7 +65,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
 
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
-        r"""Weigh the source samples and fit the estimator with the weights.
+        """Weigh the source samples and fit the estimator with the weights.
 
         Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum loss(f(x_t), y_t)`` over the source samples
         and the target samples with a known label.

@@ -51,7 +51,7 @@ class PooledEstimator(BaseReweighter):
         self.estimator = estimator
 
     def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
-        r"""Fit the estimator on source samples and labelled target samples.
+        """Fit the estimator on source samples and labelled target samples.
 
         Parameters
         ----------
