@@ -34,9 +34,7 @@ from skltransfer.domains._refit import forget
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
 
 
-def coral_distance(
-    source: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None
-) -> torch.Tensor:
+def coral_distance(source, target, weights=None) -> torch.Tensor:
     r"""Return the distance between the covariances of two sets of features.
 
     :math:`\frac{1}{4 d^2} \lVert C_S - C_T \rVert_F^2` (Sun and Saenko 2016, equation 1). The
