@@ -45,10 +45,7 @@ def _has_network(estimator) -> bool:
 
 
 def _is_table(X) -> bool:
-    from skltransfer._torch._rows import (
-        as_items,
-        n_dimensions,  # loads torch
-    )
+    from skltransfer._torch._rows import as_items, n_dimensions  # loads torch
 
     return as_items(X) is None and n_dimensions(X) <= 2
 
@@ -273,8 +270,8 @@ class MultiTask(
         """Return the scores of each row by its own task's model, shape (n, k)."""
         if hasattr(self, "_network"):
             return self._network_scores(X, numbers)
-        n_tasks, n_features = len(self.tasks_), self.coef_.shape[-1]
-        coef, intercept = self.coef_.reshape(n_tasks, -1, n_features), self.intercept_
+        coef = self.coef_ if self.coef_.ndim == 3 else self.coef_[:, None]
+        intercept = self.intercept_
         shared_coef, shared_intercept = np.atleast_2d(self.shared_coef_), self.shared_intercept_
         scores = np.empty((len(X), len(shared_coef)))
         for number in np.unique(numbers):
