@@ -11,7 +11,10 @@ from skltransfer._solvers._sums import ordered_sum
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 
-TOO_FAR_APART = "The distances between these rows are too large. Scale the columns of both domains."
+TOO_FAR_APART = (
+    "The distances between these rows are too large. Scale the columns of both domains, for "
+    "example by a StandardScaler."
+)
 # Beyond it exp overflows, or nearly so; sums of some such exponentials remain finite.
 _LARGEST_LOG = 700.0
 

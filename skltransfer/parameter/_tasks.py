@@ -29,7 +29,8 @@ def task_position(task_column, X) -> int:
     if isinstance(task_column, Integral) and not isinstance(task_column, bool):
         if not -n_columns <= task_column < n_columns:
             raise ValueError(
-                f"task_column={task_column} is out of range: X has {n_columns} columns."
+                f"task_column={task_column} is out of range: X has {n_columns} columns. Pass the "
+                "position of the column that holds the task of each sample."
             )
         return int(task_column) % n_columns
     names = column_names(X)
@@ -142,7 +143,8 @@ def check_known_values(known: np.ndarray, tasks: np.ndarray) -> None:
     """Raise a ValueError if a task has no known value."""
     if not (has_any := known.any(axis=0)).all():
         raise ValueError(
-            f"The columns {tasks[~has_any].tolist()[:5]} of y have no known value. Leave them out."
+            f"The columns {tasks[~has_any].tolist()[:5]} of y have no known value in samples of "
+            "positive weight. Leave them out."
         )
 
 
