@@ -1,0 +1,1 @@
+"""What a script of this folder measures: answers to hostile input."""
