@@ -18,7 +18,7 @@ from skltransfer.domains._data import (
     check_same_length,
     check_same_width,
     different_forms,
-    in_order_of,
+    in_one_form,
     known_labels,
 )
 from skltransfer.domains._delegation import DelegatingTransformerMixin, estimator_has
@@ -185,7 +185,7 @@ class WithTarget(_HoldsDomain):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         self._check_data(X, y)
         forget(self)
-        X_target = in_order_of(X, self.X_target, "X_target")
+        X, X_target = in_one_form(X, self.X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
         with task.hand_on(estimator):
@@ -321,7 +321,7 @@ class WithSource(_HoldsDomain):
         task = FitTask.begin(self, X, y, max_subtasks=1)
         self._check_data(X, y)
         forget(self)
-        X_source = in_order_of(X, self.X_source, "X_source")
+        X, X_source = in_one_form(X, self.X_source, "X_source")
         estimator = clone(self.estimator)
         with task.hand_on(estimator):
             if self.X_source is None:

@@ -24,6 +24,7 @@ from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
     check_same_width,
+    in_one_form,
     known_labels,
 )
 from skltransfer.domains._delegation import DelegatingMixin
@@ -117,6 +118,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         else:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
+            X, X_target = in_one_form(X, X_target, "X_target")
             if y is not None:
                 known_labels(y_target, X_target, y)  # refused before the work
         self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)

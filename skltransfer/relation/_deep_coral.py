@@ -27,7 +27,7 @@ from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
     check_same_width,
-    in_order_of,
+    in_one_form,
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
@@ -225,7 +225,7 @@ class DeepCORALClassifier(
         else:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
-            X_target = in_order_of(X, X_target, "X_target")
+            X, X_target = in_one_form(X, X_target, "X_target")
         forget(self)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         if X_target is not None:
