@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing
@@ -74,12 +78,12 @@ def check_same_width(X_held, X, held_name: str) -> None:
     """
     if column_names(X_held) is not None or column_names(X) is not None:
         return
-    held, given = _width(X_held), _width(X)
+    held, given = n_columns(X_held), n_columns(X)
     if held is not None and given is not None and held != given:
         raise ValueError(_width_message(held_name, held, given))
 
 
-def _width(X) -> int | None:
+def n_columns(X) -> int | None:
     """Return the number of features of a matrix or of a list of lists, else None."""
     shape = getattr(X, "shape", None)
     if shape is None and isinstance(X, list | tuple) and len(X):
@@ -161,6 +165,51 @@ def in_one_form(X, X_held, held_name: str, *, name: str = "X") -> tuple:
     return with_one_dtype(X, X_held, names=(name, held_name), category=DomainDataWarning)
 
 
+@contextmanager
+def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Iterator[None]:
+    """Name the domain whose samples scikit-learn refuses, inside of the block.
+
+    scikit-learn calls the samples of every estimator ``X``, those of the target too.
+
+    Parameters
+    ----------
+    X, X_target : array-like
+        Samples of both domains, as an estimator inside is given them.
+    names : tuple of two str
+        Their names for the caller.
+    """
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for beginning, has_it in _REFUSALS.items():
+            if beginning in text:
+                holders = [name for name, rows in zip(names, (X, X_target), strict=True)
+                           if rows is not None and has_it(rows)]  # fmt: skip
+                wrong = _NAME_IN_REFUSAL.search(text)
+                if len(holders) == 1 and wrong is not None and wrong[2] != holders[0]:
+                    named = text[: wrong.start(2)] + holders[0] + text[wrong.end(2) :]
+                    raise ValueError(named) from error
+        raise
+
+
+def _holds(test, rows) -> bool:
+    """Tell whether a test is true of any number among samples."""
+    values = rows.data if sparse.issparse(rows) else np.asarray(rows)
+    if values.dtype.kind == "O":
+        values = [value for value in values.ravel() if isinstance(value, float)]
+        values = np.array(values, dtype=np.float64)
+    return values.dtype.kind == "f" and bool(test(values).any())
+
+
+_REFUSALS = {
+    "contains NaN": lambda rows: _holds(np.isnan, rows),
+    "contains infinity": lambda rows: _holds(np.isinf, rows),
+    "Sparse data was passed": sparse.issparse,
+}
+_NAME_IN_REFUSAL = re.compile(r"(Input |was passed for )(X_target|X)\b")
+
+
 def _check_distinct(frame, name: str) -> None:
     columns = list(frame.columns)
     if len(set(columns)) < len(columns):
@@ -238,20 +287,23 @@ def as_labels(y) -> np.ndarray:
 def missing_labels(y) -> np.ndarray:
     """Return a boolean mask of the entries of `y` with a missing label (or any missing output).
 
-    ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects. ``-1``
-    is an ordinary label.
+    ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects. numpy
+    writes ``NaN`` in an array of strings as ``"nan"``, which is one there. ``-1`` is an ordinary
+    label.
     """
     y = as_labels(y)
     if y.dtype.kind == "f":
         missing = np.isnan(y)
     elif y.dtype.kind == "O":
         missing = np.reshape([is_missing(label) for label in y.ravel()], y.shape)
+    elif y.dtype.kind == "U":  # numpy writes NaN so beside strings
+        missing = y == "nan"
     else:
         missing = np.zeros(y.shape, dtype=bool)
     return missing.reshape(len(y), -1).any(axis=1)
 
 
-def known_labels(y_target, X_target, y_source=None):
+def known_labels(y_target, X_target, y_source=None, *, name: str = "y_target"):
     """Split `y_target` into a mask of the samples with a known label, and these labels.
 
     Parameters
@@ -263,6 +315,8 @@ def known_labels(y_target, X_target, y_source=None):
     y_source : array-like, optional
         Labels of the source. The known labels get their type, which a NaN beside them may have
         changed (``[0, 1, NaN]`` is an array of floats).
+    name : str
+        Name of `y_target` in messages.
 
     Returns
     -------
@@ -278,9 +332,21 @@ def known_labels(y_target, X_target, y_source=None):
     labels = y_target[known]
     if labels.dtype.kind == "O":  # infer the type again without the missing entries
         labels = np.array(labels.tolist())
+    check_finite_labels(labels, name)
     if y_source is not None and len(labels):
         labels = _as_type_of(labels, as_labels(y_source))
     return known, labels
+
+
+def check_finite_labels(labels, name: str) -> None:
+    """Raise a ValueError if a label is infinite."""
+    labels = as_labels(labels)
+    if labels.dtype.kind == "O":
+        labels = np.array([label for label in labels.ravel() if isinstance(label, float)])
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError(
+            f"Input {name} contains infinity. Labels have to be finite; mark unknown ones by NaN."
+        )
 
 
 def different_forms(name: str, labels, y) -> str:
@@ -311,9 +377,14 @@ def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
 def check_no_missing_labels(y) -> None:
     """Raise a ValueError if a source label is missing."""
     if y is not None and missing_labels(y).any():
+        written = (
+            " (numpy writes NaN in an array of strings as 'nan'; if it is a class, pass a list.)"
+            if as_labels(y).dtype.kind == "U"
+            else ""
+        )
         raise ValueError(
             "Input y contains NaN (or None): the labels of the source have to be known. Drop those "
-            "source rows; only y_target may mark labels as missing."
+            f"source rows; only y_target may mark labels as missing.{written}"
         )
 
 

@@ -23,6 +23,7 @@ from skltransfer._parameters import Number, check_parameters
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
@@ -229,6 +230,7 @@ class DeepCORALClassifier(
         forget(self)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         if X_target is not None:
+            compare_classes(y, y_target)
             X, y, sample_weight = join_labelled(X, y, sample_weight, X_target, y_target)
         with task.hand_on(estimator):
             if X_target is None or self.trade_off == 0:
