@@ -364,8 +364,8 @@ def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
         raise ValueError(different_forms("y_target", labels, y_source))
     if (labels.dtype.kind in "US") != (y_source.dtype.kind in "US"):
         raise ValueError(
-            f"y holds labels like {y_source.ravel()[0]!r} and y_target labels like "
-            f"{labels.ravel()[0]!r}. Write the labels of both domains in one way."
+            f"y holds labels like {y_source.ravel().tolist()[0]!r} and y_target labels like "
+            f"{labels.ravel().tolist()[0]!r}. Write the labels of both domains in one way."
         )
     if y_source.dtype.kind in "iub" and labels.dtype.kind == "f":
         cast = labels.astype(y_source.dtype)

@@ -92,7 +92,8 @@ def _one_kind(labels: list[np.ndarray], name: str) -> np.ndarray:
     if any(texts) and not all(texts):
         text, number = labels[texts.index(True)], labels[texts.index(False)]
         raise ValueError(
-            f"{name} holds labels like {text.ravel()[0]!r} and like {number.ravel()[0]!r}. Write "
+            f"{name} holds labels like {text.ravel().tolist()[0]!r} and like "
+            f"{number.ravel().tolist()[0]!r}. Write "
             "the labels of all sources in one way."
         )
     return np.concatenate(labels)

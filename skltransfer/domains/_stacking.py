@@ -165,7 +165,7 @@ def _marked(labels: np.ndarray, missing: np.ndarray, missing_label=None) -> np.n
     labels = labels.copy()
     if missing_label is None or is_missing(missing_label):
         labels[missing] = None
-        if known.dtype.kind in "iuf" and (known.astype(float) == known).all():
+        if known.dtype.kind in "iuf" and _are_floats(known):
             labels[missing] = np.nan
             return labels.astype(float)
         return labels
@@ -178,6 +178,12 @@ def _marked(labels: np.ndarray, missing: np.ndarray, missing_label=None) -> np.n
     marked = np.array(labels.tolist())
     is_text = isinstance(missing_label, str)  # numpy would write numbers as texts beside it
     return marked if is_text == (known.dtype.kind in "US") or not len(known) else labels
+
+
+def _are_floats(numbers: np.ndarray) -> bool:
+    """Tell whether floats hold the numbers exactly."""
+    with np.errstate(invalid="ignore"):
+        return np.array_equal(numbers.astype(float).astype(numbers.dtype), numbers)
 
 
 def split_domains(X, y=None, *, sample_domain, missing_label=None, return_domains=False):

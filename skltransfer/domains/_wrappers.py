@@ -171,12 +171,14 @@ class WithTarget(_HoldsDomain):
     Metadata routing is switched on inside `fit` only, and every request is set on the clone.
     Cloning copies no data. If no step asks for the target, it is dropped with a
     :class:`DomainDataWarning`. Put the wrapper outermost, because a step before it would not map
-    the target.
+    the target. That is a ``ValueError`` if the samples have different forms, and a
+    :class:`DomainDataWarning` if many columns lie far apart. Columns of frames are matched by name,
+    and have one dtype in both domains.
 
     Voting, stacking and bagging number the labels 0..k-1 before their members see them. Encode the
     labels of both domains by one ``LabelEncoder`` first. Meta-estimators that change ``y`` in
     another way (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output ones) cannot
-    change the labels held here. Put them inside the reweighter.
+    change the labels held here, and are refused. Put them inside the reweighter.
 
     Examples
     --------
@@ -344,9 +346,11 @@ class WithSource(_HoldsDomain):
     Notes
     -----
     Metadata routing is switched on inside `fit` only, and every request is set on the clone.
-    Cloning copies no data. Meta-estimators that change ``y`` (``TransformedTargetRegressor``,
-    ``OneVsRestClassifier``, multi-output ones) cannot change the labels held here. Put them inside
-    the reweighter. Without `X_source` the estimator is fitted on the samples given to `fit`, with a
+    Cloning copies no data. Put the wrapper outermost, as :class:`WithTarget`, and meta-estimators
+    that change ``y`` (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output ones)
+    inside the reweighter. Columns of frames are matched by name, and have one dtype in both
+    domains. Labels of the domains without a common class are refused. Without `X_source` the
+    estimator is fitted on the samples given to `fit`, with a
     :class:`DomainDataWarning`.
 
     Examples
