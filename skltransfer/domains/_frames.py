@@ -83,6 +83,56 @@ def with_one_dtype(first, second, *, names: tuple[str, str], category: type[Warn
     )
 
 
+def fitted_categories(X) -> dict:
+    """Return the categories of the columns of a frame of pandas, and whether they are ordered.
+
+    Returns
+    -------
+    categories : dict of str to tuple of (list, bool)
+        Empty for anything else. Categories other than texts and numbers are left out.
+    """
+    if frame_library(X) != "pandas":
+        return {}
+    return {
+        name: (column.cat.categories.tolist(), bool(column.cat.ordered))
+        for name, column in X.items()
+        if isinstance(name, str)
+        and column.dtype.name == "category"
+        and _Pandas.kind_of_values(column) in ("text", "number", "boolean")
+    }
+
+
+def with_fitted_categories(X, fitted: dict):
+    """Return a frame whose categories have the codes of the frames that were fitted.
+
+    Parameters
+    ----------
+    X : array-like
+        Samples to predict for. Anything but a frame of pandas is returned as it is.
+    fitted : dict
+        See :func:`fitted_categories`. Categories that the fit has not seen come behind them.
+    """
+    if not fitted or frame_library(X) != "pandas" or not X.columns.is_unique:
+        return X
+    changes = {}
+    for place, name in enumerate(X.columns):
+        if name not in fitted:
+            continue
+        column, (categories, ordered) = X[name], fitted[name]
+        is_category = column.dtype.name == "category"
+        if is_category and column.cat.categories.tolist() == categories:
+            continue
+        if not is_category and _Pandas.kind(column) not in ("text", "number", "boolean"):
+            continue
+        own, known = _Pandas.categories(column), set(categories)
+        new = [value for value in own if value not in known]
+        if len({isinstance(value, str) for value in categories + own}) > 1:
+            continue  # other things than were fitted: for the estimator to refuse
+        column = column if is_category else column.astype("category")
+        changes[place] = column.cat.set_categories(categories + new, ordered=ordered and not new)
+    return _Pandas.replaced(X, changes) if changes else X
+
+
 def _shared_columns(first, second) -> list[tuple[int, int]]:
     """Return the places of the columns that both frames have."""
     own, other = list(first.columns), list(second.columns)

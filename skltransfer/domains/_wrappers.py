@@ -276,7 +276,7 @@ class WithTarget(_HoldsDomain):
                     sample_weight=sample_weight,
                     method=method,
                 )
-        self._adopt(estimator)
+        self._adopt(estimator, X)
         task.end({})
         return result
 
@@ -421,7 +421,7 @@ class WithSource(_HoldsDomain):
                     sample_weight=source.sample_weight,
                     sample_domain=source.sample_domain,
                 )
-        self._adopt(estimator)
+        self._adopt(estimator, X)
         task.end({})
         return self
 

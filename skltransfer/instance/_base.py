@@ -136,7 +136,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
                     fit_weighted(estimator, X, y, sample_weight)
                 else:
                     self._fit_on_both(estimator, X, y, sample_weight, X_target, y_target)
-            self._adopt(estimator)
+            self._adopt(estimator, X)
         task.end({})
         return self
 

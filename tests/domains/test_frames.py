@@ -5,6 +5,7 @@ import pytest
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
@@ -266,6 +267,24 @@ def test_steps_see_one_coding_of_the_categories():
     seen = WithTarget(make_pipeline(codes, Recorder()), X_target).fit(X, y).estimator_[-1].seen_
     for rows, given in ((seen["X"], X), (seen["X_target"], X_target)):
         assert dict(zip(given["city"], rows["city"], strict=True)).items() <= CODES.items()
+
+
+def test_codes_are_those_of_the_fit_when_the_target_has_categories_of_its_own():
+    (X, y), (X_target, _) = town(60, "abc"), town(40, "bc", 1)
+    codes = FunctionTransformer(lambda X: X.assign(city=X["city"].cat.codes))
+    model = make_pipeline(codes, KNeighborsClassifier(1))
+    rows = pandas.DataFrame({"age": X["age"], "city": pandas.Categorical(["b", "d"] * 30)})
+    for fitted in (
+        PooledEstimator(model).fit(X, y, X_target=X_target, y_target=np.zeros(40)),
+        WithTarget(PooledEstimator(model), X_target, np.zeros(40)).fit(X, y),
+        WithSource(PooledEstimator(model), X, y).fit(X_target, np.zeros(40)),
+    ):
+        seen = fitted._as_fitted(rows)["city"]
+        assert seen.cat.categories.tolist()[-1] == "d"
+        assert sorted(seen.cat.categories[:3]) == ["a", "b", "c"]
+        assert seen.tolist() == ["b", "d"] * 30
+        assert fitted.predict(rows).tolist() == fitted.predict(rows.astype({"city": str})).tolist()
+    assert rows["city"].cat.categories.tolist() == ["b", "d"]
 
 
 @pytest.mark.parametrize("model", [CORAL(), KMMReweighter()])
