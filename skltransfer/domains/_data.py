@@ -180,8 +180,8 @@ def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Itera
     """
     try:
         yield
-    except ValueError as error:
-        text = str(error)
+    except (TypeError, ValueError) as error:
+        text, kind = str(error), TypeError if isinstance(error, TypeError) else ValueError
         for beginning, has_it in _REFUSALS.items():
             if beginning in text:
                 holders = [name for name, rows in zip(names, (X, X_target), strict=True)
@@ -189,7 +189,7 @@ def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Itera
                 wrong = _NAME_IN_REFUSAL.search(text)
                 if len(holders) == 1 and wrong is not None and wrong[2] != holders[0]:
                     named = text[: wrong.start(2)] + holders[0] + text[wrong.end(2) :]
-                    raise ValueError(named) from error
+                    raise kind(named) from error
         raise
 
 

@@ -9,6 +9,7 @@ from sklearn.utils.validation import _num_samples
 
 from skltransfer._warnings import warn
 from skltransfer.domains._data import DomainDataWarning, column_names, n_columns
+from skltransfer.domains._routing import names_its_columns
 from skltransfer.domains._surroundings import makes_arrays
 
 # Standard deviations from the mean, and ratio of standard deviations, beyond which a column is far.
@@ -74,6 +75,36 @@ def at_one_stage(wrapper: str, X, X_held, held_name: str):
             DomainDataWarning,
         )
     return X_held
+
+
+def warn_of_columns(X, X_held, names: tuple[str, str], estimator) -> None:
+    """Warn if a frame has columns that the other lacks, so that they play no part.
+
+    Parameters
+    ----------
+    X, X_held : array-like
+        Samples given to a wrapper, and those held by it.
+    names : tuple of two str
+        Names of the samples that the estimator is fitted on, and of the others. Columns that the
+        others lack are for the estimator to refuse, which may not use them.
+    estimator : estimator
+        Nothing is said if it begins by a ColumnTransformer that names its columns.
+    """
+    columns = column_names(X), column_names(X_held)
+    if None in columns or set(columns[0]) == set(columns[1]) or names_its_columns(estimator):
+        return
+    fitted, other = columns if names[0] == "X" else columns[::-1]
+    extra = [name for name in other if name not in set(fitted)]
+    if names[0] != "X":  # held samples are brought to the columns of X
+        unused = [name for name in fitted if name not in set(other)]
+        if unused and not extra:
+            extra, names = unused, names[::-1]
+    if extra:
+        warn(
+            f"{names[1]} has the columns {extra[:10]}, which {names[0]} lacks. They are left out. "
+            "Drop them, or give both domains the same columns.",
+            DomainDataWarning,
+        )
 
 
 def _are_texts(rows) -> bool:

@@ -217,6 +217,16 @@ def _first_parts(estimator) -> Iterator:
             estimator = getattr(estimator, "estimator", None)
 
 
+def names_its_columns(estimator) -> bool:
+    """Tell whether an estimator begins by a ColumnTransformer that names the columns it uses."""
+    return any(
+        isinstance(part, ColumnTransformer)
+        and part.remainder == "drop"
+        and not any(callable(columns) for _, _, columns in part.transformers)
+        for part in _first_parts(estimator)
+    )
+
+
 def _are_names(columns) -> bool:
     if isinstance(columns, slice):
         return isinstance(columns.start, str) or isinstance(columns.stop, str)

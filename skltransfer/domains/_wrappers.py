@@ -26,7 +26,7 @@ from skltransfer.domains._data import (
     named_rows,
 )
 from skltransfer.domains._delegation import DelegatingTransformerMixin, estimator_has
-from skltransfer.domains._place import at_one_stage
+from skltransfer.domains._place import at_one_stage, warn_of_columns
 from skltransfer.domains._printing import is_printing, with_shapes
 from skltransfer.domains._refit import forget
 from skltransfer.domains._routing import (
@@ -254,9 +254,9 @@ class WithTarget(_HoldsDomain):
         forget(self)
         X_target = self.X_target
         if X_target is not None:
-            X, X_target = in_one_form(
-                X, at_one_stage("WithTarget", X, X_target, "X_target"), "X_target"
-            )
+            X_target = at_one_stage("WithTarget", X, X_target, "X_target")
+            warn_of_columns(X, X_target, ("X", "X_target"), self.estimator)
+            X, X_target = in_one_form(X, X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
         with task.hand_on(estimator), classes_compared(), named_rows(X, X_target):
@@ -400,9 +400,9 @@ class WithSource(_HoldsDomain):
         forget(self)
         X_source = source.X
         if X_source is not None:
-            X, X_source = in_one_form(
-                X, at_one_stage("WithSource", X, X_source, "X_source"), "X_source"
-            )
+            X_source = at_one_stage("WithSource", X, X_source, "X_source")
+            warn_of_columns(X, X_source, ("X_source", "X"), self.estimator)
+            X, X_source = in_one_form(X, X_source, "X_source")
         estimator = clone(self.estimator)
         names = ("X_source", "X")
         with task.hand_on(estimator), classes_compared(), named_rows(X_source, X, names):

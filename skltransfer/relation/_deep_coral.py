@@ -29,6 +29,7 @@ from skltransfer.domains._data import (
     check_not_empty,
     check_same_width,
     in_one_form,
+    named_rows,
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
@@ -229,10 +230,11 @@ class DeepCORALClassifier(
             X, X_target = in_one_form(X, X_target, "X_target")
         forget(self)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
+        given = X, X_target
         if X_target is not None:
             compare_classes(y, y_target)
             X, y, sample_weight = join_labelled(X, y, sample_weight, X_target, y_target)
-        with task.hand_on(estimator):
+        with task.hand_on(estimator), named_rows(*given):
             if X_target is None or self.trade_off == 0:
                 estimator.fit(X, y, sample_weight)
             else:

@@ -295,6 +295,25 @@ def test_a_column_of_texts_in_the_target_alone_is_named(model):
         model.fit(X, X_target=X_target)
 
 
+def test_columns_of_one_domain_alone_do_not_vanish_in_silence():
+    (X, y), (X_target, y_target) = town(40, "ab"), town(40, "ab", 1)
+    more, more_target = X.assign(extra=1.0), X_target.assign(extra=1.0)
+    pooled = PooledEstimator(encoded(LogisticRegression()))
+    for wrapper, rows, message in (
+        (WithTarget(pooled, more_target, y_target), (X, y), "X_target has .*'extra'.* which X la"),
+        (WithSource(pooled, X, y), (more_target, y_target), "X has .*'extra'.* which X_source la"),
+        (WithSource(pooled, more, y), (X_target, y_target), "X_source has .*'extra'.* which X la"),
+    ):
+        with pytest.warns(DomainDataWarning, match=message) as caught:
+            wrapper.fit(*rows)
+        assert len(caught) == 1
+    named = make_column_transformer((OneHotEncoder(), ["city"]))
+    named = PooledEstimator(make_pipeline(named, LogisticRegression()))
+    WithTarget(named, more_target, y_target).fit(X, y)  # names what it uses
+    with pytest.raises(ValueError, match=r"X_target lacks the columns \['extra'\] that X has"):
+        WithTarget(pooled, X_target, y_target).fit(more, y)
+
+
 def test_stacked_domains_keep_their_categories():
     (X, y), (X_target, _) = town(9, "ab"), town(9, "ac", 1)
     stacked, _, _ = stack_domains(X, y, X_target=X_target)
