@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -210,11 +211,22 @@ def test_what_is_not_finite_is_reported_by_the_name_of_its_domain(name, value):
     spoiled = X_TARGET.copy()
     spoiled[3, 1] = value
     labels = {} if name == "aligner" else {"y_target": CODE_TARGET}
-    for boosted in [model.set_params(estimator=LOGISTIC)] if name == "boosting" else [model]:
-        with pytest.raises(ValueError, match="Input X_target contains"):
-            boosted.fit(X, CODE, X_target=spoiled, **labels)
-        if name != "aligner":
-            with pytest.raises(ValueError, match="Input X contains"):
-                WithSource(boosted, X, CODE).fit(spoiled, CODE_TARGET)
-            with pytest.raises(ValueError, match="Input X_source contains"):
-                WithSource(boosted, spoiled, CODE_TARGET).fit(X, CODE)
+    if name == "boosting":
+        model = TrAdaBoostClassifier(LOGISTIC, n_estimators=2)  # trees take missing values
+    with pytest.raises(ValueError, match="Input X_target contains"):
+        model.fit(X, CODE, X_target=spoiled, **labels)
+    if name != "aligner":
+        with pytest.raises(ValueError, match="Input X contains"):
+            WithSource(model, X, CODE).fit(spoiled, CODE_TARGET)
+        with pytest.raises(ValueError, match="Input X_source contains"):
+            WithSource(model, spoiled, CODE_TARGET).fit(X, CODE)
+
+
+def test_sparse_samples_are_reported_by_the_name_of_their_domain():
+    thin = sparse.csr_matrix(X_TARGET)
+    with pytest.raises(TypeError, match="Sparse data was passed for X_target"):
+        CORAL().fit(X, X_target=thin)
+    with pytest.raises(TypeError, match="Sparse data was passed for X_source"):
+        WithSource(CORAL(), thin).fit(X)
+    with pytest.raises(TypeError, match="Sparse data was passed for X,"):
+        WithSource(CORAL(), X).fit(thin)
