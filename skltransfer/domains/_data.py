@@ -195,7 +195,10 @@ def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Itera
 
 def _holds(test, rows) -> bool:
     """Tell whether a test is true of any number among samples."""
-    values = rows.data if sparse.issparse(rows) else np.asarray(rows)
+    try:
+        values = rows.data if sparse.issparse(rows) else np.asarray(rows)
+    except ValueError:  # samples of different lengths
+        return False
     if values.dtype.kind == "O":
         values = [value for value in values.ravel() if isinstance(value, float)]
         values = np.array(values, dtype=np.float64)

@@ -56,6 +56,11 @@ def at_one_stage(wrapper: str, X, X_held, held_name: str):
             )
         X_held = np.asarray(X_held)
     given, held = n_columns(X), n_columns(X_held)
+    if column_names(X) is not None and column_names(X_held) is None and held is not None:
+        raise ValueError(
+            f"X is a data frame with column names and {held_name} has none, so that its columns "
+            f"cannot be matched. Pass both as data frames or both as arrays. {remedy}"
+        )
     named = column_names(X) is not None or column_names(X_held) is not None
     if not named and given is not None and held is not None and given != held:
         raise ValueError(

@@ -57,6 +57,15 @@ def test_an_array_beside_a_named_frame_is_certain():
         make_pipeline(StandardScaler(), WithSource(ADAPTER, frame(X), Y)).fit(X_TARGET, Y_TARGET)
 
 
+def test_a_named_frame_beside_an_array_cannot_be_matched():
+    for wrapper, held in (
+        (WithTarget(ADAPTER, X_TARGET), "X_target"),
+        (WithSource(ADAPTER, X_TARGET, Y_TARGET), "X_source"),
+    ):
+        with pytest.raises(ValueError, match=f"X is a data frame .* and {held} has none"):
+            wrapper.fit(frame(X), Y)
+
+
 def test_another_width_or_texts_are_certain():
     with pytest.raises(ValueError, match="X_target has 3 features, but X has 2.*outermost"):
         make_pipeline(PCA(2), WithTarget(ADAPTER, X_TARGET)).fit(X, Y)
