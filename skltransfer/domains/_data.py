@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_array
 
 from skltransfer._missing import is_missing
+from skltransfer.domains._frames import frame_library, with_one_dtype
 
 
 class DomainDataWarning(UserWarning):
@@ -73,12 +78,12 @@ def check_same_width(X_held, X, held_name: str) -> None:
     """
     if column_names(X_held) is not None or column_names(X) is not None:
         return
-    held, given = _width(X_held), _width(X)
+    held, given = n_columns(X_held), n_columns(X)
     if held is not None and given is not None and held != given:
         raise ValueError(_width_message(held_name, held, given))
 
 
-def _width(X) -> int | None:
+def n_columns(X) -> int | None:
     """Return the number of features of a matrix or of a list of lists, else None."""
     shape = getattr(X, "shape", None)
     if shape is None and isinstance(X, list | tuple) and len(X):
@@ -98,33 +103,134 @@ def _width_message(name: str, n_given: int, n_expected: int) -> str:
     )
 
 
-def select_columns(X_target, names, *, name: str = "X_target"):
+def select_columns(X_target, names, *, name: str = "X_target", first_name: str = "X"):
     """Return `X_target` with the columns `names`, in that order.
 
     Inside a ColumnTransformer a keyword arrives with all columns, and the names tell which to take.
     """
     if names is None:
         return X_target
-    given = column_names(X_target)
+    given, names = column_names(X_target), list(names)
     if given is None:
         raise ValueError(
-            f"X has column names and {name} has none, so that its columns cannot be matched. "
-            f"Pass {name} as a DataFrame with the columns of X, or both as arrays."
+            f"{first_name} has column names and {name} has none, so that its columns cannot be "
+            f"matched. Pass {name} as a DataFrame with the columns of {first_name}, or both as "
+            "arrays."
         )
+    if given == names:
+        return X_target
     missing = [column for column in names if column not in given]
     if missing:
         raise ValueError(
-            f"{name} lacks the columns {missing[:5]} that X has. Give both domains the same ones."
+            f"{name} lacks the columns {missing[:5]} that {first_name} has. Give both domains the "
+            "same ones."
         )
-    return X_target if given == list(names) else _safe_indexing(X_target, list(names), axis=1)
+    return _safe_indexing(X_target, names, axis=1)
 
 
-def in_order_of(X, X_held, held_name: str):
-    """Return held samples with their columns in the order of `X`, if both have names."""
-    names, held_names = column_names(X), column_names(X_held) if X_held is not None else None
-    if names is None or held_names is None or not set(names) <= set(held_names):
-        return X_held  # columns that no step uses may be missing: the estimator knows
-    return select_columns(X_held, names, name=held_name)
+def in_one_form(X, X_held, held_name: str, *, name: str = "X") -> tuple:
+    """Return samples of both domains in the columns of `X`, each of one dtype in both.
+
+    This is the rule for frames wherever two domains meet: held columns are matched by name, come in
+    the order of `X`, and :func:`with_one_dtype` settles their dtypes. Anything but two frames of
+    one library is returned as it is. Columns may be missing, because a step may not use them: the
+    estimator knows.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Samples whose columns, and dtypes where possible, are kept.
+    X_held : array-like of shape (n_held_samples, n_features), or None
+        Samples of the other domain.
+    held_name, name : str
+        Names of both in messages.
+
+    Returns
+    -------
+    X, X_held : array-like
+        The same objects where nothing has to be changed.
+    """
+    library = frame_library(X)
+    if library is None or frame_library(X_held) is None:
+        return X, X_held
+    _check_distinct(X, name)
+    _check_distinct(X_held, held_name)
+    names, held_names = column_names(X), column_names(X_held)
+    if names is None or held_names is None:
+        _check_same_numbering(X, X_held, (name, held_name))
+    elif set(names) <= set(held_names):
+        X_held = select_columns(X_held, names, name=held_name, first_name=name)
+    if library != frame_library(X_held):
+        return X, X_held
+    return with_one_dtype(X, X_held, names=(name, held_name), category=DomainDataWarning)
+
+
+@contextmanager
+def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Iterator[None]:
+    """Name the domain whose samples scikit-learn refuses, inside of the block.
+
+    scikit-learn calls the samples of every estimator ``X``, those of the target too.
+
+    Parameters
+    ----------
+    X, X_target : array-like
+        Samples of both domains, as an estimator inside is given them.
+    names : tuple of two str
+        Their names for the caller.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text, kind = str(error), TypeError if isinstance(error, TypeError) else ValueError
+        for beginning, has_it in _REFUSALS.items():
+            if beginning in text:
+                holders = [name for name, rows in zip(names, (X, X_target), strict=True)
+                           if rows is not None and has_it(rows)]  # fmt: skip
+                wrong = _NAME_IN_REFUSAL.search(text)
+                if len(holders) == 1 and wrong is not None and wrong[2] != holders[0]:
+                    named = text[: wrong.start(2)] + holders[0] + text[wrong.end(2) :]
+                    raise kind(named) from error
+        raise
+
+
+def _holds(test, rows) -> bool:
+    """Tell whether a test is true of any number among samples."""
+    try:
+        values = rows.data if sparse.issparse(rows) else np.asarray(rows)
+    except ValueError:  # samples of different lengths
+        return False
+    if values.dtype.kind == "O":
+        values = [value for value in values.ravel() if isinstance(value, float)]
+        values = np.array(values, dtype=np.float64)
+    return values.dtype.kind == "f" and bool(test(values).any())
+
+
+_REFUSALS = {
+    "contains NaN": lambda rows: _holds(np.isnan, rows),
+    "contains infinity": lambda rows: _holds(np.isinf, rows),
+    "Sparse data was passed": sparse.issparse,
+}
+_NAME_IN_REFUSAL = re.compile(r"(Input |was passed for )(X_target|X)\b")
+
+
+def _check_distinct(frame, name: str) -> None:
+    columns = list(frame.columns)
+    if len(set(columns)) < len(columns):
+        twice = sorted({column for column in columns if columns.count(column) > 1}, key=str)
+        raise ValueError(
+            f"{name} has several columns named {twice[:5]}, which cannot be matched. Rename them."
+        )
+
+
+def _check_same_numbering(X, X_held, names) -> None:
+    """Refuse columns named by numbers that are in another order: scikit-learn goes by position."""
+    own, held = list(X.columns), list(X_held.columns)
+    if own != held and sorted(map(str, own)) == sorted(map(str, held)):
+        raise ValueError(
+            f"{names[0]} and {names[1]} have the same columns in another order, and not all of "
+            "their names are strings, so that columns go by position. Name them by strings, or "
+            "give both one order."
+        )
 
 
 def check_target_rows(estimator, X_target, **checks) -> np.ndarray:
@@ -144,10 +250,30 @@ def check_target_rows(estimator, X_target, **checks) -> np.ndarray:
     X_target = select_columns(X_target, getattr(estimator, "feature_names_in_", None))
     check_not_empty(X_target, "X_target")
     checks = {"dtype": np.float64, "input_name": "X_target", "estimator": estimator, **checks}
-    X_target = check_array(X_target, **checks)
+    try:
+        X_target = check_array(X_target, **checks)
+    except ValueError as error:
+        raise _with_the_column(error, X_target, checks) from error
     if X_target.shape[1] != estimator.n_features_in_:
         raise ValueError(_width_message("X_target", X_target.shape[1], estimator.n_features_in_))
     return X_target
+
+
+def _with_the_column(error: ValueError, X_target, checks) -> ValueError:
+    """Return an error that names the column of texts where numbers are wanted."""
+    names = column_names(X_target)
+    if names is None or checks["dtype"] is None:
+        return error
+    for name in names:
+        column = np.asarray(_safe_indexing(X_target, name, axis=1))
+        try:
+            column.astype(np.float64)
+        except (TypeError, ValueError) as reason:
+            return ValueError(
+                f"The column {name!r} of X_target holds no numbers ({reason}). Encode it in a step "
+                "before, or leave it out, in both domains."
+            )
+    return error
 
 
 def as_labels(y) -> np.ndarray:
@@ -164,20 +290,23 @@ def as_labels(y) -> np.ndarray:
 def missing_labels(y) -> np.ndarray:
     """Return a boolean mask of the entries of `y` with a missing label (or any missing output).
 
-    ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects. ``-1``
-    is an ordinary label.
+    ``NaN`` is a missing label, and so are ``None`` and ``pandas.NA`` in arrays of objects. numpy
+    writes ``NaN`` in an array of strings as ``"nan"``, which is one there. ``-1`` is an ordinary
+    label.
     """
     y = as_labels(y)
     if y.dtype.kind == "f":
         missing = np.isnan(y)
     elif y.dtype.kind == "O":
         missing = np.reshape([is_missing(label) for label in y.ravel()], y.shape)
+    elif y.dtype.kind == "U":  # numpy writes NaN so beside strings
+        missing = y == "nan"
     else:
         missing = np.zeros(y.shape, dtype=bool)
     return missing.reshape(len(y), -1).any(axis=1)
 
 
-def known_labels(y_target, X_target, y_source=None):
+def known_labels(y_target, X_target, y_source=None, *, name: str = "y_target"):
     """Split `y_target` into a mask of the samples with a known label, and these labels.
 
     Parameters
@@ -189,6 +318,8 @@ def known_labels(y_target, X_target, y_source=None):
     y_source : array-like, optional
         Labels of the source. The known labels get their type, which a NaN beside them may have
         changed (``[0, 1, NaN]`` is an array of floats).
+    name : str
+        Name of `y_target` in messages.
 
     Returns
     -------
@@ -204,9 +335,21 @@ def known_labels(y_target, X_target, y_source=None):
     labels = y_target[known]
     if labels.dtype.kind == "O":  # infer the type again without the missing entries
         labels = np.array(labels.tolist())
+    check_finite_labels(labels, name)
     if y_source is not None and len(labels):
         labels = _as_type_of(labels, as_labels(y_source))
     return known, labels
+
+
+def check_finite_labels(labels, name: str) -> None:
+    """Raise a ValueError if a label is infinite."""
+    labels = as_labels(labels)
+    if labels.dtype.kind == "O":
+        labels = np.array([label for label in labels.ravel() if isinstance(label, float)])
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError(
+            f"Input {name} contains infinity. Labels have to be finite; mark unknown ones by NaN."
+        )
 
 
 def different_forms(name: str, labels, y) -> str:
@@ -224,8 +367,8 @@ def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
         raise ValueError(different_forms("y_target", labels, y_source))
     if (labels.dtype.kind in "US") != (y_source.dtype.kind in "US"):
         raise ValueError(
-            f"y holds labels like {y_source.ravel()[0]!r} and y_target labels like "
-            f"{labels.ravel()[0]!r}. Write the labels of both domains in one way."
+            f"y holds labels like {y_source.ravel().tolist()[0]!r} and y_target labels like "
+            f"{labels.ravel().tolist()[0]!r}. Write the labels of both domains in one way."
         )
     if y_source.dtype.kind in "iub" and labels.dtype.kind == "f":
         cast = labels.astype(y_source.dtype)
@@ -237,32 +380,64 @@ def _as_type_of(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
 def check_no_missing_labels(y) -> None:
     """Raise a ValueError if a source label is missing."""
     if y is not None and missing_labels(y).any():
+        written = (
+            " (numpy writes NaN in an array of strings as 'nan'; if it is a class, pass a list.)"
+            if as_labels(y).dtype.kind == "U"
+            else ""
+        )
         raise ValueError(
             "Input y contains NaN (or None): the labels of the source have to be known. Drop those "
-            "source rows; only y_target may mark labels as missing."
+            f"source rows; only y_target may mark labels as missing.{written}"
         )
 
 
-def concatenate_rows(first, second, *, second_name: str = "X_target"):
-    """Stack `second` under `first`, in the container of `first`."""
-    names = column_names(first)
-    if names is not None:
-        kinds = [type(rows).__module__.split(".")[0] for rows in (first, second)]
-        if kinds[0] != kinds[1] and column_names(second) is not None:
-            raise TypeError(
-                f"X is a data frame of {kinds[0]} and {second_name} one of {kinds[1]}. Pass both "
-                "in one library's frames."
-            )
-        second = select_columns(second, names, name=second_name)
-        if type(first).__module__.startswith("polars"):
-            import polars
+def concatenate_rows(first, second, *, first_name: str = "X", second_name: str = "X_target"):
+    """Stack `second` under `first`, in the container of `first`.
 
-            return polars.concat([first, second], how="vertical_relaxed")
-        import pandas
-
-        return pandas.concat([first, second], ignore_index=True)
+    The columns of frames are brought into one form (see :func:`in_one_form`).
+    """
+    library, other = frame_library(first), frame_library(second)
+    for rows, name in ((first, first_name), (second, second_name)):
+        if frame_library(rows) is not None:
+            _check_distinct(rows, name)
+    if library is not None and other not in (None, library):
+        raise TypeError(
+            f"{first_name} is a data frame of {library} and {second_name} one of {other}. Pass "
+            "both in one library's frames."
+        )
+    if column_names(first) is not None or (library is not None and other == library):
+        return _concatenate_frames(first, second, library, (first_name, second_name))
     if sparse.issparse(first) or sparse.issparse(second):
         return sparse.vstack([first, second], format="csr")
     if isinstance(first, list):
         return first + list(second)
-    return np.concatenate([np.asarray(first), np.asarray(second)])
+    blocks = [np.asarray(first), np.asarray(second)]
+    kinds = ["text" if block.dtype.kind in "USOT" else "numbers" for block in blocks]
+    if kinds[0] != kinds[1] and not any(block.dtype.kind == "O" for block in blocks):
+        raise ValueError(
+            f"{first_name} holds {kinds[0]} and {second_name} {kinds[1]}. Write the values of both "
+            "domains in one way."
+        )
+    return np.concatenate(blocks)
+
+
+def _concatenate_frames(first, second, library: str, names: tuple[str, str]):
+    if (labels := column_names(first)) is not None:
+        second = select_columns(second, labels, name=names[1], first_name=names[0])
+    elif second.shape[1] != first.shape[1]:
+        raise ValueError(_width_message(names[1], second.shape[1], first.shape[1]))
+    first, second = in_one_form(first, second, names[1], name=names[0])
+    if library is None:
+        raise TypeError(
+            f"{names[0]} is a {type(first).__module__}.{type(first).__name__}, to which rows "
+            "cannot be added. Pass frames of pandas or polars, or arrays."
+        )
+    if library == "polars":
+        import polars
+
+        return polars.concat([first, second])
+    import pandas
+
+    if column_names(first) is None:
+        second = second.set_axis(first.columns, axis=1)
+    return pandas.concat([first, second], ignore_index=True)

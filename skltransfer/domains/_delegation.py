@@ -10,6 +10,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skltransfer.domains._frames import fitted_categories, with_fitted_categories
+
 
 def estimator_has(method: str):
     """Return a check for ``available_if``: the held estimator has `method`."""
@@ -32,15 +34,22 @@ class DelegatingMixin(MetaEstimatorMixin):
         """Return the estimator that `fit` fits a clone of."""
         return self.estimator
 
-    def _adopt(self, estimator) -> None:
+    def _adopt(self, estimator, X=None) -> None:
         """Set the fitted estimator, and take over its attributes of the form of the data.
 
-        Attributes that this estimator has set in its own `fit` stay.
+        Attributes that this estimator has set in its own `fit` stay. `X` are the samples that were
+        fitted, where frames of two domains have met.
         """
         self.estimator_ = estimator
+        if categories := fitted_categories(X):
+            self._categories = categories
         for name in ("classes_", "n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name) and not hasattr(self, name):
                 setattr(self, name, getattr(estimator, name))
+
+    def _as_fitted(self, X):
+        """Return samples whose categories have the codes of the fit."""
+        return with_fitted_categories(X, getattr(self, "_categories", None))
 
     def __sklearn_tags__(self):
         estimator = self._to_fit()
@@ -65,7 +74,7 @@ class DelegatingMixin(MetaEstimatorMixin):
             Predictions.
         """
         check_is_fitted(self)
-        return self.estimator_.predict(X)
+        return self.estimator_.predict(self._as_fitted(X))
 
     @available_if(estimator_has("predict_proba"))
     def predict_proba(self, X):
@@ -82,7 +91,7 @@ class DelegatingMixin(MetaEstimatorMixin):
             Probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
+        return self.estimator_.predict_proba(self._as_fitted(X))
 
     @available_if(estimator_has("predict_log_proba"))
     def predict_log_proba(self, X):
@@ -99,7 +108,7 @@ class DelegatingMixin(MetaEstimatorMixin):
             Logarithms of the probabilities, in the order of ``classes_``.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_log_proba(X)
+        return self.estimator_.predict_log_proba(self._as_fitted(X))
 
     @available_if(estimator_has("decision_function"))
     def decision_function(self, X):
@@ -116,7 +125,7 @@ class DelegatingMixin(MetaEstimatorMixin):
             Decision values, in the order of ``classes_``.
         """
         check_is_fitted(self)
-        return self.estimator_.decision_function(X)
+        return self.estimator_.decision_function(self._as_fitted(X))
 
     @available_if(estimator_has("score"))
     def score(self, X, y=None, sample_weight=None):
@@ -139,7 +148,7 @@ class DelegatingMixin(MetaEstimatorMixin):
         check_is_fitted(self)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         with config_context(enable_metadata_routing=False):
-            return self.estimator_.score(X, y, **weights)
+            return self.estimator_.score(self._as_fitted(X), y, **weights)
 
 
 class DelegatingTransformerMixin(DelegatingMixin):
@@ -160,7 +169,7 @@ class DelegatingTransformerMixin(DelegatingMixin):
             Transformed samples, or the container chosen by ``set_output``.
         """
         check_is_fitted(self)
-        return self.estimator_.transform(X)
+        return self.estimator_.transform(self._as_fitted(X))
 
     @available_if(estimator_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features=None):

@@ -98,7 +98,15 @@ def name_steps(estimator) -> str:
 
 
 def fit_with_target(
-    estimator, X, y, *, X_target, y_target=None, sample_weight=None, method: str = "fit"
+    estimator,
+    X,
+    y,
+    *,
+    X_target,
+    y_target=None,
+    sample_weight=None,
+    sample_domain=None,
+    method: str = "fit",
 ):
     """Fit `estimator` on source samples, with target samples for the steps that ask for them.
 
@@ -115,6 +123,8 @@ def fit_with_target(
         Target samples, and their known labels.
     sample_weight : array-like of shape (n_samples,), optional
         Weights of the source samples, for the steps that ask for ``X_target`` and the last one.
+    sample_domain : ndarray of shape (n_samples,), int, optional
+        Numbers of several source domains.
     method : {"fit", "fit_transform"}
         Method to call.
 
@@ -127,6 +137,8 @@ def fit_with_target(
     keywords = {"X_target": (X_target,)}
     if y_target is not None and "y_target" in consumed_keywords(estimator, method):
         keywords["y_target"] = (y_target,)
+    if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
+        keywords["sample_domain"] = sample_domain
     with config_context(enable_metadata_routing=True):
         for part in _routed_parts(estimator):
             _check_passes_keywords_on(part, method, y, X_target, keywords)
@@ -141,6 +153,8 @@ def fit_with_target(
                 keywords["sample_weight"] = sample_weight
             else:
                 X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
+                if "sample_domain" in keywords:
+                    keywords["sample_domain"] = np.repeat(sample_domain, np.intp(sample_weight))
         return getattr(estimator, method)(X, y, **keywords)
 
 
@@ -201,6 +215,16 @@ def _first_parts(estimator) -> Iterator:
             estimator = estimator.steps[0][1]
         else:
             estimator = getattr(estimator, "estimator", None)
+
+
+def names_its_columns(estimator) -> bool:
+    """Tell whether an estimator begins by a ColumnTransformer that names the columns it uses."""
+    return any(
+        isinstance(part, ColumnTransformer)
+        and part.remainder == "drop"
+        and not any(callable(columns) for _, _, columns in part.transformers)
+        for part in _first_parts(estimator)
+    )
 
 
 def _are_names(columns) -> bool:

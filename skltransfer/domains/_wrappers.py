@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import get_tags, indexable
+from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._classes import classes_compared, compare_classes
 from skltransfer.domains._data import (
     DomainDataWarning,
+    check_finite_labels,
     check_no_missing_labels,
     check_not_empty,
     check_same_length,
-    check_same_width,
     different_forms,
-    in_order_of,
+    in_one_form,
     known_labels,
+    missing_labels,
+    named_rows,
 )
 from skltransfer.domains._delegation import DelegatingTransformerMixin, estimator_has
+from skltransfer.domains._place import at_one_stage, warn_of_columns
+from skltransfer.domains._printing import is_printing, with_shapes
 from skltransfer.domains._refit import forget
 from skltransfer.domains._routing import (
     consumed_keywords,
@@ -30,6 +36,8 @@ from skltransfer.domains._routing import (
     is_numbered,
     name_steps,
 )
+from skltransfer.domains._sources import Source, one_stack
+from skltransfer.domains._surroundings import changes_labels, numbers_classes
 from skltransfer.domains._two_domains import given_target
 
 
@@ -37,6 +45,55 @@ class _HoldsDomain(
     HoldsByReference, CallbackSupportMixin, DelegatingTransformerMixin, BaseEstimator
 ):
     """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
+
+    def get_params(self, deep=True):
+        """Return the parameters; while scikit-learn prints them, the shapes of the held data.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the parameters of nested estimators too.
+
+        Returns
+        -------
+        params : dict of str to object
+            Names and values.
+        """
+        params = super().get_params(deep=deep)
+        return with_shapes(params, self._held) if is_printing() else params
+
+    @available_if(estimator_has("score"))
+    def score(self, X, y=None, sample_weight=None):
+        """Score the fitted estimator on the samples whose label is known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            True labels. Samples with a missing label (``NaN``, ``None`` or ``pandas.NA``) are left
+            out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            Score of the estimator's own ``score`` method, usually accuracy or R^2.
+
+        Raises
+        ------
+        ValueError
+            If no label is known.
+        """
+        if y is not None and not sparse.issparse(y) and missing_labels(y).any():
+            known, y = known_labels(y, X, name="y")
+            if not known.any():
+                raise ValueError("y holds no known label, and there is nothing to score on.")
+            rows = np.flatnonzero(known)
+            X = _safe_indexing(X, rows)
+            sample_weight = None if sample_weight is None else _safe_indexing(sample_weight, rows)
+        return super().score(X, y, sample_weight)
 
     def _warn_without_data(self, missing: str) -> None:
         # A two-domain estimator inside says so itself.
@@ -48,22 +105,30 @@ class _HoldsDomain(
             )
 
     def _check_one_coding(self, y, held_labels, held_name: str) -> None:
-        """Refuse labels that an ensemble has numbered beside held labels that it has not."""
-        if y is None or not is_classifier(self.estimator):
+        """Refuse labels that a meta-estimator has changed beside held labels that it has not."""
+        if y is None:
+            return
+        if changes_labels():
+            raise TypeError(
+                f"A meta-estimator around {type(self).__name__} (one-vs-rest, multi-output, "
+                f"TransformedTargetRegressor) changes y, but not {held_name}. Put it inside the "
+                "reweighter, as in PooledEstimator(OneVsRestClassifier(...))."
+            )
+        if not is_classifier(self.estimator):
             return
         (y,), (held_labels,) = indexable(y), indexable(held_labels)
         if len(held_labels) and np.ndim(held_labels) != np.ndim(y):
             raise ValueError(different_forms(held_name, held_labels, y))
-        if not is_numbered(y):
+        if not (numbers_classes() and is_numbered(y)):
             return
         classes = np.unique(y).tolist()
         outside = sorted(set(np.asarray(held_labels).tolist()) - set(classes), key=str)
         if outside:
             raise ValueError(
-                f"y holds exactly the classes 0..{len(classes) - 1}, as voting, stacking and "
-                f"bagging number them, and {held_name} also holds {outside[:5]}. Encode the labels "
-                "of both domains by one LabelEncoder, and fit on rows of every class; if the "
-                "domains do have different classes, name them by strings."
+                f"{type(self).__name__} is inside of a voting, stacking or bagging, which numbers "
+                f"the classes of y 0..{len(classes) - 1}, and {held_name} also holds "
+                f"{outside[:5]}. Encode the labels of both domains by one LabelEncoder before, and "
+                "fit on rows of every class."
             )
 
 
@@ -106,12 +171,14 @@ class WithTarget(_HoldsDomain):
     Metadata routing is switched on inside `fit` only, and every request is set on the clone.
     Cloning copies no data. If no step asks for the target, it is dropped with a
     :class:`DomainDataWarning`. Put the wrapper outermost, because a step before it would not map
-    the target.
+    the target. That is a ``ValueError`` if the samples have different forms, and a
+    :class:`DomainDataWarning` if many columns lie far apart. Columns of frames are matched by name,
+    and have one dtype in both domains.
 
     Voting, stacking and bagging number the labels 0..k-1 before their members see them. Encode the
     labels of both domains by one ``LabelEncoder`` first. Meta-estimators that change ``y`` in
     another way (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output ones) cannot
-    change the labels held here. Put them inside the reweighter.
+    change the labels held here, and are refused. Put them inside the reweighter.
 
     Examples
     --------
@@ -185,10 +252,14 @@ class WithTarget(_HoldsDomain):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         self._check_data(X, y)
         forget(self)
-        X_target = in_order_of(X, self.X_target, "X_target")
+        X_target = self.X_target
+        if X_target is not None:
+            X_target = at_one_stage("WithTarget", X, X_target, "X_target")
+            warn_of_columns(X, X_target, ("X", "X_target"), self.estimator)
+            X, X_target = in_one_form(X, X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
-        with task.hand_on(estimator):
+        with task.hand_on(estimator), classes_compared(), named_rows(X, X_target):
             if self.X_target is None:
                 self._warn_without_data("X_target")
             else:
@@ -205,7 +276,7 @@ class WithTarget(_HoldsDomain):
                     sample_weight=sample_weight,
                     method=method,
                 )
-        self._adopt(estimator)
+        self._adopt(estimator, X)
         task.end({})
         return result
 
@@ -214,10 +285,11 @@ class WithTarget(_HoldsDomain):
         if self.X_target is None:
             return
         check_not_empty(self.X_target, "X_target")
-        check_same_width(self.X_target, X, "X_target")
         if self.y_target is not None:
             _, labels = known_labels(self.y_target, self.X_target)
             self._check_one_coding(y, labels, "y_target")
+            if is_classifier(self.estimator):
+                compare_classes(y, self.y_target)
 
     def _warn_of_unused(self, consumed) -> None:
         held = [name for name in self._held if getattr(self, name) is not None]
@@ -243,12 +315,15 @@ class WithSource(_HoldsDomain):
     estimator : estimator
         Two-domain estimator, or a pipeline, search or other composition of such. An ordinary
         estimator is fitted on the source alone. It is cloned before it is fitted.
-    X_source : array-like of shape (n_source_samples, n_features), default=None
-        Source samples. Held by reference.
-    y_source : array-like of shape (n_source_samples,), default=None
-        Source labels, all known. Held by reference.
-    source_sample_weight : array-like of shape (n_source_samples,), default=None
-        Weights of the source samples. A target sample weighs 1. Held by reference.
+    X_source : array-like of shape (n_source_samples, n_features), or list of such, default=None
+        Source samples. A list holds the samples of several sources, which are stacked, and
+        numbered from 1 for the steps that ask for ``sample_domain``. Held by reference.
+    y_source : array-like of shape (n_source_samples,), or list of such, default=None
+        Source labels, all known; for several sources a list with an entry for each. Held by
+        reference.
+    source_sample_weight : array-like of shape (n_source_samples,), or list of such, default=None
+        Weights of the source samples. A target sample weighs 1. In a list for several sources an
+        entry may be ``None``. Held by reference.
     use_y : bool, default=True
         Whether the target labels given to `fit` may be used. With False they serve only for
         scoring, which is the honest cross-validation of an unsupervised method.
@@ -271,9 +346,11 @@ class WithSource(_HoldsDomain):
     Notes
     -----
     Metadata routing is switched on inside `fit` only, and every request is set on the clone.
-    Cloning copies no data. Meta-estimators that change ``y`` (``TransformedTargetRegressor``,
-    ``OneVsRestClassifier``, multi-output ones) cannot change the labels held here. Put them inside
-    the reweighter. Without `X_source` the estimator is fitted on the samples given to `fit`, with a
+    Cloning copies no data. Put the wrapper outermost, as :class:`WithTarget`, and meta-estimators
+    that change ``y`` (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output ones)
+    inside the reweighter. Columns of frames are matched by name, and have one dtype in both
+    domains. Labels of the domains without a common class are refused. Without `X_source` the
+    estimator is fitted on the samples given to `fit`, with a
     :class:`DomainDataWarning`.
 
     Examples
@@ -319,26 +396,32 @@ class WithSource(_HoldsDomain):
             The fitted wrapper.
         """
         task = FitTask.begin(self, X, y, max_subtasks=1)
-        self._check_data(X, y)
+        source = self._checked_source(X, y)
         forget(self)
-        X_source = in_order_of(X, self.X_source, "X_source")
+        X_source = source.X
+        if X_source is not None:
+            X_source = at_one_stage("WithSource", X, X_source, "X_source")
+            warn_of_columns(X, X_source, ("X_source", "X"), self.estimator)
+            X, X_source = in_one_form(X, X_source, "X_source")
         estimator = clone(self.estimator)
-        with task.hand_on(estimator):
-            if self.X_source is None:
+        names = ("X_source", "X")
+        with task.hand_on(estimator), classes_compared(), named_rows(X_source, X, names):
+            if X_source is None:
                 self._warn_without_data("X_source")
                 estimator.fit(X, y)
             elif "X_target" not in consumed_keywords(self.estimator, "fit"):
-                fit_weighted(estimator, X_source, self.y_source, self.source_sample_weight)
+                fit_weighted(estimator, X_source, source.y, source.sample_weight)
             else:
                 fit_with_target(
                     estimator,
                     X_source,
-                    self.y_source,
+                    source.y,
                     X_target=X,
                     y_target=y if self.use_y else None,
-                    sample_weight=self.source_sample_weight,
+                    sample_weight=source.sample_weight,
+                    sample_domain=source.sample_domain,
                 )
-        self._adopt(estimator)
+        self._adopt(estimator, X)
         task.end({})
         return self
 
@@ -360,22 +443,31 @@ class WithSource(_HoldsDomain):
         """
         return self.fit(X, y).transform(X)
 
-    def _check_data(self, X, y) -> None:
+    def _checked_source(self, X, y) -> Source:
+        """Return the source, several ones in one stack, after a check against the target."""
+        names = ("X_source", "y_source", "source_sample_weight")
         if self.X_source is None:
-            for name in ("y_source", "source_sample_weight"):
+            for name in names[1:]:
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} was given without X_source. Pass X_source too.")
-            return
+            return Source(None, None)
         check_not_empty(self.X_source, "X_source")
-        check_same_width(self.X_source, X, "X_source")
-        if (weights := self.source_sample_weight) is not None:
-            check_same_length(weights, self.X_source, "source_sample_weight", "X_source")
-        if self.y_source is not None:
-            check_same_length(self.y_source, self.X_source, "y_source", "X_source")
-            check_no_missing_labels(self.y_source)
-            self._check_one_coding(y, self.y_source, "y_source")
+        held = (self.X_source, self.y_source, self.source_sample_weight)
+        source = one_stack(*held, like=X, names=names)
+        if source.sample_weight is not None:
+            check_same_length(source.sample_weight, source.X, names[2], "X_source")
+        if source.y is not None:
+            check_same_length(source.y, source.X, "y_source", "X_source")
+            check_no_missing_labels(source.y)
+            check_finite_labels(source.y, "y_source")
+            if y is not None:
+                known_labels(y, X, name="y")  # refuses what is infinite
+            self._check_one_coding(y, source.y, "y_source")
+            if is_classifier(self.estimator):
+                compare_classes(source.y, y, names=("y_source", "y"))
         elif get_tags(self.estimator).target_tags.required:
             raise ValueError(
                 f"X_source was given without y_source, but {name_steps(self.estimator)} requires y "
                 "to be passed. Pass the source's labels as y_source."
             )
+        return source

@@ -8,6 +8,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skltransfer._parameters import Count, Flag
 from skltransfer._solvers._transfer_components import domain_differences
+from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import known_labels
 from skltransfer.feature._aligner import LabelledAligner, class_numbers, source_labels
 from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelAligner
@@ -211,6 +212,7 @@ class JDA(KernelAligner, LabelledAligner):
             y = source_labels(y, X)
             if y.dtype.kind == "f":  # others are labels
                 check_classification_targets(y)
+            compare_classes(y, y_target)
             known = known_labels(y_target, X_target, y)
             mapped = self._adapt(self._start(X, X_target), X, y, X_target, *known)
         self._warn_unless_certified()

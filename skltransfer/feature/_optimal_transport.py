@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._alignment import centered_rows, safe_unit
 from skltransfer._warnings import warn
+from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import known_labels
 from skltransfer.feature._aligner import LabelledAligner, class_numbers, source_labels
 from skltransfer.feature._transport_plans import (
@@ -263,6 +264,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
             )
         y = source_labels(y, X)
         classes, groups = np.unique(y, return_inverse=True)
+        compare_classes(y, y_target)
         known, target_labels = known_labels(y_target, X_target, y)
         return groups, known, class_numbers(target_labels, classes)
 

@@ -18,7 +18,7 @@ from skltransfer.domains._data import (
     check_not_empty,
     check_same_length,
     check_same_width,
-    in_order_of,
+    in_one_form,
     missing_labels,
 )
 from skltransfer.inspection._matplotlib import divide_axes
@@ -160,7 +160,7 @@ class DomainShiftDisplay:
         check_not_empty(X_source, "X_source")
         check_not_empty(X_target, "X_target")
         check_same_width(X_target, X_source, "X_target")
-        X_target = in_order_of(X_source, X_target, "X_target")
+        X_source, X_target = in_one_form(X_source, X_target, "X_target", name="X_source")
         before, after, aligner = _follow(estimator, X_source, X_target)
         return cls._from_rows(before, after, y_source, y_target, embedding, gamma, aligner).plot(
             ax=ax
@@ -205,8 +205,10 @@ class DomainShiftDisplay:
         -------
         display : DomainShiftDisplay
         """
-        X_target = in_order_of(X_source, X_target, "X_target")
-        X_target_mapped = in_order_of(X_source_mapped, X_target_mapped, "X_target_mapped")
+        X_source, X_target = in_one_form(X_source, X_target, "X_target", name="X_source")
+        X_source_mapped, X_target_mapped = in_one_form(
+            X_source_mapped, X_target_mapped, "X_target_mapped", name="X_source_mapped"
+        )
         given = {"X_source": X_source, "X_target": X_target}
         mapped = {"X_source_mapped": X_source_mapped, "X_target_mapped": X_target_mapped}
         before, after = (

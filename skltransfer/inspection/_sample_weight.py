@@ -20,7 +20,7 @@ from skltransfer.domains._data import (
     check_same_width,
     column_names,
     concatenate_rows,
-    in_order_of,
+    in_one_form,
 )
 from skltransfer.inspection._matplotlib import divide_axes
 
@@ -151,7 +151,7 @@ class SampleWeightDisplay:
         if X_target is not None:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
-            X_target = in_order_of(X, X_target, "X_target")
+            X, X_target = in_one_form(X, X_target, "X_target")
         values, target_values, name = _values(X, X_target, feature, random_state)
         display = cls(
             values=values, sample_weight=weights, target_values=target_values, value_name=name

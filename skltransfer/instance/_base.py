@@ -6,7 +6,7 @@ from abc import ABCMeta, abstractmethod
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import indexable
 from sklearn.utils.validation import (
@@ -20,11 +20,14 @@ from skltransfer._parameters import check_parameters
 from skltransfer._solvers._sums import effective_sample_size
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
     check_same_width,
+    in_one_form,
     known_labels,
+    named_rows,
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
@@ -117,19 +120,23 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         else:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
+            X, X_target = in_one_form(X, X_target, "X_target")
             if y is not None:
+                if has_estimator and is_classifier(estimator):
+                    compare_classes(y, y_target)
                 known_labels(y_target, X_target, y)  # refused before the work
-        self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
+        with named_rows(X, X_target):
+            self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
         self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
         if X_target is not None:
             self._warn_of_collapse(X, sample_weight)
         if has_estimator:
-            with task.hand_on(estimator):
+            with task.hand_on(estimator), named_rows(X, X_target):
                 if X_target is None:
                     fit_weighted(estimator, X, y, sample_weight)
                 else:
                     self._fit_on_both(estimator, X, y, sample_weight, X_target, y_target)
-            self._adopt(estimator)
+            self._adopt(estimator, X)
         task.end({})
         return self
 

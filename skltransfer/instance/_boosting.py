@@ -6,7 +6,7 @@ from abc import ABCMeta, abstractmethod
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skltransfer._parameters import Count, check_parameters
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import check_no_missing_labels, check_target_rows
 from skltransfer.domains._refit import forget
 from skltransfer.domains._two_domains import (
@@ -164,6 +165,8 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         rows = check_target_rows(self, X_target, **self._row_checks())
         if np.ndim(y_target) == 2 and np.shape(y_target)[1] == 1:  # as y may be
             y_target = np.ravel(y_target)
+        if is_classifier(self):
+            compare_classes(y, y_target)
         rows, labels = labelled_rows(rows, y_target, y)
         if rows is None:
             warn_without_labels(self, "boosts the source alone")

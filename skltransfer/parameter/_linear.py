@@ -8,7 +8,7 @@ from inspect import signature
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils.multiclass import type_of_target
@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skltransfer._parameters import Flag, Number, Parameter, check_parameters
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import check_target_rows
 from skltransfer.domains._refit import forget
 from skltransfer.domains._two_domains import (
@@ -163,7 +164,10 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         """Return the labelled target rows and their labels; None, None if there are none."""
         if X_target is None:
             return None, None
-        rows, labels = labelled_rows(check_target_rows(self, X_target), y_target, y)
+        rows = check_target_rows(self, X_target)
+        if is_classifier(self):
+            compare_classes(y, y_target)
+        rows, labels = labelled_rows(rows, y_target, y)
         if rows is None:
             warn_without_labels(self, "is the model of the source")
         return rows, labels

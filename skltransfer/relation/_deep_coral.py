@@ -23,11 +23,13 @@ from skltransfer._parameters import Number, check_parameters
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
     check_same_width,
-    in_order_of,
+    in_one_form,
+    named_rows,
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
@@ -225,12 +227,14 @@ class DeepCORALClassifier(
         else:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
-            X_target = in_order_of(X, X_target, "X_target")
+            X, X_target = in_one_form(X, X_target, "X_target")
         forget(self)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
+        given = X, X_target
         if X_target is not None:
+            compare_classes(y, y_target)
             X, y, sample_weight = join_labelled(X, y, sample_weight, X_target, y_target)
-        with task.hand_on(estimator):
+        with task.hand_on(estimator), named_rows(*given):
             if X_target is None or self.trade_off == 0:
                 estimator.fit(X, y, sample_weight)
             else:

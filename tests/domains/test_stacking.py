@@ -146,3 +146,55 @@ def test_domain_numbers_that_are_none(domain, match):
 def test_lists_of_rows_of_another_width_are_refused():
     with pytest.raises(ValueError, match="X_target has 1 features.*2"):
         stack_domains([[1.0, 2.0], [3.0, 4.0]], X_target=[[1.0]])
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("mark", [None, NAN, "?", -1, "nan"])
+@pytest.mark.parametrize(
+    ("y", "y_target", "unknown"),
+    [
+        (["a", "b"], ["b", None, NAN], [False, True, True]),
+        (np.array(["a", "b"]), np.array(["b", NAN]), [False, True]),
+        ([1, 2], [NAN, 2.0], [True, False]),
+        ([True, False], [None, True], [True, False]),
+        ([2**60 + 1, 3], [None, 3], [True, False]),
+        (["a", "b"], None, [True, True]),
+    ],
+)
+def test_marks_of_missing_labels_survive_the_way_there_and_back(y, y_target, unknown, mark):
+    X, X_target = np.zeros((2, 1)), np.zeros((len(unknown), 1))
+    stacked, labels, numbers = stack_domains(
+        X, y, X_target=X_target, y_target=y_target, missing_label=mark
+    )
+    _, y_again, _, y_target_again = split_domains(
+        stacked, labels, sample_domain=numbers, missing_label=mark
+    )
+    assert y_again.tolist() == list(y)
+    assert missing_labels(y_target_again).tolist() == unknown
+    if y_target is not None:
+        for found, given, is_unknown in zip(y_target_again, y_target, unknown, strict=True):
+            assert is_unknown or found == given
+
+
+def test_a_mark_that_is_a_known_label_is_refused():
+    with pytest.raises(ValueError, match="missing_label=-1 is a known label too"):
+        stack_domains([[0], [1]], [-1, 1], X_target=[[2]], missing_label=-1)
+
+
+def test_domain_numbers_survive_the_way_there_and_back():
+    numbers = np.array([2, -4, 1, -3, 2])
+    parts = split_domains(
+        np.arange(5)[:, None], list("abcde"), sample_domain=numbers, return_domains=True
+    )
+    X, y, X_target, y_target, source_domain, target_domain = parts
+    np.testing.assert_array_equal(source_domain, [2, 1, 2])
+    np.testing.assert_array_equal(target_domain, [-4, -3])
+    stacked = stack_domains(
+        X, y, X_target=X_target, y_target=y_target, source_domain=source_domain,
+        target_domain=target_domain,
+    )  # fmt: skip
+    np.testing.assert_array_equal(stacked[2], [2, 1, 2, -4, -3])
+    with pytest.raises(ValueError, match="target_domain holds 3. Use negative numbers"):
+        stack_domains(X, X_target=X_target, target_domain=[3, -3])

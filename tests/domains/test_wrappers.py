@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
@@ -480,14 +480,14 @@ def test_an_aligner_needs_no_source_labels(domains):
     assert WithSource(MeanAligner(), X_source=X).fit(X_target).estimator_.target_mean_.shape == (3,)
 
 
-def test_labels_numbered_by_an_ensemble_are_told_from_held_labels(domains):
+def test_labels_that_have_been_numbered_are_told_from_held_labels(domains):
     X, y, X_target, y_target = domains
     names, names_target = np.array(["no", "yes"])[y], np.array(["no", "yes"])[y_target]
     with pytest.raises(ValueError, match="LabelEncoder"):
         WithTarget(Recorder(), X_target, names_target).fit(X, LabelEncoder().fit_transform(names))
-    with pytest.raises(ValueError, match="y_source also holds"):
+    with pytest.raises(ValueError, match="no class in common.*LabelEncoder"):
         WithSource(Recorder(), X, names).fit(X_target, y_target)
-    with pytest.raises(ValueError, match=r"\[2\]"):  # 1..2 beside 0..1
+    with pytest.warns(DomainDataWarning, match=r"y \(target\) holds the classes \[0\]"):  # and 1..2
         WithSource(Recorder(), X, y + 1).fit(X_target, y_target)
     WithTarget(Recorder(), X_target, names_target).fit(X, names)
     WithSource(Recorder(), X, y + 1).fit(X_target, y_target + 1)
@@ -515,3 +515,41 @@ def test_every_mark_of_a_missing_label(domains, missing):
     np.testing.assert_array_equal(
         model.estimator_.estimator_.seen_["y"], np.concatenate([y, y_target[:-1]])
     )
+
+
+# --- scores and print ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [float, object, "strings"])
+def test_scores_leave_samples_without_a_label_out(domains, kind):
+    X, y, X_target, y_target = domains
+    known = np.arange(len(y_target)) % 3 > 0
+    names = np.array(["no", "yes"], dtype=object)
+    labels, partly = (
+        (names[y], names[y_target]) if kind == "strings" else (y, y_target.astype(kind))
+    )
+    partly = np.where(known, partly, np.nan if kind is float else None)
+    assert partly.dtype == (float if kind is float else object)
+    model = WithSource(PooledEstimator(KNeighborsClassifier(3)), X, labels).fit(X_target, partly)
+    expected = np.mean(model.predict(X_target[known]) == partly[known])
+    assert 0 < expected < 1
+    assert model.score(X_target, partly) == expected
+    weights = np.linspace(1, 2, len(y_target))
+    expected = np.average(model.predict(X_target)[known] == partly[known], weights=weights[known])
+    assert model.score(X_target, partly, weights) == pytest.approx(expected)
+    scores = cross_validate(model, X_target, partly, cv=KFold(3), error_score="raise")
+    assert np.isfinite(scores["test_score"]).all()
+    with pytest.raises(ValueError, match="y holds no known label"):
+        model.score(X_target, np.full(len(y_target), np.nan))
+
+
+def test_held_data_are_printed_as_shapes(domains):
+    X, y, X_target, _ = domains
+    wrapper = WithSource(KMMReweighter(LogisticRegression()), [X, X_target + 777777], [y, y[:40]])
+    grid = GridSearchCV(wrapper, {"estimator__max_weight": [2]})
+    for estimator in (wrapper, grid, make_pipeline(wrapper)):
+        for text in (repr(estimator), estimator._repr_html_().replace("&lt;", "<")):
+            assert "<ndarray (60, 3)>" in text.replace("&gt;", ">")
+            assert "7777" not in text
+    assert "<list of 2>" in repr(WithTarget(StandardScaler(), [[1.0], [2.0]]))
+    assert wrapper.get_params()["X_source"] is wrapper.X_source
