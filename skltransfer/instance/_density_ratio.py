@@ -12,8 +12,8 @@ from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 
 TOO_FAR_APART = (
-    "The distances between these rows are too large. Scale the columns of both domains, for "
-    "example by a StandardScaler."
+    "The distances between rows of X and X_target are too large. Scale the columns of both, for "
+    "example by a StandardScaler in a step before."
 )
 # Beyond it exp overflows, or nearly so; sums of some such exponentials remain finite.
 _LARGEST_LOG = 700.0
@@ -65,8 +65,9 @@ class DensityRatioReweighter(BaseReweighter):
         total = ordered_sum(product)
         if not (np.isfinite(total) and total > 0):
             raise ValueError(
-                f"{type(self).__name__} finds no source row that resembles the target. Scale the "
-                "columns, choose a wider kernel or more neighbours, or check the units of both."
+                f"{type(self).__name__} finds no row of X that resembles X_target: all weights are "
+                f"0. {self._remedy_of_no_overlap()} Or scale the columns of both, and check that "
+                "they have the same units."
             )
         return product * (ordered_sum(weights) / total)
 
@@ -89,6 +90,10 @@ class DensityRatioReweighter(BaseReweighter):
             At least 0; not normalised.
         """
 
+    def _remedy_of_no_overlap(self) -> str:
+        """Return the setting to change, in a sentence, if no source sample has weight."""
+        return "Choose a smaller gamma."
+
     @abstractmethod
     def _ratio(self, rows) -> np.ndarray:
         """Return the ratio at any samples, shape (n_samples,)."""
@@ -98,7 +103,8 @@ def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, 
     """Return a centre and a scale for each feature.
 
     The scale is the root of the mean of the variances of the two domains, so that a distance
-    *between* the domains does not widen it. It is 1 for a feature that is constant in both domains.
+    *between* the domains does not widen it. It is 1 for a feature that is constant in both domains,
+    or what rounding changes in it, if that is more.
 
     Parameters
     ----------
@@ -123,8 +129,8 @@ def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, 
             f"The variance of column {column} is not finite. Scale the columns of X and X_target."
         )
     largest = np.maximum(np.abs(rows).max(axis=0), np.abs(target_rows).max(axis=0))
-    is_constant = scale <= 10 * np.finfo(float).eps * largest
-    return center, np.where(is_constant, 1.0, scale)
+    rounding = 10 * np.finfo(float).eps * largest
+    return center, np.where(scale <= rounding, np.maximum(1.0, rounding), scale)
 
 
 def _mean_and_variance(rows, counts):

@@ -201,7 +201,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             classifier = default_classifier(rows.shape[1])
         self.classifier_ = data.fit(classifier, np.arange(n_source + n_target), DOMAINS)
         self._log_prior = np.log(weights.sum() / n_target)
-        fold = data.folds(self.cv, self.random_state)
+        fold = data.folds(self.cv, self.random_state, name="X and X_target")
         self._calibrator = None
         if fold is None:
             log_ratio = log_odds(self.classifier_, data.X) + self._log_prior
@@ -215,6 +215,12 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         is_source = data.labels == 0
         ratio[data.positions[is_source]] = self._calibrated(log_ratio[is_source])
         return ratio
+
+    def _remedy_of_no_overlap(self):
+        return (
+            "The classifier takes no row of X for one of the target. Choose calibration='sigmoid', "
+            "or leave out the columns that give the domain away."
+        )
 
     def _warn_if_separated(self, data) -> None:
         if self.domain_auc_ == 1 and np.bincount(data.labels).min() >= SMALLEST_SAMPLE:

@@ -146,6 +146,9 @@ class GaussianReweighter(DensityRatioReweighter):
         covariance = (factor @ factor.T) * np.outer(self._scale, self._scale)
         return self._center + self._scale * mean, covariance
 
+    def _remedy_of_no_overlap(self):
+        return "Raise shrinkage or reg_covar."
+
     def _scaled(self, rows):
         return (rows - self._center) / self._scale
 

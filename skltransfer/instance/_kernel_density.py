@@ -139,6 +139,9 @@ class KernelDensityReweighter(DensityRatioReweighter):
         self.bandwidth_ = self._chosen_bandwidth([self._source, self._target])
         return relative_exp(self._log_ratio(rows))[group]
 
+    def _remedy_of_no_overlap(self):
+        return "Raise bandwidth, or choose kernel='gaussian', which reaches all rows."
+
     def _scaled(self, rows):
         return (rows - self._center) / self._scale
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import check_cv
 
 from skltransfer._parameters import Count, Folds, Number
 from skltransfer._solvers._kliep import held_out_likelihood, log_kernel_ratios, solve_kliep
 from skltransfer._warnings import warn_unless_certified
+from skltransfer.instance._cross_fitting import given_splits
 from skltransfer.instance._density_ratio import finite_exp
 from skltransfer.instance._kernel_ratio import KernelRatioReweighter, best_candidate
 
@@ -202,11 +202,7 @@ class KLIEPReweighter(KernelRatioReweighter):
             held = [folds == k for k in range(min(self.cv, n) if n > 1 else 0)]
             return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in held]
         place = np.argsort(target_order)
-        splits = list(check_cv(self.cv).split(np.empty((n, 1))))
-        if any(np.max(part, initial=-1) >= n for split in splits for part in split):
-            raise ValueError(
-                f"cv splits more rows than the {n} of X_target. Pass an integer or splits of these."
-            )
+        splits = given_splits(self.cv, n, "X_target")
         return [(place[fitted], place[held]) for fitted, held in splits]
 
     def _of_distances(self, distances):

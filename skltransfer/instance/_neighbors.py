@@ -132,6 +132,16 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         self._source, self._target = (distinct, counts), counted_rows(target_rows)[:2]
         return self._ratio(distinct)[group]
 
+    def _remedy_of_no_overlap(self):
+        counts = self._source[1]
+        if self.n_neighbors_ <= counts.min() * (1 + _SLACK):
+            return (
+                f"n_neighbors={self.n_neighbors!r} reaches no other row, because a row of X is its "
+                "own nearest neighbour, as often as its weight says. Raise n_neighbors, or scale "
+                "sample_weight to a mean of 1."
+            )
+        return f"Raise n_neighbors={self.n_neighbors!r}, here {self.n_neighbors_} rows."
+
     def _resolved_neighbors(self, counts) -> int:
         total = counts.sum()
         k = max(round(np.sqrt(total)), 1) if self.n_neighbors == "sqrt" else self.n_neighbors

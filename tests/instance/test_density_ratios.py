@@ -250,7 +250,7 @@ def test_domains_far_apart_warn_or_say_what_to_do(domains, reweighter):
             far.fit(X, X_target=X_target + 100)
         assert np.isfinite(far.density_ratio(X_target + 100)).all()
     else:
-        with pytest.raises(ValueError, match="finds no source row that resembles the target"):
+        with pytest.raises(ValueError, match="finds no row of X that resembles X_target"):
             far.fit(X, X_target=X_target + 100)
 
 
@@ -428,7 +428,7 @@ def test_a_fit_without_target_forgets_the_ratio(domains, reweighter):
         (KLIEPReweighter(cv=1), "cv=1 is not an integer of at least 2"),
         (KLIEPReweighter(cv=None), "cv=None is not an integer"),
         (KLIEPReweighter(cv="five"), "cv"),
-        (KLIEPReweighter(cv=[([0, 1], [500])]), "cv splits more rows than the 90 of X_target"),
+        (KLIEPReweighter(cv=[([0, 1], [500])]), "cv splits other rows than the 90 of X_target"),
         (KLIEPReweighter(tol=0), "tol=0 is not a number greater than 0"),
         (KLIEPReweighter(max_iter=0), "max_iter=0 is not"),
         (

@@ -177,7 +177,7 @@ def test_domains_far_apart_leave_finite_weights(domains, reweighter):
     if isinstance(reweighter, NearestNeighborsReweighter) or bounded:
         with (
             warnings.catch_warnings(),
-            pytest.raises(ValueError, match="finds no source row that resembles the target"),
+            pytest.raises(ValueError, match="finds no row of X that resembles X_target"),
         ):
             warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
             reweighter.fit(X, X_target=X + 1000)
