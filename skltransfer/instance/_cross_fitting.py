@@ -9,7 +9,6 @@ from numbers import Integral
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import has_fit_parameter
@@ -117,9 +116,11 @@ def given_splits(cv, n: int, name: str, labels=None, groups=None) -> Iterator[tu
     ValueError
         If a split is no pair of indices of these samples.
     """
-    splitter = check_cv(cv)
-    keywords = {"groups": groups} if consumed_keywords(splitter, "split", ["groups"]) else {}
-    for split in splitter.split(np.empty((n, 1)), labels, **keywords):
+    splits = cv
+    if hasattr(cv, "split"):
+        keywords = {"groups": groups} if consumed_keywords(cv, "split", ["groups"]) else {}
+        splits = cv.split(np.empty((n, 1)), labels, **keywords)
+    for split in splits:
         try:
             fitted, held_out = (
                 np.arange(n)[np.asarray(part) if np.size(part) else []] for part in split

@@ -44,11 +44,18 @@ class DensityRatioReweighter(BaseReweighter):
         return self._ratio(rows) if self._is_adapted else np.ones(rows.shape[0])
 
     def __sklearn_tags__(self):
-        return only_numbers(super().__sklearn_tags__())
+        tags = super().__sklearn_tags__()
+        inner_takes_sparse = self.estimator is None or tags.input_tags.sparse
+        tags = only_numbers(tags)
+        tags.input_tags.sparse = self._compares_sparse_rows and inner_takes_sparse
+        return tags
+
+    # Whether the ratio is computed from sparse rows too.
+    _compares_sparse_rows = False
 
     def _input_checks(self) -> dict:
         """Return settings of scikit-learn's ``check_array`` for the samples of both domains."""
-        return {}
+        return {"accept_sparse": "csr" if self._compares_sparse_rows else False}
 
     def _weigh(self, X, y, sample_weight, X_target):
         checks = self._input_checks()

@@ -14,10 +14,7 @@ from skltransfer._parameters import Choice, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
 from skltransfer.domains._data import concatenate_rows
-from skltransfer.instance._base import (
-    SMALLEST_SAMPLE,
-    EffectiveSampleSizeWarning,
-)
+from skltransfer.instance._collapse import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 
@@ -94,8 +91,8 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight, or the classifier tells the domains apart
-        without an error (`domain_auc_` is 1).
+        If a few samples have nearly all of the weight, a class has lost nearly all of its weight,
+        or the classifier tells the domains apart without an error (`domain_auc_` is 1).
     DomainDataWarning
         If no target samples are given.
 

@@ -73,7 +73,8 @@ class GaussianReweighter(DensityRatioReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
     DomainDataWarning
         If no target samples are given.
 

@@ -71,7 +71,7 @@ class KLIEPReweighter(KernelRatioReweighter):
         Mean logarithm of the ratio at held-out target samples for each candidate; larger is better.
         ``nan`` for a single candidate, and if there is only one target sample. In the latter case
         the middle candidate is taken.
-    centers_ : ndarray of shape (n_centers, n_features)
+    centers_ : {ndarray, CSR array} of shape (n_centers, n_features)
         Target samples that the kernels lie on.
     coef_ : ndarray of shape (n_centers,)
         Coefficients of the kernels, at least 0. Most are 0.
@@ -98,7 +98,8 @@ class KLIEPReweighter(KernelRatioReweighter):
     DomainDataWarning
         If no target samples are given.
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
 
     See Also
     --------
@@ -114,7 +115,7 @@ class KLIEPReweighter(KernelRatioReweighter):
     The likelihood of target samples hardly sees the source where the source has few samples (some
     hundreds, or many features). It then favours very narrow kernels, under which few source samples
     keep weight. Check `effective_sample_size_`, or set `gamma`. Scale the features first, because
-    the kernel weighs all of them alike.
+    the kernel weighs all of them alike. Sparse matrices and arrays are accepted.
 
     References
     ----------

@@ -5,22 +5,22 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from sklearn.base import clone, is_classifier
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import check_consistent_length
 
 from skltransfer._parameters import Count, Flag, Number
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import (
     BaseReweighter,
-    EffectiveSampleSizeWarning,
     numeric_rows,
     only_numbers,
     unit_weights,
 )
+from skltransfer.instance._collapse import EffectiveSampleSizeWarning
 from skltransfer.instance._discriminative import DiscriminativeReweighter
-from skltransfer.instance._rows import distinct_rows
+from skltransfer.instance._neighbors import all_distances
+from skltransfer.instance._rows import distinct_rows, in_one_form
 
 # Rows whose weights differ by no more than this, relatively, are worth the same.
 _TIE = 1e-9
@@ -79,7 +79,8 @@ class SourceSelector(BaseReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If the kept samples are worth fewer than 10, and less than a tenth of all.
+        If the kept samples are worth fewer than 10 and less than a tenth of all, or hardly a sample
+        of some class is kept.
     DomainDataWarning
         If no target samples are given. All source samples are then kept.
 
@@ -96,7 +97,8 @@ class SourceSelector(BaseReweighter):
 
     If `estimator` is a classifier, a source class that would lose all of its samples keeps the
     sample nearest to a target sample, and its ties. With `use_weights` the nearest sample of
-    positive weight is kept. Target samples with a known label join the fit with weight 1.
+    positive weight is kept. Target samples with a known label join the fit with weight 1. Sparse
+    matrices and arrays are accepted if `reweighter`, where it is used, accepts them.
 
     Examples
     --------
@@ -134,15 +136,32 @@ class SourceSelector(BaseReweighter):
         self.use_weights = use_weights
 
     def __sklearn_tags__(self):
-        return only_numbers(super().__sklearn_tags__())
+        tags = super().__sklearn_tags__()
+        inner_takes_sparse = self.estimator is None or tags.input_tags.sparse
+        tags = only_numbers(tags)
+        tags.input_tags.sparse = self._takes_sparse() and inner_takes_sparse
+        return tags
+
+    def _takes_sparse(self) -> bool:
+        """Tell whether samples are selected by what takes sparse ones."""
+        if isinstance(self.keep, str) and self.keep == "neighbors" and not self.use_weights:
+            return True
+        return get_tags(self._weigher()).input_tags.sparse
+
+    def _weigher(self):
+        """Return an unfitted clone of the reweighter, without an estimator."""
+        reweighter = DiscriminativeReweighter() if self.reweighter is None else self.reweighter
+        return clone(reweighter).set_params(estimator=None)
 
     def _weigh(self, X, y, sample_weight, X_target):
-        rows = numeric_rows(self, X)
+        checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
+        rows = numeric_rows(self, X, **checks)
         weights = unit_weights(rows, sample_weight)
         self.support_ = weights > 0
         if X_target is None:
             return weights
-        target_rows = check_target_rows(self, X_target)
+        target_rows = check_target_rows(self, X_target, **checks)
+        rows, target_rows = in_one_form(rows, target_rows)
         if self.keep != "neighbors" or self.use_weights:
             ratio = self._ratio(X, y, sample_weight, X_target)
         if self.use_weights:
@@ -155,7 +174,7 @@ class SourceSelector(BaseReweighter):
             kept = _largest(ratio[used], weights[used], self._size(ratio, weights))
         if y is not None and self.estimator is not None and is_classifier(self.estimator):
             check_consistent_length(rows, y)
-            labels = np.asarray(y).reshape(len(rows), -1)[used]
+            labels = np.asarray(y).reshape(rows.shape[0], -1)[used]
             if labels.shape[1] == 1:
                 kept = _with_all_classes(kept, rows[used], labels[:, 0], target_rows)
         self.support_[used] = kept
@@ -163,8 +182,7 @@ class SourceSelector(BaseReweighter):
 
     def _ratio(self, X, y, sample_weight, X_target) -> np.ndarray:
         """Return the weights of the reweighter, per unit of `sample_weight`."""
-        reweighter = DiscriminativeReweighter() if self.reweighter is None else self.reweighter
-        reweighter = clone(reweighter).set_params(estimator=None)
+        reweighter = self._weigher()
         with warnings.catch_warnings():
             # A warning about the number of kept rows says more.
             warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
@@ -234,15 +252,15 @@ def _with_all_classes(kept, rows, y, target_rows) -> np.ndarray:
     return kept
 
 
-def in_neighborhood(X: np.ndarray, T: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def in_neighborhood(X, T, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Tell which rows of `X` are among the `k` nearest of some row of `T`.
 
     Rows as near as the k-th nearest are among them.
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
-    T : ndarray of shape (m, n_features)
+    X : {ndarray, CSR array} of shape (n, n_features)
+    T : {ndarray, CSR array} of shape (m, n_features)
     k : int
 
     Returns
@@ -251,11 +269,12 @@ def in_neighborhood(X: np.ndarray, T: np.ndarray, k: int) -> tuple[np.ndarray, n
     distance : ndarray of shape (n,)
         Euclidean distance of each row of `X` from the nearest row of `T`.
     """
-    inside, nearest = np.zeros(len(X), dtype=bool), np.full(len(X), np.inf)
-    k = min(k, len(X))
-    step = max(1, _BLOCK_SIZE // len(X))
-    for start in range(0, len(T), step):
-        distance = cdist(T[start : start + step], X)
+    n = X.shape[0]
+    inside, nearest = np.zeros(n, dtype=bool), np.full(n, np.inf)
+    k = min(k, n)
+    step = max(1, _BLOCK_SIZE // n)
+    for start in range(0, T.shape[0], step):
+        distance = all_distances(T[start : start + step], X, "euclidean")
         np.minimum(nearest, distance.min(axis=0), out=nearest)
         kth = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
         inside |= (distance <= kth * (1 + 1e-12)).any(axis=0)
