@@ -178,12 +178,21 @@ def numeric_rows(reweighter, X, **checks):
     try:
         return validate_data(reweighter, X, dtype=np.float64, **checks)
     except ValueError as error:
-        if sparse.issparse(X) or not any(map(_is_word, np.asarray(X, dtype=object).ravel())):
+        if sparse.issparse(X) or not holds_words(X):
             raise
+        takes_words = " Or pass a classifier=... that takes them." * hasattr(
+            reweighter, "classifier"
+        )
         raise ValueError(
             f"{error}. {name} compares rows as numbers. Encode them in a step before it, not "
-            f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target)."
+            f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target).{other}"
         ) from error
+
+
+def holds_words(X) -> bool:
+    """Tell whether some entry of dense samples is a text that is no number."""
+    X = np.asarray(X, dtype=object) if not hasattr(X, "dtype") else np.asarray(X)
+    return X.dtype.kind not in "biufc" and any(map(_is_word, X.ravel()))
 
 
 def _is_word(value) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skltransfer._solvers._sums import ordered_sum
 from skltransfer.domains._data import check_target_rows
@@ -40,8 +41,8 @@ class DensityRatioReweighter(BaseReweighter):
             is not normalised, unlike `sample_weight_`, which keeps the sum of the weights.
         """
         check_is_fitted(self, "sample_weight_")
-        rows = numeric_rows(self, X, reset=False, **self._input_checks())
-        return self._ratio(rows) if self._is_adapted else np.ones(rows.shape[0])
+        rows = self._checked_rows(X, reset=False)
+        return self._ratio(rows) if self._is_adapted else np.ones(_num_samples(rows))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -57,16 +58,23 @@ class DensityRatioReweighter(BaseReweighter):
         """Return settings of scikit-learn's ``check_array`` for the samples of both domains."""
         return {"accept_sparse": "csr" if self._compares_sparse_rows else False}
 
+    def _checked_rows(self, X, *, reset: bool = True):
+        """Return validated samples, of the source or new ones."""
+        return numeric_rows(self, X, reset=reset, **self._input_checks())
+
+    def _checked_target_rows(self, X_target):
+        """Return validated samples of the target, after those of the source."""
+        return check_target_rows(self, X_target, **self._input_checks())
+
     def _weigh(self, X, y, sample_weight, X_target):
-        checks = self._input_checks()
-        rows = numeric_rows(self, X, **checks)
+        rows = self._checked_rows(X)
         weights = unit_weights(rows, sample_weight)
         self._is_adapted = X_target is not None
         if not self._is_adapted:
             return weights
         used = weights > 0  # a sample of weight 0 is not seen
-        target_rows = check_target_rows(self, X_target, **checks)
-        ratio = self._fit_ratio(rows[used], weights[used], target_rows)
+        target_rows = self._checked_target_rows(X_target)
+        ratio = self._fit_ratio(_safe_indexing(rows, used), weights[used], target_rows)
         product = np.zeros(len(weights))
         product[used] = weights[used] * ratio
         total = ordered_sum(product)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils.validation import _num_samples, validate_data
 
 from skltransfer._parameters import Choice, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
-from skltransfer.domains._data import concatenate_rows
+from skltransfer.domains._data import (
+    check_not_empty,
+    column_names,
+    concatenate_rows,
+    select_columns,
+)
+from skltransfer.domains._routing import name_steps
+from skltransfer.instance._base import holds_words
 from skltransfer.instance._collapse import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
@@ -114,7 +123,9 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     which corrects the odds.
 
     Missing values and sparse matrices are accepted if both `classifier` and `estimator` accept
-    them.
+    them. A given `classifier` gets a data frame as it is, with its categories and texts, and
+    likewise a list of texts. A pipeline of an encoder and a classifier, or
+    ``HistGradientBoostingClassifier(categorical_features="from_dtype")``, takes such a frame.
 
     References
     ----------
@@ -177,6 +188,28 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             "ensure_all_finite": "allow-nan" if self._both_take("allow_nan") else True,
         }
 
+    def _hands_on(self, X) -> bool:
+        """Tell whether the classifier gets the samples as they are, not as numbers.
+
+        These are frames, whose columns a classifier may select by name, and words.
+        """
+        if self.classifier is None or sparse.issparse(X):
+            return False
+        return column_names(X) is not None or holds_words(X)
+
+    def _checked_rows(self, X, *, reset: bool = True):
+        if not self._hands_on(X):
+            return super()._checked_rows(X, reset=reset)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return indexable(X)[0]
+
+    def _checked_target_rows(self, X_target):
+        if not self._hands_on(X_target):
+            return super()._checked_target_rows(X_target)
+        X_target = select_columns(X_target, getattr(self, "feature_names_in_", None))
+        check_not_empty(X_target, "X_target")
+        return indexable(X_target)[0]
+
     def _check_combinations(self) -> None:
         super()._check_combinations()
         if self.classifier is not None and not hasattr(self.classifier, "predict_proba"):
@@ -186,7 +219,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             )
 
     def _fit_ratio(self, rows, weights, target_rows):
-        n_source, n_target = rows.shape[0], target_rows.shape[0]
+        n_source, n_target = _num_samples(rows), _num_samples(target_rows)
         data = LabelledRows.sorted_by(
             "labels",
             concatenate_rows(rows, target_rows),
@@ -196,7 +229,15 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         classifier = self.classifier
         if classifier is None:
             classifier = default_classifier(rows.shape[1])
-        self.classifier_ = data.fit(classifier, np.arange(n_source + n_target), DOMAINS)
+        try:
+            self.classifier_ = data.fit(classifier, np.arange(n_source + n_target), DOMAINS)
+        except ValueError as error:
+            if "could not convert string to float" not in str(error):
+                raise
+            raise ValueError(
+                f"{error}. The classifier {name_steps(classifier)} takes numbers alone. Put an "
+                "encoder into it: classifier=make_pipeline(encoder, classifier)."
+            ) from error
         self._log_prior = np.log(weights.sum() / n_target)
         fold = data.folds(self.cv, self.random_state, name="X and X_target")
         self._calibrator = None
@@ -233,7 +274,8 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             fitted = data.fit(classifier, train, DOMAINS)
             sums = np.bincount(data.labels[train], weights=data.weights[train])
-            log_ratio[held_out] = log_odds(fitted, data.X[held_out]) + np.log(sums[0] / sums[1])
+            rows = _safe_indexing(data.X, held_out)
+            log_ratio[held_out] = log_odds(fitted, rows) + np.log(sums[0] / sums[1])
         return log_ratio
 
     def _fitted_calibrator(self, log_ratio, data):
