@@ -180,9 +180,7 @@ def numeric_rows(reweighter, X, **checks):
     except ValueError as error:
         if sparse.issparse(X) or not holds_words(X):
             raise
-        takes_words = " Or pass a classifier=... that takes them." * hasattr(
-            reweighter, "classifier"
-        )
+        other = " Or pass a classifier=... that takes them." * hasattr(reweighter, "classifier")
         raise ValueError(
             f"{error}. {name} compares rows as numbers. Encode them in a step before it, not "
             f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target).{other}"
