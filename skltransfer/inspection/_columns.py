@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -22,23 +23,24 @@ def n_columns(X) -> int | None:
     return shape[1] if len(shape) == 2 else None
 
 
-def column_values(X, index: int) -> tuple[np.ndarray, list[str]]:
+class Column(NamedTuple):
+    """A column of a table."""
+
+    values: np.ndarray  # (n,), float64 with NaN, or texts (object) with None for missing ones
+    order: list[str] = []  # categories in their order, if the column knows it
+    unit: str = ""  # of dates
+
+
+def column_values(X, index: int) -> Column:
     """Return a column as numbers, or as texts if it holds some.
 
     Parameters
     ----------
     X : data frame, matrix, sparse matrix or list of lists
     index : int
-
-    Returns
-    -------
-    values : ndarray of shape (n,), float64 or object
-        Missing numbers are ``NaN``, missing texts ``None``.
-    order : list of str
-        Categories in their order, if the column knows it.
     """
     if sparse.issparse(X):
-        return X.tocsc()[:, [index]].toarray().ravel().astype(np.float64), []
+        return Column(X.tocsc()[:, [index]].toarray().ravel().astype(np.float64))
     if column_names(X) is not None:
         column = X.iloc[:, index] if hasattr(X, "iloc") else X[:, index]
     elif hasattr(X, "iloc"):  # a frame whose columns have numbers for names
@@ -46,18 +48,18 @@ def column_values(X, index: int) -> tuple[np.ndarray, list[str]]:
     else:
         column = (X if hasattr(X, "dtype") else np.asarray(X, dtype=object))[:, index]
     if hasattr(column, "cat") and hasattr(column.cat, "categories"):
-        return _texts(column.tolist()), list(map(str, column.cat.categories))
+        return Column(_texts(column.tolist()), list(map(str, column.cat.categories)))
     values = np.asarray(column)
     if values.dtype.kind in "biuf":
-        return values.astype(np.float64), []
+        return Column(values.astype(np.float64))
     if values.dtype.kind == "M":
         days = (values - np.datetime64(0, "D")) / np.timedelta64(1, "D")
-        return days.astype(np.float64), []
+        return Column(days.astype(np.float64), unit="days since 1970-01-01")
     entries = values.tolist()
     try:
-        return np.array([np.nan if is_missing(v) else _number(v) for v in entries]), []
+        return Column(np.array([np.nan if is_missing(v) else _number(v) for v in entries]))
     except (TypeError, ValueError):
-        return _texts(entries), []
+        return Column(_texts(entries))
 
 
 def _number(value) -> float:
@@ -104,7 +106,7 @@ def as_numbers(X, X_target) -> tuple:
             f"X has {n_columns(X)} columns and X_target has {n_columns(X_target)}. Pass both in "
             "the same columns."
         )
-    pairs = [[column_values(rows, j)[0] for rows in (X, X_target)] for j in range(n_columns(X))]
+    pairs = [[column_values(rows, j).values for rows in (X, X_target)] for j in range(n_columns(X))]
     parts = [part for pair in pairs for part in _numeric(*both_as_texts(*pair))]
     rows = check_array(np.column_stack(parts), dtype=np.float64, input_name="X")
     n = len(pairs[0][0])

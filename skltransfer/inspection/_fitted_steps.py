@@ -8,6 +8,8 @@ from sklearn.pipeline import Pipeline
 
 # Where meta-estimators with one fitted estimator keep it.
 _HOLDERS = ("best_estimator_", "estimator_", "regressor_")
+# Attributes of aligners, reweighters and ensembles, which are followed no further.
+_STEPS = ("transform_source", "sample_weight_", "estimators_")
 
 
 def fitted_steps(part) -> Iterator:
@@ -18,7 +20,9 @@ def fitted_steps(part) -> Iterator:
         for _, step in part.steps:
             yield from fitted_steps(step)
         return
-    if not (hasattr(part, "transform_source") or hasattr(part, "sample_weight_")):
+    if not any(
+        hasattr(part, name) for name in ("transform_source", "sample_weight_", "estimators_")
+    ):
         for name in _HOLDERS:
             if hasattr(part, name):
                 yield from fitted_steps(getattr(part, name))

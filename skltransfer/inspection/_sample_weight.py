@@ -350,28 +350,26 @@ def _column_values(X, X_target, feature):
                 f"feature={feature!r} is not a column of X, which has {width or 'none'}."
             )
         name = f"column {index}" if names is None else str(names[index])
-    if X_target is None:
-        values, order = column_values(X, index)
-        columns = [values]
-    else:
+    column = column_values(X, index)
+    columns, order, unit = [column.values], list(column.order), column.unit
+    if X_target is not None:
+        at = index
         if names is not None:  # columns that are not drawn may be missing
             X_target, at = select_columns(X_target, [names[index]]), 0
-        else:
-            at = index
-        (values, order), (target_values, target_order) = (
-            column_values(X, index), column_values(X_target, at),
-        )  # fmt: skip
-        order = order + [text for text in target_order if text not in order]
-        columns = both_as_texts(values, target_values)
+        target_column = column_values(X_target, at)
+        order += [text for text in target_column.order if text not in order]
+        columns = both_as_texts(column.values, target_column.values)
     for column, rows_name in zip(columns, ("X", "X_target"), strict=False):
         if column.dtype.kind == "f" and (np.isnan(column).all() or np.isinf(column).any()):
             raise ValueError(
                 f"{name!r} of {rows_name} holds infinite values, or missing ones alone. Pass "
                 "another column as feature, or replace these."
             )
-    n_missing = int(np.isnan(columns[0]).sum()) if columns[0].dtype.kind == "f" else 0
-    label = f"{name} ({n_missing} source rows without a value)" if n_missing else name
-    return columns[0], columns[1] if len(columns) > 1 else None, label, order
+    values = columns[0]
+    n_missing = int(np.isnan(values).sum()) if values.dtype.kind == "f" else 0
+    remarks = [unit] * bool(unit) + [f"{n_missing} source rows have none"] * bool(n_missing)
+    label = f"{name} ({', '.join(remarks)})" if remarks else name
+    return values, columns[1] if len(columns) > 1 else None, label, order
 
 
 def domain_scores(X, X_target, random_state=0) -> tuple[np.ndarray, np.ndarray, float]:

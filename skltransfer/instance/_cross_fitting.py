@@ -152,7 +152,9 @@ def fit_clone(classifier, X, y, weights=None):
         if has_fit_parameter(step, "sample_weight")
     }
     keywords[weight_keyword(classifier)] = weights  # where the last step is a search, say
-    with config_context(enable_metadata_routing=False):
+    # A weighted StandardScaler takes the root of a constant column's variance, which rounding made
+    # negative, before it sets it to 1.
+    with config_context(enable_metadata_routing=False), np.errstate(invalid="ignore"):
         return classifier.fit(X, y, **keywords)
 
 

@@ -235,8 +235,10 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             if "could not convert string to float" not in str(error):
                 raise
             raise ValueError(
-                f"{error}. The classifier {name_steps(classifier)} takes numbers alone. Put an "
-                "encoder into it: classifier=make_pipeline(encoder, classifier)."
+                f"{error}. The classifier {name_steps(classifier)} takes numbers alone. Encode "
+                "them inside of it, classifier=make_pipeline(encoder, classifier), or in a step "
+                "before: WithTarget(make_pipeline(encoder, DiscriminativeReweighter(model)), "
+                "X_target)."
             ) from error
         self._log_prior = np.log(weights.sum() / n_target)
         fold = data.folds(self.cv, self.random_state, name="X and X_target")

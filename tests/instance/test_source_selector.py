@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -16,7 +17,9 @@ from skltransfer import (
     DiscriminativeReweighter,
     DomainDataWarning,
     EffectiveSampleSizeWarning,
+    KLIEPReweighter,
     KMMReweighter,
+    NearestNeighborsReweighter,
     PooledEstimator,
     SourceSelector,
     WithSource,
@@ -357,3 +360,31 @@ def test_clone_and_pickle(domains):
     assert not hasattr(clone(model), "support_")
     model.set_params(keep="neighbors").fit(domains[0], domains[1], X_target=domains[2])
     assert not hasattr(model, "reweighter_")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"reweighter": KMMReweighter(gamma=0.1)},
+        {"reweighter": KLIEPReweighter(gamma="median"), "use_weights": True},
+        {"keep": "neighbors"},
+        {"reweighter": NearestNeighborsReweighter(), "keep": 0.01},
+    ],
+    ids=["kmm", "weights", "neighbors", "few"],
+)
+@ignore_few
+def test_sparse_rows(settings):
+    rng = np.random.default_rng(0)
+    X, X_target = (rng.poisson(0.4, (n, 12)) * 0.7 for n in (80, 50))
+    selector = SourceSelector(LogisticRegression(), **settings)
+    y = np.arange(80) % 3
+    dense = selector.fit(X, y, X_target=X_target).sample_weight_
+    selector.fit(sparse.coo_array(X), y, X_target=sparse.csc_matrix(X_target))
+    np.testing.assert_allclose(selector.sample_weight_, dense, rtol=1e-6)
+    assert selector.__sklearn_tags__().input_tags.sparse
+
+
+def test_sparse_rows_of_a_dense_reweighter_are_refused():
+    X = sparse.csr_array(np.eye(6))
+    with pytest.raises(TypeError, match="Sparse data was passed for X, and SourceSelector needs"):
+        SourceSelector(LogisticRegression()).fit(X, np.arange(6) % 2, X_target=X)
