@@ -23,6 +23,7 @@ from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
     check_same_width,
+    column_names,
     known_labels,
 )
 from skltransfer.domains._delegation import DelegatingMixin
@@ -121,6 +122,15 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
     def _check_combinations(self) -> None:
         if self._needs_weights():
             check_takes_weights(self.estimator)
+
+    def _hands_on(self, X) -> bool:
+        """Tell whether a classifier weighs the samples as they are, not as numbers.
+
+        These are frames, whose columns a classifier may select by name, and words.
+        """
+        if getattr(self, "classifier", None) is None or sparse.issparse(X):
+            return False
+        return column_names(X) is not None or holds_words(X)
 
     def _needs_weights(self) -> bool:
         """Tell whether the estimator has to take ``sample_weight``."""

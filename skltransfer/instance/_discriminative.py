@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -17,12 +16,10 @@ from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
 from skltransfer.domains._data import (
     check_not_empty,
-    column_names,
     concatenate_rows,
     select_columns,
 )
 from skltransfer.domains._routing import name_steps
-from skltransfer.instance._base import holds_words
 from skltransfer.instance._collapse import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
@@ -187,15 +184,6 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             "accept_sparse": "csr" if self._both_take("sparse") else False,
             "ensure_all_finite": "allow-nan" if self._both_take("allow_nan") else True,
         }
-
-    def _hands_on(self, X) -> bool:
-        """Tell whether the classifier gets the samples as they are, not as numbers.
-
-        These are frames, whose columns a classifier may select by name, and words.
-        """
-        if self.classifier is None or sparse.issparse(X):
-            return False
-        return column_names(X) is not None or holds_words(X)
 
     def _checked_rows(self, X, *, reset: bool = True):
         if not self._hands_on(X):

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils import _safe_indexing, get_tags
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skltransfer._parameters import Count, Flag, Number
 from skltransfer.domains._data import check_target_rows
@@ -98,7 +98,9 @@ class SourceSelector(BaseReweighter):
     If `estimator` is a classifier, a source class that would lose all of its samples keeps the
     sample nearest to a target sample, and its ties. With `use_weights` the nearest sample of
     positive weight is kept. Target samples with a known label join the fit with weight 1. Sparse
-    matrices and arrays are accepted if `reweighter`, where it is used, accepts them.
+    matrices and arrays are accepted if `reweighter`, where it is used, accepts them, and so are
+    frames with categories or texts (unless ``keep="neighbors"``). Of a lost class the sample of
+    largest weight is then kept, because distances need numbers.
 
     Examples
     --------
@@ -146,6 +148,8 @@ class SourceSelector(BaseReweighter):
         """Tell whether samples are selected by what takes sparse ones."""
         if isinstance(self.keep, str) and self.keep == "neighbors" and not self.use_weights:
             return True
+        if not isinstance(self.reweighter, BaseReweighter):
+            return False
         return get_tags(self._weigher()).input_tags.sparse
 
     def _weigher(self):
@@ -154,14 +158,11 @@ class SourceSelector(BaseReweighter):
         return clone(reweighter).set_params(estimator=None)
 
     def _weigh(self, X, y, sample_weight, X_target):
-        checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
-        rows = numeric_rows(self, X, **checks)
+        rows, target_rows = self._checked_rows(X, X_target)
         weights = unit_weights(rows, sample_weight)
         self.support_ = weights > 0
         if X_target is None:
             return weights
-        target_rows = check_target_rows(self, X_target, **checks)
-        rows, target_rows = in_one_form(rows, target_rows)
         if self.keep != "neighbors" or self.use_weights:
             ratio = self._ratio(X, y, sample_weight, X_target)
         if self.use_weights:
@@ -174,11 +175,29 @@ class SourceSelector(BaseReweighter):
             kept = _largest(ratio[used], weights[used], self._size(ratio, weights))
         if y is not None and self.estimator is not None and is_classifier(self.estimator):
             check_consistent_length(rows, y)
-            labels = np.asarray(y).reshape(rows.shape[0], -1)[used]
-            if labels.shape[1] == 1:
+            labels = np.asarray(y).reshape(len(weights), -1)[used]
+            if labels.shape[1] == 1 and target_rows is None:
+                kept = _with_likeliest_of_all_classes(kept, ratio[used], labels[:, 0])
+            elif labels.shape[1] == 1:
                 kept = _with_all_classes(kept, rows[used], labels[:, 0], target_rows)
         self.support_[used] = kept
         return np.where(self.support_, weights * ratio if self.use_weights else weights, 0.0)
+
+    def _checked_rows(self, X, X_target) -> tuple:
+        """Return samples of both domains as numbers; those of the target may be None.
+
+        Samples that only a classifier of the reweighter can compare stay as they are, without those
+        of the target.
+        """
+        by_neighbors = isinstance(self.keep, str) and self.keep == "neighbors"
+        if not by_neighbors and self._weigher()._hands_on(X):
+            validate_data(self, X, skip_check_array=True)
+            return X, None
+        checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
+        rows = numeric_rows(self, X, **checks)
+        if X_target is None:
+            return rows, None
+        return in_one_form(rows, check_target_rows(self, X_target, **checks))
 
     def _ratio(self, X, y, sample_weight, X_target) -> np.ndarray:
         """Return the weights of the reweighter, per unit of `sample_weight`."""
@@ -249,6 +268,15 @@ def _with_all_classes(kept, rows, y, target_rows) -> np.ndarray:
         of_class = np.flatnonzero(y == label)
         distance = in_neighborhood(rows[of_class], target_rows, 1)[1]
         kept[of_class[distance <= distance.min() * (1 + _TIE)]] = True
+    return kept
+
+
+def _with_likeliest_of_all_classes(kept, ratio, y) -> np.ndarray:
+    """Return `kept` with the samples of largest ratio for each class that would have none."""
+    kept = kept.copy()
+    for label in np.setdiff1d(y, y[kept]):
+        of_class = np.flatnonzero(y == label)
+        kept[of_class[ratio[of_class] >= ratio[of_class].max() * (1 - _TIE)]] = True
     return kept
 
 

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.neighbors import KDTree, KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skltransfer import (
     DiscriminativeReweighter,
@@ -388,3 +389,26 @@ def test_sparse_rows_of_a_dense_reweighter_are_refused():
     X = sparse.csr_array(np.eye(6))
     with pytest.raises(TypeError, match="Sparse data was passed for X, and SourceSelector needs"):
         SourceSelector(LogisticRegression()).fit(X, np.arange(6) % 2, X_target=X)
+
+
+@pytest.mark.parametrize("use_weights", [False, True])
+@ignore_few
+def test_frames_with_texts_by_a_classifier_that_takes_them(use_weights):
+    rng = np.random.default_rng(0)
+    X, X_target = (
+        pd.DataFrame({"city": rng.choice(list("abc"), n, p=p), "age": rng.normal(size=n)})
+        for n, p in ((120, [0.6, 0.3, 0.1]), (80, [0.0, 0.2, 0.8]))
+    )
+    encode = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    model = make_pipeline(encode, LogisticRegression())
+    reweighter = DiscriminativeReweighter(classifier=model)
+    selector = SourceSelector(model, reweighter, keep=0.1, use_weights=use_weights)
+    y = (X["city"] != "a").to_numpy()
+    selector.fit(X, y, X_target=X_target)
+    of_a = selector.support_ & (X["city"] == "a").to_numpy()
+    ratio = selector.reweighter_.sample_weight_
+    assert of_a.sum() == 1  # the class would be lost
+    assert ratio[of_a][0] == ratio[(X["city"] == "a").to_numpy()].max()
+    assert (X["city"][selector.support_ & ~of_a] == "c").all()
+    with pytest.raises(ValueError, match="SourceSelector compares rows as numbers"):
+        SourceSelector(model, keep="neighbors").fit(X, y, X_target=X_target)
