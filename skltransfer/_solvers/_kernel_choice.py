@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial.distance import cdist, pdist
 
+from skltransfer._solvers._distances import sparse_squared_distances
 from skltransfer._solvers._kernels import KERNELS, loses_digits
 
 # Rows of each domain whose distances decide on a median.
@@ -121,7 +122,7 @@ def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
 
     Parameters
     ----------
-    sorted_target : ndarray of shape (n_target_samples, n_features)
+    sorted_target : {ndarray, CSR array} of shape (n_target_samples, n_features)
         In lexicographic order, so that their order as given does not matter.
     n_centers : int
     rng : RandomState
@@ -131,15 +132,18 @@ def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
     drawn : ndarray of shape (<= n_centers,)
         Indices of the rows.
     """
-    differs = (sorted_target[1:] != sorted_target[:-1]).any(axis=1)
+    differs = sorted_target[1:] != sorted_target[:-1]
+    differs = differs.sum(axis=1) > 0 if sparse.issparse(differs) else differs.any(axis=1)
     group = np.concatenate([[0], np.cumsum(differs)])
-    order = rng.permutation(len(sorted_target))
+    order = rng.permutation(sorted_target.shape[0])
     _, position = np.unique(group[order], return_index=True)  # of equal rows the first drawn
     return order[np.sort(position)[:n_centers]]
 
 
-def squared_distances(rows: np.ndarray, centers: np.ndarray, gamma: float) -> np.ndarray:
+def squared_distances(rows, centers, gamma: float) -> np.ndarray:
     """Return ``|x_i - c_j|^2``, precise enough for ``exp(-gamma d)``, shape (n_rows, n_centers)."""
+    if sparse.issparse(rows) or sparse.issparse(centers):
+        return sparse_squared_distances(rows, centers)
     origin = np.median(centers, axis=0)  # distances lose fewer digits near the origin
     with np.errstate(over="ignore"):
         A, B = rows - origin, centers - origin
@@ -153,22 +157,23 @@ def squared_distances(rows: np.ndarray, centers: np.ndarray, gamma: float) -> np
     return np.maximum(distances, 0.0, out=distances)  # rounding makes squared distances negative
 
 
-def center_gamma(
-    rows: np.ndarray, weights: np.ndarray, target_rows: np.ndarray, centers: np.ndarray
-) -> float:
+def center_gamma(rows, weights: np.ndarray, target_rows, centers) -> float:
     """Return ``1 / (2 median)`` of the squared distances of rows of both domains to the centres.
 
     Rows that equal a centre are left out. At most 1000 rows of each domain are looked at, spread
     evenly over the rows in their order, each as often as its weight says.
     """
-    looked_at = np.concatenate([_spread(rows, weights), _spread(target_rows)])
-    distances = cdist(looked_at, centers, "sqeuclidean")
+    looked_at = [_spread(rows, weights), _spread(target_rows)]
+    if sparse.issparse(centers):
+        distances = np.concatenate([sparse_squared_distances(part, centers) for part in looked_at])
+    else:
+        distances = cdist(np.concatenate(looked_at), centers, "sqeuclidean")
     distances = distances[distances > 0]
     median = float(np.median(distances)) if distances.size else 0.0
     return 0.5 / median if 0 < median < np.inf else 1.0
 
 
-def _spread(rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    total = np.cumsum(np.ones(len(rows)) if weights is None else weights)
+def _spread(rows, weights: np.ndarray | None = None):
+    total = np.cumsum(np.ones(rows.shape[0]) if weights is None else weights)
     places = (np.arange(_MEDIAN_ROWS) + _MEDIAN_OFFSET) / _MEDIAN_ROWS * total[-1]
-    return rows[np.minimum(np.searchsorted(total, places, side="right"), len(rows) - 1)]
+    return rows[np.minimum(np.searchsorted(total, places, side="right"), rows.shape[0] - 1)]

@@ -19,7 +19,7 @@ from skltransfer.cli._errors import CommandError, import_extra, shorten
 
 # Warnings that are counted, with their wording after the name of a strategy.
 _NOTED = {
-    EffectiveSampleSizeWarning: "left fewer than 10 effective source rows",
+    EffectiveSampleSizeWarning: "left hardly any effective source rows, or of a class,",
     LinAlgWarning: "confused classes so much that their shares are uncertain",
 }
 

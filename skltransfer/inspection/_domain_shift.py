@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skltransfer._parameters import Number
@@ -21,9 +18,11 @@ from skltransfer.domains._data import (
     in_one_form,
     missing_labels,
 )
+from skltransfer.inspection._fitted_steps import fitted_steps, map_both
 from skltransfer.inspection._matplotlib import divide_axes
 
 _SOURCE, _TARGET, _UNKNOWN = "#c8553d", "#2f6f9f", "#b8bec6"
+_REMEDY = "Map the rows of both domains yourself, and pass them to DomainShiftDisplay.from_domains."
 _GAMMA = Number(0, low_open=True, unset=("median", "scale"))
 # Number of classes with a colour of their own.
 _N_COLORS = 10
@@ -361,7 +360,7 @@ def _follow(estimator, X_source, X_target):
         Names of the aligners.
     """
     check_is_fitted(estimator)
-    steps = list(_steps(estimator))
+    steps = list(fitted_steps(estimator))
     if steps and hasattr(steps[-1], "predict"):
         steps = steps[:-1]
     source, target, before, names = X_source, X_target, None, []
@@ -369,10 +368,7 @@ def _follow(estimator, X_source, X_target):
         if hasattr(step, "transform_source"):
             names.append(type(step).__name__)
             before = before or (_matrix(source), _matrix(target))
-            source, target = step.transform_source(source), step.transform(target)
-        else:
-            _check_no_aligner_inside(step)
-            source, target = step.transform(source), step.transform(target)
+        source, target = map_both(step, source, target, _REMEDY)
     if before is None:
         raise TypeError(
             f"{type(estimator).__name__} holds no aligner. Pass a fitted aligner such as CORAL, or "
@@ -380,33 +376,6 @@ def _follow(estimator, X_source, X_target):
             "to DomainShiftDisplay.from_domains."
         )
     return before, (_matrix(source), _matrix(target)), " and ".join(names)
-
-
-def _steps(part) -> Iterator:
-    """Yield the fitted steps in `part`, in order, without steps that do nothing."""
-    if part is None or isinstance(part, str):
-        return
-    if isinstance(part, Pipeline):
-        for _, step in part.steps:
-            yield from _steps(step)
-    elif hasattr(part, "transform_source"):
-        yield part
-    elif hasattr(part, "best_estimator_"):
-        yield from _steps(part.best_estimator_)
-    elif hasattr(part, "estimator_") and not hasattr(part, "sample_weight_"):
-        yield from _steps(part.estimator_)
-    else:
-        yield part
-
-
-def _check_no_aligner_inside(step) -> None:
-    inside = [v for v in step.get_params().values() if hasattr(v, "transform_source")]
-    if inside:
-        raise TypeError(
-            f"{type(step).__name__} holds {type(inside[0]).__name__}, and source rows cannot be "
-            "followed inside of it. Map the rows of both domains yourself, and pass them to "
-            "DomainShiftDisplay.from_domains."
-        )
 
 
 def _matrix(rows) -> np.ndarray:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from numbers import Integral
 
 import numpy as np
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_array, check_is_fitted
 
+from skltransfer._missing import is_missing
 from skltransfer._solvers._sums import effective_sample_size
 from skltransfer.domains._data import (
     check_not_empty,
@@ -21,11 +24,17 @@ from skltransfer.domains._data import (
     column_names,
     concatenate_rows,
     in_one_form,
+    select_columns,
 )
+from skltransfer.inspection._columns import as_numbers, both_as_texts, column_values, n_columns
+from skltransfer.inspection._fitted_steps import fitted_steps, map_both
 from skltransfer.inspection._matplotlib import divide_axes
 
 _SOURCE, _WEIGHTED, _TARGET = "#9aa5b1", "#c8553d", "#2f6f9f"
 _N_BINS = 30
+# Texts with bars of their own.
+_MOST_BARS = 20
+_MISSING, _OTHERS = "missing", "others"
 
 
 class SampleWeightDisplay:
@@ -38,13 +47,17 @@ class SampleWeightDisplay:
     Parameters
     ----------
     values : ndarray of shape (n_samples,)
-        Horizontal coordinates of the source samples.
+        Horizontal coordinates of the source samples. Missing ones are ``NaN``, and are not drawn.
+        Texts are drawn as bars.
     sample_weight : ndarray of shape (n_samples,)
         Weights of the source samples.
     target_values : ndarray of shape (n_target_samples,), default=None
         Horizontal coordinates of the target samples.
     value_name : str, default=None
         Label of the horizontal axis.
+    value_order : list of str, default=None
+        Texts in the order in which they are drawn; others follow, sorted. Of more than 20 texts,
+        the rarest are drawn as one.
 
     Attributes
     ----------
@@ -71,11 +84,14 @@ class SampleWeightDisplay:
     'column 0'
     """
 
-    def __init__(self, *, values, sample_weight, target_values=None, value_name=None):
+    def __init__(
+        self, *, values, sample_weight, target_values=None, value_name=None, value_order=None
+    ):
         self.values = values
         self.sample_weight = sample_weight
         self.target_values = target_values
         self.value_name = value_name
+        self.value_order = value_order
 
     @property
     def effective_sample_size(self) -> float:
@@ -90,15 +106,16 @@ class SampleWeightDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted reweighter, or pipeline, :class:`~skltransfer.WithTarget` or
+            Fitted reweighter, or pipeline, search, :class:`~skltransfer.WithTarget` or
             :class:`~skltransfer.WithSource` with a reweighter as a step.
         X : array-like of shape (n_samples, n_features)
             Source samples of the fit, in the same order and form.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target samples in the form given to `fit`.
         feature : int, str or "domain", default="domain"
-            Index or name of the horizontal axis' column. ``"domain"`` is the log-odds of the target
-            by a cross-fitted linear classifier of the domains.
+            Index or name of the horizontal axis' column in ``X``, of numbers, texts or categories.
+            ``"domain"`` is the log-odds of the target by a cross-fitted linear classifier of the
+            domains, on samples as they reach the reweighter: mapped by the steps before it.
         ax : matplotlib Axes, default=None
             Axes, divided into two. ``None`` makes a new figure.
         random_state : int, RandomState instance or None, default=0
@@ -109,10 +126,13 @@ class SampleWeightDisplay:
         display : SampleWeightDisplay
             Display with both plots.
         """
-        weights = _fitted_weights(estimator)
-        return cls.from_weights(
-            X, weights, X_target=X_target, feature=feature, ax=ax, random_state=random_state
-        )
+        before, weights = _followed(estimator)
+        if _num_samples(X) != len(weights):
+            raise ValueError(
+                f"X has {_num_samples(X)} rows, and {type(estimator).__name__} weighed "
+                f"{len(weights)}. Pass the source rows of the fit, all and in the same order."
+            )
+        return cls._drawn(X, weights, X_target, feature, ax, random_state, before)
 
     @classmethod
     def from_weights(
@@ -148,13 +168,26 @@ class SampleWeightDisplay:
             raise ValueError(
                 "sample_weight has to hold one number of at least 0 per row of X, not all 0."
             )
+        return cls._drawn(X, weights, X_target, feature, ax, random_state)
+
+    @classmethod
+    def _drawn(cls, X, weights, X_target, feature, ax, random_state, before=()):
+        """Draw weights, with the steps `before` which samples are compared."""
         if X_target is not None:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
             X, X_target = in_one_form(X, X_target, "X_target")
-        values, target_values, name = _values(X, X_target, feature, random_state)
+        if isinstance(feature, str) and feature == "domain":
+            values, target_values, name = _domain_values(X, X_target, before, random_state)
+            order = []
+        else:
+            values, target_values, name, order = _column_values(X, X_target, feature)
         display = cls(
-            values=values, sample_weight=weights, target_values=target_values, value_name=name
+            values=values,
+            sample_weight=weights,
+            target_values=target_values,
+            value_name=name,
+            value_order=order,
         )
         return display.plot(ax=ax)
 
@@ -175,72 +208,133 @@ class SampleWeightDisplay:
             type(self).__name__, ax, (7, 5), 2, 1, height_ratios=(1, 1.2), sharex=True
         )
         upper, lower = self.axes_ = tuple(parts)
-        self._draw_densities(upper)
-        self._draw_weights(lower)
-        return self
-
-    def _draw_densities(self, ax) -> None:
-        values, target = np.asarray(self.values), self.target_values
-        every = values if target is None else np.concatenate([values, target])
-        bins = np.histogram_bin_edges(every, min(_N_BINS, 2 + int(np.sqrt(len(every)))))
-        if target is not None:
-            ax.hist(target, bins, density=True, color=_TARGET, alpha=0.3, label="target")
-        weighted = ("source, weighted", _WEIGHTED, np.asarray(self.sample_weight))
-        for label, color, w in (("source", _SOURCE, None), weighted):
-            ax.hist(
-                values, bins, density=True, weights=w, histtype="step", linewidth=1.8,
-                color=color, label=label,
-            )  # fmt: skip
-        ax.set_ylabel("density")
-        ax.tick_params(labelbottom=False)
-        ax.legend(frameon=False)
-        ax.set_title(
+        values, weights = np.asarray(self.values), np.asarray(self.sample_weight)
+        target = None if self.target_values is None else np.asarray(self.target_values)
+        if values.dtype.kind in "biuf":
+            places = values.astype(np.float64)
+            self._draw_densities(upper, places, target)
+        else:
+            names = self._names(values, target)
+            places = self._draw_shares(upper, values, target, names)
+            lower.set_xticks(
+                range(len(names)), names, rotation=30 * (sum(map(len, names)) > 60), ha="center"
+            )
+        upper.tick_params(labelbottom=False)
+        upper.legend(frameon=False)
+        upper.set_title(
             f"{len(values)} source rows, worth {self.effective_sample_size:.0f} equally weighted"
         )
+        self._draw_weights(lower, places, weights)
+        return self
 
-    def _draw_weights(self, ax) -> None:
+    def _draw_densities(self, ax, values, target) -> None:
         weights = np.asarray(self.sample_weight)
+        known = ~np.isnan(values)
+        values, weights = values[known], weights[known]
+        target = None if target is None else target[~np.isnan(target)]
+        every = values if target is None else np.concatenate([values, target])
+        bins = np.histogram_bin_edges(every, min(_N_BINS, 2 + int(np.sqrt(len(every)))))
+        if target is not None and len(target):
+            ax.hist(target, bins, density=True, color=_TARGET, alpha=0.3, label="target")
+        weighted = ("source, weighted", _WEIGHTED, weights)
+        for label, color, w in (("source", _SOURCE, None), weighted):
+            if len(values) and (w is None or w.any()):
+                ax.hist(
+                    values, bins, density=True, weights=w, histtype="step", linewidth=1.8,
+                    color=color, label=label,
+                )  # fmt: skip
+        ax.set_ylabel("density")
+
+    def _names(self, values, target) -> list[str]:
+        """Return the texts to draw, in order; those left out are drawn as `_OTHERS`."""
+        counts = Counter(map(_shown, [*values, *(() if target is None else target)]))
+        frequent = {text for text, _ in counts.most_common(_MOST_BARS)}
+        names = [text for text in self.value_order or [] if text in frequent]
+        names += sorted(frequent - {*names, _MISSING}) + [_MISSING] * (_MISSING in frequent)
+        return names + [_OTHERS] * (len(counts) > len(frequent))
+
+    def _draw_shares(self, ax, values, target, names) -> np.ndarray:
+        """Draw the share of each text in the domains, and return the places of source samples."""
+        place = {text: number for number, text in enumerate(names)}
+        codes, target_codes = (
+            np.array([place.get(_shown(text), len(names) - 1) for text in texts], dtype=np.intp)
+            for texts in (values, () if target is None else target)
+        )
+        bars = [("source", _SOURCE, codes, None)]
+        bars += [("source, weighted", _WEIGHTED, codes, np.asarray(self.sample_weight))]
+        if target is not None:
+            bars.insert(0, ("target", _TARGET, target_codes, None))
+        width = 0.8 / len(bars)
+        for number, (label, color, of_bar, w) in enumerate(bars):
+            shares = np.bincount(of_bar, weights=w, minlength=len(names)).astype(np.float64)
+            left = np.arange(len(names)) + (number - (len(bars) - 1) / 2) * width
+            alpha = 0.5 if label == "target" else 1.0
+            ax.bar(left, shares / shares.sum(), width, color=color, label=label, alpha=alpha)
+        ax.set_ylabel("share")
+        # Samples of one text lie side by side.
+        rank = np.empty(len(codes))
+        order = np.argsort(codes, kind="stable")
+        counts = np.bincount(codes, minlength=len(names))
+        rank[order] = np.concatenate([(np.arange(n) + 0.5) / n for n in counts])
+        return codes + 0.6 * (rank - 0.5)
+
+    def _draw_weights(self, ax, places, weights) -> None:
         size = 30 * min(1.0, (300 / len(weights)) ** 0.5)
-        ax.scatter(self.values, weights, s=size, color=_WEIGHTED, alpha=0.5, linewidths=0)
+        ax.scatter(places, weights, s=size, color=_WEIGHTED, alpha=0.5, linewidths=0)
         ax.axhline(1.0, color=_SOURCE, linewidth=1, linestyle=":")
         ax.set_ylim(bottom=-0.02 * weights.max())
         ax.set_xlabel(self.value_name or "value")
         ax.set_ylabel("weight")
 
 
-def _fitted_weights(estimator) -> np.ndarray:
-    """Return the weights of the reweighter in `estimator`."""
+def _shown(text) -> str:
+    return _MISSING if is_missing(text) else str(text)
+
+
+def _followed(estimator) -> tuple[list, np.ndarray]:
+    """Return the steps before the reweighter in `estimator`, and the weights of the reweighter."""
     check_is_fitted(estimator)
-    part = estimator
-    while not hasattr(part, "sample_weight_"):
-        if isinstance(part, Pipeline):
-            part = part.steps[-1][1]
-        elif hasattr(part, "estimator_"):
-            part = part.estimator_
-        else:
-            raise TypeError(
-                f"{type(estimator).__name__} holds no sample_weight_. Pass a fitted reweighter, or "
-                "a pipeline, WithTarget or WithSource that ends in one."
-            )
-    return part.sample_weight_
+    steps = list(fitted_steps(estimator))
+    if steps and hasattr(steps[-1], "sample_weight_"):
+        return steps[:-1], steps[-1].sample_weight_
+    last = steps[-1] if steps else estimator
+    members = [part for part in np.ravel(getattr(last, "estimators_", [])) if part is not None]
+    name = type(last).__name__
+    if any(hasattr(step, "sample_weight_") for part in members for step in fitted_steps(part)):
+        raise TypeError(
+            f"{name} holds {len(members)} fitted estimators, each with weights of its own. Pass "
+            "one of them, such as estimators_[0], with the source rows of its fit."
+        )
+    remedy = " that ends in one."
+    if isinstance(last, BaseSearchCV):
+        remedy += " A search needs refit=True."
+    raise TypeError(
+        f"{name} holds no sample_weight_. Pass a fitted reweighter, or a pipeline, search, "
+        f"WithTarget or WithSource{remedy}"
+    )
 
 
-def _values(X, X_target, feature, random_state):
-    """Return what is drawn along the axis, for both domains, and its name."""
-    if isinstance(feature, str) and feature == "domain":
-        if X_target is None:
-            raise ValueError(
-                "feature='domain' tells the domains apart and needs X_target. Pass the target's "
-                "rows, or the index or name of a column as feature."
-            )
-        if min(_num_samples(X), _num_samples(X_target)) < 2:
-            raise ValueError(
-                "feature='domain' needs at least 2 rows of each domain. Pass the index or name of "
-                "a column as feature."
-            )
-        source, target, area = domain_scores(_matrix(X), _matrix(X_target), random_state)
-        return source, target, f"log-odds of the target (domains told apart: AUC {area:.2f})"
-    names = column_names(X)
+def _domain_values(X, X_target, before, random_state):
+    """Return the scores of both domains by a classifier of the domains, and their name."""
+    if X_target is None:
+        raise ValueError(
+            "feature='domain' tells the domains apart and needs X_target. Pass the target's "
+            "rows, or the index or name of a column as feature."
+        )
+    if min(_num_samples(X), _num_samples(X_target)) < 2:
+        raise ValueError(
+            "feature='domain' needs at least 2 rows of each domain. Pass the index or name of "
+            "a column as feature."
+        )
+    for step in before:
+        X, X_target = map_both(step, X, X_target, "Pass the index or name of a column as feature.")
+    source, target, area = domain_scores(*as_numbers(X, X_target), random_state)
+    return source, target, f"log-odds of the target (domains told apart: AUC {area:.2f})"
+
+
+def _column_values(X, X_target, feature):
+    """Return a column of both domains, its name, and the order of its texts."""
+    names, width = column_names(X), n_columns(X)
     if isinstance(feature, str):
         if names is None or feature not in names:
             raise ValueError(
@@ -250,25 +344,32 @@ def _values(X, X_target, feature, random_state):
         index, name = names.index(feature), feature
     else:
         index = feature
-        width = _matrix(X).shape[1]
         is_index = isinstance(index, Integral) and not isinstance(index, bool)
-        if not (is_index and -width <= index < width):
-            raise ValueError(f"feature={feature!r} is not a column of X, which has {width}.")
+        if width is None or not (is_index and -width <= index < width):
+            raise ValueError(
+                f"feature={feature!r} is not a column of X, which has {width or 'none'}."
+            )
         name = f"column {index}" if names is None else str(names[index])
-    columns = [
-        None if rows is None else _column(rows, index, "X" if rows is X else "X_target")
-        for rows in (X, X_target)
-    ]
-    return *columns, name
-
-
-def _matrix(X) -> np.ndarray:
-    return check_array(X, dtype=np.float64)
-
-
-def _column(X, index: int, name: str) -> np.ndarray:
-    column = _safe_indexing(X, [index], axis=1) if hasattr(X, "shape") else np.array(X)[:, [index]]
-    return check_array(column, dtype=np.float64, input_name=name)[:, 0]
+    column = column_values(X, index)
+    columns, order, unit = [column.values], list(column.order), column.unit
+    if X_target is not None:
+        at = index
+        if names is not None:  # columns that are not drawn may be missing
+            X_target, at = select_columns(X_target, [names[index]]), 0
+        target_column = column_values(X_target, at)
+        order += [text for text in target_column.order if text not in order]
+        columns = both_as_texts(column.values, target_column.values)
+    for column, rows_name in zip(columns, ("X", "X_target"), strict=False):
+        if column.dtype.kind == "f" and (np.isnan(column).all() or np.isinf(column).any()):
+            raise ValueError(
+                f"{name!r} of {rows_name} holds infinite values, or missing ones alone. Pass "
+                "another column as feature, or replace these."
+            )
+    values = columns[0]
+    n_missing = int(np.isnan(values).sum()) if values.dtype.kind == "f" else 0
+    remarks = [unit] * bool(unit) + [f"{n_missing} source rows have none"] * bool(n_missing)
+    label = f"{name} ({', '.join(remarks)})" if remarks else name
+    return values, columns[1] if len(columns) > 1 else None, label, order
 
 
 def domain_scores(X, X_target, random_state=0) -> tuple[np.ndarray, np.ndarray, float]:
@@ -276,7 +377,8 @@ def domain_scores(X, X_target, random_state=0) -> tuple[np.ndarray, np.ndarray, 
 
     Parameters
     ----------
-    X, X_target : array-like of numbers, at least 2 rows each
+    X, X_target : {ndarray, CSR array} of shape (n, n_features) and (m, n_features)
+        At least 2 rows each.
 
     Returns
     -------
@@ -285,8 +387,10 @@ def domain_scores(X, X_target, random_state=0) -> tuple[np.ndarray, np.ndarray, 
         Area under the ROC curve; 0.5 if a linear classifier cannot tell the domains apart.
     """
     rows = concatenate_rows(X, X_target)
-    is_target = np.repeat([0, 1], [len(X), len(X_target)])
-    folds = StratifiedKFold(min(5, len(X), len(X_target)), shuffle=True, random_state=random_state)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    n, n_target = X.shape[0], X_target.shape[0]
+    is_target = np.repeat([0, 1], [n, n_target])
+    folds = StratifiedKFold(min(5, n, n_target), shuffle=True, random_state=random_state)
+    scaler = StandardScaler(with_mean=not sparse.issparse(rows))
+    model = make_pipeline(scaler, LogisticRegression(max_iter=1000))
     scores = cross_val_predict(model, rows, is_target, cv=folds, method="decision_function")
-    return scores[: len(X)], scores[len(X) :], float(roc_auc_score(is_target, scores))
+    return scores[:n], scores[n:], float(roc_auc_score(is_target, scores))

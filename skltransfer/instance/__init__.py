@@ -1,6 +1,6 @@
 """Instance-based transfer: source samples, re-weighted or selected for the target."""
 
-from skltransfer.instance._base import EffectiveSampleSizeWarning
+from skltransfer.instance._collapse import EffectiveSampleSizeWarning
 from skltransfer.instance._discriminative import DiscriminativeReweighter
 from skltransfer.instance._gaussian import GaussianReweighter
 from skltransfer.instance._kernel_density import KernelDensityReweighter

@@ -18,13 +18,13 @@ from sklearn.utils.validation import (
 
 from skltransfer._parameters import check_parameters
 from skltransfer._solvers._sums import effective_sample_size
-from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
     check_same_width,
+    column_names,
     in_one_form,
     known_labels,
     named_rows,
@@ -33,29 +33,7 @@ from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import forget
 from skltransfer.domains._routing import check_takes_weights, fit_weighted
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
-
-# Fewer equal rows than this, and than this part of the source, are a collapse.
-SMALLEST_SAMPLE, SMALLEST_SHARE = 10, 0.1
-
-
-class EffectiveSampleSizeWarning(UserWarning):
-    """A few source samples have nearly all of the weight.
-
-    Raised by reweighters if the weighted source is worth fewer than 10 equally weighted samples,
-    and less than a tenth of its worth before.
-
-    Examples
-    --------
-    >>> import warnings
-    >>> import numpy as np
-    >>> from skltransfer import EffectiveSampleSizeWarning, KMMReweighter
-    >>> X, X_target = np.linspace(0.0, 1.0, 50)[:, None], np.full((5, 1), 3.0)
-    >>> with warnings.catch_warnings(record=True) as caught:
-    ...     warnings.simplefilter("always")
-    ...     _ = KMMReweighter(gamma=1.0).fit(X, X_target=X_target)
-    >>> caught[0].category is EffectiveSampleSizeWarning
-    True
-    """
+from skltransfer.instance._collapse import warn_of_collapse
 
 
 class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
@@ -115,6 +93,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
             check_no_missing_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        y_known = np.empty(0)
         if X_target is None:
             warn_without_target(self, "is fitted without adaptation")
         else:
@@ -124,12 +103,12 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
             if y is not None:
                 if has_estimator and is_classifier(estimator):
                     compare_classes(y, y_target)
-                known_labels(y_target, X_target, y)  # refused before the work
+                _, y_known = known_labels(y_target, X_target, y)  # refused before the work
         with named_rows(X, X_target):
             self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
         self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
         if X_target is not None:
-            self._warn_of_collapse(X, sample_weight)
+            self._warn_of_collapse(y, unit_weights(X, sample_weight), y_known)
         if has_estimator:
             with task.hand_on(estimator), named_rows(X, X_target):
                 if X_target is None:
@@ -151,20 +130,22 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         if self._needs_weights():
             check_takes_weights(self.estimator)
 
+    def _hands_on(self, X) -> bool:
+        """Tell whether a classifier weighs the samples as they are, not as numbers.
+
+        These are frames, whose columns a classifier may select by name, and words.
+        """
+        if getattr(self, "classifier", None) is None or sparse.issparse(X):
+            return False
+        return column_names(X) is not None or holds_words(X)
+
     def _needs_weights(self) -> bool:
         """Tell whether the estimator has to take ``sample_weight``."""
         return True
 
-    def _warn_of_collapse(self, X, sample_weight) -> None:
-        size = self.effective_sample_size_
-        before = effective_sample_size(unit_weights(X, sample_weight))
-        if size < SMALLEST_SAMPLE and size < SMALLEST_SHARE * before:
-            warn(
-                f"The weights of {type(self).__name__} leave an effective sample of {size:.1f} of "
-                f"{before:.0f} source rows. Bound the weights (KMMReweighter(max_weight=10)), use "
-                "fewer or scaled columns, or check that the domains overlap.",
-                EffectiveSampleSizeWarning,
-            )
+    def _warn_of_collapse(self, y, weights, y_known) -> None:
+        """Warn if the weights leave too little of `weights`, those before, to the fit."""
+        warn_of_collapse(self, y, self.sample_weight_, weights, y_known)
 
     def _fit_on_both(self, estimator, X, y, sample_weight, X_target, y_target):
         check_consistent_length(X, y)
@@ -202,18 +183,31 @@ def numeric_rows(reweighter, X, **checks):
 
     Returns
     -------
-    X : ndarray of shape (n_samples, n_features), float64
+    X : ndarray or CSR matrix of shape (n_samples, n_features), float64
     """
+    name = type(reweighter).__name__
+    if sparse.issparse(X) and not checks.get("accept_sparse"):
+        raise TypeError(
+            f"Sparse data was passed for X, and {name} needs dense rows. Put TruncatedSVD in "
+            "a step before it, pass X.toarray() (and X_target alike), or choose a reweighter that "
+            "takes sparse rows, such as KLIEPReweighter."
+        )
     try:
         return validate_data(reweighter, X, dtype=np.float64, **checks)
     except ValueError as error:
-        if sparse.issparse(X) or not any(map(_is_word, np.asarray(X, dtype=object).ravel())):
+        if sparse.issparse(X) or not holds_words(X):
             raise
-        name = type(reweighter).__name__
+        other = " Or pass a classifier=... that takes them." * hasattr(reweighter, "classifier")
         raise ValueError(
             f"{error}. {name} compares rows as numbers. Encode them in a step before it, not "
-            f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target)."
+            f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target).{other}"
         ) from error
+
+
+def holds_words(X) -> bool:
+    """Tell whether some entry of dense samples is a text that is no number."""
+    X = np.asarray(X, dtype=object) if not hasattr(X, "dtype") else np.asarray(X)
+    return X.dtype.kind not in "biufc" and any(map(_is_word, X.ravel()))
 
 
 def _is_word(value) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import has_fit_parameter
@@ -54,7 +54,7 @@ class LabelledRows:
         labels = classes[self.labels[index]]
         return fit_clone(classifier, _safe_indexing(self.X, index), labels, weights)
 
-    def folds(self, cv, random_state) -> np.ndarray | None:
+    def folds(self, cv, random_state, *, name: str = "X") -> np.ndarray | None:
         """Deal the samples to folds, equal samples to one fold.
 
         Parameters
@@ -64,6 +64,8 @@ class LabelledRows:
             samples in the order in which they were given.
         random_state : int, RandomState or None
             Seed of the folds of an integer.
+        name : str
+            Name of the samples in messages.
 
         Returns
         -------
@@ -76,10 +78,7 @@ class LabelledRows:
         n = len(self.labels)
         order, fold = np.argsort(self.positions), np.full(n, -1)
         labels, groups = self.labels[order], self.groups[order]
-        splitter = check_cv(cv)
-        keywords = {"groups": groups} if consumed_keywords(splitter, "split", ["groups"]) else {}
-        for number, (_, test) in enumerate(splitter.split(np.empty((n, 1)), labels, **keywords)):
-            held_out = np.arange(n)[test]  # folds may be given as lists, or as masks
+        for number, (_, held_out) in enumerate(given_splits(cv, n, name, labels, groups)):
             if (fold[held_out] >= 0).any():
                 fold[:] = -1
                 break
@@ -96,6 +95,42 @@ class LabelledRows:
                     f"cv leaves no sample of some class outside of fold {number}. Pass an integer."
                 )
         return fold[self.positions]
+
+
+def given_splits(cv, n: int, name: str, labels=None, groups=None) -> Iterator[tuple]:
+    """Yield the splits of a splitter or an iterable, as two arrays of indices each.
+
+    Parameters
+    ----------
+    cv : splitter or iterable
+        The parts of an iterable's splits may be lists, and masks.
+    n : int
+        Number of samples to split.
+    name : str
+        Name of the samples in messages.
+    labels, groups : ndarray of shape (n,), default=None
+        Handed to the splitter, the groups if it asks for them.
+
+    Raises
+    ------
+    ValueError
+        If a split is no pair of indices of these samples.
+    """
+    splits = cv
+    if hasattr(cv, "split"):
+        keywords = {"groups": groups} if consumed_keywords(cv, "split", ["groups"]) else {}
+        splits = cv.split(np.empty((n, 1)), labels, **keywords)
+    for split in splits:
+        try:
+            fitted, held_out = (
+                np.arange(n)[np.asarray(part) if np.size(part) else []] for part in split
+            )
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"cv splits other rows than the {n} of {name} (rows of weight 0 are left out). "
+                "Pass an integer, or pairs of indices of these rows."
+            ) from error
+        yield fitted, held_out
 
 
 def fit_clone(classifier, X, y, weights=None):
@@ -117,7 +152,9 @@ def fit_clone(classifier, X, y, weights=None):
         if has_fit_parameter(step, "sample_weight")
     }
     keywords[weight_keyword(classifier)] = weights  # where the last step is a search, say
-    with config_context(enable_metadata_routing=False):
+    # A weighted StandardScaler takes the root of a constant column's variance, which rounding made
+    # negative, before it sets it to 1.
+    with config_context(enable_metadata_routing=False), np.errstate(invalid="ignore"):
         return classifier.fit(X, y, **keywords)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skltransfer._solvers._sums import ordered_sum
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 
 TOO_FAR_APART = (
-    "The distances between these rows are too large. Scale the columns of both domains, for "
-    "example by a StandardScaler."
+    "The distances between rows of X and X_target are too large. Scale the columns of both, for "
+    "example by a StandardScaler in a step before."
 )
 # Beyond it exp overflows, or nearly so; sums of some such exponentials remain finite.
 _LARGEST_LOG = 700.0
@@ -40,33 +41,48 @@ class DensityRatioReweighter(BaseReweighter):
             is not normalised, unlike `sample_weight_`, which keeps the sum of the weights.
         """
         check_is_fitted(self, "sample_weight_")
-        rows = numeric_rows(self, X, reset=False, **self._input_checks())
-        return self._ratio(rows) if self._is_adapted else np.ones(rows.shape[0])
+        rows = self._checked_rows(X, reset=False)
+        return self._ratio(rows) if self._is_adapted else np.ones(_num_samples(rows))
 
     def __sklearn_tags__(self):
-        return only_numbers(super().__sklearn_tags__())
+        tags = super().__sklearn_tags__()
+        inner_takes_sparse = self.estimator is None or tags.input_tags.sparse
+        tags = only_numbers(tags)
+        tags.input_tags.sparse = self._compares_sparse_rows and inner_takes_sparse
+        return tags
+
+    # Whether the ratio is computed from sparse rows too.
+    _compares_sparse_rows = False
 
     def _input_checks(self) -> dict:
         """Return settings of scikit-learn's ``check_array`` for the samples of both domains."""
-        return {}
+        return {"accept_sparse": "csr" if self._compares_sparse_rows else False}
+
+    def _checked_rows(self, X, *, reset: bool = True):
+        """Return validated samples, of the source or new ones."""
+        return numeric_rows(self, X, reset=reset, **self._input_checks())
+
+    def _checked_target_rows(self, X_target):
+        """Return validated samples of the target, after those of the source."""
+        return check_target_rows(self, X_target, **self._input_checks())
 
     def _weigh(self, X, y, sample_weight, X_target):
-        checks = self._input_checks()
-        rows = numeric_rows(self, X, **checks)
+        rows = self._checked_rows(X)
         weights = unit_weights(rows, sample_weight)
         self._is_adapted = X_target is not None
         if not self._is_adapted:
             return weights
         used = weights > 0  # a sample of weight 0 is not seen
-        target_rows = check_target_rows(self, X_target, **checks)
-        ratio = self._fit_ratio(rows[used], weights[used], target_rows)
+        target_rows = self._checked_target_rows(X_target)
+        ratio = self._fit_ratio(_safe_indexing(rows, used), weights[used], target_rows)
         product = np.zeros(len(weights))
         product[used] = weights[used] * ratio
         total = ordered_sum(product)
         if not (np.isfinite(total) and total > 0):
             raise ValueError(
-                f"{type(self).__name__} finds no source row that resembles the target. Scale the "
-                "columns, choose a wider kernel or more neighbours, or check the units of both."
+                f"{type(self).__name__} finds no row of X that resembles X_target: all weights are "
+                f"0. {self._remedy_of_no_overlap()} Or scale the columns of both, and check that "
+                "they have the same units."
             )
         return product * (ordered_sum(weights) / total)
 
@@ -89,6 +105,10 @@ class DensityRatioReweighter(BaseReweighter):
             At least 0; not normalised.
         """
 
+    def _remedy_of_no_overlap(self) -> str:
+        """Return the setting to change, in a sentence, if no source sample has weight."""
+        return "Choose a smaller gamma."
+
     @abstractmethod
     def _ratio(self, rows) -> np.ndarray:
         """Return the ratio at any samples, shape (n_samples,)."""
@@ -98,7 +118,8 @@ def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, 
     """Return a centre and a scale for each feature.
 
     The scale is the root of the mean of the variances of the two domains, so that a distance
-    *between* the domains does not widen it. It is 1 for a feature that is constant in both domains.
+    *between* the domains does not widen it. It is 1 for a feature that is constant in both domains,
+    or what rounding changes in it, if that is more.
 
     Parameters
     ----------
@@ -123,8 +144,8 @@ def within_scale(rows, counts, target_rows, target_counts) -> tuple[np.ndarray, 
             f"The variance of column {column} is not finite. Scale the columns of X and X_target."
         )
     largest = np.maximum(np.abs(rows).max(axis=0), np.abs(target_rows).max(axis=0))
-    is_constant = scale <= 10 * np.finfo(float).eps * largest
-    return center, np.where(is_constant, 1.0, scale)
+    rounding = 10 * np.finfo(float).eps * largest
+    return center, np.where(scale <= rounding, np.maximum(1.0, rounding), scale)
 
 
 def _mean_and_variance(rows, counts):

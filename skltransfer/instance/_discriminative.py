@@ -8,16 +8,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils.validation import _num_samples, validate_data
 
 from skltransfer._parameters import Choice, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
-from skltransfer.domains._data import concatenate_rows
-from skltransfer.instance._base import (
-    SMALLEST_SAMPLE,
-    EffectiveSampleSizeWarning,
+from skltransfer.domains._data import (
+    check_not_empty,
+    concatenate_rows,
+    select_columns,
 )
+from skltransfer.domains._routing import name_steps
+from skltransfer.instance._collapse import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter
 
@@ -94,8 +97,8 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight, or the classifier tells the domains apart
-        without an error (`domain_auc_` is 1).
+        If a few samples have nearly all of the weight, a class has lost nearly all of its weight,
+        or the classifier tells the domains apart without an error (`domain_auc_` is 1).
     DomainDataWarning
         If no target samples are given.
 
@@ -117,7 +120,9 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     which corrects the odds.
 
     Missing values and sparse matrices are accepted if both `classifier` and `estimator` accept
-    them.
+    them. A given `classifier` gets a data frame as it is, with its categories and texts, and
+    likewise a list of texts. A pipeline of an encoder and a classifier, or
+    ``HistGradientBoostingClassifier(categorical_features="from_dtype")``, takes such a frame.
 
     References
     ----------
@@ -180,6 +185,19 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             "ensure_all_finite": "allow-nan" if self._both_take("allow_nan") else True,
         }
 
+    def _checked_rows(self, X, *, reset: bool = True):
+        if not self._hands_on(X):
+            return super()._checked_rows(X, reset=reset)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return indexable(X)[0]
+
+    def _checked_target_rows(self, X_target):
+        if not self._hands_on(X_target):
+            return super()._checked_target_rows(X_target)
+        X_target = select_columns(X_target, getattr(self, "feature_names_in_", None))
+        check_not_empty(X_target, "X_target")
+        return indexable(X_target)[0]
+
     def _check_combinations(self) -> None:
         super()._check_combinations()
         if self.classifier is not None and not hasattr(self.classifier, "predict_proba"):
@@ -189,7 +207,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             )
 
     def _fit_ratio(self, rows, weights, target_rows):
-        n_source, n_target = rows.shape[0], target_rows.shape[0]
+        n_source, n_target = _num_samples(rows), _num_samples(target_rows)
         data = LabelledRows.sorted_by(
             "labels",
             concatenate_rows(rows, target_rows),
@@ -199,9 +217,19 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         classifier = self.classifier
         if classifier is None:
             classifier = default_classifier(rows.shape[1])
-        self.classifier_ = data.fit(classifier, np.arange(n_source + n_target), DOMAINS)
+        try:
+            self.classifier_ = data.fit(classifier, np.arange(n_source + n_target), DOMAINS)
+        except ValueError as error:
+            if "could not convert string to float" not in str(error):
+                raise
+            raise ValueError(
+                f"{error}. The classifier {name_steps(classifier)} takes numbers alone. Encode "
+                "them inside of it, classifier=make_pipeline(encoder, classifier), or in a step "
+                "before: WithTarget(make_pipeline(encoder, DiscriminativeReweighter(model)), "
+                "X_target)."
+            ) from error
         self._log_prior = np.log(weights.sum() / n_target)
-        fold = data.folds(self.cv, self.random_state)
+        fold = data.folds(self.cv, self.random_state, name="X and X_target")
         self._calibrator = None
         if fold is None:
             log_ratio = log_odds(self.classifier_, data.X) + self._log_prior
@@ -215,6 +243,12 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         is_source = data.labels == 0
         ratio[data.positions[is_source]] = self._calibrated(log_ratio[is_source])
         return ratio
+
+    def _remedy_of_no_overlap(self):
+        return (
+            "The classifier takes no row of X for one of the target. Choose calibration='sigmoid', "
+            "or leave out the columns that give the domain away."
+        )
 
     def _warn_if_separated(self, data) -> None:
         if self.domain_auc_ == 1 and np.bincount(data.labels).min() >= SMALLEST_SAMPLE:
@@ -230,7 +264,8 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             fitted = data.fit(classifier, train, DOMAINS)
             sums = np.bincount(data.labels[train], weights=data.weights[train])
-            log_ratio[held_out] = log_odds(fitted, data.X[held_out]) + np.log(sums[0] / sums[1])
+            rows = _safe_indexing(data.X, held_out)
+            log_ratio[held_out] = log_odds(fitted, rows) + np.log(sums[0] / sums[1])
         return log_ratio
 
     def _fitted_calibrator(self, log_ratio, data):

@@ -73,7 +73,8 @@ class GaussianReweighter(DensityRatioReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
     DomainDataWarning
         If no target samples are given.
 
@@ -145,6 +146,9 @@ class GaussianReweighter(DensityRatioReweighter):
     def _in_units_of_X(self, mean, factor) -> tuple[np.ndarray, np.ndarray]:
         covariance = (factor @ factor.T) * np.outer(self._scale, self._scale)
         return self._center + self._scale * mean, covariance
+
+    def _remedy_of_no_overlap(self):
+        return "Raise shrinkage or reg_covar."
 
     def _scaled(self, rows):
         return (rows - self._center) / self._scale

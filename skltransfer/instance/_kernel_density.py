@@ -73,7 +73,8 @@ class KernelDensityReweighter(DensityRatioReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
     DomainDataWarning
         If no target samples are given.
 
@@ -138,6 +139,9 @@ class KernelDensityReweighter(DensityRatioReweighter):
         self._log_bound = np.log(counts.sum() / counts.min())
         self.bandwidth_ = self._chosen_bandwidth([self._source, self._target])
         return relative_exp(self._log_ratio(rows))[group]
+
+    def _remedy_of_no_overlap(self):
+        return "Raise bandwidth, or choose kernel='gaussian', which reaches all rows."
 
     def _scaled(self, rows):
         return (rows - self._center) / self._scale

@@ -15,7 +15,7 @@ from skltransfer._solvers._kernel_choice import (
     squared_distances,
 )
 from skltransfer.instance._density_ratio import TOO_FAR_APART, DensityRatioReweighter
-from skltransfer.instance._rows import counted_rows
+from skltransfer.instance._rows import counted_rows, in_one_form, lexicographic_order
 
 # Candidates where the data decide, as multiples of the median's gamma.
 GAMMA_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -45,10 +45,12 @@ class KernelRatioReweighter(DensityRatioReweighter):
         "gamma": Either(POSITIVE, ListOf(POSITIVE), unset=("cv", "median")),
         "n_centers": Count(),
     }
+    _compares_sparse_rows = True
 
     def _fit_ratio(self, rows, weights, target_rows):
+        rows, target_rows = in_one_form(rows, target_rows)
         distinct, counts, group = counted_rows(rows, weights)
-        target_order = np.lexsort(target_rows.T[::-1])
+        target_order = lexicographic_order(target_rows)
         target_rows = target_rows[target_order]
         rng = check_random_state(self.random_state)
         center_rows = draw_centers(target_rows, self.n_centers, rng)
@@ -70,8 +72,8 @@ class KernelRatioReweighter(DensityRatioReweighter):
         return factors * center_gamma(rows, weights, target_rows, self.centers_)
 
     def _ratio(self, rows):
-        ratio = np.empty(len(rows))
-        for start in range(0, len(rows), _BLOCK_ROWS):
+        ratio = np.empty(rows.shape[0])
+        for start in range(0, rows.shape[0], _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
             with np.errstate(over="ignore"):  # beyond the largest number the ratio is 0 anyway
                 ratio[block] = self._of_distances(

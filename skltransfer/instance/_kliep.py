@@ -5,11 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import check_cv
 
 from skltransfer._parameters import Count, Folds, Number
 from skltransfer._solvers._kliep import held_out_likelihood, log_kernel_ratios, solve_kliep
 from skltransfer._warnings import warn_unless_certified
+from skltransfer.instance._cross_fitting import given_splits
 from skltransfer.instance._density_ratio import finite_exp
 from skltransfer.instance._kernel_ratio import KernelRatioReweighter, best_candidate
 
@@ -71,7 +71,7 @@ class KLIEPReweighter(KernelRatioReweighter):
         Mean logarithm of the ratio at held-out target samples for each candidate; larger is better.
         ``nan`` for a single candidate, and if there is only one target sample. In the latter case
         the middle candidate is taken.
-    centers_ : ndarray of shape (n_centers, n_features)
+    centers_ : {ndarray, CSR array} of shape (n_centers, n_features)
         Target samples that the kernels lie on.
     coef_ : ndarray of shape (n_centers,)
         Coefficients of the kernels, at least 0. Most are 0.
@@ -98,7 +98,8 @@ class KLIEPReweighter(KernelRatioReweighter):
     DomainDataWarning
         If no target samples are given.
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
 
     See Also
     --------
@@ -114,7 +115,7 @@ class KLIEPReweighter(KernelRatioReweighter):
     The likelihood of target samples hardly sees the source where the source has few samples (some
     hundreds, or many features). It then favours very narrow kernels, under which few source samples
     keep weight. Check `effective_sample_size_`, or set `gamma`. Scale the features first, because
-    the kernel weighs all of them alike.
+    the kernel weighs all of them alike. Sparse matrices and arrays are accepted.
 
     References
     ----------
@@ -202,11 +203,7 @@ class KLIEPReweighter(KernelRatioReweighter):
             held = [folds == k for k in range(min(self.cv, n) if n > 1 else 0)]
             return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in held]
         place = np.argsort(target_order)
-        splits = list(check_cv(self.cv).split(np.empty((n, 1))))
-        if any(np.max(part, initial=-1) >= n for split in splits for part in split):
-            raise ValueError(
-                f"cv splits more rows than the {n} of X_target. Pass an integer or splits of these."
-            )
+        splits = given_splits(self.cv, n, "X_target")
         return [(place[fitted], place[held]) for fitted, held in splits]
 
     def _of_distances(self, distances):

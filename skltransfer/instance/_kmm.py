@@ -105,7 +105,8 @@ class KMMReweighter(BaseReweighter):
     DomainDataWarning
         If no target samples are given.
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
 
     See Also
     --------

@@ -25,12 +25,15 @@ from skltransfer._solvers._label_shift import (
 from skltransfer._warnings import warn, warn_unless_certified
 from skltransfer.domains._data import column_names, select_columns
 from skltransfer.instance._base import BaseReweighter, unit_weights
+from skltransfer.instance._collapse import EffectiveSampleSizeWarning, named, warn_of_few_samples
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._rows import row_groups
 
 _SMALLEST_PROBABILITY = 1e-12
 # A confusion matrix beyond this condition number multiplies sampling errors as much.
 _LARGEST_CONDITION = 50.0
+# Smaller ratios are rounding errors of 0.
+_SMALLEST_RATIO = 1e-6
 
 
 class LabelShiftReweighter(BaseReweighter):
@@ -120,6 +123,8 @@ class LabelShiftReweighter(BaseReweighter):
         If the classifier confuses classes so much that the equation hardly determines the ratios.
     ConvergenceWarning
         If ``"em"`` ends further from the maximum than `tol`.
+    EffectiveSampleSizeWarning
+        If the share of a class in the target is estimated as 0. The message names the class.
     DomainDataWarning
         If no target samples are given.
 
@@ -236,6 +241,20 @@ class LabelShiftReweighter(BaseReweighter):
         ratio = np.zeros(len(weights))
         ratio[used] = self.class_prior_ratio_[codes]
         return weights * ratio
+
+    def _warn_of_collapse(self, y, weights, y_known):
+        """Say which classes are lost. Small shares that are estimates are no collapse."""
+        absent = self.source_classes_[self.class_prior_ratio_ < _SMALLEST_RATIO].tolist()
+        if absent:
+            warn(
+                "LabelShiftReweighter estimates a share of 0 in the target (target_class_prior_) "
+                f"for {named(absent)}, and gives no weight to its source rows. If the target does "
+                "hold such rows, pass a better classifier=..., or choose method='rlls' with "
+                "regularization=0.1 or more.",
+                EffectiveSampleSizeWarning,
+            )
+        else:
+            warn_of_few_samples(type(self).__name__, self.sample_weight_, weights)
 
     def _classifier(self):
         classifier = self.classifier if self.classifier is not None else self.estimator

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import BallTree, KDTree
 
 from skltransfer._parameters import Choice, Count, Either, Function
+from skltransfer._solvers._distances import sparse_squared_distances
 from skltransfer.instance._density_ratio import TOO_FAR_APART, DensityRatioReweighter
-from skltransfer.instance._rows import counted_rows
+from skltransfer.instance._rows import counted_rows, in_one_form
 
 METRICS = ("euclidean", "manhattan", "chebyshev", "canberra", "hamming")
 # Up to so many columns a tree is faster than all distances.
@@ -48,7 +50,8 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         or ``"hamming"``. A callable takes two samples and returns a number.
     algorithm : {"auto", "kd_tree", "ball_tree", "brute"}, default="auto"
         Search for neighbours. It does not change the weights. ``"auto"`` uses a tree for up to 6
-        features or a callable `metric`, and all distances, in blocks, otherwise.
+        features or a callable `metric`, and all distances, in blocks, otherwise. Sparse samples
+        need ``"auto"`` or ``"brute"``.
 
     Attributes
     ----------
@@ -72,7 +75,8 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
     DomainDataWarning
         If no target samples are given.
 
@@ -86,7 +90,8 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
     A source sample of weight 2 counts as two neighbours. All source samples at the distance of the
     k-th count, so that ties do not depend on the order of the samples. If both domains are the same
     sample, all weights are 1. A sample without a target sample in its ball weighs 0. Scale the
-    features first, because the distance weighs all of them alike.
+    features first, because the distance weighs all of them alike. Sparse matrices and arrays are
+    accepted.
 
     References
     ----------
@@ -126,11 +131,29 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
     def _suits_kd_tree(self) -> bool:
         return isinstance(self.metric, str) and self.metric in KDTree.valid_metrics
 
+    _compares_sparse_rows = True
+
     def _fit_ratio(self, rows, weights, target_rows):
+        rows, target_rows = in_one_form(rows, target_rows)
+        if sparse.issparse(rows) and self.algorithm not in ("auto", "brute"):
+            raise ValueError(
+                f"algorithm={self.algorithm!r} takes dense rows, and X or X_target is sparse. "
+                "Choose algorithm='brute' or 'auto'."
+            )
         distinct, counts, group = counted_rows(rows, weights)
         self.n_neighbors_ = self._resolved_neighbors(counts)
         self._source, self._target = (distinct, counts), counted_rows(target_rows)[:2]
         return self._ratio(distinct)[group]
+
+    def _remedy_of_no_overlap(self):
+        counts = self._source[1]
+        if self.n_neighbors_ <= counts.min() * (1 + _SLACK):
+            return (
+                f"n_neighbors={self.n_neighbors!r} reaches no other row, because a row of X is its "
+                "own nearest neighbour, as often as its weight says. Raise n_neighbors, or scale "
+                "sample_weight to a mean of 1."
+            )
+        return f"Raise n_neighbors={self.n_neighbors!r}, here {self.n_neighbors_} rows."
 
     def _resolved_neighbors(self, counts) -> int:
         total = counts.sum()
@@ -144,7 +167,7 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         return k
 
     def _index(self, rows, counts):
-        algorithm = self.algorithm
+        algorithm = "brute" if sparse.issparse(rows) else self.algorithm
         if algorithm == "auto":
             tree = "kd_tree" if self._suits_kd_tree() else "ball_tree"
             is_small = rows.shape[1] <= _TREE_FEATURES
@@ -155,17 +178,20 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         return _Tree(rows, counts, KDTree if algorithm == "kd_tree" else BallTree, self.metric)
 
     def _ratio(self, rows):
+        if sparse.issparse(rows) and not sparse.issparse(self._source[0]):
+            rows = rows.toarray()  # the form of the fit
         source, target = self._index(*self._source), self._index(*self._target)
-        ratio = np.empty(len(rows))
+        n = rows.shape[0]
+        ratio = np.empty(n)
         step = max(1, _BLOCK_SIZE // max(len(source.counts), len(target.counts)))
-        for start in range(0, len(rows), step):
+        for start in range(0, n, step):
             block = rows[start : start + step]
             radius = source.radius(block, self.n_neighbors_) * (1 + _SLACK)
             if not np.isfinite(radius).all():
                 raise ValueError(TOO_FAR_APART)
             near_source = source.weight_within(block, radius) / source.total
             near_target = target.weight_within(block, radius) / target.total
-            ratio[start : start + len(block)] = near_target / near_source
+            ratio[start : start + step] = near_target / near_source
         return ratio
 
 
@@ -180,6 +206,30 @@ def _radius(distances, counts, k: float) -> np.ndarray:
     return np.where(reached.any(axis=1), radius, np.inf)
 
 
+def all_distances(A, B, metric) -> np.ndarray:
+    """Return the distances of rows, dense or sparse, shape (n, m).
+
+    Parameters
+    ----------
+    A, B : {ndarray, CSR array} of shape (n, n_features) and (m, n_features)
+    metric : str or callable
+        One of `METRICS`, or a function of two dense rows.
+    """
+    if not (sparse.issparse(A) or sparse.issparse(B)):
+        return cdist(A, B, "cityblock" if metric == "manhattan" else metric)
+    if isinstance(metric, str) and metric == "euclidean":
+        return np.sqrt(sparse_squared_distances(A, B))
+    # Other distances are sums over all features: by dense rows, some at a time.
+    A, B = sparse.csr_array(A), sparse.csr_array(B)
+    distances, step = np.empty((A.shape[0], B.shape[0])), max(1, _BLOCK_SIZE // A.shape[1])
+    for i in range(0, A.shape[0], step):
+        rows = A[i : i + step].toarray()
+        for j in range(0, B.shape[0], step):
+            part = B[j : j + step].toarray()
+            distances[i : i + step, j : j + step] = all_distances(rows, part, metric)
+    return distances
+
+
 class _AllDistances:
     """Weighted samples, with all distances to them computed."""
 
@@ -187,7 +237,7 @@ class _AllDistances:
         self.rows, self.counts, self.total, self.metric = rows, counts, counts.sum(), metric
 
     def _distances(self, rows) -> np.ndarray:
-        return cdist(rows, self.rows, "cityblock" if self.metric == "manhattan" else self.metric)
+        return all_distances(rows, self.rows, self.metric)
 
     def radius(self, rows, k: float) -> np.ndarray:
         distances = self._distances(rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from skltransfer._solvers._distances import dense_order
+
 
 def distinct_rows(rows) -> tuple[np.ndarray, np.ndarray]:
     """Sort rows and merge equal ones.
@@ -25,17 +27,21 @@ def distinct_rows(rows) -> tuple[np.ndarray, np.ndarray]:
     return rows[order[starts]], group
 
 
-def counted_rows(rows: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def counted_rows(rows, weights=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort rows, merge equal ones, and add up their weights (1 where none are given).
 
     Returns
     -------
-    distinct : ndarray of shape (n_distinct, n_features)
+    distinct : ndarray or CSR array of shape (n_distinct, n_features)
+        In lexicographic order, sparse rows too.
     counts : ndarray of shape (n_distinct,), float64
     group : ndarray of shape (n_rows,)
         Index of each row in `distinct`.
     """
     distinct, group = distinct_rows(rows)
+    if sparse.issparse(distinct):
+        order = dense_order(distinct)
+        distinct, group = distinct[order], np.argsort(order)[group]
     if weights is not None:
         # Rounding depends on the order of a sum.
         order = np.lexsort((weights, group))
@@ -43,6 +49,25 @@ def counted_rows(rows: np.ndarray, weights=None) -> tuple[np.ndarray, np.ndarray
     else:
         counts = np.bincount(group).astype(np.float64)
     return distinct, counts, group
+
+
+def in_one_form(*parts) -> list:
+    """Return rows as CSR arrays if any of the parts is sparse, else as they are."""
+    if any(map(sparse.issparse, parts)):
+        return [sparse.csr_array(rows) for rows in parts]
+    return list(parts)
+
+
+def lexicographic_order(rows) -> np.ndarray:
+    """Return the order of rows by their first feature, then the second and so on, shape (n,).
+
+    Parameters
+    ----------
+    rows : ndarray or CSR array of shape (n, n_features), float64
+    """
+    if sparse.issparse(rows):
+        return dense_order(_canonical(rows)[0])
+    return np.lexsort(rows.T[::-1])
 
 
 def sorted_rows(rows):

@@ -5,22 +5,22 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from sklearn.base import clone, is_classifier
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skltransfer._parameters import Count, Flag, Number
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import (
     BaseReweighter,
-    EffectiveSampleSizeWarning,
     numeric_rows,
     only_numbers,
     unit_weights,
 )
+from skltransfer.instance._collapse import EffectiveSampleSizeWarning
 from skltransfer.instance._discriminative import DiscriminativeReweighter
-from skltransfer.instance._rows import distinct_rows
+from skltransfer.instance._neighbors import all_distances
+from skltransfer.instance._rows import distinct_rows, in_one_form
 
 # Rows whose weights differ by no more than this, relatively, are worth the same.
 _TIE = 1e-9
@@ -79,7 +79,8 @@ class SourceSelector(BaseReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If the kept samples are worth fewer than 10, and less than a tenth of all.
+        If the kept samples are worth fewer than 10 and less than a tenth of all, or hardly a sample
+        of some class is kept.
     DomainDataWarning
         If no target samples are given. All source samples are then kept.
 
@@ -96,7 +97,10 @@ class SourceSelector(BaseReweighter):
 
     If `estimator` is a classifier, a source class that would lose all of its samples keeps the
     sample nearest to a target sample, and its ties. With `use_weights` the nearest sample of
-    positive weight is kept. Target samples with a known label join the fit with weight 1.
+    positive weight is kept. Target samples with a known label join the fit with weight 1. Sparse
+    matrices and arrays are accepted if `reweighter`, where it is used, accepts them, and so are
+    frames with categories or texts (unless ``keep="neighbors"``). Of a lost class the sample of
+    largest weight is then kept, because distances need numbers.
 
     Examples
     --------
@@ -134,15 +138,31 @@ class SourceSelector(BaseReweighter):
         self.use_weights = use_weights
 
     def __sklearn_tags__(self):
-        return only_numbers(super().__sklearn_tags__())
+        tags = super().__sklearn_tags__()
+        inner_takes_sparse = self.estimator is None or tags.input_tags.sparse
+        tags = only_numbers(tags)
+        tags.input_tags.sparse = self._takes_sparse() and inner_takes_sparse
+        return tags
+
+    def _takes_sparse(self) -> bool:
+        """Tell whether samples are selected by what takes sparse ones."""
+        if isinstance(self.keep, str) and self.keep == "neighbors" and not self.use_weights:
+            return True
+        if not isinstance(self.reweighter, BaseReweighter):
+            return False
+        return get_tags(self._weigher()).input_tags.sparse
+
+    def _weigher(self):
+        """Return an unfitted clone of the reweighter, without an estimator."""
+        reweighter = DiscriminativeReweighter() if self.reweighter is None else self.reweighter
+        return clone(reweighter).set_params(estimator=None)
 
     def _weigh(self, X, y, sample_weight, X_target):
-        rows = numeric_rows(self, X)
+        rows, target_rows = self._checked_rows(X, X_target)
         weights = unit_weights(rows, sample_weight)
         self.support_ = weights > 0
         if X_target is None:
             return weights
-        target_rows = check_target_rows(self, X_target)
         if self.keep != "neighbors" or self.use_weights:
             ratio = self._ratio(X, y, sample_weight, X_target)
         if self.use_weights:
@@ -155,16 +175,33 @@ class SourceSelector(BaseReweighter):
             kept = _largest(ratio[used], weights[used], self._size(ratio, weights))
         if y is not None and self.estimator is not None and is_classifier(self.estimator):
             check_consistent_length(rows, y)
-            labels = np.asarray(y).reshape(len(rows), -1)[used]
-            if labels.shape[1] == 1:
+            labels = np.asarray(y).reshape(len(weights), -1)[used]
+            if labels.shape[1] == 1 and target_rows is None:
+                kept = _with_likeliest_of_all_classes(kept, ratio[used], labels[:, 0])
+            elif labels.shape[1] == 1:
                 kept = _with_all_classes(kept, rows[used], labels[:, 0], target_rows)
         self.support_[used] = kept
         return np.where(self.support_, weights * ratio if self.use_weights else weights, 0.0)
 
+    def _checked_rows(self, X, X_target) -> tuple:
+        """Return samples of both domains as numbers; those of the target may be None.
+
+        Samples that only a classifier of the reweighter can compare stay as they are, without those
+        of the target.
+        """
+        by_neighbors = isinstance(self.keep, str) and self.keep == "neighbors"
+        if not by_neighbors and self._weigher()._hands_on(X):
+            validate_data(self, X, skip_check_array=True)
+            return X, None
+        checks = {"accept_sparse": "csr" if self._takes_sparse() else False}
+        rows = numeric_rows(self, X, **checks)
+        if X_target is None:
+            return rows, None
+        return in_one_form(rows, check_target_rows(self, X_target, **checks))
+
     def _ratio(self, X, y, sample_weight, X_target) -> np.ndarray:
         """Return the weights of the reweighter, per unit of `sample_weight`."""
-        reweighter = DiscriminativeReweighter() if self.reweighter is None else self.reweighter
-        reweighter = clone(reweighter).set_params(estimator=None)
+        reweighter = self._weigher()
         with warnings.catch_warnings():
             # A warning about the number of kept rows says more.
             warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
@@ -234,15 +271,24 @@ def _with_all_classes(kept, rows, y, target_rows) -> np.ndarray:
     return kept
 
 
-def in_neighborhood(X: np.ndarray, T: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _with_likeliest_of_all_classes(kept, ratio, y) -> np.ndarray:
+    """Return `kept` with the samples of largest ratio for each class that would have none."""
+    kept = kept.copy()
+    for label in np.setdiff1d(y, y[kept]):
+        of_class = np.flatnonzero(y == label)
+        kept[of_class[ratio[of_class] >= ratio[of_class].max() * (1 - _TIE)]] = True
+    return kept
+
+
+def in_neighborhood(X, T, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Tell which rows of `X` are among the `k` nearest of some row of `T`.
 
     Rows as near as the k-th nearest are among them.
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
-    T : ndarray of shape (m, n_features)
+    X : {ndarray, CSR array} of shape (n, n_features)
+    T : {ndarray, CSR array} of shape (m, n_features)
     k : int
 
     Returns
@@ -251,11 +297,12 @@ def in_neighborhood(X: np.ndarray, T: np.ndarray, k: int) -> tuple[np.ndarray, n
     distance : ndarray of shape (n,)
         Euclidean distance of each row of `X` from the nearest row of `T`.
     """
-    inside, nearest = np.zeros(len(X), dtype=bool), np.full(len(X), np.inf)
-    k = min(k, len(X))
-    step = max(1, _BLOCK_SIZE // len(X))
-    for start in range(0, len(T), step):
-        distance = cdist(T[start : start + step], X)
+    n = X.shape[0]
+    inside, nearest = np.zeros(n, dtype=bool), np.full(n, np.inf)
+    k = min(k, n)
+    step = max(1, _BLOCK_SIZE // n)
+    for start in range(0, T.shape[0], step):
+        distance = all_distances(T[start : start + step], X, "euclidean")
         np.minimum(nearest, distance.min(axis=0), out=nearest)
         kth = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
         inside |= (distance <= kth * (1 + 1e-12)).any(axis=0)

@@ -86,7 +86,7 @@ class ULSIFReweighter(KernelRatioReweighter):
         Negative squared error on left-out samples, up to a constant; larger is better. ``nan`` for
         a single candidate, and if a domain has only one sample. In the latter case the middle
         candidates are taken.
-    centers_ : ndarray of shape (n_centers, n_features)
+    centers_ : {ndarray, CSR array} of shape (n_centers, n_features)
         Target samples that the kernels lie on.
     coef_ : ndarray of shape (n_centers,)
         Coefficients of the kernels, at least 0.
@@ -104,7 +104,8 @@ class ULSIFReweighter(KernelRatioReweighter):
     Warns
     -----
     EffectiveSampleSizeWarning
-        If a few samples have nearly all of the weight.
+        If a few samples have nearly all of the weight, or a class has lost nearly all of its
+        weight.
     DomainDataWarning
         If no target samples are given.
 
@@ -123,7 +124,7 @@ class ULSIFReweighter(KernelRatioReweighter):
 
     The result does not depend on the order of the source or target samples. The ratio is cut off at
     ``1 / alpha``, which the true ratio never exceeds. Scale the features first, because the kernel
-    weighs all of them alike.
+    weighs all of them alike. Sparse matrices and arrays are accepted.
 
     References
     ----------

@@ -581,7 +581,10 @@ def test_a_collapse_is_a_note(files, capsys):
     far.to_csv("target.csv", index=False)
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "Note: Gaussian left fewer than 10 effective source rows in 10 of 10 fits." in output
+    assert (
+        "Note: Gaussian left hardly any effective source rows, or of a class, in 10 of 10 fits."
+        in output
+    )
 
 
 def test_the_verdict_names_the_baseline_and_the_pool():

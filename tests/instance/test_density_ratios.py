@@ -4,9 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -250,7 +251,7 @@ def test_domains_far_apart_warn_or_say_what_to_do(domains, reweighter):
             far.fit(X, X_target=X_target + 100)
         assert np.isfinite(far.density_ratio(X_target + 100)).all()
     else:
-        with pytest.raises(ValueError, match="finds no source row that resembles the target"):
+        with pytest.raises(ValueError, match="finds no row of X that resembles X_target"):
             far.fit(X, X_target=X_target + 100)
 
 
@@ -428,7 +429,7 @@ def test_a_fit_without_target_forgets_the_ratio(domains, reweighter):
         (KLIEPReweighter(cv=1), "cv=1 is not an integer of at least 2"),
         (KLIEPReweighter(cv=None), "cv=None is not an integer"),
         (KLIEPReweighter(cv="five"), "cv"),
-        (KLIEPReweighter(cv=[([0, 1], [500])]), "cv splits more rows than the 90 of X_target"),
+        (KLIEPReweighter(cv=[([0, 1], [500])]), "cv splits other rows than the 90 of X_target"),
         (KLIEPReweighter(tol=0), "tol=0 is not a number greater than 0"),
         (KLIEPReweighter(max_iter=0), "max_iter=0 is not"),
         (
@@ -478,3 +479,21 @@ def test_a_fit_that_is_not_certified_warns(domains):
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert kliep.dual_gap_ > 1e-12
+
+
+@ids
+@pytest.mark.parametrize("container", [sparse.csr_matrix, sparse.coo_array, sparse.csc_array])
+def test_sparse_rows_give_the_weights_of_dense_ones(reweighter, container):
+    rng = np.random.default_rng(0)
+    X, X_target = (rng.poisson(0.3, (n, 20)) * rng.uniform(0.5, 1.5, 20) for n in (90, 60))
+    y, y_target = np.arange(90) % 2, np.where(np.arange(60) < 10, np.arange(60) % 2, np.nan)
+    model = clone(reweighter).set_params(estimator=LogisticRegression(), n_centers=30)
+    weights = np.arange(90) % 3
+    model.fit(X, y, weights, X_target=X_target, y_target=y_target)
+    dense, ratio, p = model.sample_weight_, model.density_ratio(X_target), model.predict_proba(X)
+    given = container(X), container(X_target)
+    model.fit(given[0], y, weights, X_target=given[1], y_target=y_target)
+    np.testing.assert_allclose(model.sample_weight_, dense, rtol=1e-8, atol=1e-10)
+    for rows in (given[1], X_target):
+        np.testing.assert_allclose(model.density_ratio(rows), ratio, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(model.predict_proba(sparse.csr_array(X)), p, atol=1e-4)

@@ -1,16 +1,21 @@
 """DiscriminativeReweighter against explicit folds, and what it takes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import get_tags
 
 from skltransfer import (
@@ -255,3 +260,75 @@ def test_a_search_reaches_the_domain_classifier(domains):
     scores = search.cv_results_["mean_test_score"]
     assert np.isfinite(scores).all()
     assert len(np.unique(scores.round(6))) == 4
+
+
+def people(n, shift, shares, seed):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(shift, 1, n),
+            "city": pd.Categorical(rng.choice(list("abc"), n, p=shares), categories=list("abc")),
+        }
+    )
+    frame.loc[2, "age"] = np.nan
+    return frame, (frame["city"] == "a").to_numpy().astype(int)
+
+
+TREES = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=10)
+ENCODED = make_pipeline(
+    make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough"), TREES
+)
+
+
+@pytest.mark.parametrize("classifier", [TREES, ENCODED], ids=["dtype", "pipeline"])
+def test_frames_with_categories_go_to_the_classifier(classifier):
+    X, y = people(150, 0.0, [0.6, 0.3, 0.1], 0)
+    X_target, y_target = people(100, 0.0, [0.1, 0.3, 0.6], 1)
+    if classifier is ENCODED:  # texts
+        X, X_target = (rows.assign(city=rows["city"].astype(str)) for rows in (X, X_target))
+    model = DiscriminativeReweighter(classifier, classifier=classifier)
+    model.fit(X, y, X_target=X_target[["city", "age"]])
+    weights = pd.Series(model.sample_weight_).groupby(X["city"].astype(str)).mean()
+    assert weights["a"] < 0.6 < 1.6 < weights["c"]
+    assert model.score(X_target, y_target) == 1
+    ratio = pd.Series(model.density_ratio(X_target)).groupby(X_target["city"].astype(str)).mean()
+    assert ratio["a"] < 0.6 < 1.6 < ratio["c"]
+    order = np.random.default_rng(0).permutation(150)
+    again = clone(model).fit(X.iloc[order], y[order], X_target=X_target)
+    np.testing.assert_allclose(again.sample_weight_, model.sample_weight_[order])
+
+
+def test_texts_and_words_go_to_a_classifier_that_reads_them():
+    rng = np.random.default_rng(0)
+    words = [np.array([f"w{i}", f"v{j}"], dtype=object) for i, j in rng.integers(0, 4, (60, 2))]
+    target = [np.array([f"w{i}", f"v{j}"], dtype=object) for i, j in rng.integers(2, 6, (40, 2))]
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    of_words = DiscriminativeReweighter(classifier=make_pipeline(encoder, LogisticRegression()))
+    of_words.fit(np.array(words), X_target=np.array(target))
+    texts, target_texts = ([" ".join(row) for row in rows] for rows in (words, target))
+    reader = make_pipeline(CountVectorizer(), LogisticRegression())
+    of_texts = DiscriminativeReweighter(reader, classifier=reader)
+    of_texts.fit(texts, np.arange(60) % 2, X_target=target_texts)
+    assert of_texts.domain_auc_ > 0.8
+    np.testing.assert_allclose(of_texts.sample_weight_, of_words.sample_weight_, rtol=0.1)
+    np.testing.assert_array_equal(
+        of_texts.density_ratio(texts), of_texts.density_ratio(pd.Series(texts))
+    )
+
+
+def test_words_without_an_encoder_are_refused_with_the_remedy():
+    X, _ = people(60, 0.0, [0.6, 0.3, 0.1], 0)
+    X = X.fillna(0.0)
+    with pytest.raises(ValueError, match="compares rows as numbers.* Or pass a classifier="):
+        DiscriminativeReweighter().fit(X, X_target=X)
+    with pytest.raises(ValueError, match="LogisticRegression takes numbers alone. Encode"):
+        DiscriminativeReweighter(classifier=LogisticRegression()).fit(X, X_target=X)
+
+
+def test_a_frame_of_numbers_gives_the_weights_of_its_array(domains):
+    X, _, X_target, _ = domains
+    model = DiscriminativeReweighter(classifier=LogisticRegression())
+    of_array = model.fit(X, X_target=X_target).sample_weight_
+    frame, target = (pd.DataFrame(rows, columns=list("abc")) for rows in (X, X_target))
+    of_frame = model.fit(frame, X_target=target).sample_weight_
+    np.testing.assert_allclose(of_frame, of_array, rtol=1e-6)

@@ -80,6 +80,7 @@ def test_em_is_at_least_as_exact_as_the_others():
 
 
 @pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+@pytest.mark.filterwarnings("ignore:.*a share of 0:skltransfer.EffectiveSampleSizeWarning")
 def test_the_penalty_helps_where_rows_are_few():
     """Six classes, 33 rows of each, hardly apart: plain inversion multiplies the noise."""
     means = np.random.default_rng(1).normal(size=(6, 3)) * 1.2
@@ -476,3 +477,20 @@ def test_bad_target_rows_are_refused(domains, X_target, message):
     for model in (LabelShiftReweighter(), LabelShiftReweighter(LogisticRegression())):
         with pytest.raises(ValueError, match=message):
             model.fit(X, y, X_target=X_target)
+
+
+@pytest.mark.parametrize(
+    "cv",
+    [
+        [([0, 1], [400])],
+        [([0, 1], [2.5])],
+        [(np.zeros(5, bool), np.ones(5, bool))],
+        [3],
+        iter([([0], [1], [2])]),
+    ],
+    ids=["range", "fraction", "mask", "number", "triple"],
+)
+def test_splits_of_other_rows_are_refused(domains, cv):
+    X, y, X_target, _ = domains
+    with pytest.raises(ValueError, match="cv splits other rows than the 400 of X .*integer"):
+        LabelShiftReweighter(cv=cv).fit(X, y, X_target=X_target)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.spatial.distance import cdist
 
 from skltransfer import (
@@ -88,3 +89,34 @@ def test_rows_too_far_apart_for_any_distance_are_refused(domains, algorithm):
     model = NearestNeighborsReweighter(algorithm=algorithm)
     with pytest.raises(ValueError, match="too large. Scale the columns"):
         model.fit(X * 1e200, X_target=X_target * 1e200)
+
+
+def test_one_neighbour_is_the_row_itself(domains):
+    X, _, X_target, _ = domains
+    with pytest.raises(ValueError, match="n_neighbors=1 reaches no other row, because a row of X"):
+        NearestNeighborsReweighter(n_neighbors=1).fit(X, X_target=X_target)
+    with pytest.raises(ValueError, match="as often as its weight says. .* scale sample_weight"):
+        NearestNeighborsReweighter().fit(X, sample_weight=np.full(150, 1e8), X_target=X_target)
+    with pytest.raises(ValueError, match="Raise n_neighbors=2, here 2 rows"):
+        NearestNeighborsReweighter(n_neighbors=2).fit(X, X_target=X_target + 50.0)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "canberra", "callable"])
+def test_sparse_rows_are_counted_as_dense_ones(metric):
+    rng = np.random.default_rng(0)
+    X, X_target = (rng.poisson(0.4, (n, 12)) * 0.7 for n in (80, 50))  # with ties and equal rows
+    function = (lambda a, b: np.abs(a - b).max()) if metric == "callable" else metric
+    model = NearestNeighborsReweighter(n_neighbors=6, metric=function)
+    dense = model.fit(X, X_target=X_target).sample_weight_
+    sparse_rows, ratio = sparse.coo_array(X), model.density_ratio(X_target)
+    model.fit(sparse_rows, X_target=sparse.csc_matrix(X_target))
+    np.testing.assert_allclose(model.sample_weight_, dense, rtol=1e-12)
+    for rows in (X_target, sparse.coo_matrix(X_target)):
+        np.testing.assert_allclose(model.density_ratio(rows), ratio, rtol=1e-12)
+
+
+def test_trees_hold_dense_rows_only(domains):
+    X, _, X_target, _ = domains
+    model = NearestNeighborsReweighter(algorithm="ball_tree")
+    with pytest.raises(ValueError, match="algorithm='ball_tree' takes dense rows, .*'brute'"):
+        model.fit(sparse.csr_array(X), X_target=X_target)

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
@@ -177,7 +178,7 @@ def test_domains_far_apart_leave_finite_weights(domains, reweighter):
     if isinstance(reweighter, NearestNeighborsReweighter) or bounded:
         with (
             warnings.catch_warnings(),
-            pytest.raises(ValueError, match="finds no source row that resembles the target"),
+            pytest.raises(ValueError, match="finds no row of X that resembles X_target"),
         ):
             warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
             reweighter.fit(X, X_target=X + 1000)
@@ -328,3 +329,38 @@ def test_bad_parameters_are_refused_by_name(domains, reweighter, message):
     X, _, X_target, _ = domains
     with pytest.raises(ValueError, match=message):
         reweighter.fit(X, X_target=X_target)
+
+
+@pytest.mark.parametrize("reweighter", [*EVERY[:-1], KLIEPReweighter(gamma="median")], ids=str)
+def test_huge_numbers_give_finite_weights(domains, reweighter):
+    """Scales up to 1e150, time stamps, and a column that moves by 1e150 between the domains."""
+    X, X_target = domains[0], domains[2]
+    moved, stamps, stamps_target = X.copy(), X.copy(), X_target.copy()
+    moved[:, 1] += 1e150
+    stamps[:, 1], stamps_target[:, 1] = 1.7e9 + stamps[:, 1], 1.7e9 + stamps_target[:, 1]
+    weights = np.where(np.arange(len(X)) % 3 == 0, 0.001, 7.0)
+    plain = clone(reweighter).fit(X, sample_weight=weights, X_target=X_target).sample_weight_
+    for rows, target in (
+        (1e150 * X, 1e150 * X_target),
+        (moved, X_target),
+        (stamps, stamps_target),
+        (np.hstack([X, np.full((len(X), 1), 5e15)]), np.hstack([X_target, X_target[:, :1] * 0])),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
+            try:
+                model = clone(reweighter).fit(rows, sample_weight=weights, X_target=target)
+            except ValueError as error:
+                assert "finds no row of X that resembles X_target" in str(error)
+                continue
+        assert np.isfinite(model.sample_weight_).all()
+        assert np.isfinite(model.density_ratio(target)).all()
+        if rows is stamps:
+            np.testing.assert_allclose(model.sample_weight_, plain, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("reweighter", [GaussianReweighter(), KernelDensityReweighter()], ids=str)
+def test_sparse_rows_are_refused_with_the_remedy(domains, reweighter):
+    X, X_target = sparse.coo_array(domains[0]), sparse.coo_array(domains[2])
+    with pytest.raises(TypeError, match="Sparse data was passed for X, .* TruncatedSVD .*toarray"):
+        clone(reweighter).fit(X, X_target=X_target)

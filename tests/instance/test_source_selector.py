@@ -5,18 +5,22 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.neighbors import KDTree, KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skltransfer import (
     DiscriminativeReweighter,
     DomainDataWarning,
     EffectiveSampleSizeWarning,
+    KLIEPReweighter,
     KMMReweighter,
+    NearestNeighborsReweighter,
     PooledEstimator,
     SourceSelector,
     WithSource,
@@ -357,3 +361,54 @@ def test_clone_and_pickle(domains):
     assert not hasattr(clone(model), "support_")
     model.set_params(keep="neighbors").fit(domains[0], domains[1], X_target=domains[2])
     assert not hasattr(model, "reweighter_")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"reweighter": KMMReweighter(gamma=0.1)},
+        {"reweighter": KLIEPReweighter(gamma="median"), "use_weights": True},
+        {"keep": "neighbors"},
+        {"reweighter": NearestNeighborsReweighter(), "keep": 0.01},
+    ],
+    ids=["kmm", "weights", "neighbors", "few"],
+)
+@ignore_few
+def test_sparse_rows(settings):
+    rng = np.random.default_rng(0)
+    X, X_target = (rng.poisson(0.4, (n, 12)) * 0.7 for n in (80, 50))
+    selector = SourceSelector(LogisticRegression(), **settings)
+    y = np.arange(80) % 3
+    dense = selector.fit(X, y, X_target=X_target).sample_weight_
+    selector.fit(sparse.coo_array(X), y, X_target=sparse.csc_matrix(X_target))
+    np.testing.assert_allclose(selector.sample_weight_, dense, rtol=1e-6)
+    assert selector.__sklearn_tags__().input_tags.sparse
+
+
+def test_sparse_rows_of_a_dense_reweighter_are_refused():
+    X = sparse.csr_array(np.eye(6))
+    with pytest.raises(TypeError, match="Sparse data was passed for X, and SourceSelector needs"):
+        SourceSelector(LogisticRegression()).fit(X, np.arange(6) % 2, X_target=X)
+
+
+@pytest.mark.parametrize("use_weights", [False, True])
+@ignore_few
+def test_frames_with_texts_by_a_classifier_that_takes_them(use_weights):
+    rng = np.random.default_rng(0)
+    X, X_target = (
+        pd.DataFrame({"city": rng.choice(list("abc"), n, p=p), "age": rng.normal(size=n)})
+        for n, p in ((120, [0.6, 0.3, 0.1]), (80, [0.0, 0.2, 0.8]))
+    )
+    encode = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    model = make_pipeline(encode, LogisticRegression())
+    reweighter = DiscriminativeReweighter(classifier=model)
+    selector = SourceSelector(model, reweighter, keep=0.1, use_weights=use_weights)
+    y = (X["city"] != "a").to_numpy()
+    selector.fit(X, y, X_target=X_target)
+    of_a = selector.support_ & (X["city"] == "a").to_numpy()
+    ratio = selector.reweighter_.sample_weight_
+    assert of_a.sum() == 1  # the class would be lost
+    assert ratio[of_a][0] == ratio[(X["city"] == "a").to_numpy()].max()
+    assert (X["city"][selector.support_ & ~of_a] == "c").all()
+    with pytest.raises(ValueError, match="SourceSelector compares rows as numbers"):
+        SourceSelector(model, keep="neighbors").fit(X, y, X_target=X_target)
