@@ -47,8 +47,8 @@ class JDA(KernelAligner, LabelledAligner):
         and returns their kernel matrix. ``"chi2"`` needs non-negative features.
     gamma : float or "scale", default="scale"
         Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
-        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the samples of both domains).
-        For chi2 it is 1 / (mean sum of a sample's features).
+        narrower kernel. ``"scale"`` is 1 / (sum of the features' variances over the samples of
+        both domains). For chi2 it is 1 / (mean sum of a sample's features).
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
@@ -106,6 +106,9 @@ class JDA(KernelAligner, LabelledAligner):
     DomainDataWarning
         If no target samples are given. The components are then the kernel principal components of
         the source.
+    UserWarning
+        If the kernel is nearly constant over the samples, or an identity: it tells them apart
+        badly, or not at all.
 
     See Also
     --------

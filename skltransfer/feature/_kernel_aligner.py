@@ -11,6 +11,7 @@ from sklearn.utils.extmath import svd_flip
 
 from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
+from skltransfer._solvers._kernel_width import warn_of_width
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._transfer_components import Components, TransferProblem
 from skltransfer._warnings import warn_unless_certified
@@ -82,6 +83,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         self.rows_ = Z
         kernel = self._kernel()
         K = KernelMatrix(kernel, Z).matrix()
+        warn_of_width(self, kernel, Z, Z[:0])
         if callable(self.kernel):
             _check_symmetric(K, kernel.name)
         return _KernelSpace(K)

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
+from skltransfer._solvers._kernel_width import warn_of_width
 from skltransfer._solvers._kernels import (
     SPARSE_KERNELS,
     Kernel,
@@ -49,7 +50,7 @@ class KMMReweighter(BaseReweighter):
         which ``"sigmoid"`` seldom is. ``"chi2"`` needs values of at least 0.
     gamma : float or "scale", default="scale"
         Width of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
-        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the stacked samples of both
+        narrower kernel. ``"scale"`` is 1 / (sum of the features' variances over the samples of both
         domains). For chi2 it is 1 / (mean sum of a sample), which is 1 for histograms.
     degree : float, default=3
         Degree of the polynomial kernel.
@@ -106,6 +107,9 @@ class KMMReweighter(BaseReweighter):
         If no target samples are given.
     EffectiveSampleSizeWarning
         If a few samples have nearly all of the weight.
+    UserWarning
+        If the kernel is nearly constant over the samples, or an identity: it tells them apart
+        badly, or not at all.
 
     See Also
     --------
@@ -225,8 +229,11 @@ class KMMReweighter(BaseReweighter):
         used = weights > 0
         distinct, group = distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
+        given = rows[used], target_rows
         kernel, distinct, target_rows = self._kernel(distinct, counts, sorted_rows(target_rows))
-        solution = self._solve(KernelMatrix(kernel, distinct), counts, target_rows)
+        matrix = KernelMatrix(kernel, distinct)
+        warn_of_width(self, kernel, *given)
+        solution = self._solve(matrix, counts, target_rows)
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if solution.gap == np.inf:

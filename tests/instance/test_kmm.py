@@ -78,9 +78,9 @@ def test_weights_equal_those_of_the_quadratic_programme(domains):
 def test_constraints_hold_where_they_bind(domains):
     X, _, X_target, _ = domains
     weights = (
-        KMMReweighter(max_weight=2, sum_tolerance=0.01).fit(X, X_target=X_target).sample_weight_
+        KMMReweighter(max_weight=1.5, sum_tolerance=0.01).fit(X, X_target=X_target).sample_weight_
     )
-    assert weights.max() == pytest.approx(2, abs=1e-8)
+    assert weights.max() == pytest.approx(1.5, abs=1e-8)
     assert abs(weights.sum() / len(X) - 1) <= 0.01 + 1e-8
 
 
@@ -368,6 +368,7 @@ def test_a_kernel_that_is_indefinite_warns_and_stays_feasible(domains):
     assert kmm.objective_ <= 0.5 * K.sum() - kappa.sum()  # no worse than no weights
 
 
+@pytest.mark.filterwarnings("ignore:The kernel of KMMReweighter is constant")  # nearly, for sigmoid
 @pytest.mark.parametrize("kernel", SPARSE_KERNELS)
 def test_sparse_rows_equal_dense_ones(kernel, monkeypatch):
     rng = np.random.default_rng(0)
@@ -622,6 +623,7 @@ def test_a_bound_that_cannot_bind_changes_nothing(domains):
         assert abs(fits[1].sample_weight_.sum() / total - 1) <= tolerance + 1e-8
 
 
+@pytest.mark.filterwarnings("ignore:The kernel of KMMReweighter is an identity")
 def test_the_default_tolerance_is_that_of_the_literature():
     """Rows that resemble no target row: the sum falls as far as it may, to sqrt(n)."""
     X, X_target = np.arange(25.0)[:, None], np.full((4, 1), 1e3)
