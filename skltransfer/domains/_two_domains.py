@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import _safe_indexing
 
 from skltransfer._warnings import warn
@@ -18,6 +19,8 @@ from skltransfer.domains._data import (
 def given_target(X_target, y_target) -> tuple:
     """Return the target's samples and labels as they were given, None where there are none.
 
+    Sparse samples are in CSR format, of which single samples can be taken.
+
     Raises
     ------
     ValueError
@@ -26,6 +29,8 @@ def given_target(X_target, y_target) -> tuple:
     X_target, y_target = unwrap(X_target), unwrap(y_target)
     if X_target is None and y_target is not None:
         raise ValueError("y_target was given without X_target. Pass the target's rows too.")
+    if sparse.issparse(X_target):
+        X_target = X_target.tocsr()
     return X_target, y_target
 
 

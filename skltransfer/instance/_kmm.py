@@ -17,7 +17,7 @@ from skltransfer._solvers._kernels import (
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
 from skltransfer._warnings import warn, warn_unless_certified
-from skltransfer.domains._data import check_target_rows
+from skltransfer.domains._data import check_dense, check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 from skltransfer.instance._rows import distinct_rows, sorted_rows
 
@@ -210,6 +210,10 @@ class KMMReweighter(BaseReweighter):
         return isinstance(self.kernel, str) and self.kernel in SPARSE_KERNELS
 
     def _weigh(self, X, y, sample_weight, X_target):
+        if not self._takes_sparse():
+            remedy = f"Choose one of the kernels {', '.join(SPARSE_KERNELS)}"
+            check_dense(self, X, "X", remedy=remedy)
+            check_dense(self, X_target, "X_target", remedy=remedy)
         checks = {
             "accept_sparse": "csr" if self._takes_sparse() else False,
             "accept_large_sparse": self.kernel != "laplacian",  # scikit-learn's takes no int64

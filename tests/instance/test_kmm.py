@@ -436,6 +436,19 @@ def test_sparse_rows_fit_an_estimator():
     np.testing.assert_allclose(model.predict(X_target), expected.predict(X_target))
 
 
+@pytest.mark.parametrize("form", [sparse.coo_matrix, sparse.dia_array, sparse.bsr_array])
+def test_sparse_rows_of_any_format(form):
+    rng = np.random.default_rng(0)
+    X, X_target = (rng.poisson(0.5, (n, 6)) * 1.0 for n in (40, 30))
+    y, y_target = X[:, 0], np.where(np.arange(30) < 5, X_target[:, 0], np.nan)
+    expected = KMMReweighter(Ridge()).fit(
+        sparse.csr_array(X), y, X_target=sparse.csr_array(X_target), y_target=y_target
+    )
+    model = KMMReweighter(Ridge()).fit(form(X), y, X_target=form(X_target), y_target=y_target)
+    np.testing.assert_array_equal(model.sample_weight_, expected.sample_weight_)
+    np.testing.assert_array_equal(model.predict(form(X)), expected.predict(sparse.csr_array(X)))
+
+
 def test_tags_tell_where_sparse_rows_are_taken():
     def takes(*args, **settings):
         return get_tags(KMMReweighter(*args, **settings)).input_tags.sparse
@@ -447,8 +460,10 @@ def test_tags_tell_where_sparse_rows_are_taken():
     assert not takes(kernel=power)
     X = sparse.csr_array(np.eye(4))
     for kernel in ("chi2", power):
-        with pytest.raises(TypeError, match="[Ss]parse"):
+        with pytest.raises(TypeError, match="^X is sparse, and KMMReweighter needs.* kernels rbf"):
             KMMReweighter(kernel=kernel).fit(X, X_target=X)
+        with pytest.raises(TypeError, match="^X_target is sparse, and KMMReweighter needs"):
+            KMMReweighter(kernel=kernel).fit(np.eye(4), X_target=X)
 
 
 def test_float32_is_accounted_for(domains):
