@@ -18,6 +18,27 @@ _MOST_PAIRS, _MOST_ROWS = 0.9, 0.95
 _FEWEST_ROWS = 10
 
 
+class KernelWidthWarning(UserWarning):
+    """A kernel is nearly constant over the samples, or an identity.
+
+    Raised by methods with a kernel if nearly all pairs of different samples have the kernel value
+    of a sample with itself, or if nearly no sample has another one near it. The width does not fit
+    the data then, and the method learns little or nothing from them.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skltransfer import KernelWidthWarning, KMMReweighter
+    >>> X, X_target = np.linspace(0.0, 1.0, 50)[:, None], np.linspace(0.5, 1.0, 20)[:, None]
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = KMMReweighter(gamma=1e-9).fit(X, X_target=X_target)
+    >>> caught[0].category is KernelWidthWarning
+    True
+    """
+
+
 def spread_rows(rows, n_most: int = _LOOKED_AT):
     """Return at most `n_most` rows, evenly spread over all."""
     n = rows.shape[0]
@@ -89,7 +110,7 @@ def warn_of_values(
         warn(
             f"The kernel of {name} is constant over nearly all pairs of these samples, so that it "
             f"hardly tells them apart. {narrower}, or scale the features (StandardScaler).",
-            UserWarning,
+            KernelWidthWarning,
         )
         return
     largest = np.where(counts, np.abs(values), -1.0).max(axis=1)
@@ -98,5 +119,5 @@ def warn_of_values(
         warn(
             f"The kernel of {name} is an identity on these samples: it is about 0 between any two "
             f"of them. Scale the features (StandardScaler), use fewer of them, or {wider}.",
-            UserWarning,
+            KernelWidthWarning,
         )

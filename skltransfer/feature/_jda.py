@@ -102,13 +102,13 @@ class JDA(KernelAligner, LabelledAligner):
     Warns
     -----
     ConvergenceWarning
-        If `residual_` is larger than `tol`, because eigenvalues are too small for float64.
+        If a component that is large enough to matter may be wrong by a thousandth of its
+        eigenvalue, because features or kernel values differ too much in scale.
     DomainDataWarning
         If no target samples are given. The components are then the kernel principal components of
         the source.
-    UserWarning
-        If the kernel is nearly constant over the samples, or an identity: it tells them apart
-        badly, or not at all.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------
@@ -216,7 +216,7 @@ class JDA(KernelAligner, LabelledAligner):
                 check_classification_targets(y)
             known = known_labels(y_target, X_target, y)
             mapped = self._adapt(self._start(X, X_target), X, y, X_target, *known)
-        self._warn_unless_certified()
+        self._warn_unless_certain()
         return mapped[: len(X)]
 
     def _guess(self, source, y, target) -> np.ndarray:

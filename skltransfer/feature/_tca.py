@@ -79,13 +79,13 @@ class TCA(KernelAligner):
     Warns
     -----
     ConvergenceWarning
-        If `residual_` is larger than `tol`, because eigenvalues are too small for float64.
+        If a component that is large enough to matter may be wrong by a thousandth of its
+        eigenvalue, because features or kernel values differ too much in scale.
     DomainDataWarning
         If no target samples are given. The components are then the kernel principal components of
         the source.
-    UserWarning
-        If the kernel is nearly constant over the samples, or an identity: it tells them apart
-        badly, or not at all.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------
@@ -161,5 +161,5 @@ class TCA(KernelAligner):
             mapped = self._solve_without_target(spaces, n)
         else:
             mapped = self._solve(spaces, domain_differences(n, len(X_target)), n)
-        self._warn_unless_certified()
+        self._warn_unless_certain()
         return mapped

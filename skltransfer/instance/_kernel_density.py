@@ -78,9 +78,8 @@ class KernelDensityReweighter(DensityRatioReweighter):
         If a few samples have nearly all of the weight.
     DomainDataWarning
         If no target samples are given.
-    UserWarning
-        If the kernel is nearly constant over the samples, or an identity: it tells them apart
-        badly, or not at all.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------

@@ -99,9 +99,8 @@ class KLIEPReweighter(KernelRatioReweighter):
         If no target samples are given.
     EffectiveSampleSizeWarning
         If a few samples have nearly all of the weight.
-    UserWarning
-        If the kernel is nearly constant over the samples, or an identity: it tells them apart
-        badly, or not at all.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------

@@ -58,9 +58,9 @@ class KMMReweighter(BaseReweighter):
         Constant of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
         Keyword arguments of a kernel that is a callable. Other kernels ignore them.
-    max_weight : float, default=1000
-        Largest weight of a sample (``B``), at least 1. The default is the value of the literature,
-        which hardly ever binds. Values from 2 to 20 keep more samples in use.
+    max_weight : float, default=10
+        Largest weight of a sample (``B``), at least 1. Values from 2 to 20 keep many samples in
+        use. The value of the literature, 1000, hardly ever binds and leaves few in use.
     sum_tolerance : float, default=None
         Largest distance of the sum of the weights from the number of source samples, relative to
         that number (``epsilon``). ``None`` is the value of the literature,
@@ -107,9 +107,8 @@ class KMMReweighter(BaseReweighter):
         If no target samples are given.
     EffectiveSampleSizeWarning
         If a few samples have nearly all of the weight.
-    UserWarning
-        If the kernel is nearly constant over the samples, or an identity: it tells them apart
-        badly, or not at all.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------
@@ -148,7 +147,7 @@ class KMMReweighter(BaseReweighter):
     >>> from skltransfer import KMMReweighter
     >>> rng = np.random.default_rng(0)
     >>> X, X_target = rng.normal(size=(200, 1)), rng.normal(1.0, 0.5, size=(100, 1))
-    >>> kmm = KMMReweighter(max_weight=10).fit(X, X_target=X_target)
+    >>> kmm = KMMReweighter().fit(X, X_target=X_target)
     >>> weighted_mean = np.average(X, axis=0, weights=kmm.sample_weight_)
     >>> bool(abs(weighted_mean - X_target.mean(axis=0)) < 0.05)
     True
@@ -159,7 +158,7 @@ class KMMReweighter(BaseReweighter):
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> y = (X[:, 0] > 1).astype(int)
-    >>> model = KMMReweighter(LogisticRegression(), max_weight=10).fit(X, y, X_target=X_target)
+    >>> model = KMMReweighter(LogisticRegression()).fit(X, y, X_target=X_target)
     >>> model.predict([[0.5], [1.5]])
     array([0, 1])
     """
@@ -181,7 +180,7 @@ class KMMReweighter(BaseReweighter):
         degree=3,
         coef0=1,
         kernel_params=None,
-        max_weight=1000.0,
+        max_weight=10.0,
         sum_tolerance=None,
         tol=1e-6,
         max_iter=500,
