@@ -39,6 +39,7 @@ _PUBLIC = {
         "inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),
     },
     "instance": {
+        "_solvers._kernel_width": ("KernelWidthWarning",),
         "instance": (
             "DiscriminativeReweighter",
             "EffectiveSampleSizeWarning",

@@ -66,6 +66,7 @@ NAMES_WITHOUT_TORCH = {
     "KLIEPReweighter",
     "KMMReweighter",
     "KernelDensityReweighter",
+    "KernelWidthWarning",
     "LabelShiftReweighter",
     "MultiTaskClassifier",
     "MultiTaskRegressor",

@@ -28,7 +28,7 @@ data = load_biased_breast_cancer(random_state=0)
 # sees them.
 columns = [0, 1]
 X_source, X_target = data.X_source[:, columns], data.X_target[:, columns]
-pipeline = make_pipeline(StandardScaler(), KMMReweighter(max_weight=10))
+pipeline = make_pipeline(StandardScaler(), KMMReweighter())
 kmm = WithSource(pipeline, X_source).fit(X_target).estimator_[-1]
 weights = kmm.sample_weight_
 print(

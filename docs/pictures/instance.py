@@ -129,7 +129,7 @@ def main() -> None:
     """Draw all pictures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
-        weights("kmm", "KMM", skt.KMMReweighter(max_weight=10))
+        weights("kmm", "KMM", skt.KMMReweighter())
         weights("kliep", "KLIEP", skt.KLIEPReweighter())
         weights("ulsif", "uLSIF", skt.ULSIFReweighter())
         weights("rulsif", "RuLSIF", skt.ULSIFReweighter(alpha=0.1))

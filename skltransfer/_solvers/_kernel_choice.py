@@ -82,26 +82,33 @@ def _is_finite(value) -> bool:
 
 
 def scale_gamma(X, counts: np.ndarray, T) -> float:
-    """Return ``1 / (n_features * variance)`` of the stacked rows, as in scikit-learn's SVC.
+    """Return 1 over the sum of the columns' variances, of the stacked rows.
 
-    A row of `X` counts as often as `counts` says. Rows may be sparse.
+    For columns of one mean and variance it is scikit-learn's ``"scale"``. The variances are about
+    the mean of each column, so that no origin of a column matters. A row of `X` counts as often as
+    `counts` says. Rows may be sparse. It is 1 if nothing varies.
     """
-    d = X.shape[1]
     weights = np.concatenate([counts, np.ones(T.shape[0])])
-    means = np.concatenate([np.asarray(rows.mean(axis=1)).ravel() for rows in (X, T)])
-    mean = np.average(means, weights=weights)
-    squares = np.concatenate([_mean_squares_around(rows, mean) for rows in (X, T)])
-    variance = np.average(squares, weights=weights)
-    return float(1 / (d * variance)) if variance > 0 else 1.0
+    weights /= weights.sum()
+    parts = np.split(weights, [X.shape[0]])
+    rows = list(zip((X, T), parts, strict=True))
+    mean = sum(part.T @ w for part, w in rows)
+    if sparse.issparse(X):
+        total = sum(_squares_of_sparse(*part, mean) for part in rows) + mean @ mean
+    else:
+        mean += sum((part - mean).T @ w for part, w in rows)  # rounding of a sum of large entries
+        total = sum(float(((part - mean) ** 2).sum(axis=1) @ w) for part, w in rows)
+    eps = np.finfo(float).eps
+    rounding = (eps if sparse.issparse(X) else (10 * eps) ** 2) * float(mean @ mean)
+    return float(1 / total) if total > rounding or not np.isfinite(total) else 1.0
 
 
-def _mean_squares_around(rows, mean: float) -> np.ndarray:
-    """Return the mean of ``(entry - mean)^2`` in each row."""
-    if not sparse.issparse(rows):
-        return ((rows - mean) ** 2).mean(axis=1)
-    stored = rows.copy()
-    stored.data = (stored.data - mean) ** 2 - mean**2
-    return np.asarray(stored.sum(axis=1)).ravel() / rows.shape[1] + mean**2
+def _squares_of_sparse(rows, weights, mean) -> float:
+    """Return the weighted sum of ``(entry - mean)^2`` less that of ``mean^2``."""
+    entries = sparse.coo_array(rows)
+    column = mean[entries.coords[1]]
+    squares = (entries.data - column) ** 2 - column**2
+    return float(squares @ weights[entries.coords[0]])
 
 
 def median_gamma(X, T) -> float:

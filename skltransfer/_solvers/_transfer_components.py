@@ -14,6 +14,8 @@ from skltransfer._solvers._block_krylov import leading_right_vectors
 _DENSE_SIZE, _DENSE_PART = 200, 1 / 8
 # Eigenvalues below this part of the largest are rounding.
 _ROUNDING = 1e-13
+# Components of less scatter than this part of the largest are invisible beside the others.
+_VISIBLE = 1e-12
 # Sizes of entries whose squares need no scaling.
 _SAFE_SIZES = (1e-50, 1e50)
 # Beyond these, relative to the root of the regularization, an eigenvalue leaves float64.
@@ -64,11 +66,14 @@ class Components(NamedTuple):
         Eigenvectors W, scaled so that ``W' B W = I``.
     residual : float
         Largest relative residual, see `TransferProblem.solve`.
+    visible_residual : float
+        The same without the components whose scatter is below 1e-12 of the largest.
     """
 
     eigenvalues: np.ndarray
     weights: np.ndarray
     residual: float
+    visible_residual: float
 
 
 class TransferProblem:
@@ -132,12 +137,14 @@ class TransferProblem:
         for find in self._methods(operator, n_components, tol / 2):
             z = find()
             if z is not None:
-                theta, residual = operator.certify(z)
-                if residual <= tol:
+                theta, residuals = operator.certify(z)
+                if residuals.max(initial=0.0) <= tol:
                     break
         weights = operator.root(z) / np.sqrt(regularization)
         weights *= np.where(_largest_entries(weights) < 0, -1.0, 1.0)
-        return Components(theta * unit**2, weights, residual)
+        visible = theta >= _VISIBLE * theta.max(initial=0.0)
+        largest = [float(part.max(initial=0.0)) for part in (residuals, residuals[visible])]
+        return Components(theta * unit**2, weights, *largest)
 
     def _methods(self, operator, k, tol):
         """Yield functions that find the vectors: the fastest first, the most precise last."""
@@ -173,8 +180,8 @@ class _Operator:
         transposed = self.root(self._F.T)
         return svd(transposed, full_matrices=False, check_finite=False, overwrite_a=True)[0][:, :k]
 
-    def certify(self, z) -> tuple[np.ndarray, float]:
-        """Return the eigenvalues of vectors, and the largest relative residual."""
+    def certify(self, z) -> tuple[np.ndarray, np.ndarray]:
+        """Return the eigenvalues of vectors, and their relative residuals."""
         image = self.forward(z)
         theta = np.einsum("ij,ij->j", image, image)
         errors = self.backward(image)
@@ -183,8 +190,7 @@ class _Operator:
         largest = theta.max(initial=0.0)
         scale = np.maximum(theta, _ROUNDING * largest)
         scale[theta <= _ROUNDING**2 * largest] = largest  # no scatter: there is nothing to tell
-        residual = np.divide(errors, scale, out=np.zeros_like(errors), where=scale > 0)
-        return theta, float(residual.max(initial=0.0))
+        return theta, np.divide(errors, scale, out=np.zeros_like(errors), where=scale > 0)
 
 
 class _InverseRoot:

@@ -13,13 +13,14 @@ from rich.markup import escape
 from scipy.linalg import LinAlgWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 
-from skltransfer import EffectiveSampleSizeWarning
+from skltransfer import EffectiveSampleSizeWarning, KernelWidthWarning
 from skltransfer._messages import first_line
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 
 # Warnings that are counted, with their wording after the name of a strategy.
 _NOTED = {
     EffectiveSampleSizeWarning: "left hardly any effective source rows, or of a class,",
+    KernelWidthWarning: "had a kernel that hardly tells the rows apart",
     LinAlgWarning: "confused classes so much that their shares are uncertain",
 }
 

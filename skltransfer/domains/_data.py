@@ -233,6 +233,18 @@ def _check_same_numbering(X, X_held, names) -> None:
         )
 
 
+def check_dense(estimator, rows, name: str, *, remedy: str | None = None) -> None:
+    """Raise a TypeError if `rows`, the argument `name`, are sparse."""
+    if sparse.issparse(rows):
+        remedy = remedy or (
+            "Reduce both domains to a few dense features in a step before it (TruncatedSVD)"
+        )
+        raise TypeError(
+            f"{name} is sparse, and {type(estimator).__name__} needs dense samples. {remedy}, or "
+            f"pass {name}.toarray() if it fits into memory."
+        )
+
+
 def check_target_rows(estimator, X_target, **checks) -> np.ndarray:
     """Validate `X_target` for an estimator whose ``X`` was validated before.
 

@@ -19,6 +19,8 @@ from skltransfer.domains._data import (
 def given_target(X_target, y_target) -> tuple:
     """Return the target's samples and labels as they were given, None where there are none.
 
+    Sparse samples are in CSR format, of which single samples can be taken.
+
     Raises
     ------
     ValueError

@@ -16,7 +16,12 @@ from sklearn.utils.validation import (
 )
 
 from skltransfer._parameters import check_parameters
-from skltransfer.domains._data import as_labels, check_no_missing_labels, check_target_rows
+from skltransfer.domains._data import (
+    as_labels,
+    check_dense,
+    check_no_missing_labels,
+    check_target_rows,
+)
 from skltransfer.domains._two_domains import given_target, warn_without_target
 
 
@@ -113,6 +118,9 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """Fit, and return the validated source rows, and those mapped if that came for free."""
         check_parameters(self)
         X_target, y_target = given_target(X_target, y_target)
+        if not self._accept_sparse:
+            check_dense(self, X, "X")
+            check_dense(self, X_target, "X_target")
         checks = {"accept_sparse": self._accept_sparse, "ensure_min_samples": self._min_samples}
         X = validate_data(self, X, dtype=np.float64, **checks)
         if X_target is None:
@@ -133,6 +141,8 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _checked(self, X):
         """Return rows that are to be mapped as scikit-learn validates them."""
         check_is_fitted(self)
+        if not self._accept_sparse:
+            check_dense(self, X, "X")
         return validate_data(
             self, X, dtype=np.float64, accept_sparse=self._accept_sparse, reset=False
         )

@@ -48,8 +48,8 @@ class JDA(KernelAligner, LabelledAligner):
         and returns their kernel matrix. ``"chi2"`` needs non-negative features.
     gamma : float or "scale", default="scale"
         Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
-        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the samples of both domains).
-        For chi2 it is 1 / (mean sum of a sample's features).
+        narrower kernel. ``"scale"`` is 1 / (sum of the features' variances over the samples of
+        both domains). For chi2 it is 1 / (mean sum of a sample's features).
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
@@ -103,10 +103,13 @@ class JDA(KernelAligner, LabelledAligner):
     Warns
     -----
     ConvergenceWarning
-        If `residual_` is larger than `tol`, because eigenvalues are too small for float64.
+        If a component that is large enough to matter may be wrong by a thousandth of its
+        eigenvalue, because features or kernel values differ too much in scale.
     DomainDataWarning
         If no target samples are given. The components are then the kernel principal components of
         the source.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------
@@ -215,7 +218,7 @@ class JDA(KernelAligner, LabelledAligner):
             compare_classes(y, y_target)
             known = known_labels(y_target, X_target, y)
             mapped = self._adapt(self._start(X, X_target), X, y, X_target, *known)
-        self._warn_unless_certified()
+        self._warn_unless_certain()
         return mapped[: len(X)]
 
     def _guess(self, source, y, target) -> np.ndarray:

@@ -7,17 +7,21 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import eigh
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
 from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
+from skltransfer._solvers._kernel_width import warn_of_width
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
 from skltransfer._solvers._transfer_components import Components, TransferProblem
-from skltransfer._warnings import warn_unless_certified
+from skltransfer._warnings import warn
 from skltransfer.feature._aligner import BaseAligner
 
 # Number of kernel values that `transform` holds at a time.
 TILE_VALUES = 2**22
+# Relative error of an eigenvalue that no user of the components would see.
+_CERTAIN = 1e-3
 
 
 class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
@@ -70,6 +74,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     def _start(self, X, X_target) -> _Spaces:
         """Return the eigenproblem, apart from the differences between the domains."""
         Z = X.copy() if X_target is None else np.vstack([X, X_target])
+        self._uncertainty = 0.0
         self._count = self._n_wanted(*Z.shape, X_target is not None)
         if self._is_linear():
             self.rows_, self.gamma_ = None, None
@@ -82,6 +87,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         self.rows_ = Z
         kernel = self._kernel()
         K = KernelMatrix(kernel, Z).matrix()
+        warn_of_width(self, kernel, Z, Z[:0])
         if callable(self.kernel):
             _check_symmetric(K, kernel.name)
         return _KernelSpace(K)
@@ -116,10 +122,16 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     def _keep(self, found: Components, offset) -> None:
         self.weights_, self.eigenvalues_ = found.weights, found.eigenvalues
         self.residual_, self.offset_ = found.residual, offset
+        self._uncertainty = max(self._uncertainty, found.visible_residual)
 
-    def _warn_unless_certified(self) -> None:
-        remedy = "Lower n_components, raise tol or regularization, or scale the features."
-        warn_unless_certified(f"The map of {type(self).__name__}", self.residual_, self.tol, remedy)
+    def _warn_unless_certain(self) -> None:
+        if self._uncertainty > max(_CERTAIN, self.tol):
+            warn(
+                f"Rounding hides some components of {type(self).__name__}, because the kernel "
+                "values, or the features, differ too much in scale. Scale the features (by a "
+                "StandardScaler before this estimator), or lower n_components.",
+                ConvergenceWarning,
+            )
 
 
 class _KernelSpace(TransferProblem):
@@ -138,7 +150,7 @@ class _KernelSpace(TransferProblem):
         V -= V.mean(axis=0)
         weights = V / np.sqrt(np.where(kept, values, np.inf)) / np.sqrt(self.unit)
         offset = self.unit * (self.means @ weights)
-        return Components(values * self.unit, weights, float(residual)), offset
+        return Components(values * self.unit, weights, float(residual), float(residual)), offset
 
 
 class _LinearSpaces:

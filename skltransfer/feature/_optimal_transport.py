@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from skltransfer._parameters import Choice, Count, Number
+from skltransfer._parameters import Choice, Count, Flag, Number
 from skltransfer._solvers._alignment import centered_rows, safe_unit
 from skltransfer._warnings import warn
 from skltransfer.domains._classes import compare_classes
@@ -69,6 +69,10 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     shrinkage : float, default=1e-6
         Number added to the diagonals of both covariances for ``"linear"``, in units of their mean
         variance. With 0 the covariances must have full rank.
+    match_means : bool, default=True
+        Whether ``"linear"`` moves source samples to the mean of the target samples. If False they
+        keep their own mean, and only the covariance becomes the target's. Plans move samples
+        themselves, and so always the mean.
     max_iter : int, default=None
         Largest number of iterations of Sinkhorn's algorithm, or of pivots of the simplex method.
         ``"group_lasso"`` runs Sinkhorn's algorithm in each of at most 200 rounds. ``None`` is
@@ -115,7 +119,12 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     image. ``"linear"`` maps every sample by its formula.
 
     The plan moves all mass. If class proportions differ between the domains, samples of one class
-    are moved to places of another. Scale the features first, because costs are distances.
+    are moved to places of another, and a covariate shift of the mean is taken for a change of the
+    features: ``"linear"`` then needs ``match_means=False``. Scale the features first, because costs
+    are distances.
+
+    POT is imported for NumPy alone: frameworks that are not loaded yet stay out. A program that
+    uses POT with tensors imports ``ot`` itself first.
 
     Images are means: they lie closer together than target samples do, and the more so the larger
     `entropy` is. If all costs are similar (many features, or domains far apart), the same `entropy`
@@ -165,6 +174,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         "metric": Choice(*METRICS),
         "cost_scale": Choice("median", "max", None),
         "shrinkage": Number(0),
+        "match_means": Flag(),
         "max_iter": Count(unset=(None,)),
         "tol": Number(0),
     }
@@ -178,6 +188,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         metric="sqeuclidean",
         cost_scale="median",
         shrinkage=1e-6,
+        match_means=True,
         max_iter=None,
         tol=1e-6,
     ):
@@ -187,6 +198,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         self.metric = metric
         self.cost_scale = cost_scale
         self.shrinkage = shrinkage
+        self.match_means = match_means
         self.max_iter = max_iter
         self.tol = tol
 
@@ -310,7 +322,8 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
                 "The covariance of the source is singular, or nearly so. No linear map carries it "
                 "to the target's. Raise shrinkage, or leave out dependent columns."
             )
-        self.coef_, self.intercept_ = A, b
+        self.coef_ = A
+        self.intercept_ = b if self.match_means else mean - mean @ A
 
 
 def _scale(cost: np.ndarray, by: str | None) -> float:

@@ -35,8 +35,8 @@ class TCA(KernelAligner):
         and returns their kernel matrix. ``"chi2"`` needs non-negative features.
     gamma : float or "scale", default="scale"
         Coefficient of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
-        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the samples of both domains).
-        For chi2 it is 1 / (mean sum of a sample's features).
+        narrower kernel. ``"scale"`` is 1 / (sum of the features' variances over the samples of
+        both domains). For chi2 it is 1 / (mean sum of a sample's features).
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
@@ -79,10 +79,13 @@ class TCA(KernelAligner):
     Warns
     -----
     ConvergenceWarning
-        If `residual_` is larger than `tol`, because eigenvalues are too small for float64.
+        If a component that is large enough to matter may be wrong by a thousandth of its
+        eigenvalue, because features or kernel values differ too much in scale.
     DomainDataWarning
         If no target samples are given. The components are then the kernel principal components of
         the source.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------
@@ -158,5 +161,5 @@ class TCA(KernelAligner):
             mapped = self._solve_without_target(spaces, n)
         else:
             mapped = self._solve(spaces, domain_differences(n, len(X_target)), n)
-        self._warn_unless_certified()
+        self._warn_unless_certain()
         return mapped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -16,6 +18,13 @@ _LARGEST_EXPONENT = 600.0
 # Rounds of the conditional gradient method, and the gap (relative) that counts as solved.
 _MAX_ROUNDS, _LARGEST_GAP = 200, 1e-4
 _TINY = np.finfo(float).tiny
+# POT imports these frameworks where they are installed, unless its variable says not to.
+_BACKENDS = {
+    "torch": "POT_BACKEND_DISABLE_PYTORCH",
+    "jax": "POT_BACKEND_DISABLE_JAX",
+    "cupy": "POT_BACKEND_DISABLE_CUPY",
+    "tensorflow": "POT_BACKEND_DISABLE_TENSORFLOW",
+}
 
 
 class Plan(NamedTuple):
@@ -28,9 +37,22 @@ class Plan(NamedTuple):
 
 def import_pot(name: str):
     """Return POT's package ``ot``; `name` is the estimator that needs it."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_backends():
         warnings.simplefilter("ignore")
         return require("ot", "ot", name)
+
+
+@contextmanager
+def _without_backends():
+    """Let POT import no framework that is not in use already: seconds, and memory, for nothing."""
+    unused = [key for name, key in _BACKENDS.items() if name not in sys.modules]
+    added = [key for key in unused if "ot" not in sys.modules and key not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
 
 
 @contextmanager

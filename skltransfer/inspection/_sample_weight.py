@@ -78,7 +78,7 @@ class SampleWeightDisplay:
     >>> from skltransfer import KMMReweighter, SampleWeightDisplay
     >>> rng = np.random.default_rng(0)
     >>> X, X_target = rng.normal(size=(200, 2)), rng.normal(0.5, 0.8, size=(100, 2))
-    >>> kmm = KMMReweighter(max_weight=10).fit(X, X_target=X_target)
+    >>> kmm = KMMReweighter().fit(X, X_target=X_target)
     >>> display = SampleWeightDisplay.from_estimator(kmm, X, X_target=X_target, feature=0)
     >>> display.axes_[1].get_xlabel()
     'column 0'

@@ -1,5 +1,6 @@
 """Instance-based transfer: source samples, re-weighted or selected for the target."""
 
+from skltransfer._solvers._kernel_width import KernelWidthWarning
 from skltransfer.instance._collapse import EffectiveSampleSizeWarning
 from skltransfer.instance._discriminative import DiscriminativeReweighter
 from skltransfer.instance._gaussian import GaussianReweighter
@@ -24,6 +25,7 @@ __all__ = [
     "KLIEPReweighter",
     "KMMReweighter",
     "KernelDensityReweighter",
+    "KernelWidthWarning",
     "LabelShiftReweighter",
     "NearestNeighborsReweighter",
     "PooledEstimator",

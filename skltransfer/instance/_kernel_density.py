@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from skltransfer._parameters import Choice, Number
 from skltransfer._solvers._kernel_density import (
@@ -11,6 +12,7 @@ from skltransfer._solvers._kernel_density import (
     leave_one_out_log_likelihood,
     log_kernel_mean,
 )
+from skltransfer._solvers._kernel_width import equal_rows, spread_rows, warn_of_values
 from skltransfer.instance._density_ratio import (
     DensityRatioReweighter,
     relative_exp,
@@ -77,6 +79,8 @@ class KernelDensityReweighter(DensityRatioReweighter):
         weight.
     DomainDataWarning
         If no target samples are given.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------
@@ -131,6 +135,7 @@ class KernelDensityReweighter(DensityRatioReweighter):
                 )
 
     def _fit_ratio(self, rows, weights, target_rows):
+        given = rows, target_rows
         rows, counts, group = counted_rows(rows, weights)
         target_rows, target_counts, _ = counted_rows(target_rows)
         self._center, self._scale = within_scale(rows, counts, target_rows, target_counts)
@@ -138,10 +143,19 @@ class KernelDensityReweighter(DensityRatioReweighter):
         self._target = self._scaled(target_rows), target_counts
         self._log_bound = np.log(counts.sum() / counts.min())
         self.bandwidth_ = self._chosen_bandwidth([self._source, self._target])
+        self._warn_of_width(*given)
         return relative_exp(self._log_ratio(rows))[group]
 
     def _remedy_of_no_overlap(self):
         return "Raise bandwidth, or choose kernel='gaussian', which reaches all rows."
+
+    def _warn_of_width(self, rows, target_rows) -> None:
+        rows = self._scaled(np.concatenate([spread_rows(rows), spread_rows(target_rows)]))
+        squared = cdist(rows, rows, "sqeuclidean") / self.bandwidth_**2
+        values = np.exp(LOG_KERNELS[self.kernel](squared))
+        np.fill_diagonal(values, np.nan)
+        remedies = {"narrower": "Lower bandwidth", "wider": "raise bandwidth"}
+        warn_of_values(self, values, equal_rows(rows), **remedies)
 
     def _scaled(self, rows):
         return (rows - self._center) / self._scale

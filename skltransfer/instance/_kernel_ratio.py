@@ -14,6 +14,7 @@ from skltransfer._solvers._kernel_choice import (
     draw_centers,
     squared_distances,
 )
+from skltransfer._solvers._kernel_width import spread_rows, warn_of_values
 from skltransfer.instance._density_ratio import TOO_FAR_APART, DensityRatioReweighter
 from skltransfer.instance._rows import counted_rows, in_one_form, lexicographic_order
 
@@ -63,6 +64,7 @@ class KernelRatioReweighter(DensityRatioReweighter):
         if not np.isfinite(largest * float(max(source.max(), target.max()))):
             raise ValueError(TOO_FAR_APART)
         self._fit_coefficients(Distances(source, counts, target, center_rows, target_order), rng)
+        self._warn_of_width(source, target, center_rows)
         return self._of_distances(source)[group]
 
     def _candidates_of_gamma(self, rows, weights, target_rows) -> np.ndarray:
@@ -80,6 +82,14 @@ class KernelRatioReweighter(DensityRatioReweighter):
                     squared_distances(rows[block], self.centers_, self.gamma_)
                 )
         return ratio
+
+    def _warn_of_width(self, source, target, center_rows) -> None:
+        seen = spread_rows(np.arange(len(target)))
+        own = seen[:, None] == center_rows
+        distances = [spread_rows(source), np.where(own, np.nan, target[seen])]
+        distances = np.concatenate(distances)
+        values = np.exp(-self.gamma_ * distances)
+        warn_of_values(self, values, distances == 0, narrower="Raise gamma", wider="lower gamma")
 
     @abstractmethod
     def _fit_coefficients(self, distances: Distances, rng) -> None:

@@ -100,6 +100,8 @@ class KLIEPReweighter(KernelRatioReweighter):
     EffectiveSampleSizeWarning
         If a few samples have nearly all of the weight, or a class has lost nearly all of its
         weight.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------

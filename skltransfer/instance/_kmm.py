@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skltransfer._parameters import Choice, Count, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
+from skltransfer._solvers._kernel_width import warn_of_width
 from skltransfer._solvers._kernels import (
     SPARSE_KERNELS,
     Kernel,
@@ -16,7 +17,7 @@ from skltransfer._solvers._kernels import (
 )
 from skltransfer._solvers._kmm import KMMSolution, solve_kmm
 from skltransfer._warnings import warn, warn_unless_certified
-from skltransfer.domains._data import check_target_rows
+from skltransfer.domains._data import check_dense, check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
 from skltransfer.instance._rows import distinct_rows, sorted_rows
 
@@ -49,7 +50,7 @@ class KMMReweighter(BaseReweighter):
         which ``"sigmoid"`` seldom is. ``"chi2"`` needs values of at least 0.
     gamma : float or "scale", default="scale"
         Width of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. A larger value is a
-        narrower kernel. ``"scale"`` is 1 / (n_features * variance of the stacked samples of both
+        narrower kernel. ``"scale"`` is 1 / (sum of the features' variances over the samples of both
         domains). For chi2 it is 1 / (mean sum of a sample), which is 1 for histograms.
     degree : float, default=3
         Degree of the polynomial kernel.
@@ -57,9 +58,9 @@ class KMMReweighter(BaseReweighter):
         Constant of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
         Keyword arguments of a kernel that is a callable. Other kernels ignore them.
-    max_weight : float, default=1000
-        Largest weight of a sample (``B``), at least 1. The default is the value of the literature,
-        which hardly ever binds. Values from 2 to 20 keep more samples in use.
+    max_weight : float, default=10
+        Largest weight of a sample (``B``), at least 1. Values from 2 to 20 keep many samples in
+        use. The value of the literature, 1000, hardly ever binds and leaves few in use.
     sum_tolerance : float, default=None
         Largest distance of the sum of the weights from the number of source samples, relative to
         that number (``epsilon``). ``None`` is the value of the literature,
@@ -107,6 +108,8 @@ class KMMReweighter(BaseReweighter):
     EffectiveSampleSizeWarning
         If a few samples have nearly all of the weight, or a class has lost nearly all of its
         weight.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------
@@ -145,7 +148,7 @@ class KMMReweighter(BaseReweighter):
     >>> from skltransfer import KMMReweighter
     >>> rng = np.random.default_rng(0)
     >>> X, X_target = rng.normal(size=(200, 1)), rng.normal(1.0, 0.5, size=(100, 1))
-    >>> kmm = KMMReweighter(max_weight=10).fit(X, X_target=X_target)
+    >>> kmm = KMMReweighter().fit(X, X_target=X_target)
     >>> weighted_mean = np.average(X, axis=0, weights=kmm.sample_weight_)
     >>> bool(abs(weighted_mean - X_target.mean(axis=0)) < 0.05)
     True
@@ -156,7 +159,7 @@ class KMMReweighter(BaseReweighter):
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> y = (X[:, 0] > 1).astype(int)
-    >>> model = KMMReweighter(LogisticRegression(), max_weight=10).fit(X, y, X_target=X_target)
+    >>> model = KMMReweighter(LogisticRegression()).fit(X, y, X_target=X_target)
     >>> model.predict([[0.5], [1.5]])
     array([0, 1])
     """
@@ -178,7 +181,7 @@ class KMMReweighter(BaseReweighter):
         degree=3,
         coef0=1,
         kernel_params=None,
-        max_weight=1000.0,
+        max_weight=10.0,
         sum_tolerance=None,
         tol=1e-6,
         max_iter=500,
@@ -207,6 +210,10 @@ class KMMReweighter(BaseReweighter):
         return isinstance(self.kernel, str) and self.kernel in SPARSE_KERNELS
 
     def _weigh(self, X, y, sample_weight, X_target):
+        if not self._takes_sparse():
+            remedy = f"Choose one of the kernels {', '.join(SPARSE_KERNELS)}"
+            check_dense(self, X, "X", remedy=remedy)
+            check_dense(self, X_target, "X_target", remedy=remedy)
         checks = {
             "accept_sparse": "csr" if self._takes_sparse() else False,
             "accept_large_sparse": self.kernel != "laplacian",  # scikit-learn's takes no int64
@@ -226,8 +233,11 @@ class KMMReweighter(BaseReweighter):
         used = weights > 0
         distinct, group = distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
+        given = rows[used], target_rows
         kernel, distinct, target_rows = self._kernel(distinct, counts, sorted_rows(target_rows))
-        solution = self._solve(KernelMatrix(kernel, distinct), counts, target_rows)
+        matrix = KernelMatrix(kernel, distinct)
+        warn_of_width(self, kernel, *given)
+        solution = self._solve(matrix, counts, target_rows)
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if solution.gap == np.inf:

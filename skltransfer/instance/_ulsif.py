@@ -108,6 +108,8 @@ class ULSIFReweighter(KernelRatioReweighter):
         weight.
     DomainDataWarning
         If no target samples are given.
+    KernelWidthWarning
+        If the kernel is nearly constant over the samples, or an identity.
 
     See Also
     --------

@@ -146,9 +146,19 @@ def test_indefinite_kernels_are_detected(kernel, expected, rows):
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
-def test_scale_gamma_is_that_of_support_vector_machines(form, rows):
+def test_scale_gamma_is_one_over_the_sum_of_variances(form, rows):
     X, T = rows
     counts = np.arange(30) % 3
-    expected = 1 / (4 * np.vstack([np.repeat(X, counts, axis=0), T]).var())
-    assert scale_gamma(form(X), counts, form(T)) == pytest.approx(expected)
-    assert scale_gamma(form(np.ones((3, 2))), np.ones(3), form(np.ones((2, 2)))) == 1.0
+    stacked = np.vstack([np.repeat(X, counts, axis=0), T])
+    gamma = scale_gamma(form(X), counts, form(T))
+    assert gamma == pytest.approx(1 / stacked.var(axis=0).sum())
+    standardised = (stacked - stacked.mean(axis=0)) / stacked.std(axis=0)
+    of_svc = 1 / (4 * standardised.var())
+    assert scale_gamma(form(standardised), np.ones(len(stacked)), form(T[:0])) == pytest.approx(
+        of_svc
+    )
+    shifted = scale_gamma(form(X + [0, 1e6, 0, -3.0]), counts, form(T + [0, 1e6, 0, -3.0]))
+    assert shifted == pytest.approx(gamma, rel=1e-8 if form is np.asarray else 1e-2)
+    for value in (1.0, 0.1, 1e9 / 3):
+        same = form(np.full((3, 2), value)), np.ones(3), form(np.full((2, 2), value))
+        assert scale_gamma(*same) == 1.0

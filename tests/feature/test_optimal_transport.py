@@ -1,7 +1,9 @@
 """Optimal transport: against other solvers, closed forms, and its own marginals."""
 
 import builtins
+import os
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -249,6 +251,21 @@ def test_linear_is_the_map_between_gaussians():
     shift = X.mean(axis=0) - X_target.mean(axis=0)
     least = shift @ shift + np.trace(covariance + target - 2 * root(half @ target @ half))
     assert mapper.transport_cost_ == pytest.approx(least)
+
+
+def test_linear_may_keep_the_mean_of_the_source():
+    X, _, X_target, _ = domains(300, 200, d=5)
+    moved = OptimalTransportMapper("linear").fit(X, X_target=X_target)
+    kept = OptimalTransportMapper("linear", match_means=False)
+    mapped = kept.fit_transform(X, X_target=X_target)
+    np.testing.assert_allclose(mapped.mean(axis=0), X.mean(axis=0), atol=1e-10)
+    shift = X_target.mean(axis=0) - X.mean(axis=0)
+    np.testing.assert_allclose(mapped + shift, moved.transform_source(X), atol=1e-10)
+    assert kept.transport_cost_ == pytest.approx(moved.transport_cost_ - shift @ shift)
+    far = OptimalTransportMapper("linear", match_means=False)
+    np.testing.assert_allclose(
+        far.fit_transform(X + 1e6, X_target=X_target), mapped + 1e6, atol=1e-5
+    )
 
 
 def test_linear_with_fewer_rows_than_columns_needs_shrinkage():
@@ -532,6 +549,26 @@ def test_bad_data_are_refused_by_name(data, message):
     given = {"y": [0, 1, 0, 1], "X_target": np.ones((3, 2)), **data}
     with pytest.raises(ValueError, match=message):
         OptimalTransportMapper("group_lasso").fit(X, **given)
+
+
+def test_pot_loads_no_other_framework(tmp_path):
+    """In a fresh process: no framework is imported, and the environment stays as it was."""
+    for name in ("jax", "tensorflow", "cupy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    code = """
+import os, sys
+os.environ["POT_BACKEND_DISABLE_CUPY"] = "yes"
+before = dict(os.environ)
+from skltransfer import OptimalTransportMapper
+mapped = OptimalTransportMapper("exact").fit_transform([[0.0], [1.0]], X_target=[[5.0], [6.0]])
+assert mapped.tolist() == [[5.0], [6.0]]
+assert "ot" in sys.modules
+assert not {"torch", "jax", "tensorflow", "cupy"} & set(sys.modules)
+assert dict(os.environ) == before
+"""
+    folders = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": folders}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_without_pot_the_extra_is_named(monkeypatch):

@@ -354,7 +354,7 @@ def test_defaults_and_gamma(domains):
     assert (tca.rows_, tca.gamma_) == (None, None)
     assert TCA().fit(X[:2], X_target=X_target[:1]).weights_.shape == (4, 2)
     rbf = TCA(kernel="rbf").fit(X, X_target=X_target)
-    assert rbf.gamma_ == pytest.approx(1 / (4 * np.vstack(domains).var()))
+    assert rbf.gamma_ == pytest.approx(1 / np.vstack(domains).var(axis=0).sum())
     chi2 = TCA(kernel="chi2").fit(np.abs(X), X_target=np.abs(X_target))
     assert chi2.gamma_ == pytest.approx(1 / np.abs(np.vstack(domains)).sum(axis=1).mean())
 
@@ -416,11 +416,25 @@ def test_unfit_data_are_named(domains):
         TCA(3).fit(X[:2])
 
 
-def test_a_residual_above_the_tolerance_is_told(domains):
+def test_components_hidden_by_rounding_are_told(domains):
     X, X_target = domains
-    with pytest.warns(ConvergenceWarning, match=r"not to tol=1\.0e-30.*Lower n_components"):
-        tca = TCA(3, kernel="rbf", tol=1e-30).fit(X, X_target=X_target)
+    large = [1e6, 1, 1, 1]
+    with pytest.warns(ConvergenceWarning, match="Rounding hides.*of TCA.*StandardScaler"):
+        tca = TCA(4).fit(X * large, X_target=X_target * large)
+    assert tca.residual_ > 1e-3
+    scaler = StandardScaler().fit(X * large)  # the remedy of the message
+    scaled = (scaler.transform(rows * large) for rows in (X, X_target))
+    tca.fit(next(scaled), X_target=next(scaled))
+    assert tca.residual_ < 1e-9
+
+
+def test_a_residual_that_nobody_sees_is_no_warning(domains):
+    X, X_target = domains
+    tca = TCA(3, kernel="rbf", tol=1e-30).fit(X, X_target=X_target)
     assert 0 < tca.residual_ < 1e-10
+    scaled = X * [1e4, 1, 1, 1], X_target * [1e4, 1, 1, 1]
+    poly = TCA(20, kernel="poly").fit(scaled[0], X_target=scaled[1])
+    assert poly.residual_ > poly.tol  # of components without scatter
 
 
 # --- published numbers -----------------------------------------------------------------

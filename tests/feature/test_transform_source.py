@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from skltransfer import (
     CORAL,
@@ -75,3 +76,16 @@ def test_every_aligner_can_be_drawn(name):
     assert np.isfinite(display.mmd).all()
     if name != "augmenter":  # which keeps the domains apart, by columns of their own
         assert display.mmd[1] < 0.5 * display.mmd[0]
+
+
+@pytest.mark.parametrize("name", [name for name in ALIGNERS if name != "augmenter"])
+def test_sparse_rows_are_refused_by_name(name):
+    aligner = ALIGNERS[name]
+    kind = type(aligner).__name__
+    message = rf"^X is sparse, and {kind} needs dense samples.*TruncatedSVD.*X.toarray\(\)"
+    with pytest.raises(TypeError, match=message):
+        aligner.fit(sparse.coo_array(X), Y, X_target=X_TARGET)
+    with pytest.raises(TypeError, match=rf"^X_target is sparse, and {kind} needs dense samples"):
+        aligner.fit(X, Y, X_target=sparse.csr_array(X_TARGET))
+    with pytest.raises(TypeError, match=f"^X is sparse, and {kind} needs dense samples"):
+        aligner.fit(X, Y, X_target=X_TARGET).transform(sparse.csr_array(X_TARGET))
