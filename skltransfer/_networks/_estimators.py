@@ -38,12 +38,12 @@ from skltransfer._solvers._classes import (
     probabilities,
 )
 from skltransfer._torch._augmentation import names_of
+from skltransfer._torch._image_columns import as_items
 from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     ImageArrayRows,
     Rows,
     TableRows,
-    as_items,
     check_dimensions,
     check_images_for,
     n_dimensions_of_images,
