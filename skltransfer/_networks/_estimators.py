@@ -52,6 +52,7 @@ from skltransfer._torch._rows import (
 from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
+from skltransfer.backbones._load import warn_if_not_preprocessed
 from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.backbones._table import flatten_images
 from skltransfer.domains._by_reference import HoldsByReference
@@ -80,6 +81,7 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
         )
         if rows is not None:
             check_images_for(record.name, record.preprocessing, rows)
+            warn_if_not_preprocessed(self.backbone, self.weights, record, rows)
         return record
 
     def _rows(self, X, *, reset: bool, is_text: bool | None = None) -> Rows:

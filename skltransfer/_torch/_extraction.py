@@ -196,8 +196,14 @@ class Extractor:
             shape = tuple(rows.batch([0], None).shape[1:])
         return torch.zeros((1, *shape), dtype=self.dtype)
 
-    def check_channels(self, rows: Rows) -> None:
-        """Raise a ValueError if images have another number of channels than the network takes."""
+    def check_rows(self, rows: Rows) -> None:
+        """Raise a ValueError if the network cannot take the rows.
+
+        Images may have another number of channels, and columns of a table values that are infinite
+        in the network's type of numbers.
+        """
+        if isinstance(rows, TableRows):
+            rows.check_range(self.dtype)
         if self.preprocessing is None or rows.shape is None or len(rows.shape) != 3:
             return
         wanted, given = len(self.preprocessing.mean), rows.shape[0]
@@ -254,7 +260,7 @@ class Extractor:
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
             Runtime; torch replaces an engine that cannot run the network.
         """
-        self.check_channels(rows)
+        self.check_rows(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
         if store is None and isinstance(self.network.trunk, TableNetwork):
             # A pass costs less than digests.

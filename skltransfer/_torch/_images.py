@@ -68,7 +68,7 @@ def digest_of_image(item, row: int) -> bytes:
     """Return a digest of an image's content; a file is known by that, not by its path."""
     if not isinstance(item, Image.Image):
         return xxhash.xxh3_128_digest(_encoded(item, row))
-    _load(item, row)
+    _load(item, row, _name(item))
     digest = xxhash.xxh3_128(f"{item.mode}{item.size}".encode())
     digest.update(item.tobytes())
     digest.update(repr(item.getpalette()).encode())
@@ -108,7 +108,7 @@ def image_pixels(item, row: int, value_range, *, as_float: bool, grey: bool | No
     """
     image = item if isinstance(item, Image.Image) else _opened(item, row)
     samples = repr(getattr(image, "tile", ()))  # gone when it is loaded
-    _load(image, row)
+    _load(image, row, _name(item))
     white = _white(image)
     try:
         image = _upright(image)
@@ -167,7 +167,8 @@ def _name(item) -> str:
     if isinstance(item, str | os.PathLike):
         return shorten_name(item)
     if isinstance(item, Image.Image):
-        return "the PIL image"
+        path = getattr(item, "filename", "")
+        return f"the PIL image{f' of {shorten_name(path)}' if path else ''}"
     return f"what its {len(item)} bytes hold"
 
 
@@ -230,8 +231,10 @@ def _opened(item, row: int) -> Image.Image:
     except Exception as error:  # Pillow raises many kinds
         # Pillow's own words for it name an object in memory.
         is_unknown = isinstance(error, UnidentifiedImageError)
-        reason = f"of no format that is read: {', '.join(FORMATS)}" if is_unknown else error
+        reason = "of no format that is known" if is_unknown else error
         remedy = "Drop the row."
+        if is_unknown:
+            remedy = f"Drop the row, or convert it to one of {', '.join(FORMATS)}."
         if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
             remedy = "Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS where you trust it."
         raise UnreadableImage(
@@ -239,7 +242,7 @@ def _opened(item, row: int) -> Image.Image:
         ) from error
 
 
-def _load(image: Image.Image, row: int) -> None:
+def _load(image: Image.Image, row: int, name: str) -> None:
     try:
         image.load()
     except MemoryError:
@@ -247,8 +250,6 @@ def _load(image: Image.Image, row: int) -> None:
     except Exception as error:
         reason = f"is not an image that can be decoded ({first_line(error)})"
         remedy = "Drop the row."
-        filename = getattr(image, "filename", "")
-        name = f"the PIL image{f' of {shorten_name(filename)}' if filename else ''}"
         if getattr(image, "fp", None) is None or image.fp.closed:
             reason = f"was closed before its pixels were read ({first_line(error)})"
             remedy = "Call image.load() before its file is closed, or pass the path of the file."

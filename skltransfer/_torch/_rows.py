@@ -24,10 +24,17 @@ IMAGE_CHANNELS = (1, 3, 4)
 
 
 class TableRows:
-    """Rows of a numeric table: (n, n_columns) in, the same out."""
+    """Rows of a numeric table: (n, n_columns) in, the same out.
 
-    def __init__(self, table: np.ndarray):
-        self._table = np.ascontiguousarray(table)
+    Parameters
+    ----------
+    table : ndarray of shape (n, n_columns)
+    names : ndarray of str of shape (n_columns,), optional
+        Names of the columns, for messages.
+    """
+
+    def __init__(self, table: np.ndarray, names=None):
+        self._table, self._names = np.ascontiguousarray(table), names
         self.form = f"table:{table.dtype.str}:{table.shape[1:]}"
         self.shape = table.shape[1:]
 
@@ -36,11 +43,27 @@ class TableRows:
 
     def subset(self, indices: np.ndarray) -> TableRows:
         """Return some of the rows."""
-        return TableRows(self._table[indices])
+        return TableRows(self._table[indices], self._names)
 
     def digests(self) -> list[bytes]:
         """Return one digest per row."""
         return _digests(self._table)
+
+    def check_range(self, dtype: torch.dtype) -> None:
+        """Raise a ValueError if a value is too large for a network of type `dtype`."""
+        # Half of it, so that the difference to a mean is finite as well.
+        limit = torch.finfo(dtype).max / 2
+        if dtype == torch.float64 or not self._table.size:
+            return
+        too_large = ~(np.abs(self._table).max(axis=0) <= limit)
+        if too_large.any():
+            column = int(np.flatnonzero(too_large)[0])
+            name = column if self._names is None else repr(str(self._names[column]))
+            raise ValueError(
+                f"Column {name} of X holds values beyond {limit:.1e}, which the network cannot "
+                f"compute with in {str(dtype).removeprefix('torch.')}. Scale the columns, for "
+                "example by a StandardScaler before it, or set precision='float64'."
+            )
 
     def batch(self, indices, preprocessing: Preprocessing | None) -> torch.Tensor:
         """Return the rows at `indices`, shape (len(indices), n_columns)."""
@@ -74,6 +97,11 @@ class ImageArrayRows:
         height_width = [n for i, n in enumerate(images.shape[1:]) if i != self.channel_axis]
         channels = 1 if self.channel_axis is None else images.shape[1 + self.channel_axis]
         self.shape = (channels, *height_width)
+
+    @property
+    def are_integers(self) -> bool:
+        """Tell whether pixels are integers, as in files."""
+        return self._images.dtype.kind in "ui"
 
     def __len__(self) -> int:
         return len(self._images)
@@ -313,7 +341,7 @@ def read_rows(
         return ImageArrayRows(X, value_range)
     X = validate_data(estimator, X, reset=reset)
     if image_shape is None:
-        return TableRows(X)
+        return TableRows(X, getattr(estimator, "feature_names_in_", None))
     shape = tuple(image_shape)
     if len(shape) not in (2, 3) or np.prod(shape) != X.shape[1]:
         raise ValueError(

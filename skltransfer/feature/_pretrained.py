@@ -36,6 +36,7 @@ from skltransfer.backbones._extractors import (
     resolve_pooling,
     takes_text,
 )
+from skltransfer.backbones._load import warn_if_not_preprocessed
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._refit import forget
@@ -242,11 +243,12 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
             return self
         rows = self._rows(X, reset=True)
         backbone, extractor = self._backbone_and_extractor(rows)
+        warn_if_not_preprocessed(self.backbone, self.weights, backbone, rows)
         if self.on_error == "nan":
             rows = _leading_readable(rows)
         with _remedy():
             shape = tuple(extractor.blank(rows).shape[1:])
-        extractor.check_channels(rows)
+        extractor.check_rows(rows)
         self.feature_widths_ = check_shape(backbone, shape, lambda: extractor.widths(rows))
         engine = extractor.engine(rows, self.batch_size, self.engine)
         self.engine_ = "torch" if engine is extractor.network else self.engine

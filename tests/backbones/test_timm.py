@@ -218,7 +218,11 @@ def test_a_module_of_timm_is_described_as_by_its_name(images):
     record = load_backbone(module)
     assert record.stages[0] == "blocks.0"
     assert record.prefix_tokens == ("cls",)
-    assert record.preprocessing is None
+    named = load_backbone("timm:test_vit", weights=None)
+    assert record.preprocessing == named.preprocessing
+    assert record.n_features == named.n_features == 64
+    assert module.num_classes == 3  # the user's own keeps its output layer
+    assert PretrainedFeatureTransformer(module).fit_transform(images).shape == (len(images), 64)
 
 
 @pytest.mark.parametrize(
