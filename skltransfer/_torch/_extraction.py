@@ -293,6 +293,13 @@ class Extractor:
                 )
                 if store is not None:
                     store.put(namespace, [distinct[i] for i in batch], features[batch])
+        if not np.isfinite(features).all():
+            odd = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+            raise ValueError(
+                f"The network gives NaN or infinity for row {first[distinct[odd]]}, in "
+                f"{str(self.dtype).removeprefix('torch.')}. Scale the columns of a table, choose a "
+                "wider precision, or look for what is wrong with its weights."
+            )
         if len(distinct) == len(digests):
             return features
         position = {digest: i for i, digest in enumerate(distinct)}
