@@ -243,6 +243,12 @@ def _opened(item, row: int) -> Image.Image:
 
 
 def _load(image: Image.Image, row: int, name: str) -> None:
+    if image.format == "EPS" and getattr(image, "tile", None):  # not loaded yet
+        raise UnreadableImage(
+            row,
+            f"{name} is an EPS, which a program would have to draw",
+            "Convert it, or call image.load() yourself where you trust it.",
+        )
     try:
         image.load()
     except MemoryError:

@@ -93,8 +93,8 @@ def _check_items(items: list, path: str, column: str, of_texts: bool) -> None:
     odd = next((item for item in items if not is_known(item)), None)
     if odd is not None:
         raise CommandError(
-            f"column {column!r} of {path!r} holds values such as {str(odd)[:60]}, not texts or paths "
-            "of images."
+            f"column {column!r} of {path!r} holds values such as {str(odd)[:60]}, not texts or "
+            "paths of images."
         )
 
 

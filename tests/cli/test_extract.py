@@ -326,6 +326,6 @@ def test_images_inside_of_a_parquet_file(digits, folder):
     frame.to_parquet("images.parquet")
     expected = PretrainedFeatureTransformer("tiny", store=None).fit_transform(paths)
     for column in ("image", "raw"):
-        assert run("images.parquet", "--column", column, "--output", "features.parquet") == 0
-        features = features_of(pd.read_parquet("features.parquet"))
+        assert run("images.parquet", "--column", column, "--output", f"{column}.parquet") == 0
+        features = features_of(pd.read_parquet(f"{column}.parquet"))
         np.testing.assert_allclose(features, expected, atol=1e-5)
