@@ -190,7 +190,13 @@ def test_random_weights_come_from_the_seed():
 @pytest.mark.parametrize("layers", [None, "layer2"])
 def test_fine_tuning_trains_what_features_depend_on(images, layers):
     y = [0, 1, 0, 1, 0]
-    settings = {"optimizer": "sgd", "lr": 0.1, "max_epochs": 1, "random_state": 0, "batch_size": 4}
+    settings = {
+        "optimizer": "sgd",
+        "lr": 0.001,
+        "max_epochs": 1,
+        "random_state": 0,
+        "batch_size": 4,
+    }
     settings |= {"layers": layers, "weights": None}
     model = FineTunedClassifier("timm:test_resnet", **settings).fit(images, y)
     stages = ("act1", "layer1", "layer2", "layer3", "layer4")
