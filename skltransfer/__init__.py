@@ -23,7 +23,7 @@ _PUBLIC = {
         ),
     },
     "feature": {
-        "_torch._rows": ("UnreadableImageWarning",),
+        "_torch._images": ("UnreadableImageWarning",),
         "_torch._store": ("FeatureStore", "feature_store"),
         "feature._augmenter": ("FeatureAugmenter",),
         "feature._coral": ("CORAL",),

@@ -193,7 +193,7 @@ def build(
         device=plan.device,
         precision=plan.precision,
     )
-    source.check_channels(rows)
+    source.check_rows(rows)
     built = copy_network(
         record,
         rows,

@@ -38,12 +38,12 @@ from skltransfer._solvers._classes import (
     probabilities,
 )
 from skltransfer._torch._augmentation import names_of
+from skltransfer._torch._image_columns import as_items
 from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     ImageArrayRows,
     Rows,
     TableRows,
-    as_items,
     check_dimensions,
     check_images_for,
     n_dimensions_of_images,
@@ -52,6 +52,7 @@ from skltransfer._torch._rows import (
 from skltransfer._torch._text import TextRows
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
+from skltransfer.backbones._load import warn_if_not_preprocessed
 from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.backbones._table import flatten_images
 from skltransfer.domains._by_reference import HoldsByReference
@@ -80,6 +81,7 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
         )
         if rows is not None:
             check_images_for(record.name, record.preprocessing, rows)
+            warn_if_not_preprocessed(self.backbone, self.weights, record, rows)
         return record
 
     def _rows(self, X, *, reset: bool, is_text: bool | None = None) -> Rows:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -163,7 +164,7 @@ class Fitting:
         if self.is_first:
             self.built, self._source = build(plan, record, data.rows, data.weights)
             if target is not None:
-                self._source.check_channels(target.rows)
+                self._source.check_rows(target.rows)
             head = make_head(
                 plan.head,
                 self.built.n_features,
@@ -198,7 +199,7 @@ class Fitting:
             self.objective = self._objective_of(self)
         only_head = self.n_trained == 0
         probes = plan.strategy == "lp_ft" or (only_head and plan.augment is None)
-        with seeded(plan.seed_of_chance, plan.device):
+        with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
             if probes or self.is_first:
                 features = self._features(self.data)
                 self._learn_scale(features)
@@ -224,7 +225,7 @@ class Fitting:
             seed_of_order=self.plan.seed_of_order + n_done,
             seed_of_chance=self.plan.seed_of_chance + n_done,
         )
-        with seeded(plan.seed_of_chance, plan.device):
+        with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
             if self.is_first:
                 self._learn_scale(self._features(self.data))
             if self._objective_of is not None:
@@ -535,6 +536,21 @@ class Fitting:
             if self.adapters is not None:
                 self.adapters.subtract()
         return replace(self.built, network=network)
+
+
+@contextmanager
+def batches_of_one_explained() -> Iterator[None]:
+    """Say in an error of batch normalisation which batches are too small, and what helps."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "A batch has one sample, or one of its domain, and batch normalisation cannot learn "
+            "from one. Give at least 2 samples (of each domain) and a batch_size of at least 2, or "
+            "keep the statistics of the source by norm_statistics='keep'."
+        ) from error
 
 
 class _Joined(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from skltransfer._torch._preprocessing import Preprocessing
-from skltransfer._torch._rows import Rows
+from skltransfer._torch._rows import Rows, TableRows
 
 # Rows are permuted once an epoch, and then sliced, where the copy is small; else picked by batch.
 _PERMUTED_BYTES = 2**26
@@ -150,6 +150,8 @@ class Inputs:
         device: torch.device,
         dtype: torch.dtype,
     ):
+        if isinstance(rows, TableRows):
+            rows.check_range(dtype)
         self.rows, self.preprocessing = rows, preprocessing
         self.device, self.dtype = device, dtype
         self.resident = None

@@ -196,8 +196,14 @@ class Extractor:
             shape = tuple(rows.batch([0], None).shape[1:])
         return torch.zeros((1, *shape), dtype=self.dtype)
 
-    def check_channels(self, rows: Rows) -> None:
-        """Raise a ValueError if images have another number of channels than the network takes."""
+    def check_rows(self, rows: Rows) -> None:
+        """Raise a ValueError if the network cannot take the rows.
+
+        Images may have another number of channels, and columns of a table values that are infinite
+        in the network's type of numbers.
+        """
+        if isinstance(rows, TableRows):
+            rows.check_range(self.dtype)
         if self.preprocessing is None or rows.shape is None or len(rows.shape) != 3:
             return
         wanted, given = len(self.preprocessing.mean), rows.shape[0]
@@ -254,7 +260,7 @@ class Extractor:
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
             Runtime; torch replaces an engine that cannot run the network.
         """
-        self.check_channels(rows)
+        self.check_rows(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
         if store is None and isinstance(self.network.trunk, TableNetwork):
             # A pass costs less than digests.
@@ -287,6 +293,13 @@ class Extractor:
                 )
                 if store is not None:
                     store.put(namespace, [distinct[i] for i in batch], features[batch])
+        if not np.isfinite(features).all():
+            odd = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+            raise ValueError(
+                f"The network gives NaN or infinity for row {first[distinct[odd]]}, in "
+                f"{str(self.dtype).removeprefix('torch.')}. Scale the columns of a table, choose a "
+                "wider precision, or look for what is wrong with its weights."
+            )
         if len(distinct) == len(digests):
             return features
         position = {digest: i for i, digest in enumerate(distinct)}

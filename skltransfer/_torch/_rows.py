@@ -3,70 +3,38 @@
 from __future__ import annotations
 
 import copy
-import io
-import os
-from pathlib import Path
 
 import numpy as np
 import torch
 import xxhash
-from PIL import Image, UnidentifiedImageError
 from sklearn.utils.validation import check_array, validate_data
 
-from skltransfer._missing import is_missing
 from skltransfer._texts import as_texts, remember_column
+from skltransfer._torch._image_columns import (
+    as_array,
+    as_items,
+    as_missing_items,
+    check_not_single,
+)
+from skltransfer._torch._images import UnreadableImage, digest_of_image, image_pixels
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextRows
 
 IMAGE_CHANNELS = (1, 3, 4)
-# Types of one image in a list of images.
-_IMAGE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
-
-
-class UnreadableImage(ValueError):
-    """An image is missing or cannot be decoded.
-
-    Parameters
-    ----------
-    row : int
-    reason : str
-        Sentence, without its full stop.
-    remedy : str
-        Sentences.
-    """
-
-    def __init__(self, row: int, reason: str, remedy: str):
-        super().__init__(row, reason, remedy)
-        self.row, self.reason, self.remedy = row, reason, remedy
-
-    def __str__(self):
-        return f"Row {self.row}: {self.reason}. {self.remedy}"
-
-
-class UnreadableImageWarning(UserWarning):
-    """Images could not be read, and their features are NaN.
-
-    Estimators with ``on_error="nan"`` raise it once per call for all images.
-
-    Examples
-    --------
-    >>> import warnings
-    >>> from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
-    >>> from PIL import Image
-    >>> features = PretrainedFeatureTransformer("tiny", on_error="nan")
-    >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore", UnreadableImageWarning)
-    ...     rows = features.fit_transform([Image.new("RGB", (32, 32)), b"no image"])
-    >>> bool(rows[0, 0] == rows[0, 0]), bool(rows[1, 0] == rows[1, 0])
-    (True, False)
-    """
 
 
 class TableRows:
-    """Rows of a numeric table: (n, n_columns) in, the same out."""
+    """Rows of a numeric table: (n, n_columns) in, the same out.
 
-    def __init__(self, table: np.ndarray):
-        self._table = np.ascontiguousarray(table)
+    Parameters
+    ----------
+    table : ndarray of shape (n, n_columns)
+    names : ndarray of str of shape (n_columns,), optional
+        Names of the columns, for messages.
+    """
+
+    def __init__(self, table: np.ndarray, names=None):
+        self._table, self._names = np.ascontiguousarray(table), names
         self.form = f"table:{table.dtype.str}:{table.shape[1:]}"
         self.shape = table.shape[1:]
 
@@ -75,11 +43,27 @@ class TableRows:
 
     def subset(self, indices: np.ndarray) -> TableRows:
         """Return some of the rows."""
-        return TableRows(self._table[indices])
+        return TableRows(self._table[indices], self._names)
 
     def digests(self) -> list[bytes]:
         """Return one digest per row."""
         return _digests(self._table)
+
+    def check_range(self, dtype: torch.dtype) -> None:
+        """Raise a ValueError if a value is too large for a network of type `dtype`."""
+        # Half of it, so that the difference to a mean is finite as well.
+        limit = torch.finfo(dtype).max / 2
+        if dtype == torch.float64 or not self._table.size:
+            return
+        too_large = ~(np.abs(self._table).max(axis=0) <= limit)
+        if too_large.any():
+            column = int(np.flatnonzero(too_large)[0])
+            name = column if self._names is None else repr(str(self._names[column]))
+            raise ValueError(
+                f"Column {name} of X holds values beyond {limit:.1e}, which the network cannot "
+                f"compute with in {str(dtype).removeprefix('torch.')}. Scale the columns, for "
+                "example by a StandardScaler before it, or set precision='float64'."
+            )
 
     def batch(self, indices, preprocessing: Preprocessing | None) -> torch.Tensor:
         """Return the rows at `indices`, shape (len(indices), n_columns)."""
@@ -114,6 +98,11 @@ class ImageArrayRows:
         channels = 1 if self.channel_axis is None else images.shape[1 + self.channel_axis]
         self.shape = (channels, *height_width)
 
+    @property
+    def are_integers(self) -> bool:
+        """Tell whether pixels are integers, as in files."""
+        return self._images.dtype.kind in "ui"
+
     def __len__(self) -> int:
         return len(self._images)
 
@@ -144,12 +133,25 @@ class ImageArrayRows:
 
 
 class EncodedImageRows:
-    """Images one by one: paths, encoded bytes or PIL images, of any size."""
+    """Images one by one, of any size: paths, encoded bytes, PIL images or arrays.
 
-    form = "encoded images"
+    Parameters
+    ----------
+    items : list
+    value_range : (float, float) or None
+        Values of black and of white in files and arrays. None is the range of a file's format, and
+        as in :class:`ImageArrayRows` for arrays.
+    """
 
-    def __init__(self, items: list):
+    def __init__(self, items: list, value_range=None):
         self._items = items
+        self._range = None if value_range is None else _as_range(value_range)
+        # All batches are of one type: bytes, or numbers from 0 to 1 where these are too coarse.
+        self._as_float = self._range not in (None, (0, 255)) or any(
+            isinstance(item, np.ndarray) and item.dtype.kind not in "ui" for item in items
+        )
+        is_plain = self._range is None and not self._as_float
+        self.form = "encoded images" + ("" if is_plain else f":{self._range}:{self._as_float}")
         self.shape = None
 
     def __len__(self) -> int:
@@ -157,7 +159,9 @@ class EncodedImageRows:
 
     def subset(self, indices: np.ndarray) -> EncodedImageRows:
         """Return some of the images."""
-        return EncodedImageRows([self._items[i] for i in indices])
+        chosen = copy.copy(self)
+        chosen._items = [self._items[i] for i in indices]
+        return chosen
 
     def digests(self) -> list[bytes]:
         """Return one digest per image; a file is known by its content, not by its path."""
@@ -165,56 +169,11 @@ class EncodedImageRows:
 
     def _digest(self, row: int) -> bytes:
         item = self._items[row]
-        if isinstance(item, Image.Image):
-            digest = xxhash.xxh3_128(f"{item.mode}{item.size}".encode())
-            digest.update(item.tobytes())
-            digest.update(repr(item.getpalette()).encode())
+        if isinstance(item, np.ndarray):
+            digest = xxhash.xxh3_128(f"array{item.dtype.str}{item.shape}".encode())
+            digest.update(np.ascontiguousarray(item))
             return digest.digest()
-        return xxhash.xxh3_128_digest(self._encoded(row))
-
-    def _encoded(self, row: int) -> bytes:
-        item = self._items[row]
-        if isinstance(item, bytes | bytearray | memoryview):
-            return bytes(item)
-        if not isinstance(item, str | os.PathLike):
-            if is_missing(item):
-                raise UnreadableImage(row, f"the image is missing ({item!r})", "Drop the row.")
-            raise TypeError(
-                f"Row {row} is a {type(item).__name__}. Images are paths, PIL images, encoded "
-                "bytes or one array."
-            )
-        path = Path(item)
-        try:
-            return path.read_bytes()
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            reason = f"the image {_shorten(item)} cannot be read ({why})"
-            if not _looks_like_path(item):
-                reason += ". Text needs a text encoder, not an image backbone"
-            remedy = "Pass the paths of images, PIL images, encoded bytes or an array."
-            raise UnreadableImage(row, reason, remedy) from error
-
-    def _decode(self, row: int) -> Image.Image:
-        item = self._items[row]
-        if isinstance(item, Image.Image):
-            return item
-        encoded = self._encoded(row)
-        try:
-            image = Image.open(io.BytesIO(encoded))
-            image.load()
-        except Exception as error:  # Pillow raises many kinds
-            name = (
-                _shorten(item)
-                if isinstance(item, str | os.PathLike)
-                else f"what its {len(encoded)} bytes hold"
-            )
-            # Pillow's own words for it name an object in memory.
-            is_unknown = isinstance(error, UnidentifiedImageError)
-            reason = "of no format that is known" if is_unknown else error
-            raise UnreadableImage(
-                row, f"{name} is not an image that can be decoded ({reason})", "Drop the row."
-            ) from error
-        return image
+        return digest_of_image(item, row)
 
     def batch(self, indices, preprocessing: Preprocessing | None) -> torch.Tensor:
         """Return the resized images at `indices`, (n, channels, height, width)."""
@@ -242,19 +201,39 @@ class EncodedImageRows:
         return reasons
 
     def _pixels(self, row: int, preprocessing: Preprocessing | None) -> torch.Tensor:
-        image = self._decode(row)
-        if image.mode.startswith("I;16"):  # Pillow would clip it at 255
-            image = Image.fromarray((np.asarray(image).astype(np.uint16) // 257).astype(np.uint8))
-        if image.mode in ("I", "F"):
-            raise UnreadableImage(
+        item = self._items[row]
+        n_channels = None if preprocessing is None else len(preprocessing.mean)
+        if isinstance(item, np.ndarray):
+            pixels = self._of_array(item, row, n_channels)
+        else:
+            pixels = image_pixels(
+                item,
                 row,
-                f"the image has mode {image.mode!r}, which does not say how bright white is",
-                "Pass it as an array together with value_range.",
+                self._range,
+                as_float=self._as_float,
+                grey=None if n_channels is None else n_channels == 1,
             )
-        keep_grey = preprocessing is None and image.mode in ("1", "L")
-        pixels = np.array(image.convert("L" if keep_grey else "RGB"))
-        tensor = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
-        return tensor if preprocessing is None else preprocessing.resize(tensor)
+            pixels = torch.from_numpy(pixels).permute(2, 0, 1)
+        return pixels if preprocessing is None else preprocessing.resize(pixels)
+
+    def _of_array(self, item: np.ndarray, row: int, n_channels: int | None) -> torch.Tensor:
+        if item.ndim not in (2, 3):
+            raise ValueError(
+                f"Row {row} holds an array of shape {item.shape}. An image is (height, width), "
+                "(height, width, channels) or (channels, height, width)."
+            )
+        try:
+            pixels = ImageArrayRows(item[None], self._range).batch([0], None)[0]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Row {row}: {error}") from error
+        if n_channels is not None and len(pixels) not in (1, n_channels):
+            raise ValueError(
+                f"Row {row}: the image has {len(pixels)} channels, and the backbone takes "
+                f"{n_channels} (or 1, which is repeated)."
+            )
+        if self._as_float and pixels.dtype == torch.uint8:
+            pixels = pixels.float() / 255
+        return pixels if n_channels is None else pixels.expand(n_channels, -1, -1)
 
 
 Rows = TableRows | ImageArrayRows | EncodedImageRows | TextRows
@@ -263,17 +242,6 @@ Rows = TableRows | ImageArrayRows | EncodedImageRows | TextRows
 def _digests(array: np.ndarray) -> list[bytes]:
     rows = array.reshape(len(array), -1).view(np.uint8) if array.size else array
     return [xxhash.xxh3_128_digest(row) for row in rows]
-
-
-def _shorten(item) -> str:
-    text = str(item)
-    length = 500 if _looks_like_path(item) else 60
-    return repr(text if len(text) <= length else text[:length] + "...")
-
-
-def _looks_like_path(item) -> bool:
-    text = str(item)
-    return bool(Path(text).suffix) and " " not in Path(text).suffix
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
@@ -299,15 +267,7 @@ def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
     if value_range is None:
         low, high = (0, 255) if images.dtype.kind in "ui" else (0, 1)
     else:
-        try:
-            low, high = value_range
-            is_range = bool(low < high)
-        except (TypeError, ValueError):
-            is_range = False
-        if not is_range:
-            raise ValueError(
-                f"value_range={value_range!r} has to be (black, white) with black < white."
-            )
+        low, high = _as_range(value_range)
     if images.size:
         smallest, largest = images.min(), images.max()
         if not (smallest >= low and largest <= high):  # NaN fails as well
@@ -319,46 +279,17 @@ def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
     return low, high
 
 
-def check_not_single(X) -> None:
-    """Raise a TypeError if `X` is one image instead of a list of images."""
-    if isinstance(X, _IMAGE):
-        raise TypeError(f"X is one {type(X).__name__}. Pass a list of images, even if of one: [X].")
-
-
-def as_items(X) -> list | None:
-    """Return the images of a list, Series, one-column frame or array of objects; else None."""
-    if hasattr(X, "columns") and hasattr(X, "shape"):  # a data frame
-        if X.shape[1] != 1:
-            return None
-        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[X.columns[0]]
-    if isinstance(X, list | tuple):
-        items = list(X)
-    else:
-        array = np.asarray(X) if not isinstance(X, torch.Tensor) else None
-        if array is None or array.dtype.kind not in "OUS" or array.ndim > 2:
-            return None
-        if array.dtype.kind == "S":
-            raise TypeError(
-                f"X has dtype {array.dtype}, in which numpy drops zeros at the end of encoded "
-                "images. Pass a list of bytes, or an array of dtype object."
-            )
-        if array.ndim == 2 and array.shape[1] != 1:
-            return None
-        items = array.ravel().tolist()
-    known = next((item for item in items if not is_missing(item)), None)
-    return items if isinstance(known, _IMAGE) else None
-
-
-def as_missing_items(X) -> list | None:
-    """Return the items of a list or column in which every one is missing; else None."""
-    if not isinstance(X, list | tuple):
-        X = np.asarray(X) if not isinstance(X, torch.Tensor) else X
-        is_column = X.ndim == 1 or (X.ndim == 2 and X.shape[1] == 1)
-        if not is_column or not isinstance(X, np.ndarray) or X.dtype.kind not in "Of":
-            return None
-        X = X.ravel().tolist()
-    items = list(X)
-    return items if items and all(map(is_missing, items)) else None
+def _as_range(value_range) -> tuple[float, float]:
+    try:
+        low, high = value_range
+        is_range = bool(low < high)
+    except (TypeError, ValueError):
+        is_range = False
+    if not is_range:
+        raise ValueError(
+            f"value_range={value_range!r} has to be (black, white) with black < white."
+        )
+    return low, high
 
 
 def read_rows(
@@ -392,7 +323,8 @@ def read_rows(
         items = as_items(X) or as_missing_items(X)
         if items is not None:
             remember_column(estimator, X, reset)
-            return EncodedImageRows(items)
+            return EncodedImageRows(items, value_range)
+        X = as_array(X)
         if hasattr(X, "detach"):  # a tensor, on any device
             X = X.detach().cpu()
             X = (X.float() if X.dtype.itemsize == 2 and X.is_floating_point() else X).numpy()
@@ -409,7 +341,7 @@ def read_rows(
         return ImageArrayRows(X, value_range)
     X = validate_data(estimator, X, reset=reset)
     if image_shape is None:
-        return TableRows(X)
+        return TableRows(X, getattr(estimator, "feature_names_in_", None))
     shape = tuple(image_shape)
     if len(shape) not in (2, 3) or np.prod(shape) != X.shape[1]:
         raise ValueError(

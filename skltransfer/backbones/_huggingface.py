@@ -17,7 +17,8 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._weight_files import file_stamps, given_state, is_default, load_state
+from skltransfer.backbones._state import load_state
+from skltransfer.backbones._weight_files import file_stamps, given_state, is_default
 
 PREFIX = "hf:"
 # Whatever a folder says, no code in it is run, and nothing else is downloaded.
@@ -72,7 +73,7 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
     unused = _drop_unused(module.eval(), preprocessing)
     _check_complete(name, model, missing)
     if state is not None:
-        load_state(model, _own_state(model, state, unused), name, weights)
+        load_state(model, state, name, weights, unused=unused)
     module.requires_grad_(False)
     return Backbone(
         name,
@@ -268,17 +269,6 @@ def _pretrained(transformers, name: str, folder: Path, config) -> tuple[nn.Modul
             folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
         )
     return model, sorted(report["missing_keys"])
-
-
-def _own_state(
-    model: nn.Module, state: dict[str, torch.Tensor], unused: list[str]
-) -> dict[str, torch.Tensor]:
-    """Return the tensors of the bare network, without a head and without its prefix."""
-    for prefix in ("model.", f"{model.base_model_prefix}."):
-        if any(key.startswith(prefix) for key in state):
-            state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    own = model.state_dict()
-    return {k: v for k, v in state.items() if k in own or k.split(".")[0] not in unused}
 
 
 def _tokenizer(transformers, name: str, folder: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from fnmatch import fnmatch
 from importlib.resources import as_file, files
 from numbers import Integral
@@ -15,25 +16,31 @@ from torch.nn.parameter import is_lazy
 
 from skltransfer._messages import near_names
 from skltransfer._shared_cache import SharedCache
+from skltransfer._torch._depth import norms_that_keep
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer._torch._rows import EncodedImageRows, ImageArrayRows, Rows
 from skltransfer._torch._taps import is_timm
+from skltransfer._torch._text import TextPreprocessing
+from skltransfer._warnings import warn
 from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
 from skltransfer.backbones._local import is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._sentence_transformers import SENTENCE, load_sentence
+from skltransfer.backbones._state import load_state
 from skltransfer.backbones._timm import TIMM, describe_timm, load_timm, timm_names
+from skltransfer.backbones._timm import output_layers as timm_output
 from skltransfer.backbones._tiny import TinyResNet
-from skltransfer.backbones._torchvision import load_torchvision, torchvision_names
-from skltransfer.backbones._weight_files import (
-    file_stamps,
-    given_state,
-    is_default,
-    load_state,
-    read_state,
+from skltransfer.backbones._torchvision import (
+    describe_torchvision,
+    is_torchvision,
+    load_torchvision,
+    torchvision_names,
 )
+from skltransfer.backbones._torchvision import output_layers as torchvision_output
+from skltransfer.backbones._weight_files import file_stamps, given_state, is_default, read_state
 
 # Frozen networks are shared within a process; loading one draws random numbers.
 _loaded = SharedCache(8, random_lock)
@@ -67,7 +74,9 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     return names if pattern is None else [name for name in names if fnmatch(name, pattern)]
 
 
-def load_backbone(backbone, weights="default", *, random_state=0, input_shape=None) -> Backbone:
+def load_backbone(
+    backbone, weights="default", *, random_state=0, input_shape=None, preprocessing="default"
+) -> Backbone:
     """Return a frozen network with its preprocessing and its layers.
 
     Parameters
@@ -94,6 +103,11 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         Seed of random weights. The global random state does not change.
     input_shape : tuple of int, default=None
         Shape of one sample, for a function or class whose module has lazy layers.
+    preprocessing : Preprocessing, preset of torchvision, None or "default", default="default"
+        Size, crop, mean and standard deviation that images get before the network. ``"default"`` is
+        that of the weights, as far as it is known: a module of timm knows it, and other modules do
+        not. ``None`` lets images enter with values in [0, 1], at their own size. A preset is
+        ``weights.transforms()`` of a member of torchvision's weights enum.
 
     Returns
     -------
@@ -104,7 +118,8 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     Raises
     ------
     ValueError
-        If the name is unknown, or the weights or the file do not fit the network.
+        If the name is unknown, the weights or the file do not fit the network, or weights are NaN
+        or infinite.
     FileNotFoundError
         If `weights` is the path of a file that does not exist.
     ConnectionError
@@ -112,7 +127,12 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     ImportError
         If the package that ``"hf:..."``, ``"st:..."`` or ``"timm:..."`` needs is not installed.
     TypeError
-        If `backbone` has none of these forms.
+        If `backbone` has none of these forms, or `preprocessing` is none.
+
+    Warns
+    -----
+    UserWarning
+        If a file of weights has no output layer for the network. Its features do not need it.
 
     See Also
     --------
@@ -130,6 +150,13 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     A ``.pt2`` file is a program of torch.export, and only its weights are read. Loading the program
     would unpickle the file, which can run any code.
 
+    Tensors in a file may have a prefix, such as ``module.``, ``_orig_mod.`` or ``backbone.``, and
+    may stand inside of a training checkpoint. Its output layer may be missing or of another size.
+
+    A module of torchvision or timm gives the features that enter its last linear layer, as the same
+    network does by its name. A module of your own gives its output. No module but timm's knows the
+    preprocessing of its weights: pass it as `preprocessing`.
+
     Examples
     --------
     >>> from skltransfer import load_backbone
@@ -138,6 +165,11 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
     >>> load_backbone("resnet18", weights=None).stages
     ('relu', 'layer1', 'layer2', 'layer3', 'layer4', 'penultimate')
     """
+    if not _is_name(preprocessing):
+        record = load_backbone(
+            backbone, weights, random_state=random_state, input_shape=input_shape
+        )
+        return _with_preprocessing(record, preprocessing)
     if isinstance(backbone, Backbone):
         return backbone
     if hasattr(backbone, "__skltransfer_backbone__") and not isinstance(backbone, type):
@@ -146,6 +178,7 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         raise TypeError(f"random_state={random_state!r} is not an int: random weights need a seed.")
     random_state = int(random_state)
     if isinstance(backbone, nn.Module):
+        backbone = _unwrapped(backbone)
         _check_materialised(backbone, None)
         key = ("module", fingerprint(backbone), _weights_key(weights))
         return _loaded.get(key, lambda: _describe(copy.deepcopy(backbone), weights))
@@ -177,6 +210,75 @@ def load_backbone(backbone, weights="default", *, random_state=0, input_shape=No
         f"backbone={backbone!r} is a {type(backbone).__name__}. Pass a name (see "
         "list_backbones()), a torch.nn.Module, or a function or class that builds one."
     )
+
+
+def warn_if_not_preprocessed(backbone, weights, record: Backbone, rows: Rows) -> None:
+    """Warn if pixels enter a trained network of a user's own as they are.
+
+    Nobody knows how its weights were trained, but most were trained on normalised images.
+
+    Parameters
+    ----------
+    backbone, weights : object
+        As the user gave them. A record or a fitted estimator says what it needs.
+    record : Backbone
+        The network that they stand for.
+    rows : Rows
+    """
+    is_network = isinstance(backbone, nn.Module)
+    is_given = not isinstance(backbone, Backbone) and (is_network or callable(backbone))
+    has_pixels = isinstance(rows, EncodedImageRows) or (
+        isinstance(rows, ImageArrayRows) and rows.are_integers
+    )
+    if record.preprocessing is not None or not is_given or not has_pixels:
+        return
+    norms = [p for p in record.module.modules() if isinstance(p, nn.modules.batchnorm._BatchNorm)]
+    is_trained = (
+        not (weights is None or is_default(weights))
+        or norms_that_keep(record.module, "auto")
+        or (is_network and is_torchvision(backbone) and not norms)  # it cannot be seen
+    )
+    if is_trained:
+        warn(
+            f"The preprocessing of {record.name}'s weights is not known: images enter it in their "
+            "own size, as values in [0, 1], and weights that were trained on normalised images "
+            "give poor features of these. Pass backbone=load_backbone(module, weights, "
+            "preprocessing=Preprocessing(...)), or preprocessing=None if [0, 1] is right.",
+            UserWarning,
+        )
+
+
+def _is_name(preprocessing) -> bool:
+    return isinstance(preprocessing, str) and preprocessing == "default"
+
+
+def _with_preprocessing(record: Backbone, preprocessing) -> Backbone:
+    if isinstance(record.preprocessing, TextPreprocessing):
+        raise ValueError(
+            f"preprocessing={preprocessing!r} is for images, but {record.name!r} takes texts. "
+            "Leave preprocessing='default'."
+        )
+    if not (preprocessing is None or isinstance(preprocessing, Preprocessing)):
+        try:
+            preprocessing = Preprocessing.from_torchvision(preprocessing)
+        except (AttributeError, TypeError, IndexError) as error:
+            raise TypeError(
+                f"preprocessing={preprocessing!r} is a {type(preprocessing).__name__}. Pass a "
+                "skltransfer.Preprocessing, weights.transforms() of torchvision, None for values "
+                "in [0, 1], or 'default'."
+            ) from error
+    return replace(record, preprocessing=preprocessing)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Return the module inside of what torch.compile and DataParallel make."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
+        else:
+            return module
 
 
 def _weights_key(weights):
@@ -239,7 +341,7 @@ def _load_tiny(weights, random_state: int) -> Backbone:
 def _load_built(build, weights, random_state: int, input_shape) -> Backbone:
     name = getattr(build, "__name__", type(build).__name__)
     with seeded(random_state):
-        module = build()
+        module = _unwrapped(build())
         if not isinstance(module, nn.Module):
             raise TypeError(
                 f"backbone={name} returned a {type(module).__name__}. It has to build a "
@@ -266,8 +368,15 @@ def _describe(module: nn.Module, weights) -> Backbone:
     name = type(module).__name__
     state = given_state(weights, name)
     if state is not None:
-        load_state(module, state, name, weights)
+        unused = ()
+        if is_timm(module):
+            unused = timm_output(module)
+        elif is_torchvision(module):
+            unused = torchvision_output(module)
+        load_state(module, state, name, weights, unused=unused)
     module.eval().requires_grad_(False)
     if is_timm(module):
-        return describe_timm(name, module, None)
+        return describe_timm(name, module)
+    if is_torchvision(module):
+        return describe_torchvision(name, module)
     return Backbone(name, module, stages=tuple(name for name, _ in module.named_children()))

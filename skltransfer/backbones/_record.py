@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sklearn.exceptions import NotFittedError
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._persisted import SavedAsData
@@ -101,6 +102,7 @@ class Backbone(SavedAsData):
                 "batch. Call module.eval() first."
             )
         if not self.fingerprint:
+            _check_finite(self.name, self.module)
             object.__setattr__(self, "fingerprint", fingerprint(self.module))
 
     def _without_module(self) -> Backbone:
@@ -114,6 +116,20 @@ class Backbone(SavedAsData):
 
     def __hash__(self):
         return hash(self.fingerprint)
+
+
+def _check_finite(name: str, module: nn.Module) -> None:
+    """Raise a ValueError if weights are NaN or infinite; constants, such as masks, may be."""
+    buffers = dict(module.named_buffers())
+    for key, tensor in [*module.named_parameters(), *buffers.items()]:
+        if not tensor.is_floating_point() or tensor.is_meta or is_lazy(tensor):
+            continue
+        is_constant = key in buffers and not key.endswith(("running_mean", "running_var"))
+        if not (~tensor.isnan() if is_constant else tensor.isfinite()).all():
+            raise ValueError(
+                f"The weights of {name!r} hold NaN or infinity, in the tensor {key}. Their "
+                "training has diverged, or they are damaged: take an earlier state of them."
+            )
 
 
 def unfitted_backbone(estimator) -> NotFittedError:

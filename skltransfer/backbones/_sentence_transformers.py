@@ -23,7 +23,8 @@ from skltransfer._torch._text import (
 from skltransfer.backbones import _huggingface as hub
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._weight_files import is_default, load_state
+from skltransfer.backbones._state import load_state
+from skltransfer.backbones._weight_files import is_default
 
 SENTENCE = "st:"
 # Names of its poolings in files of version 5 and before, in the order of their vectors.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 
-import torch
 from torch import nn
 
 from skltransfer._messages import explained, near_names, require
@@ -13,7 +12,8 @@ from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
-from skltransfer.backbones._weight_files import given_state, is_default, load_state
+from skltransfer.backbones._state import load_state
+from skltransfer.backbones._weight_files import given_state, is_default
 
 TIMM = "timm:"
 
@@ -47,13 +47,32 @@ def load_timm(name: str, weights, random_state: int) -> Backbone:
             # Without its last layer, which features do not need.
             module = timm.create_model(spec, pretrained=False, num_classes=0)
     if state is not None:
-        load_state(module, _without_classifier(module, state), name, weights)
+        load_state(module, state, name, weights, unused=output_layers(module))
     module.eval().requires_grad_(False)
-    return describe_timm(name, module, _preprocessing(timm, name, module))
+    return _record(name, module, _preprocessing(timm, name, module))
 
 
-def describe_timm(name: str, module: nn.Module, preprocessing: Preprocessing | None) -> Backbone:
-    """Return the record of a network of timm."""
+def describe_timm(name: str, module: nn.Module) -> Backbone:
+    """Return the record of a network of timm that a user holds, without its output layer."""
+    if getattr(module, "num_classes", 0):
+        module.reset_classifier(0)
+    try:
+        preprocessing = _preprocessing(import_timm(""), name, module)
+        first = next(part for part in module.modules() if isinstance(part, nn.Conv2d))
+        if first.in_channels != len(preprocessing.mean):
+            preprocessing = None
+    except Exception:  # changed so that its configuration does not say it
+        preprocessing = None
+    return _record(name, module.eval().requires_grad_(False), preprocessing)
+
+
+def output_layers(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of the layers of a network of timm that features do not need."""
+    layers = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+    return (layers,) if isinstance(layers, str) else tuple(layers)
+
+
+def _record(name: str, module: nn.Module, preprocessing: Preprocessing | None) -> Backbone:
     return Backbone(
         name,
         module,
@@ -109,18 +128,6 @@ def _download(timm, name: str, spec: str) -> nn.Module:
     remedy = f"Connect once, without HF_HUB_OFFLINE. {ways}."
     with explained(problem, remedy, ConnectionError):
         return timm.create_model(spec, pretrained=True, num_classes=0)
-
-
-def _without_classifier(module: nn.Module, state: dict[str, torch.Tensor]) -> dict:
-    """Leave out the last layer, of whatever number of classes."""
-    layers = module.pretrained_cfg.get("classifier") or ()
-    layers = (layers,) if isinstance(layers, str) else layers
-    own = module.state_dict()
-    return {
-        key: value
-        for key, value in state.items()
-        if key in own or not key.startswith(tuple(f"{layer}." for layer in layers))
-    }
 
 
 def _preprocessing(timm, name: str, module: nn.Module) -> Preprocessing:

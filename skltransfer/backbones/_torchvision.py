@@ -12,7 +12,14 @@ from urllib.error import URLError
 import torch
 import torchvision
 from torch import nn
-from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models import (
+    SqueezeNet,
+    SwinTransformer,
+    VisionTransformer,
+    get_model,
+    get_model_weights,
+    list_models,
+)
 from torchvision.models._api import WeightsEnum
 from torchvision.models.feature_extraction import NodePathTracer
 
@@ -21,10 +28,12 @@ from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
-from skltransfer.backbones._weight_files import given_state, is_default, load_state
+from skltransfer.backbones._state import load_state
+from skltransfer.backbones._weight_files import given_state, is_default
 
 PENULTIMATE = "penultimate"
-_HEADS = ("classifier", "fc", "head", "heads", "AuxLogits", "aux1", "aux2")
+_AUXILIARY = ("AuxLogits", "aux1", "aux2")
+_HEADS = ("classifier", "fc", "head", "heads", *_AUXILIARY)
 
 
 def torchvision_names() -> list[str]:
@@ -40,8 +49,49 @@ def load_torchvision(name: str, weights, random_state: int) -> Backbone:
     preprocessing = Preprocessing.from_torchvision(described_by.transforms())
     module = _build(name, preprocessing, state, random_state, None if preset else weights)
     module.eval().requires_grad_(False)
-    head, node = _penultimate(module)
-    stages = _stages(module, preprocessing.crop_size)
+    head, node, _ = _penultimate(module)
+    return _record(name, module, preprocessing, head, node)
+
+
+def is_torchvision(module: nn.Module) -> bool:
+    """Tell whether a network is one of torchvision's classification networks."""
+    return any(
+        kind.__module__.startswith("torchvision.models.")
+        and kind.__module__.count(".") == 2  # not of detection, segmentation or video
+        for kind in type(module).__mro__
+    )
+
+
+def describe_torchvision(name: str, module: nn.Module, preprocessing=None) -> Backbone:
+    """Return the record of a network of torchvision that a user holds.
+
+    Its features are what enters the last linear layer, where its output is that layer's; a network
+    whose output layer has been taken away gives its output.
+    """
+    plain = Backbone(
+        name, module, preprocessing, stages=tuple(name for name, _ in module.named_children())
+    )
+    try:
+        head, node, is_output = _penultimate(module)
+        if not is_output and not isinstance(module, SqueezeNet):
+            return plain
+        return _record(name, module, preprocessing, head if is_output else None, node)
+    except Exception:  # changed so that torch.fx, or an image of the usual size, cannot pass
+        return plain
+
+
+def output_layers(module: nn.Module) -> list[str]:
+    """Return the names of the layers of a network of torchvision that features do not need."""
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    if isinstance(module, SqueezeNet):
+        linear = ["classifier.1"]
+    return [*linear[-1:], *_AUXILIARY]
+
+
+def _record(name: str, module: nn.Module, preprocessing, head, node: str | None) -> Backbone:
+    first = next(part for part in module.modules() if isinstance(part, nn.Conv2d))
+    size = preprocessing.crop_size if preprocessing else getattr(module, "image_size", 224)
+    stages = _stages(module, first.in_channels, size)
     return Backbone(
         name,
         module,
@@ -50,9 +100,9 @@ def load_torchvision(name: str, weights, random_state: int) -> Backbone:
         layers=(PENULTIMATE,) if node else stages[-1:],
         pooling="avg",
         n_features=head.in_features if head is not None else None,
-        channels_last=name.startswith("swin"),
+        channels_last=isinstance(module, SwinTransformer),
         aliases={PENULTIMATE: node} if node else {},
-        prefix_tokens=("cls",) if name.startswith("vit_") else None,
+        prefix_tokens=("cls",) if isinstance(module, VisionTransformer) else None,
     )
 
 
@@ -129,7 +179,7 @@ def _build(name, preprocessing, state, random_state, path) -> nn.Module:
     if name.startswith("densenet"):  # names of torch 0.3 in the published file
         old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
         state = {old.sub(r"\1\2.", key): value for key, value in state.items()}
-    load_state(module, state, name, path)
+    load_state(module, state, name, path, unused=output_layers(module))
     return module
 
 
@@ -138,24 +188,27 @@ def _n_classes(module: nn.Module, state) -> int | None:
     name = next(
         (n for n, part in reversed(list(module.named_modules())) if isinstance(part, nn.Linear)), ""
     )
-    weight = state.get(f"{name}.weight")
+    keys = (key for key in state if f".{key}".endswith(f".{name}.weight"))
+    weight = state.get(next(keys, ""))
     if weight is None or len(weight) == module.get_submodule(name).out_features:
         return None
     return len(weight)
 
 
 def _penultimate(module: nn.Module):
-    """Find the last linear layer and the graph node whose output goes into it."""
+    """Find the last linear layer, the graph node that enters it, and if its output is the last."""
     tracer = NodePathTracer()
     with network_lock:
         graph = tracer.trace(module)
     for node in reversed(graph.nodes):
         if node.op == "call_module" and isinstance(module.get_submodule(node.target), nn.Linear):
-            return module.get_submodule(node.target), tracer.node_to_qualname[node.args[0]]
-    return None, None
+            last = next(n for n in reversed(graph.nodes) if n.op == "output").args[0]
+            name = tracer.node_to_qualname[node.args[0]]
+            return module.get_submodule(node.target), name, last is node
+    return None, None, False
 
 
-def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
+def _stages(module: nn.Module, n_channels: int, size: int) -> tuple[str, ...]:
     """Find the last block at each resolution, or each block of a transformer."""
     encoder = getattr(module, "encoder", None)
     if isinstance(getattr(encoder, "layers", None), nn.Sequential):
@@ -180,5 +233,5 @@ def _stages(module: nn.Module, size: int) -> tuple[str, ...]:
     with ExitStack() as hooks, network_lock, torch.inference_mode():
         for name, part in candidates.items():
             hooks.enter_context(part.register_forward_hook(note(name)))
-        module(torch.zeros(1, 3, size, size))
+        module(torch.zeros(1, n_channels, size, size))
     return tuple(name for sides, name in last_at.items() if sides != (1, 1))

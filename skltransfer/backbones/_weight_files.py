@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import pickle
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZipFile, is_zipfile
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from skltransfer._messages import first_line
+
+# torch writes tensors as they are; what unpacks to much more than the file holds is a trap.
+_MAX_INFLATION = 10
+# Keys under which training checkpoints keep the network, the first that is there.
+_NETWORKS = ("state_dict", "model_state_dict", "model")
 
 
 def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
@@ -36,10 +43,13 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
-        elif path.suffix == ".pt2":
-            state = read_program_weights(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            _check_inflation(path)
+            if path.suffix == ".pt2":
+                state = read_program_weights(path)
+            else:
+                with torch.serialization.safe_globals(_plain_types()):
+                    state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files make torch raise many kinds
         reason = first_line(error)
         if isinstance(error, pickle.UnpicklingError):  # torch advises to run the code in it
@@ -81,62 +91,56 @@ def is_default(weights) -> bool:
     return isinstance(weights, str) and weights.lower() == "default"
 
 
+def _plain_types() -> list:
+    """Return types of numbers and settings in checkpoints, which run no code when they are read."""
+    multiarray = np.array(0).__reduce__()[0].__module__  # by its name in this version of numpy
+    types = [np.dtype, np.ndarray, argparse.Namespace]
+    types += [type(np.dtype(code)) for code in np.typecodes["All"] if code not in "OVSU"]
+    for function in (np.array(0).__reduce__()[0], np.float64(0).__reduce__()[0]):
+        # Files have the name in the numpy that wrote them.
+        types += [
+            (function, f"{package}.multiarray.{function.__name__}")
+            for package in {multiarray.rpartition(".")[0], "numpy.core", "numpy._core"}
+        ]
+    return types
+
+
+def _check_inflation(path: Path) -> None:
+    if not is_zipfile(path):
+        return
+    with ZipFile(path) as archive:
+        n_bytes = sum(entry.file_size for entry in archive.infolist())
+    if n_bytes > _MAX_INFLATION * path.stat().st_size:
+        raise ValueError(f"it unpacks to {n_bytes} bytes, far more than it has")
+
+
 def _unwrap(state, path: Path) -> dict[str, torch.Tensor]:
-    """Find the tensors in a training checkpoint, and drop the prefix of DataParallel."""
-    for key in ("state_dict", "model", "model_state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    ):
+    """Return the tensors of a checkpoint by their names, those inside of others with a prefix."""
+    while key := next((k for k in _NETWORKS if isinstance(_entry(state, k), dict)), None):
+        state = state[key]
+    tensors = dict(_tensors(state))
+    if not tensors:
         raise ValueError(
             f"weights={str(path)!r} holds no state dict. Save one by "
             "torch.save(module.state_dict(), path)."
         )
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
+    return tensors
 
 
-def load_state(module: nn.Module, state: dict[str, torch.Tensor], name: str, path=None) -> None:
-    """Load tensors into a module, all of them and no others.
+def _entry(state, key: str):
+    return state.get(key) if isinstance(state, dict) else None
 
-    Counters of batch normalisation may be missing: they do not enter the output.
 
-    Parameters
-    ----------
-    module : Module
-    state : dict of str to Tensor
-    name : str
-        The network's, for messages.
-    path : str or Path, optional
-        The file that `state` is from, for messages.
-    """
-    own = module.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    surplus = [key for key in state if key not in own]
-    changed = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    problems = [
-        f"{len(keys)} {what}, such as {keys[0]}"
-        for what, keys in (
-            ("missing", missing),
-            ("unknown", surplus),
-            ("of another shape", changed),
-        )
-        if keys
-    ]
-    if problems:
-        source = "The weights" if path is None else f"The weights in {str(path)!r}"
-        raise ValueError(
-            f"{source} are for another architecture than {name!r}: tensors "
-            f"{'; '.join(problems)}. Name the network that they were saved from; for one of your "
-            "own, pass the module, or what builds it, together with weights='PATH'."
-        )
-    module.load_state_dict(state, strict=False)
+def _tensors(state, prefix: str = "", depth: int = 3):
+    for key, value in state.items() if isinstance(state, dict) else ():
+        if not isinstance(key, str):
+            continue
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            value = torch.from_numpy(np.array(value))
+        if isinstance(value, torch.Tensor):
+            yield prefix + key, value
+        elif depth:
+            yield from _tensors(value, f"{prefix}{key}.", depth - 1)
 
 
 # Of torch's numbers of types those that weights are of.
@@ -181,5 +185,7 @@ def _tensor(archive: ZipFile, root: str, name: str, entry: dict) -> torch.Tensor
     dtype = _DTYPES[about["dtype"]]
     size, stride = ([n["as_int"] for n in about[key]] for key in ("sizes", "strides"))
     content = bytearray(archive.read(f"{root}data/weights/{entry['path_name']}"))
+    if math.prod(size) * dtype.itemsize > len(content):
+        raise ValueError(f"the tensor {name} is larger than what the file holds of it")
     flat = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
     return flat.as_strided(size, stride, about["storage_offset"]["as_int"]).clone()

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
 from skltransfer._files import write_whole
 from skltransfer._torch._engines import EngineWarning
-from skltransfer._torch._rows import UnreadableImage
+from skltransfer._torch._images import UnreadableImage
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 from skltransfer.cli._inputs import Input, read_folder, read_table

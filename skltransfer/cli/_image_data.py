@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._rows import EncodedImageRows
 from skltransfer.cli._errors import CommandError, shorten
+from skltransfer.datasets import _image_folder
+from skltransfer.datasets._image_folder import check_no_parts, class_of
 
 # More images would cost minutes in a large network and hardly change a comparison of few labels.
 _MAX_IMAGES = 1000
@@ -20,8 +21,6 @@ _MIN_PER_CLASS = 5
 _PIXELS = Preprocessing((32, 32), 32, mean=(0.5,) * 3, std=(0.25,) * 3)
 # Drawings and characters stand on one colour; in most photographs none covers as much.
 _PLAIN = 1 / 3
-# Folders of a data set that has been split.
-_PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 @dataclass(frozen=True)
@@ -115,12 +114,10 @@ def _check_classes(paths: list[str], folder: str, which: str = "") -> None:
             f"{folder!r} has {there}{which}. Put the images of each class into a folder of their "
             "own; at least 2 are needed."
         )
-    if {name.lower() for name in counts} <= _PARTS:
-        part = sorted(counts)[0]
-        raise CommandError(
-            f"the folders in {folder!r} are {', '.join(map(repr, sorted(counts)))}, parts of a "
-            f"data set and no classes. Name one of them: {Path(folder, part).as_posix()}"
-        )
+    try:
+        check_no_parts(counts, folder)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     rare = min(sorted(counts), key=counts.get)
     if counts[rare] < _MIN_PER_CLASS:
         raise CommandError(
@@ -141,31 +138,9 @@ def _choose(paths: list[str], seed: int) -> list[str]:
     return [paths[row] for row in np.sort(np.concatenate(kept))]
 
 
-IMAGE_SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split())
-
-
 def find_images(folder: str) -> list[str]:
-    """Return the paths of the images in a folder and its folders, relative to it and sorted.
-
-    Hidden files and folders are passed over; links to folders are followed once.
-    """
-    found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                found.append(Path(place, name).relative_to(folder).as_posix())
-    if not found:
-        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise CommandError(f"there is no image in {folder!r}: no file ends in {suffixes}.")
-    return sorted(found)
-
-
-def class_of(path: str) -> str | None:
-    """Return the folder that an image lies in, of those at the top; None if it lies in none."""
-    folder, slash, _ = path.partition("/")
-    return folder if slash else None
+    """Return the paths of the images in a folder and its folders, relative to it and sorted."""
+    try:
+        return _image_folder.find_images(folder)
+    except ValueError as error:
+        raise CommandError(str(error)) from error

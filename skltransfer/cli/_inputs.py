@@ -44,7 +44,7 @@ def read_folder(folder: str) -> Input:
 
 
 def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
-    """Return the texts, or the images whose paths stand, in a column of a CSV or Parquet file."""
+    """Return the texts, or the images or their paths, in a column of a CSV or Parquet file."""
     is_parquet = Path(path).suffix.lower() == ".parquet"
     with reading(path):
         n_rows, tables = (_parquet if is_parquet else _csv)(path, column)
@@ -56,7 +56,7 @@ def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
         n_empty = 0
         for table in parts:
             items = table[column].to_pylist()
-            _check_texts(items, path, column)
+            _check_items(items, path, column, of_texts)
             n_empty += sum(not item for item in items)
             yield table, _items(items, path, of_texts)
         if n_empty and of_texts:
@@ -70,15 +70,31 @@ def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
 def _items(items: list, path: str, of_texts: bool) -> list[str | None]:
     if of_texts:
         return [item or "" for item in items]
+    return [_image(item, Path(path).parent) for item in items]
+
+
+def _image(item, folder: Path):
+    """Return the path or the bytes of an image; data sets have both in a structure."""
+    if isinstance(item, dict):
+        item = item.get("bytes") or item.get("path")
+    if isinstance(item, bytes):
+        return item
     # The path of an empty name would be the folder.
-    return [str(Path(path).parent / item) if item else None for item in items]
+    return str(folder / item) if item else None
 
 
-def _check_texts(items: list, path: str, column: str) -> None:
-    odd = next((item for item in items if item is not None and not isinstance(item, str)), None)
+def _check_items(items: list, path: str, column: str, of_texts: bool) -> None:
+    def is_known(item) -> bool:
+        if item is None or isinstance(item, str):
+            return True
+        is_record = isinstance(item, dict) and bool({"bytes", "path"} & item.keys())
+        return not of_texts and (is_record or isinstance(item, bytes))
+
+    odd = next((item for item in items if not is_known(item)), None)
     if odd is not None:
         raise CommandError(
-            f"column {column!r} of {path!r} holds values such as {odd}, not texts or paths."
+            f"column {column!r} of {path!r} holds values such as {str(odd)[:60]}, not texts or "
+            "paths of images."
         )
 
 

@@ -15,13 +15,12 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from skltransfer._parameters import Choice, Count, check_parameters
 from skltransfer._torch._engines import ENGINES, check_engine
 from skltransfer._torch._extraction import PRECISIONS, Extractor, resolve_device
+from skltransfer._torch._image_columns import as_array, as_items
+from skltransfer._torch._images import UnreadableImage, UnreadableImageWarning
 from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     EncodedImageRows,
     Rows,
-    UnreadableImage,
-    UnreadableImageWarning,
-    as_items,
     check_dimensions,
     check_images_for,
     n_dimensions,
@@ -37,6 +36,7 @@ from skltransfer.backbones._extractors import (
     resolve_pooling,
     takes_text,
 )
+from skltransfer.backbones._load import warn_if_not_preprocessed
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._refit import forget
@@ -85,8 +85,8 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         Shape of one image in pixels if each sample of ``X`` is a flattened image: (height, width),
         (height, width, channels) or (channels, height, width).
     value_range : (float, float), default=None
-        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
-        for floats and bools.
+        Values of black and white in images. ``None`` is (0, 255) for integers, (0, 1) for floats
+        and bools, and the range of its format for a file.
     input_size : int, default=None
         Height and width in pixels at which images enter the network. ``None`` is the size at which
         the weights were trained.
@@ -139,12 +139,19 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
     - images in an array of shape (n_samples, height, width),
       (n_samples, height, width, channels) or (n_samples, channels, height, width), or flattened
       images with `image_shape`,
-    - a list, Series or one-column frame of paths, PIL images or encoded bytes,
+    - a list, Series or one-column frame of paths, PIL images, encoded bytes or arrays of any size,
+      or of dictionaries with such bytes under ``"bytes"``, or a path under ``"path"``,
     - a list, Series or one-column frame of texts, for a text encoder.
 
     Texts are cut at the encoder's maximum length, at most 512 tokens. Images are resized, cropped
-    and normalised as the weights were trained. Grey images are repeated over the channels. As in
-    torchvision, transparency is dropped and the orientation tag of a photograph is ignored.
+    and normalised as the weights were trained. Grey images are repeated over the channels.
+
+    Files and PIL images are taken as a viewer shows them: turned as their orientation tag says, and
+    laid on white where they are transparent. A PIL image that has been turned by hand must not
+    carry the tag any more; ``PIL.ImageOps.exif_transpose`` removes it. Files of more than 8 bits
+    per channel are black at 0 and white at the largest value of their format, unless `value_range`
+    says otherwise. Files of JPEG, PNG, GIF, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF and, with
+    pillow-heif, HEIF are read, up to 1 GiB and Pillow's limit on the number of pixels.
 
     Passes of the same samples in the same order have equal bits on one machine. In another batch,
     or at another place in it, the last digits of a sample's features may differ.
@@ -236,11 +243,12 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
             return self
         rows = self._rows(X, reset=True)
         backbone, extractor = self._backbone_and_extractor(rows)
+        warn_if_not_preprocessed(self.backbone, self.weights, backbone, rows)
         if self.on_error == "nan":
             rows = _leading_readable(rows)
         with _remedy():
             shape = tuple(extractor.blank(rows).shape[1:])
-        extractor.check_channels(rows)
+        extractor.check_rows(rows)
         self.feature_widths_ = check_shape(backbone, shape, lambda: extractor.widths(rows))
         engine = extractor.engine(rows, self.batch_size, self.engine)
         self.engine_ = "torch" if engine is extractor.network else self.engine
@@ -363,6 +371,7 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
                 "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
                 "Name a backbone, such as 'tiny'."
             )
+        X = as_array(X)
         if n_dimensions(X) > 2:
             X = check_array(X, allow_nd=True, input_name="X")
             X = X.reshape(len(X), -1)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from skltransfer._networks._built import build
-from skltransfer._networks._fitting import Data, joined, train_in_steps
+from skltransfer._networks._fitting import (
+    Data,
+    batches_of_one_explained,
+    joined,
+    train_in_steps,
+)
 from skltransfer._networks._plan import Plan
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches
 from skltransfer._torch._depth import Freezing, norms_that_keep
@@ -44,7 +49,7 @@ class Pretraining:
         parameters = [*network.parameters(), *self.objective.head.parameters()]
         stages = len(built.depth.stages)
         kept = norms_that_keep(built.record.module, plan.norm_statistics)
-        with seeded(plan.seed_of_chance, plan.device), self.objective:
+        with seeded(plan.seed_of_chance, plan.device), self.objective, batches_of_one_explained():
             self.history = train_in_steps(
                 plan,
                 *joined(network, self.objective),

@@ -111,8 +111,8 @@ class SelfSupervisedTransformer(
         Shape of one image in pixels if each sample of ``X`` is a flattened image: (height, width),
         (height, width, channels) or (channels, height, width). ``None`` takes ``X`` as it is.
     value_range : (float, float), default=None
-        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
-        for floats and bools.
+        Values of black and white in images. ``None`` is (0, 255) for integers, (0, 1) for floats
+        and bools, and the range of its format for a file.
     input_size : int, default=None
         Height and width in pixels at which images enter the network. ``None`` is the size in the
         record.

@@ -45,9 +45,10 @@ def _has_network(estimator) -> bool:
 
 
 def _is_table(X) -> bool:
-    from skltransfer._torch._rows import as_items, n_dimensions  # loads torch
+    from skltransfer._torch._image_columns import as_array, as_items  # loads torch
+    from skltransfer._torch._rows import n_dimensions
 
-    return as_items(X) is None and n_dimensions(X) <= 2
+    return as_items(X) is None and n_dimensions(as_array(X)) <= 2
 
 
 class MultiTask(

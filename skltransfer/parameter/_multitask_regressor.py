@@ -99,8 +99,8 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
         Shape of one image in pixels if each sample of ``X`` is a flattened image. ``None`` takes
         ``X`` as it is.
     value_range : (float, float), default=None
-        Values of black and white in arrays of images. ``None`` is (0, 255) for integers and (0, 1)
-        for floats and bools.
+        Values of black and white in images. ``None`` is (0, 255) for integers, (0, 1) for floats
+        and bools, and the range of its format for a file.
     device : str or torch.device, default="auto"
         Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"auto", "float32", "float64", "bfloat16", "float16"}, default="auto"

@@ -79,10 +79,12 @@ def split_task_column(X, position: int, *, takes_items: bool = False):
         )
     features = _safe_indexing(X, others, axis=1)
     if takes_items:
-        from skltransfer._torch._rows import as_items  # loads torch
+        from skltransfer._torch._image_columns import as_array, as_items  # loads torch
 
         if (items := as_items(features)) is not None:
             return items, tasks
+        if getattr(array := as_array(features), "ndim", 0) > 2:
+            return array, tasks
     try:
         features = np.asarray(features, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -271,6 +271,12 @@ def split_steps(estimator) -> tuple:
     estimator = innermost(estimator)
     steps = _steps_of(estimator) if isinstance(estimator, Pipeline) else [estimator]
     with_network = [i for i, step in enumerate(steps) if has_network(step)]
+    inner = next((s.estimator_ for s in steps if has_network(getattr(s, "estimator_", None))), None)
+    if inner is not None and not with_network:
+        raise TypeError(
+            f"{type(estimator).__name__} holds its network in a {type(inner).__name__}, which an "
+            "export takes: pass its attribute estimator_, which predicts the same."
+        )
     if len(with_network) != 1:
         raise TypeError(
             f"{type(estimator).__name__} has {len(with_network)} steps with a network, and an "

@@ -190,7 +190,13 @@ def test_random_weights_come_from_the_seed():
 @pytest.mark.parametrize("layers", [None, "layer2"])
 def test_fine_tuning_trains_what_features_depend_on(images, layers):
     y = [0, 1, 0, 1, 0]
-    settings = {"optimizer": "sgd", "lr": 0.1, "max_epochs": 1, "random_state": 0, "batch_size": 4}
+    settings = {
+        "optimizer": "sgd",
+        "lr": 0.001,
+        "max_epochs": 1,
+        "random_state": 0,
+        "batch_size": 4,
+    }
     settings |= {"layers": layers, "weights": None}
     model = FineTunedClassifier("timm:test_resnet", **settings).fit(images, y)
     stages = ("act1", "layer1", "layer2", "layer3", "layer4")
@@ -218,7 +224,11 @@ def test_a_module_of_timm_is_described_as_by_its_name(images):
     record = load_backbone(module)
     assert record.stages[0] == "blocks.0"
     assert record.prefix_tokens == ("cls",)
-    assert record.preprocessing is None
+    named = load_backbone("timm:test_vit", weights=None)
+    assert record.preprocessing == named.preprocessing
+    assert record.n_features == named.n_features == 64
+    assert module.num_classes == 3  # the user's own keeps its output layer
+    assert PretrainedFeatureTransformer(module).fit_transform(images).shape == (len(images), 64)
 
 
 @pytest.mark.parametrize(

@@ -315,3 +315,17 @@ def test_all_stages(digits):
     output = ["--output", "f.parquet", "--layers", "all_stages", "--pooling", "gem"]
     assert run("digits", *output) == 0
     assert features_of(pd.read_parquet("f.parquet")).shape == (60, 16 + 32 + 64 + 128)
+
+
+def test_images_inside_of_a_parquet_file(digits, folder):
+    """As data sets of the Hugging Face hub keep them: structures of bytes and path, or bytes."""
+    paths = sorted(digits.rglob("*.png"))[:6]
+    rows = [{"bytes": path.read_bytes(), "path": None} for path in paths[:4]]
+    rows += [{"bytes": None, "path": path.relative_to(folder).as_posix()} for path in paths[4:]]
+    frame = pd.DataFrame({"image": rows, "raw": [path.read_bytes() for path in paths]})
+    frame.to_parquet("images.parquet")
+    expected = PretrainedFeatureTransformer("tiny", store=None).fit_transform(paths)
+    for column in ("image", "raw"):
+        assert run("images.parquet", "--column", column, "--output", f"{column}.parquet") == 0
+        features = features_of(pd.read_parquet(f"{column}.parquet"))
+        np.testing.assert_allclose(features, expected, atol=1e-5)

@@ -166,8 +166,8 @@ def test_another_batch_size_is_another_row_of_the_store(images):
 
 
 def test_sixteen_bits_are_mapped_to_the_whole_range():
-    """65535 is white: 257 values share a grey level, so that 256 is still black."""
-    values = np.array([[0, 256, 257, 65535]], dtype=np.uint16)
+    """65535 is white: 257 values share a grey level, so that 128 is still black."""
+    values = np.array([[0, 128, 129, 65535]], dtype=np.uint16)
     rows = EncodedImageRows([Image.fromarray(values)])
     pixels = rows.batch([0], None)[0]
     np.testing.assert_array_equal(pixels.reshape(-1, 4)[0], [0, 0, 1, 255])

@@ -643,7 +643,7 @@ def test_a_device_that_is_absent_is_refused(images):
         (np.full((2, 8, 8), 16.0), {}, ValueError, r"outside of 0 to 1.*value_range=\(0, 16\)"),
         (np.full((2, 8, 8), 300), {}, ValueError, "outside of 0 to 255"),
         (np.array([["a", "b"]]), {}, ValueError, "numeric"),
-        ([np.zeros((8, 8)), np.zeros((9, 9))], {}, ValueError, "arrays of different shapes"),
+        ([np.zeros((8, 8)), np.zeros((9, 9, 5))], {}, ValueError, "Row 1: .*neither 1, 3 nor 4"),
         (["gone.png"], {}, ValueError, "Row 0: the image 'gone.png' cannot be read"),
         ([b"no image"], {}, ValueError, "Row 0: what its 8 bytes hold is not an image that can be"),
         (["A whole sentence, not an image."], {}, ValueError, "Text needs a text encoder"),
