@@ -31,6 +31,7 @@ from skltransfer._networks._labels import Classes, Labels, Numbers
 from skltransfer._networks._objective import LabelLoss, Objective
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
+from skltransfer._persisted import SavedAsData
 from skltransfer._solvers._classes import (
     decisions,
     log_probabilities,
@@ -38,7 +39,6 @@ from skltransfer._solvers._classes import (
     probabilities,
 )
 from skltransfer._torch._augmentation import names_of
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     ImageArrayRows,
     Rows,

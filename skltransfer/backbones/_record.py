@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
+from skltransfer._persisted import SavedAsData
 from skltransfer._torch._fingerprint import fingerprint
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing
 

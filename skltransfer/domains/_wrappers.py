@@ -8,6 +8,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 
+from skltransfer._persisted import SavedWithoutSamples
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
@@ -34,7 +35,11 @@ from skltransfer.domains._two_domains import given_target
 
 
 class _HoldsDomain(
-    HoldsByReference, CallbackSupportMixin, DelegatingTransformerMixin, BaseEstimator
+    SavedWithoutSamples,
+    HoldsByReference,
+    CallbackSupportMixin,
+    DelegatingTransformerMixin,
+    BaseEstimator,
 ):
     """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
 
@@ -182,6 +187,7 @@ class WithTarget(_HoldsDomain):
 
     @with_callbacks
     def _fit(self, method, X, y, sample_weight):
+        self._check_held()
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         self._check_data(X, y)
         forget(self)
@@ -318,6 +324,7 @@ class WithSource(_HoldsDomain):
         self : WithSource
             The fitted wrapper.
         """
+        self._check_held()
         task = FitTask.begin(self, X, y, max_subtasks=1)
         self._check_data(X, y)
         forget(self)
