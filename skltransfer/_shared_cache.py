@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from threading import Lock, RLock
+
+from skltransfer._locks import ThreadLock
 
 _ABSENT = object()
 
@@ -16,14 +17,14 @@ class SharedCache:
     ----------
     max_entries : int
         The entry that was used least recently goes first.
-    making : lock, default=None
-        Held while an entry is made; it has to be reentrant. None: a lock of its own.
+    making : ThreadLock, default=None
+        Held while an entry is made. None: a lock of its own.
     """
 
     def __init__(self, max_entries: int, making=None):
         self.max_entries = max_entries
-        self._making = RLock() if making is None else making
-        self._looking = Lock()  # held for a moment: entries are found while another is made
+        self._making = ThreadLock() if making is None else making
+        self._looking = ThreadLock()  # held for a moment: entries are found while another is made
         self._entries: OrderedDict = OrderedDict()
 
     def get(self, key: Hashable, make: Callable):
@@ -37,10 +38,11 @@ class SharedCache:
                     self._put(key, entry)
         return entry
 
-    def clear(self) -> None:
-        """Forget all entries."""
+    def clear(self) -> list:
+        """Forget all entries, and return them."""
         with self._looking:
-            self._entries.clear()
+            entries, self._entries = self._entries, OrderedDict()
+            return list(entries.values())
 
     def _find(self, key):
         with self._looking:

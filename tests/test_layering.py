@@ -17,7 +17,9 @@ FAMILIES = ("instance", "feature", "parameter", "relation")
 RANK = {
     "_files": -1,
     "_messages": -1,
+    "_locks": -1,
     "_missing": -1,
+    "_persisted": -1,
     "_shared_cache": -1,
     "_parameters": 0,
     "_warnings": -1,

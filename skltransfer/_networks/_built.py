@@ -12,10 +12,10 @@ from torch import nn
 
 from skltransfer._messages import near_names
 from skltransfer._networks._plan import Plan
+from skltransfer._persisted import SavedAsData
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._layers import HEADS
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store

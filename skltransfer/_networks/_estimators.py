@@ -31,6 +31,7 @@ from skltransfer._networks._labels import Classes, Labels, Numbers
 from skltransfer._networks._objective import LabelLoss, Objective
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
+from skltransfer._persisted import SavedAsData
 from skltransfer._solvers._classes import (
     decisions,
     log_probabilities,
@@ -39,7 +40,6 @@ from skltransfer._solvers._classes import (
 )
 from skltransfer._torch._augmentation import names_of
 from skltransfer._torch._image_columns import as_items
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     ImageArrayRows,
     Rows,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
-from threading import Lock
 
 import numpy as np
 import torch
 
+from skltransfer._locks import ThreadLock
 from skltransfer._messages import first_line, require
 from skltransfer._torch._engine_onnx import feature_graph
 from skltransfer._warnings import warn
@@ -39,7 +39,7 @@ class Engine:
     def __init__(self, name: str, graph: bytes, n_threads: int):
         self.key = f"{name} {version(name)}"
         self._run = _COMPILERS[name](graph, n_threads)
-        self._in_use = Lock()
+        self._in_use = ThreadLock()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, float32 of shape (n, n_features)."""

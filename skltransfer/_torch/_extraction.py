@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from contextlib import nullcontext
-from threading import RLock
 
 import numpy as np
 import torch
 from torch import nn
 
+from skltransfer._locks import ThreadLock
 from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._engines import build_engine
 from skltransfer._torch._layers import TableNetwork
@@ -21,8 +23,22 @@ from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 
 # torch.fx patches every module, and puts the one it traces into training mode for a moment. While
 # one thread traces, no other may run a network.
-network_lock = RLock()
+network_lock = ThreadLock()
 _engines = SharedCache(8, network_lock)
+
+
+def _settle_in_child() -> None:
+    """Let a forked child compute by its one thread: the others of torch and of engines are gone.
+
+    torch and engines would wait for them forever, engines even when they are deleted.
+    """
+    for engine in _engines.clear():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_settle_in_child)
 
 PRECISIONS = {
     "float32": torch.float32,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from threading import RLock
 
 import numpy as np
 
+from skltransfer._locks import ThreadLock
 from skltransfer._parameters import Parameter
 
 # Rows are allocated, and forgotten, in chunks of about this size.
@@ -59,16 +59,23 @@ class FeatureStore:
         if max_bytes < 0:
             raise ValueError(f"max_bytes={max_bytes!r} has to be at least 0.")
         self.max_bytes = max_bytes
-        self._lock = RLock()
+        self._lock = ThreadLock()
         self.clear()
 
     def clear(self) -> None:
         """Drop all features and counts."""
         with self._lock:
+            # At every moment each slot is the place of a row that is there: a process may be
+            # forked, and a thread interrupted, between any two steps.
             self._slots: dict[str, dict[bytes, tuple[int, int]]] = {}
             self._chunks: OrderedDict[tuple[str, int], _Chunk] = OrderedDict()
             self._n_chunks = 0
-            self.nbytes = self.hits = self.misses = 0
+            self.hits = self.misses = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the stored features in bytes."""
+        return sum(chunk.values.nbytes for chunk in list(self._chunks.values()))
 
     def __len__(self) -> int:
         """Return the number of samples in the store."""
@@ -139,13 +146,13 @@ class FeatureStore:
             n_held = len(self._slots.get(namespace, ()))
             chunk_rows = min(max(len(values), n_held), most_rows)
             for digest, row in zip(digests, values, strict=True):
-                slots = self._slots.setdefault(namespace, {})
-                if digest in slots:
+                if digest in self._slots.get(namespace, ()):
                     continue
                 number, chunk = self._open_chunk(namespace, chunk_rows, row)
-                chunk.values[len(chunk.digests)] = row
-                slots[digest] = (number, len(chunk.digests))
+                place = len(chunk.digests)
+                chunk.values[place] = row
                 chunk.digests.append(digest)
+                self._slots.setdefault(namespace, {})[digest] = (number, place)
 
     def _open_chunk(self, namespace, n_rows, row):
         for key in reversed(self._chunks):
@@ -158,17 +165,16 @@ class FeatureStore:
             self._forget_oldest()
         self._n_chunks += 1
         self._chunks[namespace, self._n_chunks] = chunk
-        self.nbytes += chunk.values.nbytes
         return self._n_chunks, chunk
 
     def _forget_oldest(self) -> None:
-        (namespace, _), chunk = self._chunks.popitem(last=False)
-        self.nbytes -= chunk.values.nbytes
-        slots = self._slots[namespace]
+        (namespace, number), chunk = next(iter(self._chunks.items()))
+        slots = self._slots.get(namespace, {})
         for digest in chunk.digests:
-            del slots[digest]
+            slots.pop(digest, None)
         if not slots:
-            del self._slots[namespace]
+            self._slots.pop(namespace, None)
+        del self._chunks[namespace, number]
 
 
 feature_store = FeatureStore()

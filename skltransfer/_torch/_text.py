@@ -6,18 +6,18 @@ import hashlib
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import RLock
 
 import numpy as np
 import torch
 import xxhash
 from torch import nn
 
+from skltransfer._locks import ThreadLock
 from skltransfer._torch._pooling import OWN
 
 TEXT_POOLINGS = ("avg", "max", "cls", "mean_tokens")
 # A tokenizer keeps its truncation as a state, and refuses a second thread meanwhile.
-_tokenizer_lock = RLock()
+_tokenizer_lock = ThreadLock()
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock
 
 import torch
+
+from skltransfer._locks import ThreadLock
 
 # Where several locks are held it comes first, the network_lock of `_torch._extraction` second. All
 # others guard a dictionary for a moment, while nothing else is waited for: a callback, or a head
 # built by a function, runs under both, and may load and use networks of its own.
-random_lock = RLock()
+random_lock = ThreadLock()
 
 
 @contextmanager

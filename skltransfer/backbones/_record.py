@@ -8,8 +8,8 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from skltransfer._persisted import SavedAsData
 from skltransfer._torch._fingerprint import fingerprint
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing
 

@@ -9,6 +9,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 
+from skltransfer._persisted import SavedWithoutSamples
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
@@ -42,7 +43,11 @@ from skltransfer.domains._two_domains import given_target
 
 
 class _HoldsDomain(
-    HoldsByReference, CallbackSupportMixin, DelegatingTransformerMixin, BaseEstimator
+    SavedWithoutSamples,
+    HoldsByReference,
+    CallbackSupportMixin,
+    DelegatingTransformerMixin,
+    BaseEstimator,
 ):
     """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
 
@@ -249,6 +254,7 @@ class WithTarget(_HoldsDomain):
 
     @with_callbacks
     def _fit(self, method, X, y, sample_weight):
+        self._check_held()
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         self._check_data(X, y)
         forget(self)
@@ -395,6 +401,7 @@ class WithSource(_HoldsDomain):
         self : WithSource
             The fitted wrapper.
         """
+        self._check_held()
         task = FitTask.begin(self, X, y, max_subtasks=1)
         source = self._checked_source(X, y)
         forget(self)

@@ -13,11 +13,11 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._parameters import Choice, Count, check_parameters
+from skltransfer._persisted import SavedAsData
 from skltransfer._torch._engines import ENGINES, check_engine
 from skltransfer._torch._extraction import PRECISIONS, Extractor, resolve_device
 from skltransfer._torch._image_columns import as_array, as_items
 from skltransfer._torch._images import UnreadableImage, UnreadableImageWarning
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._torch._rows import (
     EncodedImageRows,
     Rows,

@@ -15,8 +15,8 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skltransfer._parameters import Choice, Number, check_parameters
+from skltransfer._persisted import SavedAsData
 from skltransfer._texts import as_texts, remember_column
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.feature._tokens import (

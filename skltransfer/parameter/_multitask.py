@@ -15,8 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
+from skltransfer._persisted import SavedAsData
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
-from skltransfer._torch._persisted import SavedAsData
 from skltransfer._warnings import warn_unless_certified
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import ZIP_STORED, ZipFile
+from zipfile import ZipFile
 
 import sklearn
-import sklearn.metrics
-import sklearn.model_selection
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.utils._metadata_requests import MetadataRequest, MethodMetadataRequest
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torchvision.models._api import WeightsEnum
 
 import skltransfer
-from skltransfer._files import write_whole
-from skltransfer._messages import require
-from skltransfer._networks._built import Built
-from skltransfer._networks._labels import Classes, Numbers
-from skltransfer._torch._depth import DepthMap
-from skltransfer._torch._persisted import states_as_data
+from skltransfer._files import check_regular, write_whole
+from skltransfer._messages import first_line, require
+from skltransfer._persisted import Writing, states_as_data
 from skltransfer._torch._text import TextPreprocessing
-from skltransfer.parameter._multitask_network import MultiTaskNetwork, TaskClasses, TaskNumbers
+from skltransfer.persistence._contents import (
+    check_members,
+    check_schema,
+    construct,
+    known_types,
+    with_stored_members,
+)
 from skltransfer.persistence._library_networks import TokenizerData
 from skltransfer.persistence._modules import ModuleData, UntrustedClass, name_of, trusted_classes
 
@@ -31,7 +36,7 @@ _FORMAT = 1
 _HEADER = "skltransfer.json"
 
 
-def save(estimator, path) -> Path:
+def save(estimator, path, *, keep_data: bool = False) -> Path:
     """Save an estimator, a pipeline or a search in one file.
 
     Unlike a pickle, the file holds data only: settings and arrays in the format of skops_, and
@@ -46,6 +51,11 @@ def save(estimator, path) -> Path:
         Estimator of this package, pipeline or search; it need not be fitted.
     path : str or Path
         Path of the file. An existing file is replaced.
+    keep_data : bool, default=False
+        Whether the samples, labels and weights that :class:`~skltransfer.WithTarget` and
+        :class:`~skltransfer.WithSource` hold are written too. A fitted one predicts without them.
+        To fit it again after loading, set them by ``set_params``. True takes arrays, lists and
+        sparse matrices, and no data frames.
 
     Returns
     -------
@@ -56,9 +66,13 @@ def save(estimator, path) -> Path:
     ------
     TypeError
         If something in it cannot be written as data, such as a network with hooks, a class that
-        cannot be imported by name, or an open file.
+        cannot be imported by name, or an open file. The message names its place.
+    ValueError
+        If the estimator is not fitted, and holds samples that would be left out.
     FileNotFoundError
         If the folder does not exist.
+    OSError
+        If the file cannot be written, for example because the disk is full.
     ImportError
         If skops is not installed.
 
@@ -73,6 +87,11 @@ def save(estimator, path) -> Path:
     tokenizers from their files. The file names your own classes, and :func:`load` loads them if
     `trusted` lists them. A :class:`~skltransfer.PretrainedFeatureTransformer` whose `backbone` is a
     name keeps the name and not the weights.
+
+    Some models consist of training samples and hold them in the file: nearest neighbours, support
+    vectors, kernel densities, kernel centres (:class:`~skltransfer.KLIEPReweighter`,
+    :class:`~skltransfer.ULSIFReweighter`), :class:`~skltransfer.TCA` and
+    :class:`~skltransfer.JDA` with a kernel, :class:`~skltransfer.OptimalTransportMapper`.
 
     Examples
     --------
@@ -90,7 +109,7 @@ def save(estimator, path) -> Path:
     >>> bool((again.predict_proba(X) == model.predict_proba(X)).all())
     True
     """
-    skops_io = require("skops.io", "export", "skltransfer.save")
+    require("skops.io", "export", "skltransfer.save")
     path = Path(path).expanduser()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}.")
@@ -100,19 +119,84 @@ def save(estimator, path) -> Path:
         "scikit-learn": sklearn.__version__,
         "torch": torch.__version__,
     }
+    writing = Writing(to_data_once(), keep_data)
+    try:
+        with states_as_data(writing):
+            content = _dumped(estimator)
+    except (TypeError, RecursionError) as error:  # raised by skops for unknown types and circles
+        with states_as_data(Writing(to_data_once(), keep_data)):
+            place = _place_of_error(estimator, type(estimator).__name__)
+        raise TypeError(
+            f"{type(estimator).__name__} cannot be saved as data: {first_line(error)}{place}. "
+            "If only you read the file, use pickle or joblib."
+        ) from error
+    if writing.left_out and not _is_fitted(estimator):
+        raise ValueError(
+            f"{type(estimator).__name__} is not fitted, and the samples that it holds are not "
+            f"saved ({', '.join(writing.left_out)}): the file would be of no use. Fit it first, or "
+            "write the samples too, by keep_data=True."
+        )
     with write_whole(path) as temporary:
-        try:
-            with states_as_data(to_data_once()):
-                skops_io.dump(estimator, temporary)
-        except TypeError as error:  # also raised by skops for unknown types
-            raise TypeError(
-                f"{type(estimator).__name__} cannot be saved as data: {error} "
-                "If only you read the file, use pickle or joblib."
-            ) from error
+        temporary.write_bytes(content)
         with ZipFile(temporary, "a") as archive:
             archive.writestr(_HEADER, json.dumps(header))
 
     return path
+
+
+def _is_fitted(estimator) -> bool:
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    except TypeError:  # no estimator, but several in a list for example
+        return True
+    return True
+
+
+def _dumped(value) -> bytes:
+    from skops.io import dumps
+    from skops.io._utils import _get_state
+
+    for kind in (MetadataRequest, MethodMetadataRequest):
+        _get_state.register(kind)(_state_of_request)
+    content = with_stored_members(dumps(value))
+    with ZipFile(io.BytesIO(content)) as archive:
+        check_schema(archive.read("schema.json"))
+    return content
+
+
+def _state_of_request(request, context) -> dict:
+    """Describe which metadata an estimator asks for, without the estimator: that is a circle."""
+    from skops.io._utils import get_module, get_state
+
+    owner = request.owner if isinstance(request.owner, str) else type(request.owner).__name__
+    return {
+        "__class__": type(request).__name__,
+        "__module__": get_module(type(request)),
+        "__loader__": "ObjectNode",
+        "content": get_state(vars(request) | {"owner": owner}, context),
+    }
+
+
+def _place_of_error(value, name: str, depth: int = 8) -> str:
+    """Return " (at ...)" with the innermost value that cannot be written; "" if it is `value`."""
+    if isinstance(value, dict):
+        parts = {f"{name}[{key!r}]": part for key, part in value.items()}
+    elif isinstance(value, list | tuple):
+        parts = {f"{name}[{i}]": part for i, part in enumerate(value)}
+    elif hasattr(value, "get_params") and not isinstance(value, type):
+        parts = {f"{name}.{key}": part for key, part in vars(value).items()}
+    else:
+        parts = {}
+    for place, part in parts.items() if depth else ():
+        try:
+            _dumped(part)
+        except Exception:
+            inner = _place_of_error(part, place, depth - 1)
+            kind = type(part)
+            return inner or f" ({place} is a {kind.__module__}.{kind.__qualname__})"
+    return ""
 
 
 def load(path, *, trusted=()):
@@ -140,6 +224,8 @@ def load(path, *, trusted=()):
         If the file is damaged, or written by another program or another version.
     FileNotFoundError
         If the file does not exist.
+    OSError
+        If the path is that of a folder, a device or a pipe.
     ImportError
         If skops is not installed.
 
@@ -164,45 +250,58 @@ def load(path, *, trusted=()):
     Traceback (most recent call last):
     TypeError: ... holds types that are not trusted: builtins.print. ...
     """
-    skops_io = require("skops.io", "export", "skltransfer.load")
+    require("skops.io", "export", "skltransfer.load")
+    from skops.io._audit import get_tree  # as skops.io.load does, with checks in between
+    from skops.io._utils import read_schema
+
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r}: there is no such file.")
+    check_regular(path, "path")
     if isinstance(trusted, str):
         trusted = [trusted]
     names = [name if isinstance(name, str) else name_of(name) for name in trusted]
-    _check_header(path)
     allowed = known_types() + names
-    try:
-        foreign = sorted(set(skops_io.get_untrusted_types(file=path)) - set(allowed))
-        if not foreign:
-            token = trusted_classes.set(frozenset(names))
-            try:
-                return skops_io.load(path, trusted=allowed)
-            finally:
-                trusted_classes.reset(token)
-    except (UntrustedClass, ImportError):
-        raise
-    except Exception as error:  # damaged and hostile files raise many types
-        raise _damaged(path, error) from error
+    with path.open("rb") as file:
+        header = _read_header(path, file)
+        _check_format(path, header)
+        try:
+            with ZipFile(file) as archive:
+                check_members(archive, os.fstat(file.fileno()).st_size)
+                schema, context = read_schema(archive)
+                tree = get_tree(schema, context, trusted=allowed)
+            foreign = sorted(tree.get_unsafe_set() - set(allowed))
+            if not foreign:
+                token = trusted_classes.set(frozenset(names))
+                try:
+                    return construct(tree)
+                finally:
+                    trusted_classes.reset(token)
+        except UntrustedClass as error:
+            raise UntrustedClass(f"{path}: {error}") from error
+        except ImportError:
+            raise
+        except Exception as error:  # damaged and hostile files raise many types
+            raise _damaged(path, error) from error
     raise TypeError(
         f"{path} holds types that are not trusted: {', '.join(foreign)}. Loading them may run any "
         f"code. If you know who wrote the file, pass trusted={foreign!r}."
     )
 
 
-def _check_header(path: Path) -> None:
+def _read_header(path: Path, file):
+    """Return what `save` says about a file, whose check sums are right; None without."""
     try:
-        with ZipFile(path) as archive:
-            # `save` compresses nothing, so that no member is larger than the file.
-            is_foreign = any(member.compress_type != ZIP_STORED for member in archive.infolist())
-            is_whole = is_foreign or archive.testzip() is None
-            is_foreign = is_foreign or _HEADER not in archive.namelist()
-            header = None if is_foreign else json.loads(archive.read(_HEADER))
+        with ZipFile(file) as archive:
+            members = archive.infolist()
+            if _HEADER not in archive.namelist() or any(m.compress_type for m in members):
+                return None
+            if (name := archive.testzip()) is not None:
+                raise ValueError(f"the check sum of {name} is wrong")
+            return json.loads(archive.read(_HEADER))
     except Exception as error:  # damaged and hostile files raise many types
         raise _damaged(path, error) from error
-    if not is_whole:
-        raise _damaged(path, "a check sum is wrong")
+
+
+def _check_format(path: Path, header) -> None:
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise ValueError(
             f"{path} was not written by skltransfer.save. If skops wrote the file, read it "
@@ -216,30 +315,11 @@ def _check_header(path: Path) -> None:
         )
 
 
-def _damaged(path: Path, reason) -> ValueError:
+def _damaged(path: Path, reason: Exception) -> ValueError:
     return ValueError(
         f"{path} cannot be read. It is damaged, or was written with other versions of its "
-        f"packages ({type(reason).__name__ if isinstance(reason, Exception) else 'zip'}: "
-        f"{reason}). Save the estimator again."
+        f"packages ({type(reason).__name__}: {first_line(reason)}). Save the estimator again."
     )
-
-
-_DATA = (
-    Built,
-    Classes,
-    DepthMap,
-    ModuleData,
-    MultiTaskNetwork,
-    Numbers,
-    TaskClasses,
-    TaskNumbers,
-    TokenizerData,
-)
-
-
-# Types in a fitted search that skops does not trust by itself.
-_SCORERS = ("sklearn.metrics._scorer._PassthroughScorer", "sklearn.metrics._scorer._Scorer")
-_METRICS = ("_score", "_loss", "_error")
 
 
 def to_data_once() -> Callable:
@@ -261,25 +341,3 @@ def to_data_once() -> Callable:
         return value
 
     return to_data
-
-
-def known_types() -> list[str]:
-    """Return the full names of the types that a file may hold and skops does not trust.
-
-    They are types of this package, and scikit-learn's splitters, metrics and scorers.
-    """
-    public = [getattr(skltransfer, name) for name in skltransfer.__all__]
-    estimators = [v for v in public if isinstance(v, type) and issubclass(v, BaseEstimator)]
-    others = (skltransfer.Backbone, skltransfer.FeatureStore, skltransfer.Preprocessing)
-    splitters = [
-        value
-        for value in vars(sklearn.model_selection).values()
-        if isinstance(value, type) and hasattr(value, "get_n_splits")
-    ]
-    metrics = [
-        getattr(sklearn.metrics, name)
-        for name in sklearn.metrics.__all__
-        if name.endswith(_METRICS)
-    ]
-    kinds = (*estimators, *others, *_DATA, *splitters, *metrics)
-    return [*_SCORERS, *map(name_of, kinds)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from skltransfer._torch._persisted import AsData
+from skltransfer._persisted import AsData
 from skltransfer._torch._text import TextPreprocessing
 from skltransfer.backbones._huggingface import LOCAL, _quiet, import_transformers
 from skltransfer.backbones._random import seeded

@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 from skltransfer._networks._built import TransferNetwork
+from skltransfer._persisted import AsData
 from skltransfer._torch._extraction import FeatureNetwork
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._layers import CosineHead, LinearHead, MLPHead, Standardize, TableNetwork
-from skltransfer._torch._persisted import AsData
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._taps import is_timm
 from skltransfer._torch._text import (

@@ -17,6 +17,7 @@ from skltransfer._torch._batches import Batch, IndexStream, RowBatches
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._optimizers import Schedule, make_optimizer
 from skltransfer._torch._training import MovingAverage, train, train_full_batch
+from tests.full_disk import full_disk
 
 N, WIDTH, N_CLASSES = 22, 4, 3
 
@@ -497,41 +498,86 @@ def test_going_on_takes_only_the_epochs_that_are_left(tmp_path):
     assert len(begun) == 2
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", "cut"])
-def test_a_damaged_checkpoint_is_not_used(tmp_path, damage):
-    module, expected = make_module(), make_module()
-    run(expected, make_rows())
+def interrupted(folder, key="key", **settings):
+    """Return the checkpoint of a training that has been interrupted."""
     with pytest.raises(KeyboardInterrupt):
         run(
             make_module(),
             make_rows(),
             reports=Interrupt(3),
-            checkpoint=Checkpoint(tmp_path, "key"),
+            checkpoint=Checkpoint(folder, key),
+            **settings,
         )
-    path = tmp_path / "key.pt"
-    path.write_bytes(path.read_bytes()[:700] if damage == "cut" else damage)
-    with pytest.warns(RuntimeWarning, match="key.pt cannot be read .* starts anew. Delete"):
+    return folder / f"{key}.pt"
+
+
+def damaged(content, n=60):
+    """Yield a file with one bit turned, in `n` places, and with its end cut off."""
+    for place in np.linspace(0, len(content) - 1, n).astype(int):
+        turned = bytearray(content)
+        turned[place] ^= 1 << (place % 8)
+        yield bytes(turned)
+        yield content[:place]
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path):
+    module, expected = make_module(), make_module()
+    run(expected, make_rows())
+    path = interrupted(tmp_path)
+    contents = [b"nonsense", b"PK", path.read_bytes() * 2, *damaged(path.read_bytes())]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.warns(RuntimeWarning, match="key.pt cannot be read .* starts anew. Delete"):
+            assert Checkpoint(tmp_path, "key").load() is None
+    with pytest.warns(RuntimeWarning, match="key.pt cannot be read"):
         run(module, make_rows(), checkpoint=Checkpoint(tmp_path, "key"))
     assert_equal_modules(module, expected)
     assert not path.exists()
 
 
-def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
-    """A process that dies while it writes leaves the file of the epoch before."""
-    save, contents = torch.save, []
+def test_the_checkpoint_of_another_training_is_not_used(tmp_path):
+    interrupted(tmp_path, "other", lr=0.5).rename(tmp_path / "key.pt")
+    module, expected = make_module(), make_module()
+    run(expected, make_rows())
+    with pytest.warns(RuntimeWarning, match="key.pt cannot be read .* of another training"):
+        run(module, make_rows(), checkpoint=Checkpoint(tmp_path, "key"))
+    assert_equal_modules(module, expected)
 
-    def dies(state, path):
-        if contents and len(contents) == 2:
-            path.write_bytes(b"half")
-            raise KeyboardInterrupt
-        save(state, path)
-        contents.append(path.read_bytes())
+
+def test_a_checkpoint_may_hold_numbers_of_numpy(tmp_path):
+    module, expected = make_module(), make_module()
+    run(expected, make_rows(), lr=0.02)
+    interrupted(tmp_path, lr=np.float64(0.02))
+    run(module, make_rows(), lr=np.float64(0.02), checkpoint=Checkpoint(tmp_path, "key"))
+    assert_equal_modules(module, expected)
+
+
+def test_a_checkpoint_that_dies_while_it_is_written_leaves_the_one_before(tmp_path, monkeypatch):
+    interrupted(tmp_path)
+    path, save = tmp_path / "key.pt", torch.save
+    before = path.read_bytes()
+
+    def dies(state, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", dies)
     with pytest.raises(KeyboardInterrupt):
-        run(make_module(), make_rows(), checkpoint=Checkpoint(tmp_path, "key"))
-    (path,) = tmp_path.iterdir()
-    assert path.read_bytes() == contents[-1]
+        run(make_module(), make_rows(), checkpoint=Checkpoint(tmp_path, "key"), n_epochs=9)
+    assert [p.name for p in tmp_path.iterdir()] == ["key.pt"] and path.read_bytes() == before
+    monkeypatch.setattr(torch, "save", save)
+
+
+def test_a_full_disk_ends_no_training(tmp_path):
+    module, expected = make_module(), make_module()
+    run(expected, make_rows())
+    with full_disk(2000), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(module, make_rows(), checkpoint=Checkpoint(tmp_path, "key"))
+    (warning,) = caught
+    assert str(tmp_path / "key.pt") in str(warning.message) and "cannot be written" in str(warning)
+    assert_equal_modules(module, expected)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_key_is_another_training(tmp_path):

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -14,14 +15,22 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
 import skltransfer
-from skltransfer import FineTunedClassifier, PretrainedFeatureTransformer
+from skltransfer import (
+    FineTunedClassifier,
+    PretrainedFeatureTransformer,
+    WithSource,
+    WithTarget,
+)
 from skltransfer._torch._fingerprint import fingerprint
+from skltransfer.domains._routing import consumed_keywords
 from skltransfer.persistence._modules import ModuleData
 from tests.persistence.models import (
+    COLUMNS,
     DIGITS,
     IMAGES,
     LABELS,
     MODELS,
+    NUMBERS,
     SHORT,
     TEXTS,
     TRUSTED,
@@ -30,7 +39,9 @@ from tests.persistence.models import (
     outputs,
     seeded,
 )
-from tests.test_sklearn_checks import ESTIMATORS
+from tests.test_sklearn_checks import ESTIMATORS, FIRST_OF_ITS_CLASS, takes_two_domains
+
+OF_THE_CHECKS = [f"tests.doubles.{n}" for n in ("TableNetwork", "MeanAligner", "NumbersAsText")]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -57,13 +68,38 @@ def test_a_class_or_function_of_the_user_has_to_be_trusted(name, tmp_path):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_every_estimator_of_the_package_survives_unfitted(estimator, tmp_path):
-    trusted = [
-        "tests.doubles.TableNetwork",
-        "tests.doubles.MeanAligner",
-        "tests.doubles.NumbersAsText",
-    ]
     path = skltransfer.save(estimator, tmp_path / "model.skops")
-    assert repr(skltransfer.load(path, trusted=trusted)) == repr(estimator)
+    assert repr(skltransfer.load(path, trusted=OF_THE_CHECKS)) == repr(estimator)
+
+
+@pytest.mark.filterwarnings("ignore")  # of fits on so few samples
+@pytest.mark.parametrize("estimator", FIRST_OF_ITS_CLASS, ids=lambda e: type(e).__name__)
+def test_every_estimator_of_the_package_is_loaded_as_it_was_fitted(estimator, tmp_path):
+    estimator = clone(estimator)
+    if "max_epochs" in estimator.get_params():
+        estimator.set_params(max_epochs=2)
+    regresses = is_regressor(estimator)
+    source, target = COLUMNS[:40, :4], COLUMNS[40:, :4]
+    y, y_target = (v if regresses else (v > 140).astype(int) for v in (NUMBERS[:40], NUMBERS[40:]))
+    if isinstance(estimator, WithSource):
+        estimator.set_params(X_source=source, y_source=y).fit(target, y_target)
+    elif isinstance(estimator, WithTarget):
+        estimator.set_params(X_target=target).fit(source, y)
+    elif takes_two_domains(estimator):
+        labels = {"y_target": y_target} if consumed_keywords(estimator, "fit", ["y_target"]) else {}
+        estimator.fit(source, y, X_target=target, **labels)
+    else:
+        estimator.fit(source, y)
+    twin = skltransfer.load(
+        skltransfer.save(estimator, tmp_path / "model.skops"), trusted=OF_THE_CHECKS
+    )
+    for name in ("predict", "predict_proba", "transform"):
+        assert hasattr(twin, name) == hasattr(estimator, name)
+        if hasattr(estimator, name):
+            given, wanted = (getattr(model, name)(target) for model in (twin, estimator))
+            np.testing.assert_array_equal(*(np.asarray(v) for v in (given, wanted)))
+    if hasattr(estimator, "sample_weight_"):
+        np.testing.assert_array_equal(twin.sample_weight_, estimator.sample_weight_)
 
 
 @pytest.mark.parametrize("scoring", [None, "balanced_accuracy", "neg_log_loss"])
