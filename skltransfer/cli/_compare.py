@@ -17,6 +17,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from skltransfer import TruncatedTextWarning
 from skltransfer._messages import how_to_install, near_names
 from skltransfer.cli._comparison import Comparison, Scores, check_metric
 from skltransfer.cli._errors import CommandError, import_extra
@@ -25,7 +26,7 @@ from skltransfer.cli._image_data import read_images
 from skltransfer.cli._named_networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_comparison, write_scores
 from skltransfer.cli._table_data import TableData, read_tables
-from skltransfer.cli._text_data import text_strategies, texts_of
+from skltransfer.cli._text_data import text_strategies, texts_of, with_notes_of_cut_texts
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
 
@@ -55,6 +56,7 @@ def compare(options) -> None:
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
+        warnings.filterwarnings("ignore", category=TruncatedTextWarning)  # a note counts them
         comparisons = plan(options.seed, progress)
     # Files come first, because the terminal may be closed.
     draw(comparisons, folder / "comparison.png")
@@ -101,7 +103,7 @@ def _plan(options):
     if options.text is None:
         _refuse(options, _OF_IMAGES, "a folder of images, or with --text COLUMN")
     _refuse(options, ("fine_tune",), "a folder of images")
-    table = read_tables(target, options.label, options.source, options.task)
+    table = read_tables(target, options.label, options.source, options.task, options.text)
     metric = _metric(options.metric, table.is_classification)
     check_metric(metric, table.y)
     if options.text is None:
@@ -111,7 +113,7 @@ def _plan(options):
         )
     else:
         backbones = text_backbones(options.backbone)
-        table = texts_of(table, options.text, target)
+        table = with_notes_of_cut_texts(texts_of(table, options.text, target), backbones)
         strategies = text_strategies(backbones)
     return lambda seed, progress: [
         _compare_table(table, target, strategies, metric, seed, progress)
