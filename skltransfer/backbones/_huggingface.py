@@ -157,12 +157,12 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
         raise ValueError(
             f"backbone={name!r}: the hub has no public repository {spec!r}, and there is no such "
             f"folder ({first_line(error)}). {ways}."
-        ) from error
+        ) from None
     except Exception as error:  # several libraries of connections, each with its own kinds
         raise ConnectionError(
             f"{name!r} is not in the hub's cache and cannot be downloaded ({first_line(error)}). "
             f"Connect once, without HF_HUB_OFFLINE. {ways}."
-        ) from error
+        ) from None  # their own errors are long chains
 
 
 def _config(transformers, name: str, folder: Path):

@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import nn
 
-from skltransfer._messages import explained, near_names, require
+from skltransfer._messages import first_line, near_names, require
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
@@ -105,10 +105,17 @@ def _download(timm, name: str, spec: str) -> nn.Module:
             f"The published weights of {name!r} are in a format of their own. Load them by timm "
             "where you trust them, and pass the module as the backbone."
         )
-    problem = f"The weights of {name!r} are not in the hub's cache and cannot be downloaded"
-    remedy = f"Connect once, without HF_HUB_OFFLINE. {ways}."
-    with explained(problem, remedy, ConnectionError):
+    try:
+        if probe.hf_hub_id:  # timm asks a hub that is not there for a minute
+            from huggingface_hub import snapshot_download
+
+            snapshot_download(probe.hf_hub_id.partition("@")[0], allow_patterns=[])
         return timm.create_model(spec, pretrained=True, num_classes=0)
+    except Exception as error:
+        raise ConnectionError(
+            f"The weights of {name!r} are not in the hub's cache and cannot be downloaded "
+            f"({first_line(error)}). Connect once, without HF_HUB_OFFLINE. {ways}."
+        ) from None  # the errors of several libraries are a long chain
 
 
 def _without_classifier(module: nn.Module, state: dict[str, torch.Tensor]) -> dict:

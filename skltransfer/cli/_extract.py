@@ -11,7 +11,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
+from skltransfer import (
+    PretrainedFeatureTransformer,
+    TruncatedTextWarning,
+    UnreadableImageWarning,
+)
 from skltransfer._files import write_whole
 from skltransfer._torch._engines import EngineWarning
 from skltransfer._torch._rows import UnreadableImage
@@ -19,6 +23,7 @@ from skltransfer.backbones._extractors import takes_text
 from skltransfer.cli._errors import CommandError, import_extra, shorten
 from skltransfer.cli._inputs import Input, read_folder, read_table
 from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of
+from skltransfer.cli._text_data import note_of_cut_texts
 
 # Rows between two looks at the progress bar; a multiple of a network's batch.
 _PASS = 256
@@ -38,7 +43,8 @@ def extract(options) -> None:
     if not is_folder and not Path(options.input).is_file():
         raise CommandError(f"there is no file or folder {options.input!r}.")
     transformer = _transformer(options)
-    of_texts = takes_text(load(transformer.backbone, transformer.weights))
+    record = load(transformer.backbone, transformer.weights)
+    of_texts = takes_text(record)
     if is_folder:
         if of_texts:
             raise CommandError(
@@ -62,7 +68,12 @@ def extract(options) -> None:
     ):
         bar = progress.add_task(options.backbone, total=rows.n_rows)
         n_features = _write(
-            transformer, rows, path, output.suffix.lower(), lambda n: progress.advance(bar, n)
+            transformer,
+            record.preprocessing if of_texts else None,
+            rows,
+            path,
+            output.suffix.lower(),
+            lambda n: progress.advance(bar, n),
         )
     for note in rows.notes:
         console.print(f"Note: {note}.", markup=False, highlight=False, soft_wrap=True)
@@ -97,10 +108,13 @@ def _transformer(options) -> PretrainedFeatureTransformer:
     )
 
 
-def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
-    """Write kept columns and features group by group, and return the number of features."""
+def _write(transformer, preprocessing, rows: Input, path: Path, suffix: str, advance) -> int:
+    """Write kept columns and features group by group, and return the number of features.
+
+    `preprocessing` is that of an encoder of texts, and None for images.
+    """
     pyarrow = import_extra("pyarrow")
-    writer, group, n_features, n_done = None, [], 0, 0
+    writer, group, n_features, n_done, n_cut = None, [], 0, 0, 0
     unreadable: list[str] = []
     try:
         for kept, items in rows.passes(_PASS):
@@ -108,6 +122,8 @@ def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
             if transformer.on_error == "nan":
                 rows_of_nan = np.flatnonzero(np.isnan(features).all(axis=1))
                 unreadable += [items[i] or f"row {n_done + i}, no path" for i in rows_of_nan]
+            if preprocessing is not None:
+                n_cut += int(preprocessing.was_cut(items).sum())
             if writer is None:
                 names = _feature_names(transformer, kept.column_names)
                 n_features = len(names)
@@ -132,6 +148,9 @@ def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
             f"{len(unreadable)} images cannot be read, and their features are NaN: "
             f"{shorten(unreadable)}"
         )
+    if n_cut:
+        max_length = preprocessing.max_length
+        rows.notes.append(note_of_cut_texts(transformer.backbone, max_length, n_cut, n_done))
     return n_features
 
 
@@ -152,7 +171,7 @@ def _features(transformer, items, notes: list[str], n_before: int, *, is_first: 
     for warning in caught:
         if issubclass(warning.category, EngineWarning):
             notes.append(str(warning.message).removesuffix("."))
-        elif not issubclass(warning.category, UnreadableImageWarning):
+        elif not issubclass(warning.category, UnreadableImageWarning | TruncatedTextWarning):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )

@@ -29,6 +29,7 @@ from skltransfer._torch._rows import (
     read_rows,
 )
 from skltransfer._torch._store import StoreParameter, feature_store
+from skltransfer._torch._text import warn_of_cut_texts
 from skltransfer._warnings import warn
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import (
@@ -37,6 +38,7 @@ from skltransfer.backbones._extractors import (
     resolve_pooling,
     takes_text,
 )
+from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._refit import forget
@@ -142,9 +144,11 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
     - a list, Series or one-column frame of paths, PIL images or encoded bytes,
     - a list, Series or one-column frame of texts, for a text encoder.
 
-    Texts are cut at the encoder's maximum length, at most 512 tokens. Images are resized, cropped
-    and normalised as the weights were trained. Grey images are repeated over the channels. As in
-    torchvision, transparency is dropped and the orientation tag of a photograph is ignored.
+    Texts are cut at the encoder's maximum length, at most 512 tokens for ``"hf:NAME"``. One
+    :class:`~skltransfer.TruncatedTextWarning` per call of `transform` counts the texts that are
+    cut, and ``load_backbone(name).preprocessing.is_cut(texts)`` tells which. Images are resized,
+    cropped and normalised as the weights were trained. Grey images are repeated over the channels.
+    As in torchvision, transparency is dropped and the orientation tag of a photograph is ignored.
 
     Passes of the same samples in the same order have equal bits on one machine. In another batch,
     or at another place in it, the last digits of a sample's features may differ.
@@ -273,10 +277,12 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
                 f"The weights of backbone={self.backbone!r} are not the weights that this "
                 "transformer was fitted with. Fit it again, or restore the file or module."
             )
-        if self.on_error == "nan":
+        if self.on_error == "nan" and isinstance(rows, EncodedImageRows):
             return self._as_output(self._extract_readable(extractor, rows))
         with _remedy():
-            return self._as_output(self._extract(extractor, rows))
+            features = self._extract(extractor, rows)
+        warn_of_cut_texts([rows], backbone.preprocessing, backbone.name)
+        return self._as_output(features)
 
     def _extract(self, extractor: Extractor, rows: Rows) -> np.ndarray:
         if len(rows) and extractor.widths(rows) != self.feature_widths_:
@@ -351,7 +357,8 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         return tags
 
     def _may_take_text(self) -> bool:
-        return isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
+        is_name = isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
+        return is_name or is_sentence_transformer(self.backbone)
 
     def _is_text_record(self) -> bool:
         return isinstance(self.backbone, Backbone) and takes_text(self.backbone)
