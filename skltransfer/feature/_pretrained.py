@@ -144,14 +144,15 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
     - a list, Series or one-column frame of paths, PIL images or encoded bytes,
     - a list, Series or one-column frame of texts, for a text encoder.
 
-    Texts are cut at the encoder's maximum length, at most 512 tokens for ``"hf:NAME"``. One
-    :class:`~skltransfer.TruncatedTextWarning` per call of `transform` counts the texts that are
-    cut, and ``load_backbone(name).preprocessing.is_cut(texts)`` tells which. Images are resized,
-    cropped and normalised as the weights were trained. Grey images are repeated over the channels.
-    As in torchvision, transparency is dropped and the orientation tag of a photograph is ignored.
+    Texts are cut at the encoder's maximum length, at most 512 tokens. Images are resized, cropped
+    and normalised as the weights were trained. Grey images are repeated over the channels. As in
+    torchvision, transparency is dropped and the orientation tag of a photograph is ignored.
 
     Passes of the same samples in the same order have equal bits on one machine. In another batch,
     or at another place in it, the last digits of a sample's features may differ.
+
+    One :class:`~skltransfer.TruncatedTextWarning` per call of `transform` counts the texts that are
+    cut, and ``load_backbone(name).preprocessing.is_cut(texts)`` tells which.
 
     Examples
     --------
