@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from skltransfer._messages import first_line
+from skltransfer._messages import ArgumentError, first_line
 
 
 def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
@@ -44,10 +44,11 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
         reason = first_line(error)
         if isinstance(error, pickle.UnpicklingError):  # torch advises to run the code in it
             reason = "it is damaged, or holds more than tensors, and a pickle can run any code"
-        raise ValueError(
-            f"weights={str(path)!r} cannot be read as weights of {name!r}: {reason}. "
+        raise ArgumentError(
+            ("weights", str(path)),
+            f" cannot be read as weights of {name!r}: {reason}. "
             "Pass a complete .safetensors or .pt2 file, or a .pt or .pth file that holds tensors "
-            "only (torch.save(module.state_dict(), path)); copy or download a truncated one again."
+            "only (torch.save(module.state_dict(), path)); copy or download a truncated one again.",
         ) from error
     return _unwrap(state, path)
 
@@ -89,9 +90,9 @@ def _unwrap(state, path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
-        raise ValueError(
-            f"weights={str(path)!r} holds no state dict. Save one by "
-            "torch.save(module.state_dict(), path)."
+        raise ArgumentError(
+            ("weights", str(path)),
+            " holds no state dict. Save one by torch.save(module.state_dict(), path).",
         )
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}

@@ -17,10 +17,11 @@ from skltransfer import (
     UnreadableImageWarning,
 )
 from skltransfer._files import write_whole
+from skltransfer._messages import first_line
 from skltransfer._torch._engines import EngineWarning
 from skltransfer._torch._rows import UnreadableImage
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.cli._errors import CommandError, import_extra, shorten
+from skltransfer.cli._errors import CommandError, import_extra, shorten, shown
 from skltransfer.cli._inputs import Input, read_folder, read_table
 from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of
 from skltransfer.cli._text_data import note_of_cut_texts
@@ -78,14 +79,21 @@ def extract(options) -> None:
     for note in rows.notes:
         console.print(f"Note: {note}.", markup=False, highlight=False, soft_wrap=True)
     print(
-        f"{rows.n_rows} rows, {n_features} features of {options.backbone}: {output} "
+        f"{rows.n_rows} rows, {n_features} features of {options.backbone}: {shown(output)} "
         f"({output.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - started:.0f} s)"
     )
     sys.stdout.flush()
 
 
 def _checked_output(output: str, *, force: bool) -> Path:
-    path = Path(output).expanduser()
+    try:
+        path = Path(output).expanduser()
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise CommandError(f"--output {shown(output)}: {reason}.") from error
     if path.suffix.lower() not in (".parquet", ".csv"):
         raise CommandError(f"--output {output}: the name has to end in .parquet (or .csv).")
     if path.is_dir():
@@ -116,6 +124,8 @@ def _write(transformer, preprocessing, rows: Input, path: Path, suffix: str, adv
     pyarrow = import_extra("pyarrow")
     writer, group, n_features, n_done, n_cut = None, [], 0, 0, 0
     unreadable: list[str] = []
+    # pyarrow takes only names in UTF-8.
+    file = path.open("wb")
     try:
         for kept, items in rows.passes(_PASS):
             features = _features(transformer, items, rows.notes, n_done, is_first=writer is None)
@@ -129,7 +139,7 @@ def _write(transformer, preprocessing, rows: Input, path: Path, suffix: str, adv
                 n_features = len(names)
                 fields = [*kept.schema, *(pyarrow.field(n, pyarrow.float32()) for n in names)]
                 schema = pyarrow.schema(fields)
-                writer = _writer(path, suffix, schema)
+                writer = _writer(file, suffix, schema)
                 most_rows = min(_GROUP_ROWS, max(_PASS, _GROUP_BYTES // (4 * n_features)))
             arrays = [pyarrow.array(column) for column in features.T.astype("float32")]
             group.append(pyarrow.Table.from_arrays([*kept.columns, *arrays], schema=schema))
@@ -141,8 +151,11 @@ def _write(transformer, preprocessing, rows: Input, path: Path, suffix: str, adv
         if group:
             writer.write_table(pyarrow.concat_tables(group).combine_chunks())
     finally:
-        if writer is not None:
-            writer.close()
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            file.close()
     if unreadable:
         rows.notes.append(
             f"{len(unreadable)} images cannot be read, and their features are NaN: "
@@ -168,9 +181,16 @@ def _features(transformer, items, notes: list[str], n_before: int, *, is_first: 
             ) from error
         except REFUSALS as error:
             raise CommandError(explain(error)) from error
+        except (MemoryError, RuntimeError) as error:  # torch has no class of its own for it
+            raise CommandError(
+                f"the network cannot take these rows ({first_line(error)}). Lower --batch-size or "
+                "--input-size."
+            ) from error
     for warning in caught:
         if issubclass(warning.category, EngineWarning):
-            notes.append(str(warning.message).removesuffix("."))
+            notes.append(
+                f"{transformer.engine} cannot run {transformer.backbone}, and torch runs it instead"
+            )
         elif not issubclass(warning.category, UnreadableImageWarning | TruncatedTextWarning):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
@@ -178,12 +198,12 @@ def _features(transformer, items, notes: list[str], n_before: int, *, is_first: 
     return features
 
 
-def _writer(path: Path, suffix: str, schema):
+def _writer(file, suffix: str, schema):
     if suffix == ".csv":
-        return import_extra("pyarrow.csv").CSVWriter(path, schema)
+        return import_extra("pyarrow.csv").CSVWriter(file, schema)
     # Features are noise to a dictionary: it would cost time and save nothing.
     texts = [field.name for field in schema if field.type == "string"]
-    return import_extra("pyarrow.parquet").ParquetWriter(path, schema, use_dictionary=texts)
+    return import_extra("pyarrow.parquet").ParquetWriter(file, schema, use_dictionary=texts)
 
 
 def _feature_names(transformer, kept: list[str]) -> list[str]:

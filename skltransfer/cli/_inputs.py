@@ -9,7 +9,13 @@ from pathlib import Path
 
 from skltransfer._messages import first_line
 from skltransfer.cli._csv_files import check_distinct, csv_format, reading
-from skltransfer.cli._errors import CommandError, check_column, import_extra, list_names
+from skltransfer.cli._errors import (
+    CommandError,
+    check_column,
+    import_extra,
+    list_names,
+    shown,
+)
 from skltransfer.cli._image_data import class_of, find_images
 
 # Rows of a CSV file that are looked at together to tell the types of its columns.
@@ -32,6 +38,12 @@ def read_folder(folder: str) -> Input:
     """Return the images of a folder, with their class if each lies in a folder of its class."""
     pyarrow = import_extra("pyarrow")
     paths = find_images(folder)
+    odd = next((path for path in paths if not _is_unicode(path)), None)
+    if odd is not None:
+        raise CommandError(
+            f"the name {shown(odd)!r} of an image in {shown(folder)!r} is not a text in UTF-8, and "
+            "a table cannot hold it. Rename the file."
+        )
     columns = {"path": paths}
     if all(class_of(path) is not None for path in paths):
         columns["label"] = [class_of(path) for path in paths]
@@ -43,6 +55,14 @@ def read_folder(folder: str) -> Input:
             yield table.slice(start, n_rows), [str(Path(folder, path)) for path in part]
 
     return Input(len(paths), passes)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:

@@ -232,11 +232,14 @@ def test_nothing_is_left_by_an_interruption(many_digits, monkeypatch, capsys):
             ["digits", "--output", "f.parquet", "--layers", "stage9"],
             "stage9.*no layer|no layer 'stage9'",
         ),
-        (["digits", "--output", "f.parquet", "--pooling", "min"], "pooling='min' is not"),
-        (["digits", "--output", "f.parquet", "--weights", "a.pt"], "no such file"),
+        (["digits", "--output", "f.parquet", "--pooling", "min"], "error: --pooling min is not"),
+        (
+            ["digits", "--output", "f.parquet", "--weights", "a.pt"],
+            "--weights a.pt: there is no",
+        ),
         (
             ["digits", "--output", "f.parquet", "--engine", "tensorrt"],
-            "engine='tensorrt' is not",
+            "error: --engine tensorrt is not",
         ),
         (["empty", "--output", "f.parquet"], "there is no image in 'empty'"),
         (["list.csv", "--output", "f.parquet"], "--column is missing: .* It has 'id', 'file'"),
