@@ -29,6 +29,13 @@ class TruncatedTextWarning(UserWarning):
 
     Estimators raise it once per call for all texts. Two texts that differ behind the cut have the
     same features. ``load_backbone(name).preprocessing.is_cut(texts)`` tells which texts are cut.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skltransfer import TruncatedTextWarning
+    >>> with warnings.catch_warnings():  # the first words of a text are enough
+    ...     warnings.simplefilter("ignore", TruncatedTextWarning)
     """
 
 
