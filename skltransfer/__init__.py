@@ -24,6 +24,7 @@ _PUBLIC = {
     },
     "feature": {
         "_torch._images": ("UnreadableImageWarning",),
+        "_torch._text": ("TruncatedTextWarning",),
         "_torch._store": ("FeatureStore", "feature_store"),
         "feature._augmenter": ("FeatureAugmenter",),
         "feature._coral": ("CORAL",),

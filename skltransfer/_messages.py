@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
@@ -20,13 +20,53 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+class _Said(Exception):
+    """An error whose message names arguments.
+
+    Parameters
+    ----------
+    *parts : str or (str, object)
+        Parts of the message: words, or the name and the value of an argument. In Python an argument
+        is written as ``name=value``; the command line writes it as an option.
+    """
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.parts = parts
+
+    def __str__(self):
+        return self.said(lambda name, value: f"{name}={value!r}")
+
+    def said(self, write: Callable[[str, object], str]) -> str:
+        """Return the message with each argument as `write` returns it for its name and value."""
+        return "".join(part if isinstance(part, str) else write(*part) for part in self.parts)
+
+
+class ArgumentError(_Said, ValueError):
+    """The value of an argument is wrong."""
+
+
+class NotDownloaded(_Said, ConnectionError):
+    """A network is not on this machine, and there is no connection to fetch it."""
+
+
+class MissingPackage(_Said, ImportError):
+    """A package that an extra installs is missing."""
+
+
 @contextmanager
-def explained(problem: str, remedy: str = "", kind: type = ValueError) -> Iterator[None]:
-    """Raise for any error of the block one of `kind`: the problem, the reason and the remedy."""
+def explained(problem: str | tuple, remedy: str = "", kind: type = ValueError) -> Iterator[None]:
+    """Raise for any error of the block one of `kind`: the problem, the reason and the remedy.
+
+    A problem in parts, with arguments among them, makes an :class:`ArgumentError`.
+    """
     try:
         yield
     except Exception as error:
-        raise kind(f"{problem} ({first_line(error)}). {remedy}".rstrip()) from error
+        reason = f" ({first_line(error)}). {remedy}".rstrip()
+        if isinstance(problem, tuple):
+            raise ArgumentError(*problem, reason) from error
+        raise kind(f"{problem}{reason}") from error
 
 
 def how_to_install(extra: str) -> str:
@@ -34,7 +74,7 @@ def how_to_install(extra: str) -> str:
     return f'pip install "skltransfer[{extra}]"'
 
 
-def require(module: str, extra: str, user: str) -> ModuleType:
+def require(module: str, extra: str, user: str | tuple[str, object]) -> ModuleType:
     """Return a module that an extra of this package installs.
 
     Parameters
@@ -43,8 +83,9 @@ def require(module: str, extra: str, user: str) -> ModuleType:
         Dotted name.
     extra : str
         The extra's name.
-    user : str
-        Name of the function or command that needs the module. The message begins with it.
+    user : str or (str, object)
+        Function or command that needs the module, or the name and the value of an argument. The
+        message begins with it.
 
     Raises
     ------
@@ -54,7 +95,8 @@ def require(module: str, extra: str, user: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f"{user} needs {module.partition('.')[0]}, which is not installed. Run: "
-            f"{how_to_install(extra)}"
+        raise MissingPackage(
+            user,
+            f" needs {module.partition('.')[0]}, which is not installed. Run: "
+            f"{how_to_install(extra)}",
         ) from error

@@ -21,7 +21,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from skltransfer._messages import near_names
+from skltransfer._messages import ArgumentError, near_names
 
 
 class Parameter(ABC):
@@ -47,7 +47,7 @@ class Parameter(ABC):
     def check(self, name: str, value) -> None:
         """Raise a ValueError that names the parameter and its allowed values, unless it has one."""
         if not (_is_among(value, self.unset) or self.accepts(value)):
-            raise ValueError(f"{name}={value!r} is {self.negation()}.{self.hint(value)}")
+            raise ArgumentError((name, value), f" is {self.negation()}.{self.hint(value)}")
 
     def hint(self, value) -> str:
         """Return a hint for an error message, or ""."""

@@ -48,6 +48,7 @@ NAMES_WITH_TORCH = {
     "RegularizedTransferClassifier",
     "RegularizedTransferRegressor",
     "SelfSupervisedTransformer",
+    "TruncatedTextWarning",
     "UnreadableImageWarning",
     "list_backbones",
     "load",

@@ -49,11 +49,12 @@ from skltransfer._torch._rows import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._text import TextRows
+from skltransfer._torch._text import TextRows, warn_of_cut_texts
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._load import warn_if_not_preprocessed
 from skltransfer.backbones._record import unfitted_backbone
+from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import flatten_images
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
@@ -73,7 +74,7 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
         """Return the record of the backbone; None for the table network."""
         if self.backbone is None:
             return None
-        shape = rows.shape if callable(self.backbone) else None
+        shape = rows.shape if rows is not None and callable(self.backbone) else None
         # A generator would give other weights with every call.
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
         record = load_backbone(
@@ -83,6 +84,14 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
             check_images_for(record.name, record.preprocessing, rows)
             warn_if_not_preprocessed(self.backbone, self.weights, record, rows)
         return record
+
+    def _look_at_lengths(self, record: Backbone | None, *parts: Rows) -> None:
+        """Tokenize all texts, and warn once, before a long training, if some are cut."""
+        texts = [rows for rows in parts if isinstance(rows, TextRows)]
+        if record is not None and texts:
+            for rows in texts:
+                rows.tokenize(record.preprocessing)
+            warn_of_cut_texts(texts, record.preprocessing, record.name)
 
     def _rows(self, X, *, reset: bool, is_text: bool | None = None) -> Rows:
         """Read rows of any form; remember their width if `reset`, else check it."""
@@ -111,7 +120,7 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
 
     def _takes_text(self, reset: bool) -> bool:
         # Only the network can tell a text from the path of an image.
-        if callable(self.backbone):
+        if callable(self.backbone) and not is_sentence_transformer(self.backbone):
             return False
         if not reset:  # what the network was made from may be gone
             return takes_text(self._built.record)
@@ -146,12 +155,23 @@ class FittedNetwork(NetworkEstimator):
         return fitting.attributes(is_running=is_running) | self._read_attributes()
 
     def _network_features(self, X) -> np.ndarray:
-        return self._built.features(self._rows_to_predict(X))
+        rows = self._rows_to_predict(X)
+        features = self._built.features(rows)
+        self._warn_of_cut_texts(rows)
+        return features
 
     def _outputs(self, X) -> np.ndarray:
         """Return the network's outputs, shape (n_samples, n_outputs)."""
         check_is_fitted(self)
-        return self._built.outputs(self._rows_to_predict(X))
+        rows = self._rows_to_predict(X)
+        outputs = self._built.outputs(rows)
+        self._warn_of_cut_texts(rows)
+        return outputs
+
+    def _warn_of_cut_texts(self, rows: Rows) -> None:
+        if isinstance(rows, TextRows):
+            record = self._built.record
+            warn_of_cut_texts([rows], record.preprocessing, record.name)
 
     def _rows_to_predict(self, X) -> Rows:
         rows = self._rows(X, reset=False)
@@ -294,6 +314,8 @@ class FineTuning(
             if record is not None:
                 check_images_for(record.name, record.preprocessing, rows)
             target = Data(rows)
+        parts = [part.rows for part in (data, validation, target) if part is not None]
+        self._look_at_lengths(record, *parts)
         fitting = Fitting(
             plan,
             record,
@@ -340,9 +362,11 @@ class FineTuning(
         earlier = self._earlier_fit()
         plan, data = self._checked(X, y, sample_weight, earlier, classes, is_partial=True)
         history = getattr(self, "history_", [])
+        record = self._load(data.rows)
+        self._look_at_lengths(record, data.rows)
         fitting = Fitting(
             plan,
-            self._load(data.rows),
+            record,
             data,
             self._objective,
             earlier=earlier and earlier[0],

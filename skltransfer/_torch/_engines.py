@@ -104,7 +104,7 @@ def check_engine(engine, precision, device) -> None:
             "engine='torch'."
         )
     for package in (engine, "onnx", "onnxscript"):
-        require(package, "engines", f"engine={engine!r}")
+        require(package, "engines", ("engine", engine))
 
 
 def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | None):

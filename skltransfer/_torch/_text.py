@@ -14,10 +14,29 @@ from torch import nn
 
 from skltransfer._locks import ThreadLock
 from skltransfer._torch._pooling import OWN
+from skltransfer._warnings import warn
 
 TEXT_POOLINGS = ("avg", "max", "cls", "mean_tokens")
+# Digests of the texts that were cut, for each way to preprocess, and how many are kept.
+_cut_texts: dict[TextPreprocessing, set[bytes]] = {}
+_MAX_CUT_TEXTS = 2**20
 # A tokenizer keeps its truncation as a state, and refuses a second thread meanwhile.
 _tokenizer_lock = ThreadLock()
+
+
+class TruncatedTextWarning(UserWarning):
+    """Texts were cut, because they are longer than a network reads.
+
+    Estimators raise it once per call for all texts. Two texts that differ behind the cut have the
+    same features. ``load_backbone(name).preprocessing.is_cut(texts)`` tells which texts are cut.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skltransfer import TruncatedTextWarning
+    >>> with warnings.catch_warnings():  # the first words of a text are enough
+    ...     warnings.simplefilter("ignore", TruncatedTextWarning)
+    """
 
 
 @dataclass(frozen=True)
@@ -56,7 +75,7 @@ class TextPreprocessing:
 
     def token_ids(self, texts: list[str]) -> list[np.ndarray]:
         """Return the ids of each text's tokens, at least one and at most `max_length`."""
-        texts = [self.prompt + text for text in texts]
+        given, texts = texts, [self.prompt + text for text in texts]
         texts = [text.lower() for text in texts] if self.lower_case else texts
         with _tokenizer_lock:
             encoded = self.tokenizer(
@@ -66,7 +85,43 @@ class TextPreprocessing:
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )
-        return [np.array(ids or [self.pad_id], dtype=np.int32) for ids in encoded["input_ids"]]
+            ids = encoded["input_ids"]
+            full = [row for row, tokens in enumerate(ids) if len(tokens) >= self.max_length]
+            if full and self.tokenizer.is_fast:
+                full = [row for row in full if encoded.encodings[row].overflowing]
+            elif full:
+                whole = self.tokenizer([texts[row] for row in full], verbose=False)["input_ids"]
+                full = [
+                    row
+                    for row, tokens in zip(full, whole, strict=True)
+                    if len(tokens) > self.max_length
+                ]
+            if full:
+                known = _cut_texts.setdefault(self, set())
+                if len(known) > _MAX_CUT_TEXTS:
+                    known.clear()
+                known.update(_digest(given[row]) for row in full)
+        return [np.array(tokens or [self.pad_id], dtype=np.int32) for tokens in ids]
+
+    def is_cut(self, texts) -> np.ndarray:
+        """Tell which texts have more than `max_length` tokens.
+
+        Parameters
+        ----------
+        texts : iterable of str, shape (n_samples,)
+
+        Returns
+        -------
+        is_cut : ndarray of shape (n_samples,), bool
+        """
+        texts = list(texts)
+        self.token_ids(texts)
+        return self.was_cut(texts)
+
+    def was_cut(self, texts: list[str]) -> np.ndarray:
+        """Tell which texts, all turned into tokens before, were cut, shape (n_samples,), bool."""
+        known = _cut_texts.get(self, ())
+        return np.array([bool(known) and _digest(text) in known for text in texts], dtype=bool)
 
     def padded_length(self, n_tokens: int) -> int:
         """Return the length that a text is padded to, in steps of 16 tokens, or 64 from 128 on.
@@ -84,6 +139,10 @@ class TextPreprocessing:
     def normalize(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Return token ids unchanged: `dtype` is the network's."""
         return x
+
+
+def _digest(text: str) -> bytes:
+    return xxhash.xxh3_128_digest(text.encode())
 
 
 def _digest_of(tokenizer) -> str:
@@ -118,11 +177,16 @@ class TextRows:
 
     def subset(self, indices: np.ndarray) -> TextRows:
         """Return some of the texts."""
-        return TextRows([self._texts[i] for i in indices])
+        chosen = TextRows([self._texts[i] for i in indices])
+        chosen._tokens_of = self._tokens_of
+        chosen._tokens = {
+            new: self._tokens[old] for new, old in enumerate(indices) if old in self._tokens
+        }
+        return chosen
 
     def digests(self) -> list[bytes]:
         """Return one digest per text."""
-        return [xxhash.xxh3_128_digest(text.encode()) for text in self._texts]
+        return [_digest(text) for text in self._texts]
 
     def groups(self, indices, preprocessing: TextPreprocessing) -> list[np.ndarray]:
         """Return positions in `indices` of rows that may share a batch, one array per length.
@@ -148,6 +212,14 @@ class TextRows:
             row[1, : len(ids)] = 1
         return torch.from_numpy(x)
 
+    def n_cut(self, preprocessing: TextPreprocessing) -> int:
+        """Return the number of texts, all turned into tokens before, that were cut."""
+        return int(preprocessing.was_cut(self._texts).sum())
+
+    def tokenize(self, preprocessing: TextPreprocessing) -> None:
+        """Turn all texts into tokens, which are kept."""
+        self._tokenized(range(len(self)), preprocessing)
+
     def _tokenized(self, indices, preprocessing: TextPreprocessing) -> list[np.ndarray]:
         """Return the token ids of rows; each is tokenized once."""
         if self._tokens_of != preprocessing:
@@ -158,6 +230,29 @@ class TextRows:
             ids = preprocessing.token_ids([self._texts[i] for i in missing])
             self._tokens.update(zip(missing, ids, strict=True))
         return [self._tokens[i] for i in indices]
+
+
+def warn_of_cut_texts(parts, preprocessing: TextPreprocessing, name: str) -> None:
+    """Warn once if some texts were cut.
+
+    Parameters
+    ----------
+    parts : iterable of Rows or None
+        Rows of any kind, all turned into tokens before if they are texts.
+    preprocessing : TextPreprocessing
+    name : str
+        Name of the network.
+    """
+    parts = [rows for rows in parts if isinstance(rows, TextRows)]
+    n_cut = sum(rows.n_cut(preprocessing) for rows in parts)
+    if n_cut:
+        n_texts = sum(map(len, parts))
+        warn(
+            f"{n_cut} of {n_texts} texts ({n_cut / n_texts:.0%}) have more tokens than {name!r} "
+            f"reads, {preprocessing.max_length}, and what follows is cut off. Split long texts, or "
+            "take an encoder of longer texts.",
+            TruncatedTextWarning,
+        )
 
 
 class TokenEncoder(nn.Module):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from skltransfer._messages import explained, near_names
+from skltransfer._messages import ArgumentError, explained, near_names
 from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._extraction import (
     PRECISIONS,
@@ -58,26 +58,32 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
     for name in names:
         if name not in known:
             stages = ", ".join(backbone.stages) or "none"
-            raise ValueError(
-                f"layers={layers!r}: {backbone.name!r} has no layer {name!r}."
-                f"{near_names(str(name), {*known, ALL_STAGES})} Its stages are: {stages}."
+            raise ArgumentError(
+                ("layers", layers),
+                f": {backbone.name!r} has no layer {name!r}."
+                f"{near_names(str(name), {*known, ALL_STAGES})} Its stages are: {stages}.",
             )
     if names and takes_text(backbone):
-        raise ValueError(
-            f"layers={layers!r}, but {backbone.name!r} is a text encoder, which gives features of "
-            "its last layer only. Pass layers=None."
+        raise ArgumentError(
+            ("layers", layers),
+            f", but {backbone.name!r} is a text encoder, which gives features of its last layer "
+            "only. Pass ",
+            ("layers", None),
+            ".",
         )
     if len(set(names)) != len(names):
-        raise ValueError(f"layers={layers!r} names a layer twice.")
+        raise ArgumentError(("layers", layers), " names a layer twice.")
     return {name: backbone.aliases.get(name, name) for name in names}
 
 
 def _all_stages(backbone: Backbone) -> tuple[str, ...]:
     names = tuple(name for name in backbone.stages if name not in backbone.aliases)
     if not names:
-        raise ValueError(
-            f"layers={ALL_STAGES!r}, but {backbone.name!r} has no stages. Name its layers, or pass "
-            "layers=None."
+        raise ArgumentError(
+            ("layers", ALL_STAGES),
+            f", but {backbone.name!r} has no stages. Name its layers, or pass ",
+            ("layers", None),
+            ".",
         )
     return names
 
@@ -94,12 +100,14 @@ def resolve_pooling(backbone: Backbone, pooling: str) -> str:
     if pooling == OWN and backbone.pooling == OWN:
         return OWN
     if takes_text(backbone) and pooling not in TEXT_POOLINGS:
-        raise ValueError(
-            f"pooling={pooling!r}, but {backbone.name!r} is a text encoder. Pass 'default' or one "
-            f"of {', '.join(TEXT_POOLINGS)}."
+        raise ArgumentError(
+            ("pooling", pooling),
+            f", but {backbone.name!r} is a text encoder. Pass 'default' or one of "
+            f"{', '.join(TEXT_POOLINGS)}.",
         )
     if pooling not in POOLINGS:
-        raise ValueError(f"pooling={pooling!r} is not 'default' or one of {', '.join(POOLINGS)}.")
+        allowed = f"'default' or one of {', '.join(POOLINGS)}"
+        raise ArgumentError(("pooling", pooling), f" is not {allowed}.")
     return pooling
 
 
@@ -113,14 +121,17 @@ def extractor(
     preprocessing = backbone.preprocessing
     if input_size is not None:
         if preprocessing is None:
-            raise ValueError(
-                f"input_size={input_size!r}, but {backbone.name!r} has no preprocessing to "
-                "change. Resize the images, or pass a Backbone record with a Preprocessing."
+            raise ArgumentError(
+                ("input_size", input_size),
+                f", but {backbone.name!r} has no preprocessing to change. Resize the images, or "
+                "pass a Backbone record with a Preprocessing.",
             )
         if takes_text(backbone):
-            raise ValueError(
-                f"input_size={input_size!r} is a size of images, but {backbone.name!r} takes "
-                "texts. Pass input_size=None."
+            raise ArgumentError(
+                ("input_size", input_size),
+                f" is a size of images, but {backbone.name!r} takes texts. Pass ",
+                ("input_size", None),
+                ".",
             )
         preprocessing = preprocessing.with_input_size(input_size)
     made_of = (nodes, pooling, backbone.channels_last, backbone.prefix_tokens)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from skltransfer._messages import explained, first_line, require
+from skltransfer._messages import ArgumentError, NotDownloaded, explained, first_line, require
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
@@ -98,7 +98,7 @@ def folder_key(name: str) -> tuple | None:
 
 def import_transformers(name: str):
     """Return transformers; raise an error that says how to install it."""
-    return require("transformers", "hub", f"backbone={name!r}")
+    return require("transformers", "hub", ("backbone", name))
 
 
 @contextmanager
@@ -133,19 +133,22 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
 
     spec = name.removeprefix(prefix)
     if not spec.strip():
-        raise ValueError(
-            f"backbone={name!r} names no network: write {prefix}NAME or {prefix}FOLDER."
+        raise ArgumentError(
+            ("backbone", name), f" names no network: write {prefix}NAME or {prefix}FOLDER."
         )
     local = Path(spec).expanduser()
     if local.is_dir():
         return local
+    writer = "save_pretrained" if prefix == PREFIX else "SentenceTransformer.save"
     ways = (
-        f"Pass a folder that holds it (backbone='{prefix}/path/to/folder', written by "
-        f"{'save_pretrained' if prefix == PREFIX else 'SentenceTransformer.save'}), or use the "
-        "embedded backbone='tiny'"
+        "Pass a folder that holds it (",
+        ("backbone", f"{prefix}/path/to/folder"),
+        f", written by {writer}), or use the embedded ",
+        ("backbone", "tiny"),
+        ".",
     )
     if spec.startswith((".", "/", "~")):
-        raise ValueError(f"backbone={name!r}: there is no folder {str(local)!r}. {ways}.")
+        raise ArgumentError(("backbone", name), f": there is no folder {str(local)!r}. ", *ways)
     patterns = [p for p in _FILES if is_default(weights) or p != "*.safetensors"]
     try:
         if prefix != PREFIX:  # its modules have folders of their own
@@ -155,15 +158,18 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
             ignored = "*/*"
         return Path(snapshot_download(spec, allow_patterns=patterns, ignore_patterns=ignored))
     except (HFValidationError, RepositoryNotFoundError) as error:
-        raise ValueError(
-            f"backbone={name!r}: the hub has no public repository {spec!r}, and there is no such "
-            f"folder ({first_line(error)}). {ways}."
-        ) from error
+        raise ArgumentError(
+            ("backbone", name),
+            f": the hub has no public repository {spec!r}, and there is no such folder "
+            f"({first_line(error)}). ",
+            *ways,
+        ) from None
     except Exception as error:  # several libraries of connections, each with its own kinds
-        raise ConnectionError(
+        raise NotDownloaded(
             f"{name!r} is not in the hub's cache and cannot be downloaded ({first_line(error)}). "
-            f"Connect once, without HF_HUB_OFFLINE. {ways}."
-        ) from error
+            "Connect once, without HF_HUB_OFFLINE. ",
+            *ways,
+        ) from None  # their own errors are long chains
 
 
 def _config(transformers, name: str, folder: Path):
@@ -211,9 +217,11 @@ def _check_complete(name: str, model: nn.Module, missing: list[str]) -> None:
     """Raise a ValueError if the weights in a folder lack tensors that the network has."""
     missing = [key for key in missing if key in model.state_dict()]
     if missing:
-        raise ValueError(
+        raise ArgumentError(
             f"The weights of {name!r} lack {len(missing)} tensors of a {type(model).__name__}, "
-            f"such as {missing[0]}. Pass a complete folder, or weights=None for random ones."
+            f"such as {missing[0]}. Pass a complete folder, or ",
+            ("weights", None),
+            " for random ones.",
         )
 
 
@@ -254,11 +262,12 @@ def _prefix_tokens(module: nn.Module, preprocessing) -> tuple[str, ...] | None:
 def _pretrained(transformers, name: str, folder: Path, config) -> tuple[nn.Module, list[str]]:
     if not any(folder.glob("*.safetensors")):
         found = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix == ".bin"))
-        raise ValueError(
+        raise ArgumentError(
             f"{name!r} has no .safetensors file{f', only {found}' if found else ''}. Pickled "
             "weights are never read: where you trust them, load them by transformers and convert "
-            "them by save_pretrained(folder, safe_serialization=True). weights=None draws random "
-            "ones."
+            "them by save_pretrained(folder, safe_serialization=True). ",
+            ("weights", None),
+            " draws random ones.",
         )
     with explained(
         f"The weights of {name!r} cannot be read",

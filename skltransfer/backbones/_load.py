@@ -28,7 +28,14 @@ from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingf
 from skltransfer.backbones._local import is_file_name, load_file_backbone
 from skltransfer.backbones._random import random_lock, seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
-from skltransfer.backbones._sentence_transformers import SENTENCE, load_sentence
+from skltransfer.backbones._sentence_transformers import (
+    SENTENCE,
+    is_sentence_transformer,
+    load_sentence,
+    load_sentence_object,
+    refuse_object,
+    sentence_key,
+)
 from skltransfer.backbones._state import load_state
 from skltransfer.backbones._timm import TIMM, describe_timm, load_timm, timm_names
 from skltransfer.backbones._timm import output_layers as timm_output
@@ -92,7 +99,8 @@ def load_backbone(
         - ``"st:NAME"`` or ``"st:FOLDER"``: encoder of sentence-transformers.
         - Path of a file of weights that names its network (see Notes).
         - Function or class that builds a module.
-        - Module, which is copied and never changed.
+        - Module, which is copied and never changed. A ``SentenceTransformer`` works as the folder
+          that it saves.
         - Fitted estimator of this package: its trained network without the output layer.
         - Record, which is returned as it is.
     weights : str, Path, torchvision weights or None, default="default"
@@ -177,6 +185,10 @@ def load_backbone(
     if not isinstance(random_state, Integral) or isinstance(random_state, bool):
         raise TypeError(f"random_state={random_state!r} is not an int: random weights need a seed.")
     random_state = int(random_state)
+    if is_sentence_transformer(backbone):
+        key = ("sentence", sentence_key(backbone), _weights_key(weights))
+        return _loaded.get(key, lambda: load_sentence_object(backbone, weights))
+    refuse_object(backbone)
     if isinstance(backbone, nn.Module):
         backbone = _unwrapped(backbone)
         _check_materialised(backbone, None)

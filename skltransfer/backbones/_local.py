@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from skltransfer._messages import explained, first_line, near_names
+from skltransfer._messages import ArgumentError, explained, first_line, near_names
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._record import Backbone, UnknownBackbone
@@ -42,21 +42,28 @@ def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        raise ValueError(
-            f"backbone={str(path)!r} is a folder. Pass 'hf:{path}' for a network of transformers, "
-            f"'st:{path}' for one of sentence-transformers, or the path of a file of weights."
+        raise ArgumentError(
+            ("backbone", str(path)),
+            f" is a folder. Pass 'hf:{path}' for a network of transformers, 'st:{path}' for one of "
+            "sentence-transformers, or the path of a file of weights.",
         )
     if path.suffix not in _SUFFIXES:
-        raise ValueError(
-            f"backbone={str(path)!r} is no file of weights: their names end in "
-            f"{', '.join(_SUFFIXES)}."
+        raise ArgumentError(
+            ("backbone", str(path)),
+            f" is no file of weights: their names end in {', '.join(_SUFFIXES)}.",
         )
     if not path.is_file():
         raise FileNotFoundError(f"backbone={str(path)!r}: there is no such file.")
     if not (weights is None or is_default(weights)):
-        raise ValueError(
-            f"weights={weights!r}, but backbone={str(path)!r} is already a file of weights. Pass "
-            "weights='default', or None for random weights."
+        raise ArgumentError(
+            ("weights", weights),
+            ", but ",
+            ("backbone", str(path)),
+            " is already a file of weights. Pass ",
+            ("weights", "default"),
+            ", or ",
+            ("weights", None),
+            " for random weights.",
         )
     described, source = _description(path)
     architecture = _checked(described, source)
@@ -86,7 +93,7 @@ def _description(path: Path) -> tuple[dict, str]:
             return described, str(beside)
     inside = {}
     if path.suffix == ".safetensors":
-        problem = f"backbone={str(path)!r} cannot be read as a .safetensors file"
+        problem = (("backbone", str(path)), " cannot be read as a .safetensors file")
         with explained(problem, "Copy or download it again."), safe_open(path, "pt") as file:
             inside = file.metadata() or {}
     if "architecture" in inside:
@@ -101,11 +108,14 @@ def _description(path: Path) -> tuple[dict, str]:
         if path.suffix == ".pt2"
         else ""
     )
-    raise ValueError(
-        f"backbone={str(path)!r} does not say which network its weights are for.{program} Write "
+    raise ArgumentError(
+        ("backbone", str(path)),
+        f" does not say which network its weights are for.{program} Write "
         f"{_EXAMPLE} into {beside}, with a name of torchvision or 'timm:NAME'"
         + (", or into the metadata of the file" if path.suffix == ".safetensors" else "")
-        + f". For a network of your own pass the module, and weights={str(path)!r}."
+        + ". For a network of your own pass the module, and ",
+        ("weights", str(path)),
+        ".",
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import tempfile
 from pathlib import Path
 
 import torch
@@ -37,11 +39,16 @@ _OLD_POOLINGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _ACTIVATIONS = ("Tanh", "Identity", "ReLU", "GELU", "SiLU", "Sigmoid", "LeakyReLU", "ELU")
+# Of an encoder, beside its weights and its tokenizer.
+_SETTINGS = ("max_seq_length", "prompts", "default_prompt_name")
 _KINDS = "Transformer, Pooling, Dense, LayerNorm, Dropout and Normalize"
 
 
-def load_sentence(name: str, weights, random_state: int) -> Backbone:
-    """Build the encoder `name`; see :func:`~skltransfer.backbones.load_backbone`."""
+def load_sentence(name: str, weights, random_state: int, root: Path | None = None) -> Backbone:
+    """Build the encoder `name`; see :func:`~skltransfer.backbones.load_backbone`.
+
+    Its files are in the folder `root`, or where `name` says.
+    """
     if weights is not None and not is_default(weights):
         raise TypeError(
             f"weights={weights!r}: the weights of {name!r} lie in its folder. Pass 'default', or "
@@ -49,7 +56,7 @@ def load_sentence(name: str, weights, random_state: int) -> Backbone:
         )
     transformers = hub.import_transformers(name)
     with hub._quiet(transformers):
-        root = hub.folder_of(name, weights, SENTENCE)
+        root = hub.folder_of(name, weights, SENTENCE) if root is None else root
         parts = _parts(name, root)
         folder = root / parts[0][1]
         config = hub._config(transformers, name, folder)
@@ -85,6 +92,79 @@ def load_sentence(name: str, weights, random_state: int) -> Backbone:
         pooling=OWN,
         n_features=width,
         fingerprint=digest_of((fingerprint(module), repr(preprocessing))),
+    )
+
+
+def is_sentence_transformer(backbone) -> bool:
+    """Tell whether `backbone` is an encoder of sentence-transformers that a user holds."""
+    return _is_of(backbone, "sentence_transformers", "SentenceTransformer")
+
+
+def load_sentence_object(encoder, weights) -> Backbone:
+    """Return the record of an encoder that a user holds: that of the folder it would save.
+
+    The encoder's own weights are taken, as those of any module.
+    """
+    name = type(encoder).__name__
+    if weights is not None and not is_default(weights):
+        raise TypeError(
+            f"weights={weights!r}, but backbone is a {name}, which has weights already. Pass "
+            "weights='default'."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        with (
+            hub._quiet(hub.import_transformers(name)),
+            explained(
+                f"backbone, a {name}, cannot be saved to be read again",
+                "Save it by SentenceTransformer.save(FOLDER), and pass 'st:FOLDER'.",
+            ),
+        ):
+            encoder.save(folder, create_model_card=False, safe_serialization=True)
+        return load_sentence(name, "default", 0, Path(folder))
+
+
+def sentence_key(encoder) -> str:
+    """Return what stands for an encoder that a user holds: its weights, tokenizer and settings."""
+    settings = [getattr(encoder, name, None) for name in _SETTINGS]
+    configs = [str(getattr(part, "config", "")) for part in encoder.modules()]
+    tokenizer = TextPreprocessing(copy.deepcopy(encoder.tokenizer), 0).digest
+    # Its classes are not known to `fingerprint`, but print what they are made with.
+    described = repr((repr(encoder), configs, settings, tokenizer))
+    return digest_of((described, list(encoder.state_dict().items())))
+
+
+def refuse_object(backbone) -> None:
+    """Raise a TypeError if `backbone` is an object of a library of texts that is no network."""
+    kind = type(backbone).__name__
+    if _is_of(backbone, "transformers", "Pipeline"):
+        raise TypeError(
+            f"backbone is a {kind}, a pipeline of transformers. Save its parts by "
+            "pipeline.save_pretrained(FOLDER), and pass 'hf:FOLDER'."
+        )
+    if _is_of(backbone, "transformers", "PreTrainedTokenizerBase"):
+        raise TypeError(
+            f"backbone is a {kind}, a tokenizer. Save it beside its network by save_pretrained("
+            "FOLDER), and pass 'hf:FOLDER'."
+        )
+    is_network = _is_of(backbone, "transformers", "PreTrainedModel")
+    if is_network and getattr(backbone, "main_input_name", "") == "input_ids":
+        raise TypeError(
+            f"backbone is a {kind}, a network of texts without its tokenizer. Save both by "
+            "model.save_pretrained(FOLDER) and tokenizer.save_pretrained(FOLDER), and pass "
+            "'hf:FOLDER'."
+        )
+    if _is_of(backbone, "sentence_transformers") and not is_sentence_transformer(backbone):
+        raise TypeError(
+            f"backbone is a {kind} of sentence-transformers, which gives no features of single "
+            "texts. Pass a SentenceTransformer, 'st:NAME' or 'st:FOLDER'."
+        )
+
+
+def _is_of(backbone, library: str, name: str = "") -> bool:
+    """Tell whether an object is of a class of a library, which need not be installed."""
+    return not isinstance(backbone, type) and any(
+        base.__module__.partition(".")[0] == library and name in ("", base.__name__)
+        for base in type(backbone).__mro__
     )
 
 

@@ -7,7 +7,13 @@ import warnings
 
 from torch import nn
 
-from skltransfer._messages import explained, near_names, require
+from skltransfer._messages import (
+    ArgumentError,
+    NotDownloaded,
+    first_line,
+    near_names,
+    require,
+)
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
@@ -87,8 +93,8 @@ def _record(name: str, module: nn.Module, preprocessing: Preprocessing | None) -
 
 def import_timm(name: str):
     """Return timm with ``timm.data``; raise an error that says how to install it."""
-    require("timm.data", "hub", f"backbone={name!r}")
-    return require("timm", "hub", f"backbone={name!r}")
+    require("timm.data", "hub", ("backbone", name))
+    return require("timm", "hub", ("backbone", name))
 
 
 def _check_name(timm, name: str, spec: str) -> None:
@@ -112,22 +118,35 @@ def _check_name(timm, name: str, spec: str) -> None:
 
 def _download(timm, name: str, spec: str) -> nn.Module:
     ways = (
-        "Pass weights='PATH' with a .safetensors or .pth file of them, use the embedded "
-        "backbone='tiny', or weights=None for random weights"
+        "Pass ",
+        ("weights", "PATH"),
+        " with a .safetensors or .pth file of them, use the embedded ",
+        ("backbone", "tiny"),
+        ", or ",
+        ("weights", None),
+        " for random weights.",
     )
     probe = timm.get_pretrained_cfg(spec)
     if probe is None or not probe.has_weights:
-        raise ValueError(f"timm has no published weights of {name!r}. {ways}.")
+        raise ArgumentError(f"timm has no published weights of {name!r}. ", *ways)
     if probe.custom_load:
         # Files of numpy, or with code of their own: timm's loaders of them are not ours to trust.
         raise ValueError(
             f"The published weights of {name!r} are in a format of their own. Load them by timm "
             "where you trust them, and pass the module as the backbone."
         )
-    problem = f"The weights of {name!r} are not in the hub's cache and cannot be downloaded"
-    remedy = f"Connect once, without HF_HUB_OFFLINE. {ways}."
-    with explained(problem, remedy, ConnectionError):
+    try:
+        if probe.hf_hub_id:  # timm asks a hub that is not there for a minute
+            from huggingface_hub import snapshot_download
+
+            snapshot_download(probe.hf_hub_id.partition("@")[0], allow_patterns=[])
         return timm.create_model(spec, pretrained=True, num_classes=0)
+    except Exception as error:
+        raise NotDownloaded(
+            f"The weights of {name!r} are not in the hub's cache and cannot be downloaded "
+            f"({first_line(error)}). Connect once, without HF_HUB_OFFLINE. ",
+            *ways,
+        ) from None  # the errors of several libraries are a long chain
 
 
 def _preprocessing(timm, name: str, module: nn.Module) -> Preprocessing:

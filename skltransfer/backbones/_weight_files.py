@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from skltransfer._messages import first_line
+from skltransfer._messages import ArgumentError, first_line
 
 # torch writes tensors as they are; what unpacks to much more than the file holds is a trap.
 _MAX_INFLATION = 10
@@ -54,10 +54,11 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
         reason = first_line(error)
         if isinstance(error, pickle.UnpicklingError):  # torch advises to run the code in it
             reason = "it is damaged, or holds more than tensors, and a pickle can run any code"
-        raise ValueError(
-            f"weights={str(path)!r} cannot be read as weights of {name!r}: {reason}. "
+        raise ArgumentError(
+            ("weights", str(path)),
+            f" cannot be read as weights of {name!r}: {reason}. "
             "Pass a complete .safetensors or .pt2 file, or a .pt or .pth file that holds tensors "
-            "only (torch.save(module.state_dict(), path)); copy or download a truncated one again."
+            "only (torch.save(module.state_dict(), path)); copy or download a truncated one again.",
         ) from error
     return _unwrap(state, path)
 
@@ -120,9 +121,9 @@ def _unwrap(state, path: Path) -> dict[str, torch.Tensor]:
         state = state[key]
     tensors = dict(_tensors(state))
     if not tensors:
-        raise ValueError(
-            f"weights={str(path)!r} holds no state dict. Save one by "
-            "torch.save(module.state_dict(), path)."
+        raise ArgumentError(
+            ("weights", str(path)),
+            " holds no state dict. Save one by torch.save(module.state_dict(), path).",
         )
     return tensors
 

@@ -54,7 +54,7 @@ def backbones(options) -> None:
     """List networks, or describe the one that is named."""
     pattern = options.pattern
     if pattern is not None and _is_name(pattern):
-        record = load(pattern, weights=None)
+        record = load(pattern, weights=None, option="")
         _print_record(record, options.json)
         return
     entries = [_entry(name) for name in _matching(pattern)]

@@ -17,15 +17,17 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from skltransfer import TruncatedTextWarning
+from skltransfer._files import write_whole
 from skltransfer._messages import how_to_install, near_names
 from skltransfer.cli._comparison import Comparison, Scores, check_metric
-from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.cli._errors import CommandError, import_extra, shown
 from skltransfer.cli._few_labels import compare_digits, compare_images
 from skltransfer.cli._image_data import read_images
 from skltransfer.cli._named_networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_comparison, write_scores
 from skltransfer.cli._table_data import TableData, read_tables
-from skltransfer.cli._text_data import text_strategies, texts_of
+from skltransfer.cli._text_data import text_strategies, texts_of, with_notes_of_cut_texts
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
 
@@ -55,10 +57,15 @@ def compare(options) -> None:
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
+        warnings.filterwarnings("ignore", category=TruncatedTextWarning)  # a note counts them
         comparisons = plan(options.seed, progress)
-    # Files come first, because the terminal may be closed.
-    draw(comparisons, folder / "comparison.png")
-    write_scores(comparisons, folder / "scores.csv")
+    # Files come first, because the terminal may be closed; both or none.
+    with (
+        write_whole(folder / "comparison.png") as picture,
+        write_whole(folder / "scores.csv") as scores,
+    ):
+        draw(comparisons, picture)
+        write_scores(comparisons, scores)
     for comparison in comparisons:
         print_comparison(console, comparison)
     if options.target is not None and options.source is None and options.text is None:
@@ -67,8 +74,8 @@ def compare(options) -> None:
                 "Only one domain was given. Add --source SOURCE.csv to see whether it helps.\n"
             )
     console.print(
-        f"{time.perf_counter() - started:.0f} s. Picture: {folder / 'comparison.png'}  "
-        f"Scores: {folder / 'scores.csv'}",
+        f"{time.perf_counter() - started:.0f} s. Picture: {shown(folder / 'comparison.png')}  "
+        f"Scores: {shown(folder / 'scores.csv')}",
         soft_wrap=True,
         highlight=False,
         markup=False,
@@ -101,7 +108,7 @@ def _plan(options):
     if options.text is None:
         _refuse(options, _OF_IMAGES, "a folder of images, or with --text COLUMN")
     _refuse(options, ("fine_tune",), "a folder of images")
-    table = read_tables(target, options.label, options.source, options.task)
+    table = read_tables(target, options.label, options.source, options.task, options.text)
     metric = _metric(options.metric, table.is_classification)
     check_metric(metric, table.y)
     if options.text is None:
@@ -111,7 +118,7 @@ def _plan(options):
         )
     else:
         backbones = text_backbones(options.backbone)
-        table = texts_of(table, options.text, target)
+        table = with_notes_of_cut_texts(texts_of(table, options.text, target), backbones)
         strategies = text_strategies(backbones)
     return lambda seed, progress: [
         _compare_table(table, target, strategies, metric, seed, progress)
@@ -201,7 +208,7 @@ def _compare_table(
 ) -> Comparison:
     """Compare ways to use a user's source table, by folds of the target table."""
     for note in table.notes:
-        progress.console.print(f"Note: {note}.", markup=False)
+        progress.console.print(f"Note: {shown(note)}.", markup=False)
     strategies, missing = _installed(
         [s for s in strategies if table.X_source is not None or not s.needs_source]
     )
@@ -215,6 +222,7 @@ def _compare_table(
                 model = strategy.build(table.steps, table.model, table.X_source, table.y_source)
                 yield "", strategy.name, number, model, data
 
+    path = shown(path)
     scores = Scores(fits(), len(strategies) * len(splits), progress, path, metric)
     source = f", {len(table.y_source)} source rows" if table.y_source is not None else ""
     return Comparison(

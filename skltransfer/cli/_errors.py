@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from skltransfer._messages import near_names, require
+import os
+
+from skltransfer._messages import first_line, near_names, require
 
 
 class CommandError(Exception):
     """Something in the command or its files is wrong; the message says what to do."""
+
+
+def shown(path) -> str:
+    """Return a path in one line and in Unicode, for titles and tables; "\ufffd" is no text."""
+    text = os.fsencode(str(path)).decode("utf-8", "replace")
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
+def reason_of(error: OSError) -> str:
+    """Return what an error of the system says, with the path."""
+    reason = error.strerror or first_line(error)
+    if error.filename is None:
+        return f"the output cannot be written: {reason}"
+    return f"{shown(error.filename)!r}: {reason}"
 
 
 def shorten(words) -> str:

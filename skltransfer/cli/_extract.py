@@ -11,14 +11,20 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from skltransfer import PretrainedFeatureTransformer, UnreadableImageWarning
+from skltransfer import (
+    PretrainedFeatureTransformer,
+    TruncatedTextWarning,
+    UnreadableImageWarning,
+)
 from skltransfer._files import write_whole
+from skltransfer._messages import first_line
 from skltransfer._torch._engines import EngineWarning
 from skltransfer._torch._images import UnreadableImage
 from skltransfer.backbones._extractors import takes_text
-from skltransfer.cli._errors import CommandError, import_extra, shorten
+from skltransfer.cli._errors import CommandError, import_extra, shorten, shown
 from skltransfer.cli._inputs import Input, read_folder, read_table
 from skltransfer.cli._named_networks import REFUSALS, explain, load, weights_of
+from skltransfer.cli._text_data import note_of_cut_texts
 
 # Rows between two looks at the progress bar; a multiple of a network's batch.
 _PASS = 256
@@ -38,7 +44,8 @@ def extract(options) -> None:
     if not is_folder and not Path(options.input).is_file():
         raise CommandError(f"there is no file or folder {options.input!r}.")
     transformer = _transformer(options)
-    of_texts = takes_text(load(transformer.backbone, transformer.weights))
+    record = load(transformer.backbone, transformer.weights)
+    of_texts = takes_text(record)
     if is_folder:
         if of_texts:
             raise CommandError(
@@ -62,19 +69,31 @@ def extract(options) -> None:
     ):
         bar = progress.add_task(options.backbone, total=rows.n_rows)
         n_features = _write(
-            transformer, rows, path, output.suffix.lower(), lambda n: progress.advance(bar, n)
+            transformer,
+            record.preprocessing if of_texts else None,
+            rows,
+            path,
+            output.suffix.lower(),
+            lambda n: progress.advance(bar, n),
         )
     for note in rows.notes:
         console.print(f"Note: {note}.", markup=False, highlight=False, soft_wrap=True)
     print(
-        f"{rows.n_rows} rows, {n_features} features of {options.backbone}: {output} "
+        f"{rows.n_rows} rows, {n_features} features of {options.backbone}: {shown(output)} "
         f"({output.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - started:.0f} s)"
     )
     sys.stdout.flush()
 
 
 def _checked_output(output: str, *, force: bool) -> Path:
-    path = Path(output).expanduser()
+    try:
+        path = Path(output).expanduser()
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise CommandError(f"--output {shown(output)}: {reason}.") from error
     if path.suffix.lower() not in (".parquet", ".csv"):
         raise CommandError(f"--output {output}: the name has to end in .parquet (or .csv).")
     if path.is_dir():
@@ -97,23 +116,30 @@ def _transformer(options) -> PretrainedFeatureTransformer:
     )
 
 
-def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
-    """Write kept columns and features group by group, and return the number of features."""
+def _write(transformer, preprocessing, rows: Input, path: Path, suffix: str, advance) -> int:
+    """Write kept columns and features group by group, and return the number of features.
+
+    `preprocessing` is that of an encoder of texts, and None for images.
+    """
     pyarrow = import_extra("pyarrow")
-    writer, group, n_features, n_done = None, [], 0, 0
+    writer, group, n_features, n_done, n_cut = None, [], 0, 0, 0
     unreadable: list[str] = []
+    # pyarrow takes only names in UTF-8.
+    file = path.open("wb")
     try:
         for kept, items in rows.passes(_PASS):
             features = _features(transformer, items, rows.notes, n_done, is_first=writer is None)
             if transformer.on_error == "nan":
                 rows_of_nan = np.flatnonzero(np.isnan(features).all(axis=1))
                 unreadable += [items[i] or f"row {n_done + i}, no path" for i in rows_of_nan]
+            if preprocessing is not None:
+                n_cut += int(preprocessing.was_cut(items).sum())
             if writer is None:
                 names = _feature_names(transformer, kept.column_names)
                 n_features = len(names)
                 fields = [*kept.schema, *(pyarrow.field(n, pyarrow.float32()) for n in names)]
                 schema = pyarrow.schema(fields)
-                writer = _writer(path, suffix, schema)
+                writer = _writer(file, suffix, schema)
                 most_rows = min(_GROUP_ROWS, max(_PASS, _GROUP_BYTES // (4 * n_features)))
             arrays = [pyarrow.array(column) for column in features.T.astype("float32")]
             group.append(pyarrow.Table.from_arrays([*kept.columns, *arrays], schema=schema))
@@ -125,13 +151,19 @@ def _write(transformer, rows: Input, path: Path, suffix: str, advance) -> int:
         if group:
             writer.write_table(pyarrow.concat_tables(group).combine_chunks())
     finally:
-        if writer is not None:
-            writer.close()
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            file.close()
     if unreadable:
         rows.notes.append(
             f"{len(unreadable)} images cannot be read, and their features are NaN: "
             f"{shorten(unreadable)}"
         )
+    if n_cut:
+        max_length = preprocessing.max_length
+        rows.notes.append(note_of_cut_texts(transformer.backbone, max_length, n_cut, n_done))
     return n_features
 
 
@@ -149,22 +181,29 @@ def _features(transformer, items, notes: list[str], n_before: int, *, is_first: 
             ) from error
         except REFUSALS as error:
             raise CommandError(explain(error)) from error
+        except (MemoryError, RuntimeError) as error:  # torch has no class of its own for it
+            raise CommandError(
+                f"the network cannot take these rows ({first_line(error)}). Lower --batch-size or "
+                "--input-size."
+            ) from error
     for warning in caught:
         if issubclass(warning.category, EngineWarning):
-            notes.append(str(warning.message).removesuffix("."))
-        elif not issubclass(warning.category, UnreadableImageWarning):
+            notes.append(
+                f"{transformer.engine} cannot run {transformer.backbone}, and torch runs it instead"
+            )
+        elif not issubclass(warning.category, UnreadableImageWarning | TruncatedTextWarning):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
     return features
 
 
-def _writer(path: Path, suffix: str, schema):
+def _writer(file, suffix: str, schema):
     if suffix == ".csv":
-        return import_extra("pyarrow.csv").CSVWriter(path, schema)
+        return import_extra("pyarrow.csv").CSVWriter(file, schema)
     # Features are noise to a dictionary: it would cost time and save nothing.
     texts = [field.name for field in schema if field.type == "string"]
-    return import_extra("pyarrow.parquet").ParquetWriter(path, schema, use_dictionary=texts)
+    return import_extra("pyarrow.parquet").ParquetWriter(file, schema, use_dictionary=texts)
 
 
 def _feature_names(transformer, kept: list[str]) -> list[str]:

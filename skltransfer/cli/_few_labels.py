@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from skltransfer.cli._comparison import Comparison, Scores, check_metric
+from skltransfer.cli._errors import shown
 from skltransfer.cli._image_data import ImageData
 from skltransfer.model_selection import image_strategies
 from skltransfer.model_selection._strategies import N_EPOCHS
@@ -80,6 +81,7 @@ def compare_images(
 ) -> Comparison:
     """Compare pixels with pretrained networks on a user's images, with few labels a class."""
     check_metric(metric, images.y)
+    folder = shown(folder)
     sizes = {name: record.preprocessing.crop_size for name, _, record in backbones}
     strategies = [
         strategy

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skltransfer.cli._errors import CommandError, check_column, import_extra, list_names
+from skltransfer._messages import first_line
+from skltransfer.cli._csv_files import check_distinct, csv_format, reading
+from skltransfer.cli._errors import (
+    CommandError,
+    check_column,
+    import_extra,
+    list_names,
+    shown,
+)
 from skltransfer.cli._image_data import class_of, find_images
-from skltransfer.cli._table_data import check_distinct, reading, separator_of
 
 # Rows of a CSV file that are looked at together to tell the types of its columns.
 _CSV_ROWS = 65_536
@@ -30,6 +38,12 @@ def read_folder(folder: str) -> Input:
     """Return the images of a folder, with their class if each lies in a folder of its class."""
     pyarrow = import_extra("pyarrow")
     paths = find_images(folder)
+    odd = next((path for path in paths if not _is_unicode(path)), None)
+    if odd is not None:
+        raise CommandError(
+            f"the name {shown(odd)!r} of an image in {shown(folder)!r} is not a text in UTF-8, and "
+            "a table cannot hold it. Rename the file."
+        )
     columns = {"path": paths}
     if all(class_of(path) is not None for path in paths):
         columns["label"] = [class_of(path) for path in paths]
@@ -41,6 +55,14 @@ def read_folder(folder: str) -> Input:
             yield table.slice(start, n_rows), [str(Path(folder, path)) for path in part]
 
     return Input(len(paths), passes)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_table(path: str, column: str | None, *, of_texts: bool) -> Input:
@@ -124,7 +146,9 @@ def _parquet(path: str, column: str | None):
 def _csv(path: str, column: str | None):
     """Go through the file once for the types of its columns, and again for the rows."""
     pandas, pyarrow = import_extra("pandas"), import_extra("pyarrow")
-    settings = {"sep": separator_of(path), "index_col": False, "low_memory": False}
+    written = csv_format(path)
+    settings = {"sep": written.separator, "encoding": written.encoding}
+    settings |= {"skiprows": written.n_before, "index_col": False, "low_memory": False}
     header = pandas.read_csv(path, **settings, header=None, nrows=1, dtype=str).iloc[0]
     names = [str(name).strip() for name in header.fillna("")]
     _check_column(column, names, path)
@@ -132,8 +156,12 @@ def _csv(path: str, column: str | None):
     settings |= {"header": 0, "names": names, "keep_default_na": False}
     settings["na_values"] = {name: _MISSING for name in names if name != column}
     kinds, n_rows = {name: set() for name in names}, 0
-    with pandas.read_csv(path, **settings, dtype={column: "str"}, chunksize=_CSV_ROWS) as reader:
-        for frame in reader:
+    with (
+        warnings.catch_warnings(),
+        pandas.read_csv(path, **settings, dtype={column: "str"}, chunksize=_CSV_ROWS) as reader,
+    ):
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        for frame in _checked_lengths(reader, path):
             n_rows += len(frame)
             for name in names:
                 if frame[name].notna().any():
@@ -148,6 +176,18 @@ def _csv(path: str, column: str | None):
                 yield pyarrow.Table.from_pandas(frame, schema=schema, preserve_index=False)
 
     return n_rows, tables
+
+
+def _checked_lengths(reader, path: str) -> Iterator:
+    """Yield the parts of a file; raise a CommandError if a line is longer than the header."""
+    pandas = import_extra("pandas")
+    try:
+        yield from reader
+    except (pandas.errors.ParserError, pandas.errors.ParserWarning) as error:
+        raise CommandError(
+            f"some lines of {path!r} have more cells than its header ({first_line(error)}). Put "
+            "texts that hold the separator into quotes."
+        ) from error
 
 
 def _dtype(kinds: set[str]) -> str:

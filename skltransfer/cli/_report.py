@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from skltransfer._files import write_whole
 from skltransfer._messages import first_line
-from skltransfer.cli._errors import CommandError, import_extra
+from skltransfer.cli._errors import CommandError, import_extra, shown
 from skltransfer.model_selection import mean_interval
 
 _COLOURS = ("#55606e", "#c8553d", "#2f6f9f", "#4f8a4c", "#b8860b", "#7a5195", "#8a6d5a")
@@ -37,7 +36,7 @@ def prepare_folder(folder: str) -> Path:
             pass
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
-        raise CommandError(f"--output {folder}: {reason}.") from error
+        raise CommandError(f"--output {shown(folder)}: {reason}.") from error
     for name in ("comparison.png", "scores.csv"):
         if (path / name).is_dir():
             raise CommandError(f"--output {folder}: {name} is a folder there. Choose another one.")
@@ -150,8 +149,7 @@ def draw(comparisons, path: Path) -> None:
             title = textwrap.fill(comparison.title, 50)
             style = {"loc": "left", "fontsize": 10, "fontweight": "bold", "parse_math": False}
             axes.set_title(title, **style)
-        with write_whole(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=160)
+        figure.savefig(path, format="png", dpi=160)
 
 
 def _draw_curves(comparison, rows, axes) -> None:
@@ -223,5 +221,4 @@ def write_scores(comparisons, path: Path) -> None:
     frames = [c.scores.assign(task=c.name, metric=c.metric) for c in comparisons]
     columns = ["task", "setting", "strategy", "draw", "metric", "score", "seconds"]
     scores = pandas.concat(frames, ignore_index=True)[columns]
-    with write_whole(path) as temporary:
-        scores.to_csv(temporary, index=False)
+    scores.to_csv(path, index=False)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -16,7 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skltransfer._messages import first_line
-from skltransfer.cli._errors import CommandError, check_column, import_extra, list_names, shorten
+from skltransfer.cli._columns import interpret
+from skltransfer.cli._csv_files import CSVTable, read_csv
+from skltransfer.cli._errors import CommandError, check_column, list_names, shorten
 
 # A column of whole numbers with at most so many values is taken for classes.
 _MAX_CLASSES = 20
@@ -60,8 +58,15 @@ class TableData:
         return LogisticRegression(max_iter=2000) if self.is_classification else Ridge()
 
 
-def read_tables(target: str, label: str | None, source: str | None, task: str | None) -> TableData:
+def read_tables(
+    target: str, label: str | None, source: str | None, task: str | None, text: str | None = None
+) -> TableData:
     """Read and check the files of a comparison.
+
+    Parameters
+    ----------
+    target, label, source, task, text : str or None
+        Arguments of the command of the same names.
 
     Raises
     ------
@@ -69,24 +74,27 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
         If a file, a column or the labels cannot be used.
     """
     notes: list[str] = []
-    frame = _read(target, notes)
+    tables = [read_csv(target, notes)]
     if label is None:
         raise CommandError(
             f"--label is missing: which column of {target} is to be predicted? It has "
-            f"{list_names(frame.columns)}."
+            f"{list_names(tables[0].cells.columns)}."
         )
-    X, y = _split(frame, label, target, notes)
-    paths, frames, labels = [target], [X], [y]
+    check_column(label, tables[0].cells.columns, target)
     if source is not None:
-        X_source, y_source = _split(_read(source, notes), label, source, notes)
-        frames = _common_columns(X, X_source, target, source, notes)
-        paths.append(source)
-        labels.append(y_source)
-    if frames[0].shape[1] == 0:
+        tables.append(read_csv(source, notes))
+        check_column(label, tables[1].cells.columns, source)
+        tables = _common_columns(tables, label, notes)
+    if tables[0].cells.shape[1] == 1:
         raise CommandError(
             f"{target} has no column besides the label {label!r} to predict it from."
         )
-    frames = _write_alike(frames)
+    if text is not None:
+        tables = _column_of_texts(tables, label, text, notes)
+    frames = interpret(tables, label, text, notes)
+    parts = [_split(*pair, label, notes) for pair in zip(frames, tables, strict=True)]
+    frames, labels = ([part[i] for part in parts] for i in (0, 1))
+    paths, y = [table.path for table in tables], labels[0]
     if len(y) < 6:
         raise CommandError(f"{target} has {len(y)} labelled rows, and folds need at least 6.")
     is_classification = _is_classification(labels, task)
@@ -102,123 +110,49 @@ def read_tables(target: str, label: str | None, source: str | None, task: str | 
     return TableData(frames[0], labels[0], X_source, y_source, is_classification, tuple(notes))
 
 
-@contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Raise a CommandError for errors of pandas and pyarrow inside the block."""
-    try:
-        yield
-    except CommandError:
-        raise
-    except UnicodeError as error:
-        raise CommandError(
-            f"{path!r} is not a text in UTF-8 ({first_line(error)}). Save it as CSV in UTF-8."
-        ) from error
-    except Exception as error:  # of many kinds
-        raise CommandError(f"{path!r} cannot be read: {first_line(error)}.") from error
+def _column_of_texts(
+    tables: list[CSVTable], label: str, text: str, notes: list[str]
+) -> list[CSVTable]:
+    """Keep the label and the column of texts."""
+    names = [name for name in tables[0].cells.columns if name != label]
+    check_column(text, names, tables[0].path, " besides the label, in all files")
+    others = [name for name in names if name != text]
+    if others:
+        notes.append(f"only the texts in {text!r} are used, not {shorten(others)}")
+    return [replace(table, cells=table.cells[[text, label]]) for table in tables]
 
 
-def check_distinct(names: list[str], path: str) -> None:
-    """Raise a CommandError if columns of a file have the same name."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise CommandError(f"{path!r} has several columns named {shorten(twice)}. Rename them.")
-
-
-def _read(path: str, notes: list[str]):
-    pandas = import_extra("pandas")
-    if not Path(path).is_file():
-        raise CommandError(f"there is no file {path!r}.")
-    with reading(path):
-        separator = separator_of(path)
-        frame = pandas.read_csv(path, sep=separator, index_col=False)
-        if separator != "," and _has_decimal_commas(frame):
-            frame = pandas.read_csv(path, sep=separator, decimal=",", index_col=False)
-        header = pandas.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
-    check_distinct([str(name).strip() for name in header.dropna()], path)
-    if not len(frame):
-        raise CommandError(f"{path!r} has a header and no rows.")
-    frame.columns = [str(name).strip() for name in frame.columns]
-    unnamed = list(frame.columns[: len(header)][header.isna()])
-    if unnamed and len(unnamed) < frame.shape[1]:
-        notes.append(f"{len(unnamed)} columns of {path} have no name and are left out")
-        frame = frame.drop(columns=unnamed)
-    return frame.assign(**{name: _plain(frame[name]) for name in frame.columns})
-
-
-def _plain(column):
-    """Return numbers as they are, yes and no as 1 and 0, and all else as objects."""
-    if column.dtype.kind in "iuf":
-        return column
-    known = column[column.notna()]
-    if len(known) and all(isinstance(value, bool | np.bool_) for value in known):
-        return column.map({True: 1.0, False: 0.0}).astype(float)
-    return column.astype(object)
-
-
-def _has_decimal_commas(frame) -> bool:
-    """Tell whether some column holds numbers with a decimal comma, and none with a point."""
-    if any((frame[name].dropna() % 1 != 0).any() for name in frame.select_dtypes("float")):
-        return False
-    return any(
-        len(known := frame[name].dropna().astype(str))
-        and known.str.fullmatch(r"\s*[+-]?\d*,?\d+\s*").all()
-        and known.str.contains(",").any()
-        for name in frame.columns
-        if frame[name].dtype.kind not in "iufb"
-    )
-
-
-def separator_of(path: str) -> str:
-    """Return the separator of which the header holds most outside of quotes; else a comma."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        header = re.sub(r'"[^"]*"', "", file.readline())
-    return max(",;\t|", key=header.count)
-
-
-def _write_alike(frames) -> list:
-    """Write a column that is not a number in all files as texts in all."""
-    texts = [
-        name
-        for name in frames[0].columns
-        if any(frame[name].dtype.kind not in "iuf" for frame in frames)
-    ]
-    return [
-        frame.assign(
-            **{name: frame[name].astype(object).map(_as_text, na_action="ignore") for name in texts}
-        )
-        for frame in frames
-    ]
-
-
-def _as_text(value) -> str:
-    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
-
-
-def _split(frame, label: str, path: str, notes: list[str]):
-    check_column(label, frame.columns, path)
+def _split(frame, table: CSVTable, label: str, notes: list[str]):
+    """Return the columns and the label of the rows that have one."""
     known = frame[label].notna()
     if not known.any():
         raise CommandError(
-            f"column {label!r} of {path!r} is empty, and there is nothing to learn from."
+            f"column {label!r} of {table.path!r} is empty, and there is nothing to learn from."
         )
     if not known.all():
-        notes.append(f"{int((~known).sum())} rows of {path} have no label and are left out")
+        marks = sorted(set(table.cells.loc[~known, label].str.strip()) - {""})
+        shown = f": {label!r} is {shorten(marks)}" if marks else ""
+        notes.append(
+            f"{int((~known).sum())} rows of {table.path} have no label and are left out{shown}"
+        )
     frame = frame[known].reset_index(drop=True)
     return frame.drop(columns=label), frame[label].to_numpy()
 
 
-def _common_columns(X, X_source, target: str, source: str, notes: list[str]):
-    common = [name for name in X.columns if name in set(X_source.columns)]
-    if not common:
+def _common_columns(tables: list[CSVTable], label: str, notes: list[str]) -> list[CSVTable]:
+    """Keep the columns that both files have, in the order of the target's."""
+    target, source = tables
+    common = [name for name in target.cells.columns if name in set(source.cells.columns)]
+    if common == [label]:
         raise CommandError(
-            f"{target!r} and {source!r} have no column in common besides the label. Rename the "
-            "columns that mean the same."
+            f"{target.path!r} and {source.path!r} have no column in common besides the label. "
+            "Rename the columns that mean the same."
         )
-    for frame, path in ((X, target), (X_source, source)):
-        extra = [name for name in frame.columns if name not in common]
+    for table in tables:
+        extra = [name for name in table.cells.columns if name not in common]
         if extra:
-            notes.append(f"only {path} has {shorten(extra)}: left out")
-    return [X[common], X_source[common]]
+            notes.append(f"only {table.path} has {shorten(extra)}: left out")
+    return [replace(table, cells=table.cells[common]) for table in tables]
 
 
 def _is_classification(labels, task: str | None) -> bool:
@@ -274,5 +208,6 @@ def _as_numbers(y, path: str) -> np.ndarray:
         return y.astype(float)
     except (TypeError, ValueError) as error:
         raise CommandError(
-            f"the labels in {path!r} are not numbers ({error}). Add --task classification."
+            f"the labels in {path!r} are not numbers ({first_line(error)}). Correct them, or add "
+            "--task classification."
         ) from error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PooledEstimator, PretrainedFeatureTransformer, WithSource
-from skltransfer.cli._errors import CommandError, check_column, shorten
+from skltransfer.cli._errors import CommandError
 from skltransfer.cli._table_data import TableData
 from skltransfer.model_selection import Strategy
 
@@ -23,13 +23,9 @@ class TextData(TableData):
 
 def texts_of(table: TableData, column: str, path: str) -> TextData:
     """Return the texts of one column, an empty one where it is missing."""
-    check_column(column, table.X.columns, path, " besides the label, in all files")
     if table.X[column].dtype.kind in "iuf":
         raise CommandError(f"column {column!r} of {path!r} holds numbers, not texts.")
     notes = list(table.notes)
-    others = [name for name in table.X.columns if name != column]
-    if others:
-        notes.append(f"only the texts in {column!r} are used, not {shorten(others)}")
     n_empty = int(table.X[column].isna().sum())
     if n_empty:
         notes.append(f"{n_empty} rows of {path} have no text, which is taken for an empty one")
@@ -38,6 +34,26 @@ def texts_of(table: TableData, column: str, path: str) -> TextData:
         for frame in (table.X, table.X_source)
     )
     return TextData(X, table.y, X_source, table.y_source, table.is_classification, tuple(notes))
+
+
+def note_of_cut_texts(name: str, max_length: int, n_cut: int, n_texts: int) -> str:
+    """Return a note on texts that are longer than an encoder reads."""
+    return (
+        f"{name} reads the first {max_length} tokens of a text; {n_cut} of {n_texts} texts "
+        f"({n_cut / n_texts:.0%}) are longer and are cut"
+    )
+
+
+def with_notes_of_cut_texts(table: TextData, backbones) -> TextData:
+    """Return the texts with a note for each encoder that does not read all of them to the end."""
+    texts = [text for part in (table.X, table.X_source) if part is not None for text in part]
+    notes = list(table.notes)
+    for name, _, record in backbones:
+        n_cut = int(record.preprocessing.is_cut(texts).sum())
+        if n_cut:
+            max_length = record.preprocessing.max_length
+            notes.append(note_of_cut_texts(name, max_length, n_cut, len(texts)))
+    return replace(table, notes=tuple(notes))
 
 
 def text_strategies(backbones) -> list[Strategy]:

@@ -28,6 +28,7 @@ from skltransfer._torch._rows import (
     read_rows,
 )
 from skltransfer._torch._store import StoreParameter, feature_store
+from skltransfer._torch._text import warn_of_cut_texts
 from skltransfer._warnings import warn
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import (
@@ -37,6 +38,7 @@ from skltransfer.backbones._extractors import (
     takes_text,
 )
 from skltransfer.backbones._load import warn_if_not_preprocessed
+from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._refit import forget
@@ -155,6 +157,9 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
 
     Passes of the same samples in the same order have equal bits on one machine. In another batch,
     or at another place in it, the last digits of a sample's features may differ.
+
+    One :class:`~skltransfer.TruncatedTextWarning` per call of `transform` counts the texts that are
+    cut, and ``load_backbone(name).preprocessing.is_cut(texts)`` tells which.
 
     Examples
     --------
@@ -281,10 +286,12 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
                 f"The weights of backbone={self.backbone!r} are not the weights that this "
                 "transformer was fitted with. Fit it again, or restore the file or module."
             )
-        if self.on_error == "nan":
+        if self.on_error == "nan" and isinstance(rows, EncodedImageRows):
             return self._as_output(self._extract_readable(extractor, rows))
         with _remedy():
-            return self._as_output(self._extract(extractor, rows))
+            features = self._extract(extractor, rows)
+        warn_of_cut_texts([rows], backbone.preprocessing, backbone.name)
+        return self._as_output(features)
 
     def _extract(self, extractor: Extractor, rows: Rows) -> np.ndarray:
         if len(rows) and extractor.widths(rows) != self.feature_widths_:
@@ -359,7 +366,8 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         return tags
 
     def _may_take_text(self) -> bool:
-        return isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
+        is_name = isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
+        return is_name or is_sentence_transformer(self.backbone)
 
     def _is_text_record(self) -> bool:
         return isinstance(self.backbone, Backbone) and takes_text(self.backbone)

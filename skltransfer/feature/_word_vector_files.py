@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import mmap
 import os
-import shutil
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,11 @@ _MAX_OPEN = 4
 _MAX_PARSED_BYTES = 2**27
 _open_files = SharedCache(_MAX_OPEN)
 # Raised when the layout of converted copies changes.
-_COPY_VERSION = 1
+_COPY_VERSION = 2
+# Of the checksum that an index begins with; and vectors that are written at a time.
+_DIGEST_BYTES, _ROWS_WRITTEN = 16, 1024
+# A packed file of numbers unpacks to about three times its size.
+_MAX_RATIO = 50
 
 
 class MappedFile(IndexedVectors):
@@ -129,12 +134,15 @@ def open_file(path: Path, *, file_format: str, decode_error: str, cache_dir) -> 
 def _check_is_file(path: Path, name: str) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{name} is a folder. Name one of its files.")
-    if not path.is_file():
-        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise FileNotFoundError(
-            f"{name} does not exist.{near_names(path.name, names)} If the file has moved, "
-            "set_params(vectors=...) names its new place, also after fit."
-        )
+    if path.is_file():
+        return
+    if path.exists():  # reading a pipe or a device may never end
+        raise ValueError(f"{name} is no regular file. Write the vectors into one.")
+    names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise FileNotFoundError(
+        f"{name} does not exist.{near_names(path.name, names)} If the file has moved, "
+        "set_params(vectors=...) names its new place, also after fit."
+    )
 
 
 def _mapped(path: Path, file_format: str, decode_error: str, name: str) -> MappedFile:
@@ -142,47 +150,107 @@ def _mapped(path: Path, file_format: str, decode_error: str, name: str) -> Mappe
         is_packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if is_packed:
-            try:
-                with gzip.open(file) as reader:
-                    shutil.copyfileobj(reader, unpacked, 2**20)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise ValueError(
-                    f"{name} cannot be unpacked: {error} The file is truncated or damaged: get it "
-                    "again."
-                ) from error
-            unpacked.flush()
+            _unpack(file, unpacked, name)
             file = unpacked
         if not os.fstat(file.fileno()).st_size:
             raise ValueError(f"{name} is empty. Get the file again.")
         return MappedFile(file, file_format, decode_error, name)
 
 
+def _unpack(file, unpacked, name: str) -> None:
+    """Unpack a file that gzip has packed."""
+    most = _MAX_RATIO * os.fstat(file.fileno()).st_size
+    with gzip.open(file) as reader:
+        while True:
+            try:
+                part = reader.read(2**20)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise ValueError(
+                    f"{name} cannot be unpacked: {error} The file is truncated or damaged: get it "
+                    "again."
+                ) from error
+            if not part:
+                break
+            most -= len(part)
+            if most < 0:
+                raise ValueError(
+                    f"{name} unpacks to more than {_MAX_RATIO} times its size, which word vectors "
+                    "never do. Unpack it yourself if you trust it."
+                )
+            with _naming(f"{name}, unpacked in {tempfile.gettempdir()}"):
+                unpacked.write(part)
+    with _naming(f"{name}, unpacked in {tempfile.gettempdir()}"):
+        unpacked.flush()
+
+
+@contextmanager
+def _naming(place) -> Iterator[None]:
+    """Let errors of writing, such as a full disk, name the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(place)) from error
+
+
 class ConvertedVectors(IndexedVectors):
-    """A converted copy: a mapped array, and the index of its words."""
+    """A converted copy: a mapped array, and the index of its words.
+
+    The index carries a checksum of itself, and one of each vector. It is checked when the copy is
+    opened, and a vector when it is read, so that opening a large copy takes no time.
+
+    Raises
+    ------
+    ValueError
+        If the index is damaged, or the array has another size.
+    """
 
     def __init__(self, matrix: Path, index: Path, name: str):
         self.name = name
-        self._matrix = np.load(matrix, mmap_mode="r")
-        with index.open("rb") as file, np.load(file) as parts:
+        self._path = matrix
+        content = index.read_bytes()
+        digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if xxhash.xxh3_128_digest(content) != digest:
+            raise ValueError(f"{str(index)!r} is damaged")
+        with np.load(io.BytesIO(content)) as parts:
             self.index = WordIndex(*(parts[field] for field in WordIndex._fields))
             self._words = parts["words"].tobytes()
+            self._checksums = parts["checksums"]
             self.digest = str(parts["digest"])
-        if self._matrix.shape[0] != len(self.index.hashes) or self._matrix.dtype != self.dtype:
-            raise ValueError("the array and the index differ")
-        self.dim = self._matrix.shape[1]
+            offset, self.dim = (int(parts[key]) for key in ("offset", "dim"))
+        shape = len(self.index.hashes), self.dim
+        if matrix.stat().st_size != offset + 4 * shape[0] * shape[1]:
+            raise ValueError(f"{str(matrix)!r} has another size than its index says")
+        self._matrix = np.memmap(matrix, self.dtype, "r", offset, shape)
 
     def word(self, entry: int) -> str:
         begin = int(self.index.word_at[entry])
         return self._words[begin : begin + int(self.index.word_size[entry])].decode()
 
     def vectors(self, entries: np.ndarray) -> np.ndarray:
-        return np.asarray(self._matrix[self.index.vector_at[entries]])
+        """Return the vectors of entries of the index, shape (n_entries, dim)."""
+        rows = self.index.vector_at[entries]
+        vectors = np.array(self._matrix[rows])
+        if not np.array_equal(_checksums(vectors), self._checksums[rows]):
+            raise ValueError(
+                f"The copy {str(self._path)!r} of {self.name} is damaged. Delete it, and it is "
+                "written again."
+            )
+        return vectors
+
+
+def _checksums(vectors: np.ndarray) -> np.ndarray:
+    """Return a checksum of each vector, shape (n_vectors,), uint32."""
+    return np.array([xxhash.xxh32_intdigest(row) for row in vectors], dtype=np.uint32)
 
 
 def open_converted(
     read: Callable[[], IndexedVectors], folder: Path, file_name: str, key: tuple, name: str
 ) -> ConvertedVectors:
     """Open the converted copy of a file, and write it first where there is none.
+
+    A copy whose index is damaged, or whose size is wrong, is written again.
 
     Parameters
     ----------
@@ -195,10 +263,15 @@ def open_converted(
         Description of the file and the settings, on which the content of the copy depends.
     name : str
         Name of the file in messages.
+
+    Raises
+    ------
+    OSError
+        If the copy cannot be written. The error names the path.
     """
     digest = xxhash.xxh3_64_hexdigest(repr((_COPY_VERSION, key)).encode("utf-8", "replace"))
     matrix = folder / f"{file_name}-{digest}.npy"
-    index = matrix.with_suffix(".npz")
+    index = matrix.with_suffix(".index")
     try:
         return ConvertedVectors(matrix, index, name)
     except Exception:  # missing, or damaged in one of many ways
@@ -209,32 +282,39 @@ def open_converted(
 def _convert(reader: IndexedVectors, matrix: Path, index: Path) -> None:
     """Write the vectors as one array that can be mapped, and the index of the words beside it.
 
-    The index takes its place last.
+    The index takes its place last. The array is written and not mapped: a full disk is an error
+    then, and would kill the process otherwise.
     """
     matrix.parent.mkdir(parents=True, exist_ok=True)
     n_words = len(reader.index.hashes)
     in_file_order = np.argsort(reader.index.vector_at, kind="stable")
+    row_of_entry = np.empty(n_words, np.int64)
+    row_of_entry[in_file_order] = np.arange(n_words)
+    words = [reader.word(entry).encode() for entry in in_file_order]
+    sizes = np.array([len(word) for word in words], np.int64)
+    checksums = []
     with write_whole(index) as new_index, write_whole(matrix) as new_matrix:
-        rows = np.lib.format.open_memmap(new_matrix, "w+", np.float32, (n_words, reader.dim))
-        words, starts = [], np.zeros(n_words, np.int64)
-        row_of_entry = np.empty(n_words, np.int64)
-        position = 0
-        for row, entry in enumerate(in_file_order):
-            word = reader.word(entry).encode()
-            words.append(word)
-            starts[entry], row_of_entry[entry] = position, row
-            position += len(word)
-            rows[row] = reader.vectors([entry])[0]
-        rows.flush()
-        del rows
-        sizes = np.empty(n_words, np.int32)
-        sizes[in_file_order] = [len(word) for word in words]
+        with _naming(matrix), new_matrix.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (n_words, reader.dim)}
+            np.lib.format.write_array_header_1_0(file, header)
+            offset = file.tell()
+            for start in range(0, n_words, _ROWS_WRITTEN):
+                vectors = reader.vectors(in_file_order[start : start + _ROWS_WRITTEN])
+                checksums.append(_checksums(vectors))
+                file.write(np.ascontiguousarray(vectors, "<f4"))
+        content = io.BytesIO()
         np.savez(
-            new_index,
+            content,
             hashes=reader.index.hashes,
             vector_at=row_of_entry,
-            word_at=starts,
-            word_size=sizes,
+            word_at=(np.cumsum(sizes) - sizes)[row_of_entry],
+            word_size=sizes[row_of_entry].astype(np.int32),
             words=np.frombuffer(b"".join(words), np.uint8),
+            checksums=np.concatenate(checksums),
             digest=np.array(reader.digest),
+            offset=np.array(offset),
+            dim=np.array(reader.dim),
         )
+        with _naming(index), new_index.open("wb") as file:
+            file.write(xxhash.xxh3_128_digest(content.getbuffer()))
+            file.write(content.getbuffer())

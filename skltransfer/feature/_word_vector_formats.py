@@ -14,7 +14,7 @@ import xxhash
 
 FORMATS = ("glove", "word2vec", "word2vec_binary")
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_HEADER = re.compile(rb"\s*(\d+)[ \t]+(\d+)\s*")
+_HEADER = re.compile(rb"\s*(\d{1,18})[ \t]+(\d{1,18})\s*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _PADDING = b" \t\r"
 # The longest line, or word, that is looked for.

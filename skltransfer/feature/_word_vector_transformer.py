@@ -106,7 +106,7 @@ class WordVectorTransformer(
         or replace them.
     cache_dir : str or Path, default=None
         Folder for a copy of the file as an array, which other processes open at once. It takes 4
-        bytes per number. ``None`` writes no copy.
+        bytes per number. Its checksums are checked when it is used. ``None`` writes no copy.
 
     Attributes
     ----------
@@ -225,6 +225,8 @@ class WordVectorTransformer(
             ``oov="error"``, if a word has no vector.
         FileNotFoundError
             If the file does not exist.
+        OSError
+            If the copy in `cache_dir` cannot be written, as on a full disk.
         TypeError
             If `vectors` holds no word vectors, or `X` is one string.
         """

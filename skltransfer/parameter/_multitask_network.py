@@ -288,7 +288,9 @@ class MultiTaskNetwork(FittedNetwork):
         """
         plan = replace(Plan.of(estimator, rows), head=labels.heads)
         data = Data(rows, labels, weights).prepared(plan)
-        fitting = Fitting(plan, self._load(data.rows), data)
+        record = self._load(data.rows)
+        self._look_at_lengths(record, data.rows)
+        fitting = Fitting(plan, record, data)
 
         def snapshot() -> dict:
             twin = copy.copy(self)

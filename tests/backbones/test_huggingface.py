@@ -20,18 +20,24 @@ from sklearn.pipeline import make_pipeline
 
 from skltransfer import (
     FeatureStore,
+    FineTunedClassifier,
     PretrainedFeatureTransformer,
+    TruncatedTextWarning,
     feature_store,
     list_backbones,
     load_backbone,
 )
 from skltransfer._torch._fingerprint import fingerprint
-from skltransfer._torch._text import TextRows, TokenEncoder
+from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 from skltransfer.backbones import _load
 from tests.rounding import assert_within_rounding
 from tests.tiny_bert import WORDS, quiet, save_model, save_tiny_bert, save_tokenizer
 
 transformers = pytest.importorskip("transformers")
+
+
+# Some of the texts are longer than the encoders read.
+pytestmark = pytest.mark.filterwarnings("ignore::skltransfer.TruncatedTextWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -245,6 +251,40 @@ def test_batches_are_padded_to_the_length_of_their_own_texts(bert, texts):
     assert [record.preprocessing.padded_length(n) for n in (1, 15, 16, 63, 64)] == [
         *(16, 16, 32, 64, 64)
     ]
+
+
+@pytest.mark.filterwarnings("always::skltransfer.TruncatedTextWarning")
+def test_texts_that_are_cut_are_counted_in_one_warning(bert):
+    n_read = load_backbone(bert).preprocessing.max_length - 2  # beside the first and the last
+    texts = ["good film", "good " * n_read, "good " * n_read + "bad", "bad " * 99, "bad " * 99]
+    is_cut = [False, False, True, True, True]
+    assert load_backbone(bert).preprocessing.is_cut(texts).tolist() == is_cut
+    message = r"3 of 5 texts \(60%\) have more tokens than 'hf:.*' reads, 64"
+    store = FeatureStore()
+    transformer = encoder(bert, store=store).fit(texts[:2])
+    for _ in range(2):  # through the network, and from the store
+        with pytest.warns(TruncatedTextWarning, match=message) as caught:
+            features = transformer.transform(texts)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+    np.testing.assert_array_equal(features[1], encoder(bert).fit_transform(texts[1:2])[0])
+    model = FineTunedClassifier(bert, max_epochs=1, early_stopping=True)
+    for call in (lambda: model.fit(texts * 4, [0, 1, 1, 0, 0] * 4), lambda: model.predict(texts)):
+        with pytest.warns(TruncatedTextWarning, match=r"\(60%\)") as caught:
+            call()
+        assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transformer.transform(texts[:2])
+
+
+@pytest.mark.parametrize("length", [63, 64, 65])
+def test_a_tokenizer_in_python_counts_the_cuts_too(tmp_path, length):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ngood\n")
+    slow = transformers.BertTokenizerLegacy(str(tmp_path / "vocab.txt"))
+    preprocessing = TextPreprocessing(slow, 64)
+    assert not preprocessing.tokenizer.is_fast
+    assert preprocessing.is_cut(["good " * (length - 2)]).tolist() == [length > 64]
 
 
 def test_nothing_moves_in_the_network(bert, texts):

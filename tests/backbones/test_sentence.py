@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -31,6 +32,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     st = pytest.importorskip("sentence_transformers")
     from sentence_transformers import SentenceTransformer, models
+
+
+# Some of the texts are longer than the encoders read.
+pytestmark = pytest.mark.filterwarnings("ignore::skltransfer.TruncatedTextWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -281,6 +286,53 @@ def test_names_and_weights(plain):
         load_backbone("st:/nowhere")
     with pytest.raises(TypeError, match="lie in its folder"):
         load_backbone(plain, "weights.safetensors")
+
+
+def test_an_encoder_that_the_user_holds_is_the_folder_that_it_saves(plain, texts, monkeypatch):
+    with quiet():
+        held = SentenceTransformer(plain.removeprefix("st:"), device="cpu")
+        short = SentenceTransformer(plain.removeprefix("st:"), device="cpu")
+    short.max_seq_length = 5
+    loaded, load = [], _load.load_sentence_object
+    monkeypatch.setattr(
+        _load, "load_sentence_object", lambda *given: loaded.append(given) or load(*given)
+    )
+    transformer = PretrainedFeatureTransformer(held, store=None)
+    features = transformer.fit_transform(texts)
+    np.testing.assert_array_equal(
+        features, PretrainedFeatureTransformer(plain, store=None).fit_transform(texts)
+    )
+    np.testing.assert_array_equal(clone(transformer).fit_transform(texts), features)
+    assert len(loaded) == 1
+    other = PretrainedFeatureTransformer(short, store=None).fit_transform(texts)
+    with quiet():
+        expected = short.encode(texts, show_progress_bar=False)
+    assert_within_rounding(other, expected)
+    with torch.no_grad():
+        next(held.parameters()).mul_(2)  # trained by the user meanwhile
+    assert not np.allclose(clone(transformer).fit_transform(texts), features)
+    assert len(loaded) == 3
+    model = FineTunedClassifier(short, max_epochs=1).fit(texts, np.arange(len(texts)) % 2)
+    assert model.predict(texts).shape == (len(texts),)
+    with pytest.raises(TypeError, match="backbone is a SentenceTransformer, which has weights"):
+        load_backbone(short, "weights.safetensors")
+
+
+def test_other_objects_of_these_libraries_are_refused_by_name(plain):
+    import transformers
+
+    folder = Path(plain.removeprefix("st:"))
+    with quiet():
+        network = transformers.AutoModel.from_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        pipeline = transformers.pipeline("feature-extraction", model=network, tokenizer=tokenizer)
+    for held, kind in (
+        (network, "a network of texts without its tokenizer"),
+        (tokenizer, "a tokenizer"),
+        (pipeline, "a pipeline of transformers"),
+    ):
+        with pytest.raises(TypeError, match=f"{kind}.*FOLDER.*pass 'hf:FOLDER'"):
+            PretrainedFeatureTransformer(held).fit(["good"])
 
 
 def test_without_a_connection(tmp_path):

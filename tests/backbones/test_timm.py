@@ -278,6 +278,22 @@ def test_without_a_connection(tmp_path):
     assert "weights=None for random weights" in done.stdout
 
 
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot_download(name, **settings):
+        asked.append(name)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(ConnectionError, match=r"\(no route to host\). Connect once") as caught:
+        load_backbone("timm:test_resnet")
+    assert caught.value.__suppress_context__
+    assert asked == ["timm/test_resnet.r160_in1k"]
+
+
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     _load._loaded.clear()

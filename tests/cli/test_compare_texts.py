@@ -76,6 +76,16 @@ def test_a_missing_text_is_an_empty_one(frame, bert, capsys):
     assert "1 rows of reviews.csv have no text" in capsys.readouterr().err
 
 
+def test_texts_that_are_cut_are_a_note(frame, bert, capsys):
+    frame.loc[3, "review"] = "good " * 99
+    frame.to_csv("reviews.csv", index=False)
+    assert run("reviews.csv", "--label", "mood", "--text", "review", "--backbone", bert) == 0
+    note = f"{bert} reads the first 64 tokens of a text; 1 of 40 texts (2%) are longer and are cut"
+    error = " ".join(capsys.readouterr().err.split())
+    assert error.count(note) == 1
+    assert "Warning" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

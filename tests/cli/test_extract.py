@@ -141,6 +141,16 @@ def test_texts_of_a_table_and_its_other_columns(folder, bert, capsys, monkeypatc
     assert "1 rows of reviews." in capsys.readouterr().err
 
 
+def test_texts_that_are_cut_are_a_note(folder, bert, capsys, monkeypatch):
+    set_sizes(monkeypatch, _PASS=2)
+    texts = ["good", "bad " * 99, "film", "good " * 99]
+    pd.DataFrame({"review": texts}).to_csv("reviews.csv", index=False)
+    assert run("reviews.csv", "--column", "review", "--backbone", bert, "--output", "f.csv") == 0
+    error = capsys.readouterr().err
+    assert "64 tokens of a text; 2 of 4 texts (50%) are longer and are cut" in error
+    assert "Warning" not in error
+
+
 def test_paths_in_a_table_are_relative_to_it(digits):
     paths = sorted(path.relative_to(digits).as_posix() for path in digits.rglob("*.png"))[:5]
     pd.DataFrame({"file": paths, "weight": range(5)}).to_csv(digits / "list.csv", index=False)
@@ -222,11 +232,14 @@ def test_nothing_is_left_by_an_interruption(many_digits, monkeypatch, capsys):
             ["digits", "--output", "f.parquet", "--layers", "stage9"],
             "stage9.*no layer|no layer 'stage9'",
         ),
-        (["digits", "--output", "f.parquet", "--pooling", "min"], "pooling='min' is not"),
-        (["digits", "--output", "f.parquet", "--weights", "a.pt"], "no such file"),
+        (["digits", "--output", "f.parquet", "--pooling", "min"], "error: --pooling min is not"),
+        (
+            ["digits", "--output", "f.parquet", "--weights", "a.pt"],
+            "--weights a.pt: there is no",
+        ),
         (
             ["digits", "--output", "f.parquet", "--engine", "tensorrt"],
-            "engine='tensorrt' is not",
+            "error: --engine tensorrt is not",
         ),
         (["empty", "--output", "f.parquet"], "there is no image in 'empty'"),
         (["list.csv", "--output", "f.parquet"], "--column is missing: .* It has 'id', 'file'"),

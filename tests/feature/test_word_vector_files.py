@@ -330,7 +330,7 @@ def test_the_converted_copy_serves_without_the_text(tmp_path):
     assert source.fingerprint([]) == opened(path).fingerprint([])
 
 
-@pytest.mark.parametrize("part", ["*.npy", "*.npz"])
+@pytest.mark.parametrize("part", ["*.npy", "*.index"])
 def test_a_damaged_copy_is_written_again(part, tmp_path):
     path, cache = tmp_path / "vectors.txt", tmp_path / "cache"
     path.write_text(lines())
@@ -341,6 +341,77 @@ def test_a_damaged_copy_is_written_again(part, tmp_path):
     damaged.write_bytes(content[: len(content) // 2])
     _word_vector_files._open_files.clear()
     np.testing.assert_array_equal(opened(path, cache_dir=cache).take(WORDS), VECTORS)
+
+
+def test_no_damage_of_a_copy_is_used(tmp_path):
+    """Flipped bits, cut ends and zeros, anywhere: the right vectors, or an error by name."""
+    path, cache = tmp_path / "vectors.txt", tmp_path / "cache"
+    path.write_text(lines())
+    opened(path, cache_dir=cache)
+    contents = {part: part.read_bytes() for part in cache.iterdir()}
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for number in range(120):
+        part = sorted(contents)[number % 2]
+        content = bytearray(contents[part])
+        position = int(rng.integers(len(content)))
+        if number % 5 == 0:
+            del content[position:]
+        elif number % 5 == 1:
+            content[position : position + 16] = bytes(len(content[position : position + 16]))
+        else:
+            content[position] ^= 1 << int(rng.integers(8))
+        part.unlink()
+        part.write_bytes(content)
+        _word_vector_files._open_files.clear()
+        try:
+            source = opened(path, cache_dir=cache)
+            np.testing.assert_array_equal(source.take(WORDS), VECTORS)
+            assert source.fingerprint([]) == opened(path).fingerprint([])
+        except ValueError as error:
+            assert f"The copy '{part}' of vectors='{path}' is damaged. Delete it" in str(error)
+            outcomes.append("refused")
+        for part, content in contents.items():
+            part.unlink()
+            part.write_bytes(content)
+    assert 20 < len(outcomes) < 60
+
+
+def test_a_full_disk_is_an_error_with_the_path(tmp_path, monkeypatch):
+    import resource
+
+    path, cache = tmp_path / "vectors.txt", tmp_path / "cache"
+    path.write_text(lines([f"w{i}" for i in range(3000)], np.ones((3000, 5), np.float32)))
+    packed = tmp_path / "packed.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes() * 20, 1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        for given, place in ((path, cache), (packed, None)):
+            with pytest.raises(OSError) as caught:
+                opened(given, cache_dir=place)
+            assert str(cache if place else packed) in str(caught.value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(cache.iterdir())
+    assert opened(path, cache_dir=cache).take(["w7"]).tolist() == [[1.0] * 5]
+
+
+def test_only_regular_files_of_a_plausible_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ValueError, match="is no regular file"):
+            WordVectorTransformer(place).fit(["a"])
+    bomb = tmp_path / "bomb.gz"
+    bomb.write_bytes(gzip.compress(bytes(2**24)))
+    with pytest.raises(ValueError, match="unpacks to more than 50 times its size"):
+        WordVectorTransformer(bomb).fit(["a"])
+    for header in (b"9" * 17 + b" 2", b"1 " + b"9" * 17, b"9" * 5000 + b" 2"):
+        for file_format in ("auto", "glove", "word2vec", "word2vec_binary"):
+            path = tmp_path / "header.bin"
+            path.write_bytes(header + b"\na 1 2\nb 1 2\n")
+            with pytest.raises(ValueError, match=r"header.bin"):
+                WordVectorTransformer(path, file_format=file_format).fit(["a"])
 
 
 def test_a_changed_file_has_another_copy(tmp_path):
