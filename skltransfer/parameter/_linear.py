@@ -351,7 +351,9 @@ class LinearTransferCV(LinearTransfer):
         return scores
 
 
-def strength_of_slopes(X, residual, variance, curvature, sample_weight) -> np.ndarray:
+def strength_of_slopes(
+    X, residual, variance, curvature, sample_weight, largest_change=np.inf
+) -> np.ndarray:
     """Return the penalty on coefficients that suits the residuals of the source's model.
 
     It is the variance of the noise over the estimated variance of the change, see
@@ -364,16 +366,18 @@ def strength_of_slopes(X, residual, variance, curvature, sample_weight) -> np.nd
         Derivatives of the loss by the scores, with the other sign.
     variance : ndarray of shape (g,)
         Variance of the noise: for each output, or one number, if outputs share their penalty.
-    curvature : float
+    curvature : ndarray of shape (n, k)
         Second derivative of the loss.
     sample_weight : ndarray of shape (n,) or None
+    largest_change : float, default=inf
+        Largest standard deviation of the change of a score, on average over the samples.
 
     Returns
     -------
     alpha : ndarray of shape (g,)
         Infinite where nothing shows a change.
     """
-    residual, weights, used = _looked_at(residual, sample_weight)
+    residual, curvature, weights, used = _looked_at(residual, curvature, sample_weight)
     X = X[used]
     rows = design_rows(X, column_means(X, weights), has_ones=False)
     exponent = -np.frexp(rows.sizes().max(initial=0.0))[1]
@@ -381,26 +385,28 @@ def strength_of_slopes(X, residual, variance, curvature, sample_weight) -> np.nd
     rows = rows.scaled(np.full(X.shape[1], exponent))
     gram = rows.gram(np.ones(len(used)), of_samples=True)[0]
     residual = residual - np.average(residual, axis=0, weights=weights)
-    return _penalties(gram, residual, variance, curvature, weights) * unit**-2
+    alpha = _penalties(gram, residual, variance, curvature, weights)
+    spread = np.average(gram.diagonal(), weights=weights)
+    return np.maximum(alpha, spread / largest_change**2) * unit**-2
 
 
 def strength_of_intercepts(residual, variance, curvature, sample_weight) -> np.ndarray:
     """Return the penalty on intercepts, like :func:`strength_of_slopes`, shape (g,)."""
-    residual, weights, used = _looked_at(residual, sample_weight)
+    residual, curvature, weights, used = _looked_at(residual, curvature, sample_weight)
     ones = np.ones((len(used), len(used)))
     return _penalties(ones, residual, variance, curvature, weights)
 
 
-def _looked_at(residual, sample_weight):
+def _looked_at(residual, curvature, sample_weight):
     weights = np.ones(len(residual)) if sample_weight is None else sample_weight
     used = np.flatnonzero(weights > 0)
     used = used[looked_at(len(used))]
-    return residual[used], weights[used], used
+    return residual[used], curvature[used], weights[used], used
 
 
 def _penalties(gram, residual, variance, curvature, weights):
-    groups = np.split(residual, len(variance), axis=1)
-    change = [variance_of_change(gram, r, np.full(r.shape, curvature), weights) for r in groups]
+    groups = (np.split(values, len(variance), axis=1) for values in (residual, curvature))
+    change = [variance_of_change(gram, r, v, weights) for r, v in zip(*groups, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         alpha = np.asarray(variance) / np.array(change)
     alpha[np.isnan(alpha)] = np.inf  # without noise and change there is nothing to learn

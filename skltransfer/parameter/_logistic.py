@@ -36,7 +36,10 @@ from skltransfer.parameter._source import LinearModel, match_classes
 _TOL_OF_SCORES = 1e-8
 # Stands for a penalty that nothing outweighs.
 _INFINITE_PENALTY = 1e300
-_CURVATURE = 0.25
+# Second derivative of the loss of a sample whose class is certain, and largest standard deviation
+# of the change of scores, for the strength by default.
+_SMALLEST_CURVATURE = 1e-3
+_LARGEST_CHANGE = 5.0
 
 
 class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
@@ -125,7 +128,8 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     of the coefficients from the source to the task. The latter is estimated from the products of
     the residuals of each pair of samples, and lowered by one standard error [2]_. Where the
     residuals of the source's model show no more than noise, `alpha` is infinite and the result is
-    the source's model. With more than 3000 samples, 3000 of them enter the estimate.
+    the source's model. Scores change by a standard deviation of at most 5 a priori. With more than
+    3000 samples, 3000 of them enter the estimate.
 
     References
     ----------
@@ -341,14 +345,19 @@ class _Design:
         """Return the penalties for the parameters `alpha` and `penalize_intercept`."""
         is_auto = isinstance(alpha, str)
         on_intercept = None
-        settings = np.ones(1), _CURVATURE, weights
         if self.has_intercept and (
             self.estimator.penalize_intercept == "auto"
             or (is_auto and self.estimator.penalize_intercept)
         ):
-            on_intercept = strength_of_intercepts(self._residual(), *settings)[0]
+            # A source that is too sure of itself understates the curvature: take the largest.
+            largest = np.full(self.offset.shape, 0.25)
+            on_intercept = strength_of_intercepts(self._residual(), np.ones(1), largest, weights)[0]
         if is_auto:
-            alpha = strength_of_slopes(self.X, self._residual(), *settings)[0]
+            P = probabilities(self.offset)[:, -self.offset.shape[1] :]
+            curvature = np.maximum(P * (1 - P), _SMALLEST_CURVATURE)
+            alpha = strength_of_slopes(
+                self.X, self._residual(), np.ones(1), curvature, weights, _LARGEST_CHANGE
+            )[0]
         return Strength(alpha, on_intercept)
 
     def _residual(self):

@@ -236,7 +236,7 @@ def _strength_of(rule, residual, sample_weight, *rows):
     residual = residual / size
     noise = residual - np.average(residual, axis=0, weights=sample_weight)
     variance = np.average(noise**2, axis=0, weights=sample_weight)
-    return rule(*rows, residual, variance, 1.0, sample_weight)[:, None]
+    return rule(*rows, residual, variance, np.ones(residual.shape), sample_weight)[:, None]
 
 
 def _solved(X, R, sample_weight, mode, own, solve):
