@@ -165,7 +165,7 @@ class Flag(Parameter):
         return "True or False"
 
     def negation(self) -> str:
-        return "neither True nor False"
+        return super().negation() if self.unset else "neither True nor False"
 
 
 class Function(Parameter):

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
 from scipy.special import expit, logsumexp
 
-# With more unknowns than this in one problem, Newton's direction is found without a Hessian.
-MAX_DENSE_UNKNOWNS = 1500
-# A stack of small systems is solved in one call; larger ones are worth a Cholesky factor each.
-_MOST_UNKNOWNS_IN_STACKS = 40
+from skltransfer._solvers._design_matrix import (
+    MOST_UNKNOWNS_IN_STACKS,
+    DenseRows,
+    equilibrated,
+    has_hessian,
+)
+
 # Numbers in the largest array that is made for the sake of speed.
 _BUDGET = 2**24
+# Arrays of all samples and unknowns of a problem that conjugate gradients hold.
+_ARRAYS_OF_A_PROBLEM = 8
 # A line search that has halved its step to this ends where it began.
 SMALLEST_STEP = 2.0**-40
 # A Newton step cut below this is compared with one that bounds the curvature.
 SHORT_STEP = 0.2
 # The gap is taken relative to no less than this loss per unit of weight.
 SMALLEST_LOSS = 1e-6
+# Penalties on columns that are tiny, in units of these columns, end here.
+_LARGEST_PENALTY = 1e300
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ class _Problems:
 
     Parameters
     ----------
-    Z : ndarray of shape (n, p)
+    rows : DenseRows or SparseRows
+        ``Z``, of shape (n, p)
     offset : ndarray of shape (n, k)
         ``o``. One column stands for two classes.
     codes : ndarray of shape (n,), int
@@ -59,8 +67,8 @@ class _Problems:
         ``a``
     """
 
-    def __init__(self, Z, offset, codes, weights, penalty):
-        self.Z, self.weights, self.penalty = Z, weights, penalty
+    def __init__(self, rows, offset, codes, weights, penalty):
+        self.rows, self.weights, self.penalty = rows, weights, penalty
         self.offset = np.ascontiguousarray(offset.T)  # (k, n)
         self.is_binary = len(self.offset) == 1
         self.codes = codes
@@ -71,9 +79,11 @@ class _Problems:
         # A direction along which the softmax does not change has no curvature. Without a penalty,
         # the gradient along it is 0, and any curvature will do.
         self.flat = ~self.is_binary & (penalty == 0).all(axis=1)  # (b, p)
+        self.has_hessian = not rows.is_sparse and has_hessian(*rows.shape, len(self.offset))
         self._products = None
-        p = Z.shape[1]
-        if len(Z) * p * (p + 1) // 2 <= _BUDGET:
+        n, p = rows.shape
+        if self.has_hessian and n * p * (p + 1) // 2 <= _BUDGET:
+            Z = rows.Z
             self._triangle = np.triu_indices(p)
             self._products = Z[:, self._triangle[0]] * Z[:, self._triangle[1]]
 
@@ -85,9 +95,13 @@ class _Problems:
         twin.flat = self.flat[which]
         return twin
 
+    def floor(self):
+        """Return the smallest loss to which a gap is relative, shape (b,)."""
+        return SMALLEST_LOSS * self.weights.sum(axis=1) + np.finfo(float).tiny
+
     def evaluate(self, D):
         """Return objectives (b,), probabilities (b, k, n) and gradients (b, k, p) at `D`."""
-        logits = self.offset + D @ self.Z.T  # (b, k, n)
+        logits = self.offset + self.rows.along(D)  # (b, k, n)
         if self.is_binary:
             eta = logits[:, 0]
             losses = np.logaddexp(0.0, eta) - self.onehot * eta
@@ -98,14 +112,17 @@ class _Problems:
             P = np.exp(logits - log_total[:, None])
         objective = (self.weights * losses).sum(axis=1) + 0.5 * (self.penalty * D**2).sum((1, 2))
         residual = (P - self.onehot) * self.weights[:, None]
-        gradient = residual @ self.Z + self.penalty * D
+        gradient = self.rows.against(residual) + self.penalty * D
         return objective, P, gradient
 
-    def directions(self, P, gradient):
-        """Return Newton's directions (b, k, p)."""
+    def directions(self, P, gradient, objective):
+        """Return Newton's directions (b, k, p), and what they leave of the gradient's energy (b,).
+
+        The energy of a residual is twice the fall of the objective that it promises.
+        """
         b, k, p = gradient.shape
-        if k * p > MAX_DENSE_UNKNOWNS:
-            return self._conjugate_gradients(P, gradient)
+        if not self.has_hessian:
+            return self._conjugate_gradients(P, gradient, objective)
         H = self._hessians(P)
         diagonal = np.arange(k * p)
         entries = H[:, diagonal, diagonal]
@@ -113,7 +130,7 @@ class _Problems:
         H[:, diagonal, diagonal] = np.where(entries > 0, entries * (1 + 1e-13), 1.0)
         right = -gradient.reshape(b, k * p, 1)
         try:
-            is_small = k * p <= _MOST_UNKNOWNS_IN_STACKS
+            is_small = k * p <= MOST_UNKNOWNS_IN_STACKS
             solved = np.linalg.solve(H, right) if is_small else None
         except np.linalg.LinAlgError:  # one of them is singular
             solved = None
@@ -122,9 +139,9 @@ class _Problems:
         # If the curvature vanishes in rounding, the result is no solution.
         missed = np.linalg.norm(H @ solved - right, axis=(1, 2))
         solved[~(missed <= 1e-6 * np.linalg.norm(right, axis=(1, 2)))] = np.nan
-        return solved.reshape(b, k, p)
+        return solved.reshape(b, k, p), np.zeros(b)
 
-    def bounded_directions(self, gradient):
+    def bounded_directions(self, gradient, objective):
         """Return the directions of a curvature that is nowhere exceeded (Boehning, 1992).
 
         The whole step never raises the objective, also where probabilities of 0 and 1 leave
@@ -134,11 +151,12 @@ class _Problems:
         twin = self.subset(slice(None))
         twin.weights = self.weights * (1.0 if self.is_binary else 0.5 * k)
         share = 0.5 if self.is_binary else 1.0 / k
-        return twin.directions(np.full((len(gradient), k, len(self.Z)), share), gradient)
+        P = np.full((len(gradient), k, self.rows.shape[0]), share)
+        return twin.directions(P, gradient, objective)[0]
 
     def _hessians(self, P):
         b, k, n = P.shape
-        p = self.Z.shape[1]
+        p = self.rows.shape[1]
         H = np.empty((b, k, p, k, p))
         weighted = self.weights[:, None] * P
         for c in range(k):
@@ -151,18 +169,19 @@ class _Problems:
         diagonal = np.arange(k * p)
         H[:, diagonal, diagonal] += self.penalty.reshape(b, k * p)
         if self.flat.any():
-            scale = H[:, diagonal, diagonal].mean(axis=1)
+            scale = H[:, diagonal, diagonal].reshape(b, k, p).mean(axis=1)
             features = np.arange(p)
             lifted = H.reshape(b, k, p, k, p)
-            lift = (scale[:, None] * self.flat / k)[:, None, None]  # (b, 1, 1, p)
+            lift = (scale * self.flat / k)[:, None, None]  # (b, 1, 1, p)
             lifted[:, :, features, :, features] += lift.transpose(3, 0, 1, 2)
         return H
 
     def _gram(self, weights):
         """Return ``Z^T diag(w) Z`` for each row of `weights`, shape (len(weights), p, p)."""
-        p = self.Z.shape[1]
+        Z = self.rows.Z
+        p = Z.shape[1]
         if self._products is None:
-            return np.stack([(self.Z.T * w) @ self.Z for w in weights])
+            return np.stack([(Z.T * w) @ Z for w in weights])
         grams = np.empty((len(weights), p, p))
         upper = weights @ self._products
         rows, columns = self._triangle
@@ -170,37 +189,56 @@ class _Problems:
         grams[:, columns, rows] = upper
         return grams
 
-    def _conjugate_gradients(self, P, gradient):
-        """Solve for Newton's directions by preconditioned conjugate gradients."""
+    def _conjugate_gradients(self, P, gradient, objective):
+        """Solve for Newton's directions by preconditioned conjugate gradients.
+
+        Far from the optimum a direction need not be exact: the residual's energy falls below that
+        of the gradient by the gap which this promises, between 1e-2 and 1e-10 (Dembo, Eisenstat and
+        Steihaug, "Inexact Newton Methods", SIAM J. Numer. Anal. 19, 1982).
+        """
         weighted = self.weights[:, None] * P
-
-        def curve(V):
-            along = V @ self.Z.T
-            if self.is_binary:
-                bent = weighted * (1 - P) * along
-            else:
-                bent = weighted * (along - (P * along).sum(axis=1, keepdims=True))
-            return bent @ self.Z + self.penalty * V
-
-        diagonal = (weighted * (1 - P)) @ self.Z**2 + self.penalty
+        bend = weighted * (1 - P)
+        diagonal = self.rows.squares_against(bend) + self.penalty
         diagonal[diagonal <= 0] = 1.0
-        D, residual = np.zeros_like(gradient), -gradient
+        directions, left = np.zeros_like(gradient), np.zeros(len(gradient))
+        going = np.arange(len(gradient))
+        part, D, residual = self, np.zeros_like(gradient), -gradient
         z = residual / diagonal
         step, energy = z, _inner(residual, z)
-        start = energy
+        gap = 0.5 * energy / np.maximum(objective, self.floor())
+        goal = np.clip(gap, 1e-10, 1e-2) * energy
         for _ in range(gradient[0].size):
-            curved = curve(step)
-            bend = _inner(step, curved)
-            length = np.divide(energy, bend, out=np.zeros_like(energy), where=bend > 0)
+            along = part.rows.along(step)
+            if self.is_binary:
+                bent = bend * along
+            else:
+                bent = weighted * (along - (P * along).sum(axis=1, keepdims=True))
+            curved = part.rows.against(bent) + part.penalty * step
+            curve = _inner(step, curved)
+            length = np.divide(energy, curve, out=np.zeros_like(energy), where=curve > 0)
             D = D + length[:, None, None] * step
             residual = residual - length[:, None, None] * curved
             z = residual / diagonal
             energy, last = _inner(residual, z), energy
-            if (energy <= 1e-10 * start).all():
+            is_done = ~(energy > goal) | (length == 0)
+            if is_done.all():
                 break
             ratio = np.divide(energy, last, out=np.zeros_like(energy), where=last > 0)
             step = z + ratio[:, None, None] * step
-        return D - self.flat[:, None] * D.mean(axis=1, keepdims=True)
+            if 3 * is_done.sum() > len(is_done):  # the others go on without them
+                directions[going[is_done]], left[going[is_done]] = D[is_done], energy[is_done]
+                on = ~is_done
+                going, part, P, weighted, bend = (
+                    going[on],
+                    part.subset(on),
+                    P[on],
+                    weighted[on],
+                    bend[on],
+                )
+                D, residual, step, energy = D[on], residual[on], step[on], energy[on]
+                diagonal, goal = diagonal[on], goal[on]
+        directions[going], left[going] = D, energy
+        return directions - self.flat[:, None] * directions.mean(axis=1, keepdims=True), left
 
 
 def _solve_positive(H, right):
@@ -213,7 +251,7 @@ def _inner(A, B):
 
 
 def solve_logistic(
-    Z: np.ndarray,
+    Z,
     offset: np.ndarray,
     codes: np.ndarray,
     weights: np.ndarray,
@@ -229,7 +267,7 @@ def solve_logistic(
 
     Parameters
     ----------
-    Z : ndarray of shape (n, p)
+    Z : ndarray of shape (n, p), DenseRows or SparseRows
     offset : ndarray of shape (n, k)
         Logits of each row at ``D = 0``; one column for two classes.
     codes : ndarray of shape (n,), int
@@ -243,24 +281,37 @@ def solve_logistic(
     max_iter : int
         Largest number of Newton steps.
     """
+    rows = DenseRows(Z) if isinstance(Z, np.ndarray) else Z
+    rows, exponents = equilibrated(rows)
+    if exponents is not None:
+        penalty = np.minimum(np.ldexp(penalty, -2 * exponents), _LARGEST_PENALTY)
+    solution = _solve(rows, offset, codes, weights, penalty, tol, max_iter)
+    if exponents is None:
+        return solution
+    return replace(solution, shift=np.ldexp(solution.shift, -exponents))
+
+
+def _solve(rows, offset, codes, weights, penalty, tol, max_iter) -> LogisticSolution:
     b, k, p = penalty.shape
     # Work on as many problems at once as keep the arrays of all rows and classes small.
-    block = max(1, _BUDGET // (len(Z) * k + (k * p) ** 2))
+    of_one = _ARRAYS_OF_A_PROBLEM * k * (rows.shape[0] + p)
+    if not rows.is_sparse and has_hessian(*rows.shape, k):
+        of_one = rows.shape[0] * k + (k * p) ** 2
+    block = max(1, _BUDGET // of_one)
     if block < b:
         parts = [
-            solve_logistic(
-                Z, offset, codes, weights[i : i + block], penalty[i : i + block],
-                tol=tol, max_iter=max_iter,
+            _solve(
+                rows, offset, codes, weights[i : i + block], penalty[i : i + block], tol, max_iter
             )
             for i in range(0, b, block)
-        ]  # fmt: skip
+        ]
         return LogisticSolution(
             np.concatenate([part.shift for part in parts]),
             np.concatenate([part.objective for part in parts]),
             np.concatenate([part.gap for part in parts]),
             max(part.n_iter for part in parts),
         )
-    problems = _Problems(Z, offset, codes, weights, penalty)
+    problems = _Problems(rows, offset, codes, weights, penalty)
     D = np.zeros((b, k, p))
     gap = np.full(b, np.inf)
     objective, P, gradient = problems.evaluate(D)
@@ -269,15 +320,14 @@ def solve_logistic(
     while len(active) and n_iter < max_iter:
         n_iter += 1
         part = problems.subset(active)
-        direction = part.directions(P, gradient)
+        f = objective[active]
+        direction, left = part.directions(P, gradient, f)
         slope = _inner(gradient, direction)
         failed = ~(slope <= 0)  # not a number as well
         if failed.any():
-            direction[failed] = part.subset(failed).bounded_directions(gradient[failed])
+            direction[failed] = part.subset(failed).bounded_directions(gradient[failed], f[failed])
             slope = _inner(gradient, direction)
-        f = objective[active]
-        scale = np.maximum(f, SMALLEST_LOSS * part.weights.sum(axis=1) + np.finfo(float).tiny)
-        gap[active] = np.maximum(-0.5 * slope, 0.0) / scale
+        gap[active] = np.maximum(left - slope, 0.0) / (2 * np.maximum(f, part.floor()))
         gap[active[failed]] = np.inf
         is_last = gap[active] <= tol
         before = gradient
@@ -287,7 +337,7 @@ def solve_logistic(
         short = np.flatnonzero((length < SHORT_STEP) & ~is_last)
         if len(short):
             bounded = part.subset(short)
-            safe = D[active[short]] + bounded.bounded_directions(before[short])
+            safe = D[active[short]] + bounded.bounded_directions(before[short], f[short])
             safe_values, safe_P, safe_gradient = bounded.evaluate(safe)
             lower = safe_values < values[short]
             which = short[lower]
@@ -309,18 +359,22 @@ def _line_search(problems, D, objective, direction, slope, is_last):
     length : ndarray of shape (b,)
     """
     length = np.ones(len(D))
+    moved = D + direction
+    values, P, gradient = problems.evaluate(moved)
+    # The last step changes less than rounding shows.
+    slack = np.where(is_last, 1e-9, 1e-15) * np.abs(objective)
     while True:
-        moved = D + length[:, None, None] * direction
-        values, P, gradient = problems.evaluate(moved)
-        # The last step changes less than rounding shows.
-        slack = np.where(is_last, 1e-9, 1e-15) * np.abs(objective)
-        enough = values <= objective + 1e-4 * length * slope + slack
-        enough |= length < SMALLEST_STEP
-        if enough.all():
+        # An objective that is not a number has not fallen.
+        on = np.flatnonzero(
+            ~(values <= objective + 1e-4 * length * slope + slack) & (length >= SMALLEST_STEP)
+        )
+        if not len(on):
             break
-        length = np.where(enough, length, 0.5 * length)
-    stay = (length < SMALLEST_STEP) & (values > objective)
-    if stay.any():
+        length[on] *= 0.5
+        moved[on] = D[on] + length[on, None, None] * direction[on]
+        values[on], P[on], gradient[on] = problems.subset(on).evaluate(moved[on])
+    stay = np.flatnonzero((length < SMALLEST_STEP) & ~(values <= objective))
+    if len(stay):
         moved[stay] = D[stay]
-        values, P, gradient = problems.evaluate(moved)
+        values[stay], P[stay], gradient[stay] = problems.subset(stay).evaluate(D[stay])
     return moved, P, gradient, values, length

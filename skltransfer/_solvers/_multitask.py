@@ -13,6 +13,9 @@ import numpy as np
 from scipy import linalg
 from scipy.special import expit, logsumexp
 
+# Numbers up to this size, and down to its inverse, are left as they are.
+_LARGEST_SIZE = 1e50
+
 
 @dataclass(frozen=True)
 class TaskRows:
@@ -51,6 +54,14 @@ class MultiTaskSolution(NamedTuple):
     objective: float
     gap: float  # (objective - optimum) / objective, at most
     n_iter: int
+
+
+def unit_of(arrays) -> float:
+    """Return the power of two that brings the largest number near 1; 1 where it is not extreme."""
+    largest = max((np.abs(array).max(initial=0.0) for array in arrays), default=0.0)
+    if largest == 0 or 1 / _LARGEST_SIZE <= largest <= _LARGEST_SIZE:
+        return 1.0
+    return float(np.ldexp(1.0, int(-np.frexp(largest)[1])))
 
 
 def column_means(tasks, fit_intercept: bool) -> list[np.ndarray]:

@@ -6,8 +6,10 @@ from abc import ABCMeta, abstractmethod
 from copy import copy
 from inspect import signature
 from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
@@ -15,6 +17,8 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skltransfer._parameters import Flag, Number, Parameter, check_parameters
+from skltransfer._solvers._design_matrix import column_means, design_rows
+from skltransfer._solvers._prior_variance import looked_at, variance_of_change
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import check_target_rows
@@ -28,6 +32,20 @@ from skltransfer.domains._two_domains import (
 from skltransfer.parameter._source import LinearModel, match_features, read_source
 
 
+class Strength(NamedTuple):
+    """Penalties on the change of coefficients and of intercepts.
+
+    Attributes
+    ----------
+    alpha : float or ndarray
+        As the parameter `alpha`.
+    on_intercept : float or ndarray of shape (k, 1)
+    """
+
+    alpha: float | np.ndarray
+    on_intercept: float | np.ndarray
+
+
 class Penalty(Parameter):
     """A number of at least 0, or an array of such numbers."""
 
@@ -36,17 +54,20 @@ class Penalty(Parameter):
             values = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             return False
-        return bool(np.isfinite(values).all() and (values >= 0).all())
+        return bool((values >= 0).all() and (values.ndim == 0 or np.isfinite(values).all()))
 
     def describe(self) -> str:
         return "a number of at least 0 or an array of such numbers"
 
 
 _DEFAULT_ALPHAS = tuple(10.0 ** (step / 2) for step in range(-4, 11))  # 0.01 to 1e5
+_TO_BE_CHOSEN = object()
 _MOST_FOLDS = 5
 
 PENALTY = Penalty()
+PENALTY_OR_AUTO = Penalty(unset=("auto",))
 STRENGTH = Number(0, np.inf, high_open=True)
+LARGEST_NUMBER = 1e150
 
 
 class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
@@ -58,20 +79,25 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
     _held = ("source",)
-    _parameters = {"fit_intercept": Flag(), "penalize_intercept": Flag()}
+    _parameters = {"fit_intercept": Flag(), "penalize_intercept": Flag(unset=("auto",))}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
         """Fit the model.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples of the task; if `source` is None, source samples.
         y : array-like of shape (n_samples,)
             Labels of these samples.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of these samples. A sample of ``X_target`` weighs 1.
-        X_target : array-like of shape (n_target_samples, n_features), default=None
+        X_target : {array-like, sparse matrix} of shape (n_target_samples, n_features), default=None
             Samples of the task, only if `source` is None. The source's model is then learned from
             ``X, y`` first.
         y_target : array-like of shape (n_target_samples,), default=None
@@ -88,10 +114,19 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         X_target, y_target = given_target(X_target, y_target)
         self._check_keywords(X_target)
         X, y = self._check_rows(X, y)
+        check_range(X, "X")
+        check_range(y, "y")
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            check_range(sample_weight, "sample_weight")
         rows, labels = self._labelled_target_rows(X_target, y_target, y)
         self._set_outputs(y, labels)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+            self._fit_near_source(X, y, sample_weight, rows, labels)
+        check_finite_fit(self.coef_, self.intercept_)
+        return self
+
+    def _fit_near_source(self, X, y, sample_weight, rows, labels):
         if self.source is not None:
             carried = read_source(self.source)
             rows, labels = X, y
@@ -107,7 +142,6 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
             alpha = getattr(self, "alpha", None)  # None is to be chosen by cross-validation
             coef, intercept = self._solve(rows, labels, sample_weight, coef, intercept, alpha)
         self.coef_, self.intercept_ = self._fitted_form(coef, intercept)
-        return self
 
     # --- methods of a subclass ---------------------------------------------------------
 
@@ -143,6 +177,10 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     def _fitted_form(self, coef, intercept) -> tuple:
         """Return ``coef_`` and ``intercept_`` as scikit-learn shapes them."""
 
+    def _strength_of_source(self):
+        """Return the strength of the penalty on the source's own model."""
+        return self.source_alpha
+
     # --- validation --------------------------------------------------------------------
 
     def _check_keywords(self, X_target) -> None:
@@ -164,21 +202,24 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         """Return the labelled target rows and their labels; None, None if there are none."""
         if X_target is None:
             return None, None
-        rows = check_target_rows(self, X_target)
+        rows = check_target_rows(self, X_target, accept_sparse="csr")
         if is_classifier(self):
             compare_classes(y, y_target)
         rows, labels = labelled_rows(rows, y_target, y)
         if rows is None:
             warn_without_labels(self, "is the model of the source")
+        else:
+            check_range(rows, "X_target")
+            check_range(labels, "y_target")
         return rows, labels
 
     def _check_combinations(self) -> None:
-        PENALTY.check("alpha", self.alpha)
+        PENALTY_OR_AUTO.check("alpha", self.alpha)
         STRENGTH.check("source_alpha", self.source_alpha)
 
     def _validated(self, X) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
 
 
 class LinearTransferCV(LinearTransfer):
@@ -230,7 +271,7 @@ class LinearTransferCV(LinearTransfer):
 
     def _candidates(self) -> list:
         if self.alphas is None:
-            return list(_DEFAULT_ALPHAS)
+            return [*_DEFAULT_ALPHAS, np.inf]
         try:
             return list(self.alphas)
         except TypeError:
@@ -238,11 +279,22 @@ class LinearTransferCV(LinearTransfer):
 
     def _solve(self, X, y, sample_weight, coef, intercept, alpha):
         if alpha is None:
-            alpha = self._choose(X, y, sample_weight, coef, intercept)
+            alphas = self._candidates()
+            alpha = self._choose(X, y, sample_weight, coef, intercept, alphas)
+        elif alpha is _TO_BE_CHOSEN:  # for a source, whose own source would be nothing at all
+            alphas = [alpha for alpha in self._candidates() if not _is_infinite(alpha)]
+            if not alphas:
+                raise ValueError(
+                    f"alphas={self.alphas!r} holds no finite candidate for the source's own model. "
+                    "Pass one, or source_alpha."
+                )
+            alpha = self._choose(X, y, sample_weight, coef, intercept, alphas)
         return super()._solve(X, y, sample_weight, coef, intercept, alpha)
 
-    def _choose(self, X, y, sample_weight, coef, intercept):
-        alphas = self._candidates()
+    def _strength_of_source(self):
+        return _TO_BE_CHOSEN if self.source_alpha is None else self.source_alpha
+
+    def _choose(self, X, y, sample_weight, coef, intercept, alphas):
         folds = self._folds(X, y)
         scores = np.empty((len(alphas), len(folds)))
         models = self._fold_models(X, y, sample_weight, folds, coef, intercept, alphas)
@@ -264,12 +316,19 @@ class LinearTransferCV(LinearTransfer):
             )
         best = len(mean) - 1 - int(np.nanargmax(mean[::-1]))
         self.alpha_ = alphas[best]
+        source = next((i for i, alpha in enumerate(alphas) if _is_infinite(alpha)), None)
+        if source is not None:
+            # What the source's model loses by may be noise: then the task has taught nothing.
+            of_best = scores[best, scored]
+            error = np.std(of_best, ddof=1) / np.sqrt(len(of_best)) if len(of_best) > 1 else np.inf
+            if mean[source] >= mean[best] - error:
+                self.alpha_ = alphas[source]
         return self.alpha_
 
     def _folds(self, X, y) -> list:
-        if len(X) < 2:
+        if len(y) < 2:
             raise ValueError(
-                f"alpha cannot be chosen by cross-validation on n_samples = {len(X)}. Pass more, "
+                f"alpha cannot be chosen by cross-validation on n_samples = {len(y)}. Pass more, "
                 f"or choose alpha yourself with {type(self).__name__.removesuffix('CV')}."
             )
         is_classifier = hasattr(self, "classes_")
@@ -294,6 +353,68 @@ class LinearTransferCV(LinearTransfer):
         return scores
 
 
+def strength_of_slopes(
+    X, residual, variance, curvature, sample_weight, largest_change=np.inf
+) -> np.ndarray:
+    """Return the penalty on coefficients that suits the residuals of the source's model.
+
+    It is the variance of the noise over the estimated variance of the change, see
+    :mod:`skltransfer._solvers._prior_variance`.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+    residual : ndarray of shape (n, k)
+        Derivatives of the loss by the scores, with the other sign.
+    variance : ndarray of shape (g,)
+        Variance of the noise: for each output, or one number, if outputs share their penalty.
+    curvature : ndarray of shape (n, k)
+        Second derivative of the loss.
+    sample_weight : ndarray of shape (n,) or None
+    largest_change : float, default=inf
+        Largest standard deviation of the change of a score, on average over the samples.
+
+    Returns
+    -------
+    alpha : ndarray of shape (g,)
+        Infinite where nothing shows a change.
+    """
+    residual, curvature, weights, used = _looked_at(residual, curvature, sample_weight)
+    X = X[used]
+    rows = design_rows(X, column_means(X, weights), has_ones=False)
+    exponent = -np.frexp(rows.sizes().max(initial=0.0))[1]
+    unit = float(np.ldexp(1.0, int(exponent)))
+    rows = rows.scaled(np.full(X.shape[1], exponent))
+    gram = rows.gram(np.ones(len(used)), of_samples=True)[0]
+    residual = residual - np.average(residual, axis=0, weights=weights)
+    alpha = _penalties(gram, residual, variance, curvature, weights)
+    spread = np.average(gram.diagonal(), weights=weights)
+    return np.maximum(alpha, spread / largest_change**2) * unit**-2
+
+
+def strength_of_intercepts(residual, variance, curvature, sample_weight) -> np.ndarray:
+    """Return the penalty on intercepts, like :func:`strength_of_slopes`, shape (g,)."""
+    residual, curvature, weights, used = _looked_at(residual, curvature, sample_weight)
+    ones = np.ones((len(used), len(used)))
+    return _penalties(ones, residual, variance, curvature, weights)
+
+
+def _looked_at(residual, curvature, sample_weight):
+    weights = np.ones(len(residual)) if sample_weight is None else sample_weight
+    used = np.flatnonzero(weights > 0)
+    used = used[looked_at(len(used))]
+    return residual[used], curvature[used], weights[used], used
+
+
+def _penalties(gram, residual, variance, curvature, weights):
+    groups = (np.split(values, len(variance), axis=1) for values in (residual, curvature))
+    change = [variance_of_change(gram, r, v, weights) for r, v in zip(*groups, strict=True)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alpha = np.asarray(variance) / np.array(change)
+    alpha[np.isnan(alpha)] = np.inf  # without noise and change there is nothing to learn
+    return alpha
+
+
 def penalty_on_coefficients(alpha, n_outputs: int, n_features: int) -> np.ndarray:
     """Return the penalty on each coefficient, shape (n_outputs, n_features)."""
     alpha = np.asarray(alpha, dtype=np.float64)
@@ -304,6 +425,46 @@ def penalty_on_coefficients(alpha, n_outputs: int, n_features: int) -> np.ndarra
             f"alpha has shape {alpha.shape}, and the coefficients ({n_outputs}, {n_features}). "
             "Pass a number, or an array of shape (n_features,) or (n_outputs, 1)."
         ) from None
+
+
+def check_range(values, name: str) -> None:
+    """Raise a ValueError if a number is too large for its square to be represented.
+
+    Parameters
+    ----------
+    values : ndarray or sparse matrix
+        Finite numbers; labels of other kinds are left alone.
+    name : str
+        Argument that holds them.
+    """
+    data = values.data if sparse.issparse(values) else values
+    if data.dtype.kind == "f" and data.size and max(data.max(), -data.min()) > LARGEST_NUMBER:
+        raise ValueError(
+            f"{name} holds numbers beyond {LARGEST_NUMBER:g} in absolute value, whose squares "
+            f"float64 cannot hold. Scale the columns of {name}."
+        )
+
+
+def check_finite_fit(*results) -> None:
+    """Raise a ValueError if a fitted number is not finite."""
+    if not all(np.isfinite(result).all() for result in results):
+        raise ValueError(
+            "The coefficients that fit X and y lie beyond the range of float64. Scale the columns "
+            "of X, and y."
+        )
+
+
+def check_finite_scores(scores: np.ndarray) -> None:
+    """Raise a ValueError if the carried model gives samples scores that are not finite."""
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            "The coefficients of source give rows of X scores beyond the range of float64. Scale "
+            "the columns of X as for the source."
+        )
+
+
+def _is_infinite(alpha) -> bool:
+    return np.ndim(alpha) == 0 and np.isinf(alpha)
 
 
 def _is_list_of_splits(cv) -> bool:

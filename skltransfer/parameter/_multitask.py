@@ -16,13 +16,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
 from skltransfer._persisted import SavedAsData
-from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows
-from skltransfer._warnings import warn_unless_certified
+from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows, column_means, unit_of
+from skltransfer._warnings import warn, warn_unless_certified
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import as_labels
 from skltransfer.domains._refit import forget
-from skltransfer.parameter._linear import STRENGTH
+from skltransfer.parameter._linear import STRENGTH, check_finite_fit, check_range
 from skltransfer.parameter._tasks import (
     check_known_values,
     look_up_tasks,
@@ -130,6 +130,8 @@ class MultiTask(
             self.tasks_, numbers = number_tasks(row_tasks[used])
             known = numbers[:, None] == np.arange(len(self.tasks_))
         if network is None:
+            check_range(X, "X")
+            check_range(weights, "sample_weight")
             self._set_models(self._tasks_of(X, y, known, weights))
         else:
             tasks = self._tasks_of(np.empty((len(X), 0)), y, known, weights)
@@ -171,8 +173,8 @@ class MultiTask(
         """
 
     @abstractmethod
-    def _solve(self, tasks) -> MultiTaskSolution:
-        """Minimise the loss by `method`."""
+    def _solve(self, tasks, unit, label_unit) -> MultiTaskSolution:
+        """Minimise the loss by `method`; features and labels were multiplied by their units."""
 
     @abstractmethod
     def _set_coefficients(self, coef, intercept, shared_coef, shared_intercept) -> None:
@@ -252,7 +254,9 @@ class MultiTask(
             for task, factor in zip(tasks, factors, strict=True)
             if task is not None
         ]
-        solution = self._solve(used)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+            solution = self._solved_in_units(used)
+        check_finite_fit(solution.coef, solution.intercept, solution.shared_coef)
         self.n_iter_, self.optimality_gap_ = solution.n_iter, float(solution.gap)
         remedy = "Raise max_iter or tol, raise alpha, or scale the columns."
         warn_unless_certified("The solution", solution.gap, self.tol, remedy)
@@ -266,6 +270,36 @@ class MultiTask(
         intercept = np.zeros(coef.shape[:2])
         coef[with_rows], intercept[with_rows] = solution.coef, solution.intercept
         self._set_coefficients(coef, intercept, shared, shared_intercept)
+
+    def _solved_in_units(self, tasks):
+        """Solve in units of features and labels in which the products of numbers are numbers."""
+        for task in tasks:
+            check_range(task.y, "y")
+        means = column_means(tasks, self.fit_intercept)
+        sizes = np.max(
+            [np.abs(task.X - mean).max(axis=0) for task, mean in zip(tasks, means, strict=True)],
+            axis=0,
+        )
+        used = sizes[sizes > 0]
+        if len(used) and used.max() > used.min() / np.finfo(float).eps:
+            warn(
+                "Some columns of X vary so much more than others that the penalty leaves nothing "
+                "of these. Scale the columns, for example by StandardScaler.",
+                UserWarning,
+            )
+        unit = unit_of([sizes])
+        label_unit = unit_of([task.y for task in tasks]) if self._y_is_numeric else 1.0
+        if unit == label_unit == 1.0:
+            return self._solve(tasks, 1.0, 1.0)
+        scaled = [replace(task, X=unit * task.X) for task in tasks]
+        if self._y_is_numeric:
+            scaled = [replace(task, y=label_unit * task.y) for task in scaled]
+        solution = self._solve(scaled, unit, label_unit)
+        return solution._replace(
+            coef=solution.coef / label_unit * unit,
+            shared_coef=solution.shared_coef / label_unit * unit,
+            intercept=solution.intercept / label_unit,
+        )
 
     def _own_scores(self, X, numbers):
         """Return the scores of each row by its own task's model, shape (n, k)."""

@@ -397,14 +397,13 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
             tasks.append(TaskRows(X[rows], own[codes], weight, allowed))
         return tasks
 
-    def _solve(self, tasks):
+    def _solve(self, tasks, unit, label_unit):
         k = 1 if len(self._labels) == 2 else len(self._labels)
         limits = {"tol": self.tol, "max_iter": self.max_iter}
         if self.method == "trace_norm":
-            return trace_norm_logistic(tasks, k, self.alpha, self.fit_intercept, **limits)
-        return mean_regularized_logistic(
-            tasks, k, self.alpha, self.shared_alpha, self.fit_intercept, **limits
-        )
+            return trace_norm_logistic(tasks, k, self.alpha * unit, self.fit_intercept, **limits)
+        alphas = self.alpha * unit**2, self.shared_alpha * unit**2
+        return mean_regularized_logistic(tasks, k, *alphas, self.fit_intercept, **limits)
 
     def _network_labels(self, targets, tasks):
         from skltransfer.parameter._multitask_network import TaskClasses  # loads torch

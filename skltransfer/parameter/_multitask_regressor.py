@@ -290,12 +290,17 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
             for column, rows in zip(columns, known.T, strict=True)
         ]
 
-    def _solve(self, tasks):
+    def _solve(self, tasks, unit, label_unit):
         if self.method == "trace_norm":
             return trace_norm_ridge(
-                tasks, self.alpha, self.fit_intercept, tol=self.tol, max_iter=self.max_iter
+                tasks,
+                self.alpha * unit * label_unit,
+                self.fit_intercept,
+                tol=self.tol,
+                max_iter=self.max_iter,
             )
-        return mean_regularized_ridge(tasks, self.alpha, self.shared_alpha, self.fit_intercept)
+        alphas = self.alpha * unit**2, self.shared_alpha * unit**2
+        return mean_regularized_ridge(tasks, *alphas, self.fit_intercept)
 
     def _network_labels(self, targets, tasks):
         from skltransfer.parameter._multitask_network import TaskNumbers  # loads torch

@@ -5,14 +5,24 @@ from __future__ import annotations
 from numbers import Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
-from skltransfer._solvers._ridge import ridge_path, solve_ridge
+from skltransfer._solvers._design_matrix import SparseRows, column_means, path_scores
+from skltransfer._solvers._ridge import (
+    ridge_path,
+    solve_ridge,
+    solve_sparse_ridge,
+    sparse_ridge_path,
+)
 from skltransfer.parameter._linear import (
     LinearTransfer,
     LinearTransferCV,
+    check_finite_scores,
     penalty_on_coefficients,
+    strength_of_intercepts,
+    strength_of_slopes,
 )
 from skltransfer.parameter._source import LinearModel
 
@@ -37,18 +47,21 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         (n_features,) or (n_outputs, n_features). Held by reference. ``None`` first learns the model
         from the ``X, y`` given to `fit`, by ridge regression with `source_alpha`, and then fits the
         ``X_target, y_target`` given to `fit`.
-    alpha : float or array-like, default=1.0
+    alpha : "auto", float or array-like, default="auto"
         Strength of the pull towards the source, at least 0: a number, an array of shape
         (n_features,) with one for each feature, or of shape (n_outputs, 1) with one for each
-        output.
+        output. Infinity keeps the source's coefficients. ``"auto"`` estimates one number for each
+        output from the residuals of the source's model, see Notes.
     source_alpha : float, default=1.0
         Ridge penalty of the source's own model, if `source` is None.
     fit_intercept : bool, default=True
         Whether to fit the intercept. If False, the intercept of the source is kept, or 0 if it has
         none.
-    penalize_intercept : bool, default=True
-        Whether the intercept is pulled towards the source's as well, by the mean `alpha` of its
-        output. If the source has no intercept, it is not penalised.
+    penalize_intercept : bool or "auto", default="auto"
+        Whether the intercept is pulled towards the source's as well. ``"auto"`` pulls it by a
+        strength of its own, which is estimated like `alpha`, so that a level that has moved is
+        learned from few samples. True pulls it by the mean `alpha` of its output, or as
+        ``"auto"`` does with ``alpha="auto"``. If the source has no intercept, it is not penalised.
 
     Attributes
     ----------
@@ -83,11 +96,19 @@ class TransferRidge(RegressorMixin, LinearTransfer):
     scaler, put :class:`~skltransfer.WithSource` or :class:`~skltransfer.WithTarget` around the
     pipeline.
 
+    With ``alpha="auto"`` the penalty is the variance of the noise over the variance of the change
+    of the coefficients from the source to the task. The latter is estimated from the products of
+    the residuals of each pair of samples, and lowered by one standard error [3]_. Where the
+    residuals of the source's model show no more than noise, `alpha` is infinite and the result is
+    the source's model. With more than 3000 samples, 3000 of them enter the estimate.
+
     References
     ----------
     .. [1] T. Evgeniou, M. Pontil, "Regularized Multi-Task Learning", KDD 2004.
     .. [2] X. Li, Y. Grandvalet, F. Davoine, "Explicit Inductive Bias for Transfer Learning with
        Convolutional Networks", ICML 2018, equation (2), for a linear model.
+    .. [3] X. Lin, "Variance Component Testing in Generalised Linear Models with Random Effects",
+       Biometrika 84, 1997, for the statistic.
 
     Examples
     --------
@@ -111,10 +132,10 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         self,
         source=None,
         *,
-        alpha=1.0,
+        alpha="auto",
         source_alpha=1.0,
         fit_intercept=True,
-        penalize_intercept=True,
+        penalize_intercept="auto",
     ):
         self.source = source
         self.alpha = alpha
@@ -132,7 +153,7 @@ class TransferRidge(RegressorMixin, LinearTransfer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples of the task.
 
         Returns
@@ -142,7 +163,8 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         return self._validated(X) @ self.coef_.T + self.intercept_
 
     def _check_rows(self, X, y):
-        return validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        checks = {"dtype": np.float64, "multi_output": True, "y_numeric": True}
+        return validate_data(self, X, y, accept_sparse="csr", **checks)
 
     def _set_outputs(self, y, y_target):
         self._is_single = y.ndim == 1
@@ -163,17 +185,21 @@ class TransferRidge(RegressorMixin, LinearTransfer):
     def _learn_source(self, X, y, sample_weight):
         k = 1 if y.ndim == 1 else y.shape[1]
         nothing = np.zeros((k, X.shape[1]))
-        coef, intercept = self._solve(X, y, sample_weight, nothing, None, self.source_alpha)
+        alpha = self._strength_of_source()
+        coef, intercept = self._solve(X, y, sample_weight, nothing, None, alpha)
         names = getattr(self, "feature_names_in_", None)
         return LinearModel(coef, intercept, None, names)
 
     def _solve(self, X, y, sample_weight, coef, intercept, alpha):
         residual = _residual(X, y, coef, intercept)
+        own = self._penalty_on_intercept(alpha, residual, sample_weight, intercept)
+        if isinstance(alpha, str):
+            alpha = _strength_of(strength_of_slopes, residual, sample_weight, X)
         penalty = penalty_on_coefficients(alpha, *coef.shape)
-        design = _Design(X, residual, sample_weight, self._intercept_mode(intercept))
-        shift, raised = design.unfold(
-            solve_ridge(design.Z, design.R, design.penalty(penalty))[None]
-        )
+        shift, raised = _solved(
+            X, residual, sample_weight, self._intercept_mode(intercept), own,
+            lambda design, outputs: design.solve(penalty[outputs])[None],
+        )  # fmt: skip
         carried = np.zeros(len(coef)) if intercept is None else intercept
         return coef + shift[0], carried + raised[0]
 
@@ -181,6 +207,14 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         if not self.fit_intercept:
             return "fixed"
         return "penalized" if self.penalize_intercept and intercept is not None else "free"
+
+    def _penalty_on_intercept(self, alpha, residual, sample_weight, intercept):
+        """Return the intercepts' own penalties, shape (k, 1); None if these follow `alpha`."""
+        if self._intercept_mode(intercept) != "penalized":
+            return None
+        if self.penalize_intercept == "auto" or isinstance(alpha, str):
+            return _strength_of(strength_of_intercepts, residual, sample_weight)
+        return None
 
 
 def _residual(X, y, coef, intercept):
@@ -191,49 +225,107 @@ def _residual(X, y, coef, intercept):
             f"source has coefficients for {len(coef)} outputs, and y has {y.shape[1]}. Match them."
         )
     predicted = X @ coef.T
+    check_finite_scores(predicted)
     return y - predicted if intercept is None else y - predicted - intercept
 
 
+def _strength_of(rule, residual, sample_weight, *rows):
+    """Return the penalties that a rule finds in the residuals, shape (k, 1)."""
+    size = np.abs(residual).max(axis=0, initial=0.0)
+    size[size == 0] = 1.0
+    residual = residual / size
+    noise = residual - np.average(residual, axis=0, weights=sample_weight)
+    variance = np.average(noise**2, axis=0, weights=sample_weight)
+    return rule(*rows, residual, variance, np.ones(residual.shape), sample_weight)[:, None]
+
+
+def _solved(X, R, sample_weight, mode, own, solve):
+    """Return changes of coefficients (m, k, d) and intercepts (m, k).
+
+    Outputs whose intercepts have penalties of their own are solved one after the other.
+    """
+    if own is None:
+        groups = [slice(None)]
+    else:
+        groups = [slice(output, output + 1) for output in range(R.shape[1])]
+    parts = []
+    for outputs in groups:
+        penalty = None if own is None else float(own[outputs][0, 0])
+        design = _Design(X, R[:, outputs], sample_weight, mode, penalty)
+        parts.append(design.unfold(solve(design, outputs)))
+    return tuple(np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+
+
 class _Design:
-    """Rows, weights and intercept as one matrix of least squares.
+    """Rows, weights and intercept as one problem of least squares.
 
     Parameters
     ----------
-    X : ndarray of shape (n, d)
+    X : ndarray or CSR matrix of shape (n, d)
     R : ndarray of shape (n, k)
     sample_weight : ndarray of shape (n,) or None
     mode : {"free", "penalized", "fixed"}
         Treatment of the intercept.
+    own : float or None
+        For "penalized", penalty on the intercept. None is that of the features, on average.
     """
 
-    def __init__(self, X, R, sample_weight, mode):
-        self.mode = mode
+    def __init__(self, X, R, sample_weight, mode, own=None):
+        self.has_ones = mode == "penalized" and own is None
+        self.is_sparse = sparse.issparse(X)
         if sample_weight is not None:
             used = sample_weight > 0
             X, R, sample_weight = X[used], R[used], sample_weight[used]
-        self.x_mean, self.r_mean = np.zeros(X.shape[1]), np.zeros(R.shape[1])
+        weights = np.ones(len(R)) if sample_weight is None else sample_weight
+        # The best intercept for given slopes is a share of the mean residual. What it leaves is the
+        # sum of squares of samples from which a part of their mean is subtracted.
+        total = weights.sum()
+        self.share = part = 0.0
         if mode == "free":
-            self.x_mean = np.average(X, axis=0, weights=sample_weight)
+            self.share = part = 1.0
+        elif own is not None and np.isfinite(own):
+            self.share = total / (total + own)
+            part = 1.0 - np.sqrt(own / (total + own))
+        self.x_mean, self.r_mean = np.zeros(X.shape[1]), np.zeros(R.shape[1])
+        if part:
             self.r_mean = np.average(R, axis=0, weights=sample_weight)
-        Z, R = X - self.x_mean, R - self.r_mean
-        if mode == "penalized":
+            if self.is_sparse:
+                self.x_mean = column_means(X, weights)
+            else:
+                self.x_mean = np.average(X, axis=0, weights=sample_weight)
+        R = R - part * self.r_mean
+        if self.is_sparse:
+            center = part * self.x_mean if part else None
+            self.Z = SparseRows(X, center, has_ones=self.has_ones)
+            self.R, self.weights = R, weights
+            return
+        Z = X - part * self.x_mean
+        if self.has_ones:
             Z = np.column_stack([Z, np.ones(len(Z))])
         if sample_weight is not None:
             root = np.sqrt(sample_weight)[:, None]
             Z, R = root * Z, root * R
         self.Z, self.R = Z, R
 
-    def penalty(self, penalty):
-        """Return the penalty on each column of ``Z``, from that on each feature."""
-        if self.mode != "penalized":
-            return penalty
-        return np.column_stack([penalty, penalty.mean(axis=1)])
+    def solve(self, penalty):
+        """Solve for a penalty on each coefficient of a feature, (k, d)."""
+        if self.has_ones:
+            penalty = np.column_stack([penalty, penalty.mean(axis=1)])
+        if self.is_sparse:
+            return solve_sparse_ridge(self.Z, self.R, self.weights, penalty)
+        return solve_ridge(self.Z, self.R, penalty)
+
+    def path(self, alphas):
+        """Solve for each number `alpha`."""
+        if self.is_sparse:
+            return sparse_ridge_path(self.Z, self.R, self.weights, alphas)
+        return ridge_path(self.Z, self.R, alphas)
 
     def unfold(self, D):
         """Return the change of coefficients (m, k, d) and of intercepts (m, k)."""
-        if self.mode == "penalized":
+        if self.has_ones:
             return D[..., :-1], D[..., -1]
-        return D, self.r_mean - D @ self.x_mean
+        return D, self.share * (self.r_mean - D @ self.x_mean)
 
 
 class TransferRidgeCV(LinearTransferCV, TransferRidge):
@@ -249,24 +341,25 @@ class TransferRidgeCV(LinearTransferCV, TransferRidge):
         split into folds.
     alphas : array-like, default=None
         Candidates for `alpha`, each as in :class:`TransferRidge`. ``None`` is 15 numbers from 0.01
-        to 1e5.
+        to 1e5, and infinity.
     cv : int, splitter or iterable, default=None
         Folds of the task's samples. ``None`` is five, or one for each sample if there are fewer.
     scoring : str or callable, default="neg_mean_squared_error"
         Score that is maximised on the held-out samples. ``None`` is R^2.
     source_alpha : float, default=None
-        Ridge penalty of the source's own model. ``None`` chooses it from `alphas` by the same `cv`
-        on the source samples.
+        Ridge penalty of the source's own model. ``None`` chooses it from the finite `alphas` by the
+        same `cv` on the source samples.
     fit_intercept : bool, default=True
         Whether to fit the intercept. If False, the intercept of the source is kept, or 0 if it has
         none.
-    penalize_intercept : bool, default=True
+    penalize_intercept : bool or "auto", default="auto"
         Whether the intercept is pulled towards the source's, as in :class:`TransferRidge`.
 
     Attributes
     ----------
     alpha_ : float or ndarray
-        Chosen candidate; the last one among equal ones.
+        Chosen candidate: the one of the best mean score, the last among equal ones; or infinity,
+        which keeps the source, if it is a candidate and within one standard error of the best.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
         Scores of the candidates.
     coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
@@ -317,7 +410,7 @@ class TransferRidgeCV(LinearTransferCV, TransferRidge):
         scoring="neg_mean_squared_error",
         source_alpha=None,
         fit_intercept=True,
-        penalize_intercept=True,
+        penalize_intercept="auto",
     ):
         self.source = source
         self.alphas = alphas
@@ -333,20 +426,26 @@ class TransferRidgeCV(LinearTransferCV, TransferRidge):
         mode = self._intercept_mode(intercept)
         for train, _ in folds:
             weights = None if sample_weight is None else sample_weight[train]
-            design = _Design(X[train], residual[train], weights, mode)
+            own = self._penalty_on_intercept(0.0, residual[train], weights, intercept)
             if all(isinstance(alpha, Real) for alpha in alphas):
-                path = ridge_path(design.Z, design.R, np.asarray(alphas, dtype=np.float64))
+                numbers = np.asarray(alphas, dtype=np.float64)
+                shift, raised = _solved(
+                    X[train], residual[train], weights, mode, own,
+                    lambda design, outputs, numbers=numbers: design.path(numbers),
+                )  # fmt: skip
             else:
-                penalties = (penalty_on_coefficients(alpha, *coef.shape) for alpha in alphas)
-                path = np.stack(
-                    [solve_ridge(design.Z, design.R, design.penalty(p)) for p in penalties]
-                )
-            shift, raised = design.unfold(path)
+                penalties = [penalty_on_coefficients(alpha, *coef.shape) for alpha in alphas]
+                shift, raised = _solved(
+                    X[train], residual[train], weights, mode, own,
+                    lambda design, outputs, penalties=penalties: np.stack(
+                        [design.solve(penalty[outputs]) for penalty in penalties]
+                    ),
+                )  # fmt: skip
             yield coef + shift, carried + raised
 
     def _quick_scores(self, X, y, sample_weight, coefs, intercepts):
         if self.scoring != "neg_mean_squared_error":
             return None
         y = y.reshape(len(y), -1)
-        errors = ((X @ coefs.swapaxes(1, 2) + intercepts[:, None] - y) ** 2).mean(axis=2)
+        errors = ((path_scores(X, coefs, intercepts) - y) ** 2).mean(axis=2)
         return -np.average(errors, axis=1, weights=sample_weight)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.datasets import make_classification
@@ -277,7 +278,7 @@ def test_cv_of_two_domains_with_few_labels():
     model = TransferLogisticRegressionCV().fit(X, y, X_target=X_target, y_target=known)
     source = TransferLogisticRegressionCV(np.zeros(8)).fit(X, y)
     np.testing.assert_allclose(model.source_coef_, source.coef_, atol=1e-8)
-    assert model.cv_scores_.shape[0] == 15
+    assert model.cv_scores_.shape[0] == 16
     assert np.isfinite(model.cv_scores_).all()
 
 
@@ -380,3 +381,101 @@ def test_sources_that_say_something_else():
     expected = sparse_source.coef_.copy()
     model = TransferLogisticRegression(sparse_source.sparsify(), alpha=1e13)
     np.testing.assert_allclose(model.fit(X_target, y_target).coef_, expected, atol=1e-8)
+
+
+# --- the strength by default, numbers of any size, sparse samples ------------------------
+
+
+def test_by_default_noise_leaves_the_source_and_a_change_is_learned():
+    X, y, X_target, y_target = make_tasks(4)
+    source = LogisticRegression().fit(X, y)
+    rng = np.random.default_rng(0)
+    P = source.predict_proba(X_target)
+    kept = 0
+    for _ in range(30):  # labels as the source expects them
+        drawn = LABELS[(rng.random((60, 1)) > P.cumsum(axis=1)).sum(axis=1)]
+        if len(np.unique(drawn)) == 4:
+            kept += np.array_equal(
+                TransferLogisticRegression(source).fit(X_target, drawn).coef_, source.coef_
+            )
+    assert kept >= 20
+    turned = TransferLogisticRegression(source).fit(
+        X_target, np.roll(LABELS, 1)[np.searchsorted(LABELS, y_target)]
+    )
+    assert np.abs(turned.coef_ - source.coef_).max() > 0.3
+    labels = np.full(60, "ash")
+    labels[:3] = LABELS[1:]  # a share of classes that is far from the source's
+    level = TransferLogisticRegression(source).fit(X_target, labels)
+    assert (level.predict_proba(X_target).mean(axis=0) - P.mean(axis=0))[0] > 0.2
+
+
+def test_cv_keeps_the_source_within_one_standard_error():
+    X, y, X_target, y_target = make_tasks(2)
+    source = LogisticRegression().fit(X, y)
+    same = TransferLogisticRegressionCV(source).fit(X_target[:20], source.predict(X_target[:20]))
+    assert same.alpha_ == np.inf
+    np.testing.assert_array_equal(same.coef_, source.coef_)
+    np.testing.assert_array_equal(same.intercept_, source.intercept_)
+    other = TransferLogisticRegressionCV(source).fit(X_target, LABELS[(y_target == "ash") * 1])
+    assert np.isfinite(other.alpha_)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("penalize_intercept", [True, False, "auto"])
+def test_columns_far_from_zero_and_of_any_size(n_classes, penalize_intercept):
+    X, y, X_target, y_target = make_tasks(n_classes)
+    rng = np.random.default_rng(5)
+    model = TransferLogisticRegression(alpha=1.0, penalize_intercept=penalize_intercept)
+    plain = clone(model).fit(X, y, X_target=X_target, y_target=y_target)
+    for column in (
+        1.7e9 + 3e3 * rng.normal(size=300),
+        np.full(300, 7.0),
+        np.full(300, 1e150),
+        5e149 * rng.uniform(size=300),
+        1e-150 * rng.normal(size=300),
+    ):
+        wide = np.column_stack([np.vstack([X, X_target]), column])
+        model.fit(wide[:240], y, X_target=wide[240:], y_target=y_target)  # warnings are errors
+        assert np.isfinite(model.coef_).all()
+        assert model.score(wide[240:], y_target) > plain.score(X_target, y_target) - 0.05
+
+
+def test_a_time_stamp_changes_nothing_but_the_intercept():
+    X, y, _, _ = make_tasks(4)
+    rng = np.random.default_rng(0)
+    hours = rng.normal(size=240)
+    plain, stamped = np.column_stack([X, hours]), np.column_stack([X, 1.7e9 + hours])
+    zeros = np.zeros((4, 9))
+    expected = TransferLogisticRegression(zeros, alpha=1.0).fit(plain, y)
+    model = TransferLogisticRegression(zeros, alpha=1.0).fit(stamped, y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict_proba(stamped), expected.predict_proba(plain), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("n_classes, shape", [(2, (60, 12)), (3, (20, 90))])
+def test_sparse_samples_are_dense_ones(n_classes, shape):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=shape) * (rng.random(shape) < 0.2) + 0.0
+    y, weights = LABELS[np.arange(shape[0]) % n_classes], rng.integers(1, 3, shape[0])
+    source = rng.normal(size=(1 if n_classes == 2 else n_classes, shape[1]))
+    cases = [
+        TransferLogisticRegression(source),
+        TransferLogisticRegression(source, alpha=np.linspace(0.5, 2, shape[1])),
+        TransferLogisticRegression(source, alpha=2.0, fit_intercept=False),
+        TransferLogisticRegressionCV(source),
+    ]
+    formats = ["csr", "csc", "coo", "lil"]
+    for model, name in zip(cases, formats, strict=True):
+        expected = clone(model).fit(X, y, weights)
+        rows = sparse.csr_array(X).asformat(name)
+        model.fit(rows, y, weights)
+        np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-7)
+        np.testing.assert_allclose(model.intercept_, expected.intercept_, atol=1e-7)
+        np.testing.assert_allclose(model.predict_proba(rows), expected.predict_proba(X), atol=1e-7)
+    expected = TransferLogisticRegression().fit(X, y, X_target=X[:9], y_target=y[:9])
+    model = TransferLogisticRegression().fit(
+        sparse.bsr_array(X), y, X_target=sparse.dok_array(X[:9]), y_target=y[:9]
+    )
+    np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-7)

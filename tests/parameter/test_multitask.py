@@ -643,3 +643,40 @@ def test_says_when_tol_is_not_reached(method):
     X, y = make_wide()
     with pytest.warns(ConvergenceWarning, match="certified to a gap of"):
         MultiTaskClassifier(method, max_iter=2, tol=1e-12).fit(X, (y > 1).astype(int))
+
+
+# --- numbers of any size ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["mean_regularized", "trace_norm"])
+def test_numbers_of_any_size(method):
+    rng = np.random.default_rng(0)
+    tasks, X = np.repeat([0, 1, 2], 20), rng.normal(size=(60, 3))
+    y = X @ rng.normal(size=3) + tasks
+    settings = {"method": method, "task_column": 0, "tol": 1e-5}
+
+    def fitted(X, y, unit=1.0, label_unit=1.0):
+        scale = unit * label_unit if method == "trace_norm" else unit**2
+        model = MultiTaskRegressor(alpha=scale, shared_alpha=unit**2, **settings)
+        return model.fit(np.column_stack([tasks, X]), y)
+
+    plain = fitted(X, y)
+    for unit, label_unit in ((1e140, 1.0), (1e-140, 1e100), (1e60, 1e149)):
+        model = fitted(unit * X, label_unit * y, unit, label_unit)
+        np.testing.assert_allclose(model.coef_ * unit / label_unit, plain.coef_, rtol=1e-6)
+    far = fitted(np.column_stack([X, np.full(60, 1e150)]), y)  # a constant column says nothing
+    np.testing.assert_allclose(far.coef_[:, :3], plain.coef_, rtol=1e-6)
+    if method == "mean_regularized":
+        with pytest.warns(UserWarning, match="vary so much more than others"):
+            model = fitted(np.column_stack([X, 1e149 * rng.normal(size=60)]), y)
+        assert np.isfinite(model.coef_).all()
+    with pytest.raises(ValueError, match="X holds numbers beyond"):
+        fitted(1e151 * X, y)
+    with pytest.raises(ValueError, match="y holds numbers beyond"):
+        fitted(X, 1e151 * y)
+    classes = MultiTaskClassifier(alpha=1e280, shared_alpha=1e280, **settings)
+    if method == "mean_regularized":
+        labels = (y > y.mean()).astype(int)
+        classes.fit(np.column_stack([tasks, 1e140 * X]), labels)
+        expected = MultiTaskClassifier(**settings).fit(np.column_stack([tasks, X]), labels)
+        np.testing.assert_allclose(1e140 * classes.coef_, expected.coef_, rtol=1e-6)

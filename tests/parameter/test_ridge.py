@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.ensemble import BaggingRegressor
@@ -41,7 +42,7 @@ def value(model, X, y, alpha, weights=1.0, on_intercept=0.0):
 def test_equals_the_closed_form(tasks):
     X, y, X_target, y_target = tasks
     source = Ridge().fit(X, y)
-    model = TransferRidge(source, alpha=3.0).fit(X_target, y_target)
+    model = TransferRidge(source, alpha=3.0, penalize_intercept=True).fit(X_target, y_target)
     Z = np.column_stack([X_target, np.ones(30)])
     v0 = np.append(source.coef_, source.intercept_)
     v = np.linalg.solve(Z.T @ Z + 3 * np.eye(9), Z.T @ y_target + 3 * v0)
@@ -65,7 +66,10 @@ def test_a_source_of_zeros_is_scikit_learns_ridge(tasks):
 
 
 @pytest.mark.parametrize("alpha", [1.0, np.arange(8.0), np.array([[1.0], [5.0]])])
-@pytest.mark.parametrize("settings", [{}, {"penalize_intercept": False}, {"fit_intercept": False}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"penalize_intercept": True}, {"penalize_intercept": False}, {"fit_intercept": False}],
+)
 def test_no_other_coefficients_are_better(tasks, alpha, settings):
     X, y, X_target, y_target = tasks
     Y, Y_target = np.column_stack([y, y**2]), np.column_stack([y_target, y_target**2])
@@ -73,7 +77,7 @@ def test_no_other_coefficients_are_better(tasks, alpha, settings):
     model = TransferRidge(Ridge().fit(X, Y), alpha=alpha, **settings)
     model.fit(X_target, Y_target, weights)
     penalty = np.broadcast_to(alpha, (2, 8))
-    on_intercept = 0.0 if settings else penalty.mean(axis=1)
+    on_intercept = penalty.mean(axis=1) if settings.get("penalize_intercept") else 0.0
     best = value(model, X_target, Y_target, penalty, weights, on_intercept)
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -91,12 +95,14 @@ def test_no_other_coefficients_are_better(tasks, alpha, settings):
 def test_the_ends_are_the_task_alone_and_the_source(tasks):
     X, y, X_target, y_target = tasks
     source = Ridge().fit(X, y)
-    alone = TransferRidge(source, alpha=0.0).fit(X_target, y_target)
+    settings = {"penalize_intercept": True}
+    alone = TransferRidge(source, alpha=0.0, **settings).fit(X_target, y_target)
     least_squares = Ridge(alpha=0.0).fit(X_target, y_target)
     np.testing.assert_allclose(alone.coef_, least_squares.coef_, rtol=1e-9)
-    carried = TransferRidge(source, alpha=1e14).fit(X_target, y_target)
-    np.testing.assert_allclose(carried.coef_, source.coef_, atol=1e-9)
-    np.testing.assert_allclose(carried.intercept_, source.intercept_, atol=1e-9)
+    for alpha in (1e14, np.inf):
+        carried = TransferRidge(source, alpha=alpha, **settings).fit(X_target, y_target)
+        np.testing.assert_allclose(carried.coef_, source.coef_, atol=1e-9)
+        np.testing.assert_allclose(carried.intercept_, source.intercept_, atol=1e-9)
     free = TransferRidge(source, alpha=1e14, penalize_intercept=False).fit(X_target, y_target)
     shift = (y_target - X_target @ source.coef_).mean()
     np.testing.assert_allclose(free.intercept_, shift, rtol=1e-9)
@@ -302,13 +308,13 @@ def test_other_bad_input(tasks):
 def test_sources_whose_coefficients_need_care(tasks):
     X, y, X_target, y_target = tasks
     source = PLSRegression(2).fit(X + 3, y)
-    model = TransferRidge(source, alpha=1e14).fit(X_target, y_target)
+    model = TransferRidge(source, alpha=np.inf, penalize_intercept=True).fit(X_target, y_target)
     np.testing.assert_allclose(model.predict(X_target), source.predict(X_target), atol=1e-8)
     names = list("abcdefgh")
     frame = pd.DataFrame(X, columns=names)
     source = RANSACRegressor(random_state=0).fit(frame, y)
     turned = pd.DataFrame(X_target, columns=names)[names[::-1]]
-    model = TransferRidge(source, alpha=1e14).fit(turned, y_target)
+    model = TransferRidge(source, alpha=np.inf, penalize_intercept=True).fit(turned, y_target)
     np.testing.assert_allclose(model.predict(turned), source.predict(turned[names]), atol=1e-8)
     with pytest.raises(TypeError, match="PoissonRegressor, whose predictions are not linear"):
         TransferRidge(PoissonRegressor().fit(X, np.exp(y / 9))).fit(X_target, y_target)
@@ -346,9 +352,170 @@ def test_cv_that_is_no_splitter(tasks):
         TransferRidgeCV(cv=splits).fit(X, y, X_target=X_target, y_target=y_target)
     both = TransferRidgeCV(cv=splits, source_alpha=1.0)
     both.fit(X, y, X_target=X_target, y_target=y_target)
-    assert both.cv_scores_.shape == (15, 3)
+    assert both.cv_scores_.shape == (16, 3)
     with pytest.warns(DomainDataWarning):
         both.fit(X, y)
     assert not hasattr(both, "alpha_")
     with pytest.raises(ValueError, match="names several scores"):
         TransferRidgeCV(np.zeros(8), scoring=["r2"]).fit(X, y)
+
+
+# --- the strength by default ------------------------------------------------------------
+
+
+def moments(X, r):
+    """Return the penalty on the slopes that a change of the coefficients asks for, in a loop."""
+    X, centred = X - X.mean(axis=0), r - r.mean()
+    found = variance = expected = 0.0
+    for i in range(len(r)):
+        for j in range(len(r)):
+            if i == j:
+                continue
+            k = X[i] @ X[j]
+            found += centred[i] * k * centred[j]
+            variance += 2 * k**2 * centred[i] ** 2 * centred[j] ** 2
+            expected += k**2
+    change = max(found - np.sqrt(variance), 0.0) / expected
+    return np.mean(centred**2) / change if change else np.inf
+
+
+def test_the_default_strength_is_noise_over_change(tasks):
+    X, y, X_target, y_target = tasks
+    source = Ridge().fit(X, y)
+    alpha = moments(X_target, y_target - source.predict(X_target))
+    assert 0.1 < alpha < 100
+    model = TransferRidge(source).fit(X_target, y_target)
+    expected = TransferRidge(source, alpha=alpha).fit(X_target, y_target)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+    # Units of features and labels do not matter, and a weight is a repeated sample.
+    scaled = Ridge(1e-6).fit(1e-3 * X, 1e5 * y)
+    np.testing.assert_allclose(
+        TransferRidge(scaled).fit(1e-3 * X_target, 1e5 * y_target).predict(1e-3 * X_target),
+        1e5 * model.predict(X_target),
+    )
+    counts = np.arange(30) % 3
+    weighted = TransferRidge(source).fit(X_target, y_target, counts)
+    repeated = TransferRidge(source).fit(
+        np.repeat(X_target, counts, 0), np.repeat(y_target, counts)
+    )
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-8)
+    np.testing.assert_allclose(weighted.intercept_, repeated.intercept_, rtol=1e-8)
+
+
+def test_by_default_noise_leaves_the_source_and_a_level_is_learned(tasks):
+    X, y, X_target, _ = tasks
+    source = Ridge().fit(X, y)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(40, 30))
+    kept = [
+        np.array_equal(
+            TransferRidge(source).fit(X_target, source.predict(X_target) + e).coef_, source.coef_
+        )
+        for e in noise
+    ]
+    assert np.mean(kept) > 0.7
+    one = TransferRidge(source).fit(X_target[:1], y[:1])  # a single sample shows nothing
+    assert one.intercept_ == source.intercept_
+    level = TransferRidge(source).fit(X_target, source.predict(X_target) + 20 + noise[0])
+    np.testing.assert_allclose(level.intercept_, source.intercept_ + 20, atol=1.5)
+    tied = TransferRidgeCV(source, penalize_intercept=True)
+    tied.fit(X_target, source.predict(X_target) + 20 + noise[0])
+    chosen = TransferRidgeCV(source).fit(X_target, source.predict(X_target) + 20 + noise[0])
+    truth = source.predict(X) + 20
+    assert np.mean((chosen.predict(X) - truth) ** 2) < np.mean((tied.predict(X) - truth) ** 2)
+
+
+def test_an_intercept_of_its_own_strength_is_the_best_for_it(tasks):
+    """The closed form with a penalty of its own for the column of ones."""
+    X, y, X_target, y_target = tasks
+    source = Ridge().fit(X, y)
+    r = y_target - source.predict(X_target)
+    outer = np.outer(r, r)
+    found = outer.sum() - np.trace(outer)
+    squares = np.outer(r**2, r**2)
+    change = found - np.sqrt(2 * (squares.sum() - np.trace(squares)))
+    penalty = np.append(np.full(8, 3.0), np.var(r) * 30 * 29 / change)
+    Z = np.column_stack([X_target, np.ones(30)])
+    v = np.linalg.solve(Z.T @ Z + np.diag(penalty), Z.T @ r)
+    model = TransferRidge(source, alpha=3.0).fit(X_target, y_target)
+    np.testing.assert_allclose(model.coef_ - source.coef_, v[:8], rtol=1e-8)
+    np.testing.assert_allclose(model.intercept_ - source.intercept_, v[8], rtol=1e-8)
+
+
+def test_cv_keeps_the_source_within_one_standard_error(tasks):
+    X, y, X_target, _ = tasks
+    source = Ridge().fit(X, y)
+    labels = source.predict(X_target) + np.random.default_rng(3).normal(size=30)
+    model = TransferRidgeCV(source).fit(X_target, labels)
+    assert model.alpha_ == np.inf
+    np.testing.assert_array_equal(model.coef_, source.coef_)
+    mean, best = model.cv_scores_.mean(axis=1), model.cv_scores_.mean(axis=1).argmax()
+    assert mean[-1] >= mean[best] - model.cv_scores_[best].std(ddof=1) / np.sqrt(5)
+    moved = TransferRidgeCV(source).fit(X_target, X_target @ (source.coef_ + 3.0))
+    assert moved.alpha_ < 10
+    with pytest.raises(ValueError, match="no finite candidate for the source's own model"):
+        TransferRidgeCV(alphas=[np.inf]).fit(X, y, X_target=X_target, y_target=labels)
+
+
+# --- numbers of any size, and sparse samples --------------------------------------------
+
+
+@pytest.mark.parametrize("penalize_intercept", [True, False, "auto"])
+def test_columns_far_from_zero_and_of_any_size(tasks, penalize_intercept):
+    X, y, X_target, y_target = tasks
+    rng = np.random.default_rng(5)
+    settings = {"penalize_intercept": penalize_intercept}
+    plain = TransferRidge(**settings).fit(X, y, X_target=X_target, y_target=y_target)
+    for column in (
+        1.7e9 + 3e3 * rng.normal(size=230),
+        np.full(230, 1e150),
+        5e149 * rng.uniform(size=230),
+        1e-150 * rng.normal(size=230),
+    ):
+        wide = np.column_stack([np.vstack([X, X_target]), column])
+        model = TransferRidge(**settings).fit(wide[:200], y, X_target=wide[200:], y_target=y_target)
+        assert np.isfinite(model.coef_).all()
+        np.testing.assert_allclose(model.coef_[:8], plain.coef_, atol=0.4)
+        assert model.score(wide[200:], y_target) > 0.8
+    huge = TransferRidge(**settings)
+    huge.fit(X, 1e140 * y, X_target=X_target, y_target=1e140 * y_target)
+    np.testing.assert_allclose(huge.coef_, 1e140 * plain.coef_, rtol=1e-8)
+    with pytest.raises(ValueError, match=r"X_target holds numbers beyond 1e\+150"):
+        TransferRidge().fit(X, y, X_target=1e151 * X_target, y_target=y_target)
+    with pytest.raises(ValueError, match="y holds numbers beyond"):
+        TransferRidge(np.zeros(8)).fit(X, 1e160 * y)
+    with pytest.raises(ValueError, match="The coefficients of source give rows of X scores beyond"):
+        TransferRidge(np.full(8, 1e200)).fit(1e140 * X, y)
+
+
+FORMATS = ["csr", "csc", "coo", "bsr", "dok", "lil"]
+
+
+@pytest.mark.parametrize("shape", [(60, 12), (20, 90)])
+def test_sparse_samples_are_dense_ones(shape):
+    rng = np.random.default_rng(0)
+    n, d = shape
+    X = rng.normal(size=shape) * (rng.random(shape) < 0.2)
+    y, weights = X @ rng.normal(size=d) + 3, rng.integers(0, 3, n)
+    Y, source = np.column_stack([y, y**2]), rng.normal(size=(2, d))
+    cases = [
+        TransferRidge(source),
+        TransferRidge(source, alpha=np.linspace(0.5, 2, d), penalize_intercept=True),
+        TransferRidge(source, alpha=1e-10, fit_intercept=False),  # by LSQR
+        TransferRidgeCV(source, penalize_intercept=False),
+    ]
+    for number, model in enumerate(cases):
+        expected = clone(model).fit(X, Y, weights)
+        model.fit(sparse.csr_array(X).asformat(FORMATS[number]), Y, weights)
+        np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-5)
+        np.testing.assert_allclose(model.intercept_, expected.intercept_, atol=1e-6)
+        np.testing.assert_allclose(
+            model.predict(sparse.csr_matrix(X).asformat(FORMATS[-number])),
+            expected.predict(X),
+            atol=1e-4,
+        )
+    both = {"X_target": X[:9], "y_target": y[:9]}
+    expected = TransferRidge().fit(X, y, **both)
+    both["X_target"] = sparse.dok_array(X[:9])
+    model = TransferRidge().fit(sparse.lil_array(X), y, **both)
+    np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-9)
