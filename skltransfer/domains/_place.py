@@ -58,7 +58,7 @@ def at_one_stage(wrapper: str, X, X_held, held_name: str):
     given, held = n_columns(X), n_columns(X_held)
     if column_names(X) is not None and column_names(X_held) is None and held is not None:
         raise ValueError(
-            f"X is a data frame with column names and {held_name} has none, so that its columns "
+            f"X has column names and {held_name} has none, so that its columns "
             f"cannot be matched. Pass both as data frames or both as arrays. {remedy}"
         )
     named = column_names(X) is not None or column_names(X_held) is not None

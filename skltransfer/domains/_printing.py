@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-
 
 def is_printing() -> bool:
     """Tell whether scikit-learn asks for parameters to print them, as text or as HTML."""
@@ -43,7 +41,7 @@ class Shape:
         if not isinstance(data, list | tuple):
             shape = getattr(data, "shape", None)
             return cls(f"<{type(data).__name__} {shape if shape is not None else len(data)}>")
-        if all(np.ndim(getattr(entry, "shape", 0)) > 0 for entry in data) and len(data) < 10:
+        if len(data) < 10 and all(len(getattr(entry, "shape", ())) > 0 for entry in data):
             return cls(f"[{', '.join(repr(cls.of(entry)) for entry in data)}]")
         return cls(f"<{type(data).__name__} of {len(data)}>")
 

@@ -62,7 +62,7 @@ def test_a_named_frame_beside_an_array_cannot_be_matched():
         (WithTarget(ADAPTER, X_TARGET), "X_target"),
         (WithSource(ADAPTER, X_TARGET, Y_TARGET), "X_source"),
     ):
-        with pytest.raises(ValueError, match=f"X is a data frame .* and {held} has none"):
+        with pytest.raises(ValueError, match=f"X has column names and {held} has none"):
             wrapper.fit(frame(X), Y)
 
 
