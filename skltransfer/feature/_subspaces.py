@@ -173,7 +173,8 @@ class GeodesicFlowKernel(_SubspaceAligner):
     -----
     Each domain is centred by its own mean, so that the means always become equal, with the risk
     that :class:`SubspaceAlignment` describes. G is the integral itself. The paper's formula is
-    twice as large, which changes neither neighbours nor angles. The paper standardises each domain; here each domain is centred.
+    twice as large, which changes neither neighbours nor angles. The paper standardises each domain;
+    here each domain is centred.
 
     Components come in pairs: the principal vectors of the source come first, each mixed with the
     direction in which it turns, and the directions follow. If an angle is zero, the second
