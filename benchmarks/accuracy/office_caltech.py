@@ -142,7 +142,8 @@ def methods(task: tuple) -> dict:
     few_rounds = 5 if set(task) == {"caltech", "amazon"} else 10
 
     def joint(n_iter):
-        return make_pipeline(Normalizer(), JDA(n_components=100, max_iter=n_iter), nearest)
+        paper = {"form": "dual", "regularization": 1.0, "normalize_rows": True}
+        return make_pipeline(Normalizer(), JDA(100, **paper, max_iter=n_iter), nearest)
 
     return {
         "source only, 1-NN": nearest,
@@ -150,7 +151,7 @@ def methods(task: tuple) -> dict:
         "SubspaceAlignment, d = 20, 1-NN": make_pipeline(SubspaceAlignment(20), nearest),
         "GeodesicFlowKernel, d = 20, 1-NN": make_pipeline(GeodesicFlowKernel(20), nearest),
         "TCA, 1-NN": make_pipeline(
-            Normalizer(), TCA(n_components=100, form="primal"), Normalizer(), nearest
+            Normalizer(), TCA(100, form="primal", regularization=1.0), Normalizer(), nearest
         ),
         "JDA, 5 or 10 rounds, 1-NN": joint(few_rounds),
         "JDA, 10 rounds, 1-NN": joint(10),

@@ -93,7 +93,7 @@ def main() -> None:
         both_domains("coral", skt.CORAL(reg_covar=0.1))
         both_domains("subspace_alignment", skt.SubspaceAlignment(2))
         both_domains("geodesic_flow", skt.GeodesicFlowKernel(2))
-        both_domains("tca", skt.TCA(2, regularization=0.1))
+        both_domains("tca", skt.TCA(2, form="dual", regularization=0.1))
         both_domains("jda", skt.JDA(3, kernel="rbf", regularization=0.1))
         both_domains("transport", skt.OptimalTransportMapper())
         both_domains("transport_exact", skt.OptimalTransportMapper("exact"))

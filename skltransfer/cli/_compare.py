@@ -176,9 +176,11 @@ def _compare_tumours(seed: int, progress: Progress) -> Comparison:
 
 
 def _installed(strategies: list[Strategy]) -> tuple[list[Strategy], list[str]]:
-    """Return the strategies whose modules are installed, and notes on the others."""
+    """Return the strategies whose modules are installed, and notes on settings and the others."""
     found = [s for s in strategies if s.needs is None or find_spec(s.needs) is not None]
-    return found, [
+    set_ones = [f"{s.name} ({s.settings})" for s in found if s.settings is not None]
+    notes = [f"Settings that are not the defaults: {', '.join(set_ones)}."] if set_ones else []
+    return found, notes + [
         f"{s.name} is left out: it needs {how_to_install(s.needs)}."
         for s in strategies
         if s not in found

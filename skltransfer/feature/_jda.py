@@ -35,9 +35,10 @@ class JDA(KernelAligner, LabelledAligner):
 
     Parameters
     ----------
-    n_components : int, default=None
-        Number of components; 10 to 100 are usual. ``None`` is the number of features, or the
-        number of samples less 1 if that is smaller.
+    n_components : int, default=20
+        Largest number of components; there are no more than samples and, for
+        ``kernel="linear"``, features. The literature takes 100 for images. ``None`` is the number
+        of features, or the number of samples less 1 if that is smaller.
     estimator : classifier, default=None
         Classifier that predicts the pseudo-labels. In every round a clone is fitted on the mapped
         source samples. ``None`` is the nearest neighbour.
@@ -56,16 +57,25 @@ class JDA(KernelAligner, LabelledAligner):
         Constant term of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
         Keyword arguments for a kernel that is a callable. Other kernels ignore them.
-    regularization : float, default=1.0
+    regularization : float or "auto", default="auto"
         Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains and
         classes. A smaller value brings them closer together.
-    form : {"dual", "primal"}, default="dual"
+        ``"auto"`` is ``1 / (1/n + 1/m)`` for ``"primal"``, so that the squared distance of the
+        means of standardised features counts as much as the size of :math:`A`, and 1, the value of
+        the literature, for ``"dual"``.
+    form : {"auto", "dual", "primal"}, default="auto"
         ``"dual"`` penalises the coefficients of the samples, as above. ``"primal"`` penalises the
         projection :math:`A` of the features: :math:`X` stands for :math:`K`, and :math:`A` for
         :math:`W`. It needs ``kernel="linear"`` and finds other components than ``"dual"``.
-    normalize_rows : bool, default=True
-        Whether mapped samples are divided by their norms, as in the published protocol. This
-        concerns the classifier's input and the output of `transform`.
+        ``"auto"`` is ``"primal"`` for the linear kernel and ``"dual"`` for others.
+    unit_variance : bool, default=True
+        Whether all components are divided by one number, so that the first has variance 1 over the
+        samples of both domains. Otherwise their size depends on `regularization`, and a penalised
+        model behind them is stopped by small ones. False is the scale of the literature.
+    normalize_rows : bool, default=False
+        Whether mapped samples are divided by their norms, as in the published protocol for images.
+        This concerns the classifier's input and the output of `transform`. Samples of tables have
+        no common length.
     max_iter : int, default=10
         Largest number of rounds. Rounds end earlier if the pseudo-labels no longer change.
     tol : float, default=1e-9
@@ -80,7 +90,7 @@ class JDA(KernelAligner, LabelledAligner):
         Number of rounds; 1 without target samples.
     eigenvalues_ : ndarray of shape (n_components,)
         Sum of squares of each component about its mean, over the samples of both domains, in
-        descending order, before samples are divided by their norms.
+        descending order, before samples are divided by their norms, and components by `scale_`.
     weights_ : ndarray of shape (n_fitted, n_components) or (n_features, n_components)
         Coefficients of the components: of the kernel values between a sample and `rows_`, or of
         the features for ``kernel="linear"``.
@@ -91,6 +101,9 @@ class JDA(KernelAligner, LabelledAligner):
         Offset that is subtracted from the components. It is 0 if target samples were given.
     gamma_ : float or None
         Coefficient of the kernel, None for ``kernel="linear"``.
+    scale_ : float
+        Number by which components were divided; 1 for ``unit_variance=False``, and if no target
+        samples were given.
     residual_ : float
         Largest relative residual of the eigenproblems of all rounds. The relative error of each
         eigenvalue is at most this number. The error of eigenvalues that are 0 is relative to the
@@ -160,7 +173,7 @@ class JDA(KernelAligner, LabelledAligner):
 
     def __init__(
         self,
-        n_components=None,
+        n_components=20,
         *,
         estimator=None,
         kernel="linear",
@@ -168,9 +181,10 @@ class JDA(KernelAligner, LabelledAligner):
         degree=3,
         coef0=1,
         kernel_params=None,
-        regularization=1.0,
-        form="dual",
-        normalize_rows=True,
+        regularization="auto",
+        form="auto",
+        unit_variance=True,
+        normalize_rows=False,
         max_iter=10,
         tol=1e-9,
     ):
@@ -183,6 +197,7 @@ class JDA(KernelAligner, LabelledAligner):
         self.kernel_params = kernel_params
         self.regularization = regularization
         self.form = form
+        self.unit_variance = unit_variance
         self.normalize_rows = normalize_rows
         self.max_iter = max_iter
         self.tol = tol

@@ -10,7 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
-from skltransfer._parameters import Choice, Count, Number
+from skltransfer._parameters import Choice, Count, Flag, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernel_width import warn_of_width
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
@@ -33,8 +33,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
 
     _parameters = {
         "n_components": Count(unset=(None,)),
-        "form": Choice("dual", "primal"),
-        "regularization": Number(0, low_open=True),
+        "form": Choice("auto", "dual", "primal"),
+        "regularization": Number(0, low_open=True, unset=("auto",)),
+        "unit_variance": Flag(),
         "tol": Number(0, low_open=True),
     }
 
@@ -75,10 +76,10 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         """Return the eigenproblem, apart from the differences between the domains."""
         Z = X.copy() if X_target is None else np.vstack([X, X_target])
         self._uncertainty = 0.0
-        self._count = self._n_wanted(*Z.shape, X_target is not None)
+        self._count = self._n_wanted(*Z.shape)
         if self._is_linear():
             self.rows_, self.gamma_ = None, None
-            return _LinearSpaces(Z, self.form)
+            return _LinearSpaces(Z, "dual" if self.form == "dual" else "primal")
         self._center = np.zeros(Z.shape[1])
         self.gamma_ = fitted_gamma(self, Z, np.ones(len(Z)), Z[:0])
         if self.kernel == "rbf":  # distances lose fewer digits near the origin
@@ -92,35 +93,36 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
             _check_symmetric(K, kernel.name)
         return _KernelSpace(K)
 
-    def _n_wanted(self, n_rows: int, n_columns: int, has_target: bool) -> int:
+    def _n_wanted(self, n_rows: int, n_columns: int) -> int:
         if self.n_components is None:
             return max(min(n_columns, n_rows - 1), 1)
-        rows = f"{n_rows} rows of X" + (" and X_target together" if has_target else "")
-        if self.n_components > n_rows:
-            raise ValueError(
-                f"n_components={self.n_components} is more than the {rows}. Lower n_components."
-            )
-        if self._is_linear() and self.n_components > n_columns:
-            raise ValueError(
-                f"n_components={self.n_components} is more than the {n_columns} features. Lower "
-                "it, or choose a kernel other than 'linear'."
-            )
-        return self.n_components
+        n_most = min(n_rows, n_columns) if self._is_linear() else n_rows
+        return min(self.n_components, n_most)
 
     def _solve(self, spaces: _Spaces, L: np.ndarray, n_rows: int) -> np.ndarray:
         """Learn the map that removes the differences `L`; return the first rows mapped."""
-        found = spaces.solve(L, float(self.regularization), self._count, float(self.tol))
-        self._keep(found, np.zeros(self._count))
+        found = spaces.solve(L, self._penalty(L), self._count, float(self.tol))
+        variance = float(found.eigenvalues[0]) / len(L)
+        scale = np.sqrt(variance) if self.unit_variance and variance > 0 else 1.0
+        self._keep(found, np.zeros(self._count), scale)
         return spaces.mapped(self.weights_, n_rows)
 
     def _solve_without_target(self, spaces: _Spaces, n_rows: int) -> np.ndarray:
         """Learn kernel principal components; return the rows mapped."""
         found, offset = spaces.principal(self._count, float(self.tol))
-        self._keep(found, offset)
+        self._keep(found, offset, 1.0)
         return spaces.mapped(self.weights_, n_rows) - offset
 
-    def _keep(self, found: Components, offset) -> None:
-        self.weights_, self.eigenvalues_ = found.weights, found.eigenvalues
+    def _penalty(self, L) -> float:
+        if not isinstance(self.regularization, str):
+            return float(self.regularization)
+        if not self._is_linear() or self.form == "dual":
+            return 1.0
+        return 1 / float(np.sum((L[:, 0] / np.abs(L[:, 0]).sum() * 2) ** 2))  # 1 / (1/n + 1/m)
+
+    def _keep(self, found: Components, offset, scale: float) -> None:
+        self.weights_, self.eigenvalues_ = found.weights / scale, found.eigenvalues
+        self.scale_ = float(scale)
         self.residual_, self.offset_ = found.residual, offset
         self._uncertainty = max(self._uncertainty, found.visible_residual)
 

@@ -82,6 +82,10 @@ class SubspaceAlignment(_SubspaceAligner):
     -----
     The largest entry of each axis is positive, so that the signs are reproducible.
 
+    Each domain is centred by its own mean, so that the means always become equal. If they differ
+    for a good reason (other class proportions, or a covariate shift along a feature that decides),
+    classes are moved apart: use a reweighter there, or :class:`CORAL` with ``match_means=False``.
+
     Mapped source samples shrink by the cosines of the angles between the two subspaces. If the
     angles are large, nearest neighbours may still be useful, but a regressor fitted on the shrunken
     samples overestimates its coefficients.
@@ -167,8 +171,10 @@ class GeodesicFlowKernel(_SubspaceAligner):
 
     Notes
     -----
-    G is the integral itself. The paper's formula is twice as large, which changes neither
-    neighbours nor angles. The paper standardises each domain; here each domain is centred.
+    Each domain is centred by its own mean, so that the means always become equal, with the risk
+    that :class:`SubspaceAlignment` describes. G is the integral itself. The paper's formula is
+    twice as large, which changes neither neighbours nor angles. The paper standardises each domain;
+    here each domain is centred.
 
     Components come in pairs: the principal vectors of the source come first, each mixed with the
     direction in which it turns, and the directions follow. If an angle is zero, the second

@@ -25,9 +25,10 @@ class TCA(KernelAligner):
 
     Parameters
     ----------
-    n_components : int, default=None
-        Number of components; 10 to 100 are usual. ``None`` is the number of features, or the
-        number of samples less 1 if that is smaller.
+    n_components : int, default=20
+        Largest number of components; there are no more than samples and, for
+        ``kernel="linear"``, features. The literature takes 100 for images. ``None`` is the number
+        of features, or the number of samples less 1 if that is smaller.
     kernel : str or callable, default="linear"
         Kernel: ``"rbf"``, ``"laplacian"``, ``"linear"``, ``"poly"`` (or ``"polynomial"``),
         ``"sigmoid"``, ``"cosine"`` or ``"chi2"``, as in
@@ -43,13 +44,21 @@ class TCA(KernelAligner):
         Constant term of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
         Keyword arguments for a kernel that is a callable. Other kernels ignore them.
-    regularization : float, default=1.0
+    regularization : float or "auto", default="auto"
         Weight :math:`\lambda` of the size of :math:`W` against the distance of the domains. A
         smaller value brings the domains closer together. The notes convert other conventions.
-    form : {"dual", "primal"}, default="dual"
+        ``"auto"`` is ``1 / (1/n + 1/m)`` for ``"primal"``, so that the squared distance of the
+        means of standardised features counts as much as the size of :math:`A`, and 1, the value of
+        the literature, for ``"dual"``.
+    form : {"auto", "dual", "primal"}, default="auto"
         ``"dual"`` penalises the coefficients of the samples, as above. ``"primal"`` penalises the
         projection :math:`A` of the features: :math:`X` stands for :math:`K`, and :math:`A` for
         :math:`W`. It needs ``kernel="linear"`` and finds other components than ``"dual"``.
+        ``"auto"`` is ``"primal"`` for the linear kernel and ``"dual"`` for others.
+    unit_variance : bool, default=True
+        Whether all components are divided by one number, so that the first has variance 1 over the
+        samples of both domains. Otherwise their size depends on `regularization`, and a penalised
+        model behind them is stopped by small ones. False is the scale of the literature.
     tol : float, default=1e-9
         Relative residual of the eigenproblem at which the solver stops.
 
@@ -57,7 +66,7 @@ class TCA(KernelAligner):
     ----------
     eigenvalues_ : ndarray of shape (n_components,)
         Sum of squares of each component about its mean, over the samples of both domains, in
-        descending order.
+        descending order, before they are divided by `scale_`.
     weights_ : ndarray of shape (n_fitted, n_components) or (n_features, n_components)
         Coefficients of the components: of the kernel values between a sample and `rows_`, or of
         the features for ``kernel="linear"``.
@@ -68,6 +77,9 @@ class TCA(KernelAligner):
         Offset that is subtracted from the components. It is 0 if target samples were given.
     gamma_ : float or None
         Coefficient of the kernel, None for ``kernel="linear"``.
+    scale_ : float
+        Number by which components were divided; 1 for ``unit_variance=False``, and if no target
+        samples were given.
     residual_ : float
         Largest relative residual of the eigenproblem. The relative error of each eigenvalue is at
         most this number. The error of eigenvalues that are 0 is relative to the largest one.
@@ -100,9 +112,10 @@ class TCA(KernelAligner):
     then ``regularization = mu / (1/n + 1/m)``. If they are eigenvectors of
     ``(I + mu K L K)^{-1} K H K``, then ``regularization = 1 / (mu * (1/n + 1/m))``.
 
-    The components are scaled so that ``W' (K M K + regularization * I) W = I``: leading components
-    vary more than the others. The published protocols divide each sample by its norm afterwards
-    (:class:`~sklearn.preprocessing.Normalizer`). The largest weight of each component is positive.
+    Before they are divided by `scale_`, ``W' (K M K + regularization * I) W = I``: leading
+    components vary more than the others. The published protocols divide each sample by its norm
+    afterwards (:class:`~sklearn.preprocessing.Normalizer`). The largest weight of each component is
+    positive.
 
     Scale the features first, because the kernel treats all alike.
 
@@ -134,15 +147,16 @@ class TCA(KernelAligner):
 
     def __init__(
         self,
-        n_components=None,
+        n_components=20,
         *,
         kernel="linear",
         gamma="scale",
         degree=3,
         coef0=1,
         kernel_params=None,
-        regularization=1.0,
-        form="dual",
+        regularization="auto",
+        form="auto",
+        unit_variance=True,
         tol=1e-9,
     ):
         self.n_components = n_components
@@ -153,6 +167,7 @@ class TCA(KernelAligner):
         self.kernel_params = kernel_params
         self.regularization = regularization
         self.form = form
+        self.unit_variance = unit_variance
         self.tol = tol
 
     def _align(self, X, y, X_target, y_target):

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -23,12 +22,8 @@ N_EPOCHS = 30
 N_ITERATIONS = 100
 # Regularization of a network that is fitted on few samples.
 _ALPHA = 1.0
-# Bound of kernel mean matching; the literature's bound gives weight to a handful of samples.
-_MAX_WEIGHT = 10
-# Samples of both domains up to which methods use a matrix of all pairs, and not a linear form.
+# Samples of both domains up to which a transport plan, a number for each pair, is computed.
 _MAX_PAIRED_ROWS = 3000
-# Components of kernel methods; small tables give no more.
-_N_COMPONENTS = 10
 # Rounds of boosting.
 _N_ROUNDS = 10
 
@@ -53,6 +48,9 @@ class Strategy:
         Name of the pretrained network, if any.
     needs : str or None, default=None
         Module of an extra that it imports.
+    settings : str or None, default=None
+        Settings in which its estimator differs from the defaults of the class, as they are written
+        in the call.
 
     Examples
     --------
@@ -69,6 +67,7 @@ class Strategy:
     task: str | None = None
     backbone: str | None = None
     needs: str | None = None
+    settings: str | None = None
 
 
 def table_strategies(task: str | None = None, n_rows: int | None = None) -> list[Strategy]:
@@ -79,8 +78,8 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     task : {"classification", "regression"} or None, default=None
         Task of the strategies. ``None`` returns all strategies.
     n_rows : int or None, default=None
-        Number of rows of both domains. From 3000 on, or with ``None``, TCA, JDA and optimal
-        transport are linear, so that their cost does not grow with the square of the number.
+        Number of rows of both domains. Above 3000, optimal transport is linear, so that its memory
+        does not grow with the square of the number, and the strategy is named so.
 
     Returns
     -------
@@ -99,17 +98,17 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     if task not in (None, "classification", "regression"):
         raise ValueError(f"task={task!r} is not 'classification', 'regression' or None.")
 
-    def from_source(name, adapt, *, task=None, **settings):
+    def from_source(name, adapt, *, task=None, settings=None, use_y=True):
         def build(steps, model, X_source, y_source):
             pipeline = make_pipeline(steps, adapt(model))
-            return skltransfer.WithSource(pipeline, X_source, y_source, **settings)
+            return skltransfer.WithSource(pipeline, X_source, y_source, use_y=use_y)
 
-        return Strategy(name, build, needs_source=True, task=task)
+        return Strategy(name, build, needs_source=True, task=task, settings=settings)
 
     def by_task(model, classifier: str, regressor: str):
         return getattr(skltransfer, classifier if is_classifier(model) else regressor)
 
-    kmm = partial(skltransfer.KMMReweighter, max_weight=_MAX_WEIGHT)
+    kmm = skltransfer.KMMReweighter
     relative = partial(skltransfer.ULSIFReweighter, alpha=0.1)
     boosted_twice = partial(
         skltransfer.TwoStageTrAdaBoostRegressor, n_estimators=_N_ROUNDS, n_steps=5, cv=3
@@ -133,35 +132,27 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         kind = by_task(model, "RegularizedTransferClassifier", "RegularizedTransferRegressor")
         return PretrainedOnSource(kind(max_epochs=N_ITERATIONS), network(model))
 
-    def aligned(name, aligner, **settings):
+    def aligned(name, aligner, **options):
         """Map both domains, and pool the labelled rows of both in the space where they meet."""
 
         def build(steps, model, X_source, y_source):
-            pipeline = make_pipeline(steps, *aligner(model), skltransfer.PooledEstimator(model))
+            pipeline = make_pipeline(steps, aligner(), skltransfer.PooledEstimator(model))
             return skltransfer.WithSource(pipeline, X_source, y_source)
 
-        return Strategy(name, build, needs_source=True, **settings)
+        return Strategy(name, build, needs_source=True, **options)
 
-    pairs_rows = n_rows is not None and n_rows <= _MAX_PAIRED_ROWS
+    def transport():
+        if n_rows is None or n_rows <= _MAX_PAIRED_ROWS:
+            return aligned("optimal transport", skltransfer.OptimalTransportMapper, needs="ot")
+        linear = partial(skltransfer.OptimalTransportMapper, "linear")
+        name = "optimal transport, linear"
+        return aligned(name, linear, needs="ot", settings="method='linear'")
 
-    def kernel_aligner(estimator):
-        if pairs_rows:
-            return [estimator.set_params(kernel="rbf", n_components=_N_COMPONENTS)]
-        # Columns that follow from others have no component of their own.
-        return [PCA(n_components=0.999), estimator.set_params(form="primal")]
+    def alone(name, estimator, settings=None):
+        def build(steps, model, *source):
+            return make_pipeline(steps, estimator(model))
 
-    def tca(model):
-        return kernel_aligner(skltransfer.TCA())
-
-    def jda(model):
-        # Rows of a table have no common length, as the images of the protocol have.
-        return kernel_aligner(skltransfer.JDA(estimator=clone(model), normalize_rows=False))
-
-    def transport(model):
-        return [skltransfer.OptimalTransportMapper("sinkhorn" if pairs_rows else "linear")]
-
-    def alone(name, estimator):
-        return Strategy(name, lambda steps, model, *source: make_pipeline(steps, estimator(model)))
+        return Strategy(name, build, settings=settings)
 
     strategies = [
         alone("no transfer", lambda model: model),
@@ -171,26 +162,31 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         from_source("KMM without target labels", kmm, use_y=False),
         from_source("KLIEP", skltransfer.KLIEPReweighter),
         from_source("uLSIF", skltransfer.ULSIFReweighter),
-        from_source("RuLSIF", relative),
+        from_source("RuLSIF", relative, settings="ULSIFReweighter(alpha=0.1)"),
         from_source("discriminative", skltransfer.DiscriminativeReweighter),
         from_source("nearest neighbours", skltransfer.NearestNeighborsReweighter),
         from_source("Gaussian", skltransfer.GaussianReweighter),
         from_source("kernel density", skltransfer.KernelDensityReweighter),
         from_source("label shift", skltransfer.LabelShiftReweighter, task="classification"),
         from_source("selected rows", skltransfer.SourceSelector),
-        from_source("TrAdaBoost", boosted),
-        from_source("two-stage TrAdaBoost", boosted_twice, task="regression"),
-        aligned("CORAL", lambda model: [skltransfer.CORAL()]),
-        aligned("subspace alignment", lambda model: [skltransfer.SubspaceAlignment()]),
-        aligned("geodesic flow kernel", lambda model: [skltransfer.GeodesicFlowKernel()]),
-        aligned("TCA", tca),
-        aligned("JDA", jda, task="classification"),
-        aligned("optimal transport", transport, needs="ot"),
-        aligned("augmented features", lambda model: [skltransfer.FeatureAugmenter()]),
+        from_source("TrAdaBoost", boosted, settings=f"n_estimators={_N_ROUNDS}"),
+        from_source(
+            "two-stage TrAdaBoost",
+            boosted_twice,
+            task="regression",
+            settings=f"n_estimators={_N_ROUNDS}, n_steps=5, cv=3",
+        ),
+        aligned("CORAL", skltransfer.CORAL),
+        aligned("subspace alignment", skltransfer.SubspaceAlignment),
+        aligned("geodesic flow kernel", skltransfer.GeodesicFlowKernel),
+        aligned("TCA", skltransfer.TCA),
+        aligned("JDA", skltransfer.JDA, task="classification"),
+        transport(),
+        aligned("augmented features", skltransfer.FeatureAugmenter),
         from_source("linear transfer", linear_transfer),
-        alone("network, no transfer", network),
-        from_source("fine-tuned network", fine_tuned),
-        from_source("L2-SP network", l2_sp),
+        alone("network, no transfer", network, settings=f"max_epochs={N_ITERATIONS}"),
+        from_source("fine-tuned network", fine_tuned, settings=f"max_epochs={N_ITERATIONS}"),
+        from_source("L2-SP network", l2_sp, settings=f"max_epochs={N_ITERATIONS}"),
     ]
     return [s for s in strategies if task is None or s.task in (None, task)]
 
