@@ -211,7 +211,7 @@ def test_unreadable_images_become_rows_of_nan(paths, images):
 
 def test_readable_images_give_no_warning_and_are_decoded_once(paths, images, monkeypatch):
     opened, read = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda file: opened.append(file) or read(file))
+    monkeypatch.setattr(Image, "open", lambda f, **kw: opened.append(f) or read(f, **kw))
     model = PretrainedFeatureTransformer("tiny", on_error="nan", store=None)
     model.fit([paths[row] for row in GOOD])
     opened.clear()
