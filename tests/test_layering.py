@@ -17,7 +17,7 @@ FAMILIES = ("instance", "feature", "parameter", "relation")
 RANK = {
     "_files": -1,
     "_messages": -1,
-    "_locks": -1,
+    "_locks": -2,
     "_missing": -1,
     "_persisted": -1,
     "_shared_cache": -1,

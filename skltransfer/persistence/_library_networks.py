@@ -47,7 +47,7 @@ def copy_notes(source: nn.Module, target: nn.Module) -> None:
 def build_transformer(description: dict) -> nn.Module:
     """Build the network with random weights; code beside its settings is never run."""
     name, settings = description["class"], description["config"]
-    named = [key for key in _keys(settings) if key.endswith("_implementation")]
+    named = [key for key, _ in settings_of(settings) if key.endswith("_implementation")]
     if named:  # never written by `describe_transformer`: it may name code to be downloaded
         raise ValueError(f"the settings of {name} choose code, by {named[0]!r}")
     transformers = import_transformers(f"hf:{name}")
@@ -70,14 +70,14 @@ def build_transformer(description: dict) -> nn.Module:
     return module.eval()
 
 
-def _keys(settings) -> Iterator[str]:
-    """Return the names of all settings, those inside of others too."""
+def settings_of(settings) -> Iterator[tuple[str, object]]:
+    """Return the names and values of all settings, those inside of others too."""
     if isinstance(settings, dict):
-        yield from settings
+        yield from settings.items()
         settings = list(settings.values())
     if isinstance(settings, list):
         for value in settings:
-            yield from _keys(value)
+            yield from settings_of(value)
 
 
 @dataclass

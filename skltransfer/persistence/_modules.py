@@ -41,6 +41,7 @@ from skltransfer.persistence._library_networks import (
     describe_timm,
     describe_transformer,
     is_transformer,
+    settings_of,
 )
 
 
@@ -310,7 +311,9 @@ class _Reader:
                 None if prefix is None else tuple(prefix),
             )
         elif key := next((key for key in _LIBRARY_NETWORKS if key in node), None):
-            module = _LIBRARY_NETWORKS[key][-1](node[key])
+            build = _LIBRARY_NETWORKS[key][-1]
+            self._check_size(build, node[key])
+            module = build(node[key])
             parts = dict(module.named_modules())
             for name, tensors in node["tensors"].items():
                 self._fill(parts[name], tensors)
@@ -318,6 +321,27 @@ class _Reader:
             module = self._plain(node)
         self._parts[number] = module
         return module
+
+    def _check_size(self, build, description: dict) -> None:
+        """Refuse settings of a network with more numbers than the file holds of it.
+
+        The network is built without memory for its tensors first.
+        """
+        layers = [
+            (name, value)
+            for name, value in settings_of(description)
+            if "layer" in name and isinstance(value, int) and value > len(self._tensors)
+        ]
+        if layers:
+            raise ValueError(f"{layers[0][0]}={layers[0][1]} is more layers than the file holds")
+        try:
+            with torch.device("meta"):
+                module = build(description)
+        except (NotImplementedError, RuntimeError):  # a few compute with numbers as they are built
+            return
+        n_held = sum(tensor.numel() for tensor in self._tensors.values())
+        if sum(t.numel() for t in (*module.parameters(), *module.buffers())) > n_held:
+            raise ValueError("its settings are of a larger network than the file holds")
 
     def _plain(self, node: dict) -> nn.Module:
         kind = _trusted_class(node["class"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -78,7 +79,9 @@ def export_torch(estimator, path, X) -> Path:
     files = {"classes.json": json.dumps(classes, default=str)}
     path = Path(path).expanduser()
     with write_whole(path) as temporary:
-        torch.export.save(program, temporary, extra_files=files)
+        buffer = io.BytesIO()  # torch has no word of its own for a full disk
+        torch.export.save(program, buffer, extra_files=files)
+        temporary.write_bytes(buffer.getbuffer())
     return path
 
 

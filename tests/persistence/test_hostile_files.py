@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import random
 import re
@@ -23,6 +24,7 @@ from torch import nn
 import skltransfer
 from skltransfer import FineTunedClassifier, PretrainedFeatureTransformer
 from skltransfer.persistence._modules import ModuleData
+from tests.full_disk import full_disk
 from tests.persistence.models import DIGITS, LABELS, MODELS, SHORT, build_columns, seeded
 
 
@@ -277,6 +279,50 @@ def test_settings_of_a_transformer_choose_no_code(key, is_nested, tmp_path):
     hostile_structure(path, change)
     with pytest.raises(ValueError, match=f"choose code, by '{key}'"):
         skltransfer.load(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        ("text", {"vocab_size": 10**10}, "a larger network than the file holds"),
+        ("text", {"num_hidden_layers": 10**9}, "more layers than the file holds"),
+        ("timm", {"n_classes": 10**10}, "a larger network than the file holds"),
+    ],
+)
+def test_a_network_larger_than_the_file_is_not_built(kind, settings, words, tmp_path):
+    path = saved(tmp_path, MODELS[kind][0](tmp_path / "encoder"))
+
+    def change(structure):
+        for node in _nodes(structure):
+            if "transformer" in node:
+                node["transformer"]["config"].update(settings)
+            if "timm" in node:
+                node["timm"].update(settings)
+        return structure
+
+    hostile_structure(path, change)
+    with pytest.raises(ValueError, match=f"model.skops cannot be read.*{words}"):
+        skltransfer.load(path)
+
+
+def test_only_files_are_read_and_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, "/dev/zero"):
+        with pytest.raises(OSError, match="is a device or a pipe|is a folder"):
+            skltransfer.load(path)
+        with pytest.raises(OSError, match="is a device or a pipe|is a folder"):
+            skltransfer.save(StandardScaler(), path)
+
+
+def test_a_full_disk_is_named_and_leaves_the_file_before(tmp_path):
+    path = saved(tmp_path, StandardScaler())
+    before = path.read_bytes()
+    model = StandardScaler().fit(DIGITS)
+    with full_disk(500), pytest.raises(OSError, match="File too large") as raised:
+        skltransfer.save(model, path)
+    assert raised.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
 
 
 def test_odd_names_of_parts_are_refused_at_save_and_usual_ones_kept(tmp_path):
