@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import _safe_indexing
 
 from skltransfer._warnings import warn
@@ -24,6 +25,8 @@ def given_target(X_target, y_target) -> tuple:
         If there are labels without samples.
     """
     X_target, y_target = unwrap(X_target), unwrap(y_target)
+    if sparse.issparse(X_target) and X_target.format not in ("csr", "csc"):
+        X_target = X_target.tocsr()  # rows are taken from it
     if X_target is None and y_target is not None:
         raise ValueError("y_target was given without X_target. Pass the target's rows too.")
     return X_target, y_target

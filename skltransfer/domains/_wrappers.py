@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._composition import consumed_keywords, name_steps
 from skltransfer.domains._data import (
     DomainDataWarning,
     check_no_missing_labels,
@@ -22,15 +23,10 @@ from skltransfer.domains._data import (
     known_labels,
 )
 from skltransfer.domains._delegation import DelegatingTransformerMixin, estimator_has
-from skltransfer.domains._refit import forget
-from skltransfer.domains._routing import (
-    consumed_keywords,
-    fit_weighted,
-    fit_with_target,
-    is_numbered,
-    name_steps,
-)
+from skltransfer.domains._refit import fits_anew
+from skltransfer.domains._routing import check_candidates, fit_with_target, is_numbered
 from skltransfer.domains._two_domains import given_target
+from skltransfer.domains._weights import fit_weighted
 
 
 class _HoldsDomain(
@@ -108,6 +104,10 @@ class WithTarget(_HoldsDomain):
     :class:`DomainDataWarning`. Put the wrapper outermost, because a step before it would not map
     the target.
 
+    Source weights reach everything that learns from the labels, through voting, calibration,
+    multi-class and multi-output estimators, thresholds, searches and pipelines. What would drop
+    them is refused with a ``TypeError``.
+
     Voting, stacking and bagging number the labels 0..k-1 before their members see them. Encode the
     labels of both domains by one ``LabelEncoder`` first. Meta-estimators that change ``y`` in
     another way (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output ones) cannot
@@ -181,10 +181,10 @@ class WithTarget(_HoldsDomain):
         return self.fit(X, y, sample_weight).transform(X)
 
     @with_callbacks
+    @fits_anew
     def _fit(self, method, X, y, sample_weight):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         self._check_data(X, y)
-        forget(self)
         X_target = in_order_of(X, self.X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
@@ -213,6 +213,7 @@ class WithTarget(_HoldsDomain):
         given_target(self.X_target, self.y_target)  # refuses labels alone
         if self.X_target is None:
             return
+        check_candidates(self.estimator)
         check_not_empty(self.X_target, "X_target")
         check_same_width(self.X_target, X, "X_target")
         if self.y_target is not None:
@@ -302,6 +303,7 @@ class WithSource(_HoldsDomain):
         self.use_y = use_y
 
     @with_callbacks
+    @fits_anew
     def fit(self, X, y=None):
         """Fit a clone of the estimator on the held source and the given target samples.
 
@@ -320,7 +322,6 @@ class WithSource(_HoldsDomain):
         """
         task = FitTask.begin(self, X, y, max_subtasks=1)
         self._check_data(X, y)
-        forget(self)
         X_source = in_order_of(X, self.X_source, "X_source")
         estimator = clone(self.estimator)
         with task.hand_on(estimator):
@@ -366,6 +367,7 @@ class WithSource(_HoldsDomain):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} was given without X_source. Pass X_source too.")
             return
+        check_candidates(self.estimator)
         check_not_empty(self.X_source, "X_source")
         check_same_width(self.X_source, X, "X_source")
         if (weights := self.source_sample_weight) is not None:
