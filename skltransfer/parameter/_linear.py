@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skltransfer._parameters import Flag, Number, Parameter, check_parameters
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import (
     given_target,
     labelled_rows,
@@ -59,6 +59,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     _held = ("source",)
     _parameters = {"fit_intercept": Flag(), "penalize_intercept": Flag()}
 
+    @fits_anew
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
         """Fit the model.
 
@@ -83,7 +84,6 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         self : estimator
         """
         check_parameters(self)
-        forget(self)
         X_target, y_target = given_target(X_target, y_target)
         self._check_keywords(X_target)
         X, y = self._check_rows(X, y)
