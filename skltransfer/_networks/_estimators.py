@@ -58,7 +58,7 @@ from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import flatten_images
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew, fits_on
 
 
 class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
@@ -300,12 +300,11 @@ class FineTuning(
         """
         return self._fit_domains(X, y, sample_weight, X_target, adapt)
 
+    @fits_anew
     def _fit_domains(self, X, y, sample_weight, X_target=None, adapt=None):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=None)
         check_parameters(self)
         earlier = self._earlier_fit() if self.warm_start else None
-        if earlier is None:
-            forget(self)
         plan, data = self._checked(X, y, sample_weight, earlier)
         data, validation = data.split(plan) if plan.early_stopping else (data, None)
         record, target = self._load(data.rows), None
@@ -332,6 +331,7 @@ class FineTuning(
         task.end({})
         return self
 
+    @fits_on
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch from where the last call, or `fit`, has ended.
 

@@ -216,7 +216,7 @@ class Fitting:
         Parameters
         ----------
         optimizer : torch.optim.Optimizer or None
-            Optimizer of the pass before.
+            Optimizer of the pass before. It is copied, together with the network that it moves.
         n_done : int
             Passes that have been before: this one has an order and chance of its own.
         """
@@ -225,6 +225,9 @@ class Fitting:
             seed_of_order=self.plan.seed_of_order + n_done,
             seed_of_chance=self.plan.seed_of_chance + n_done,
         )
+        if not self.is_first:  # the estimator keeps its own until this pass has ended
+            network, optimizer = copy.deepcopy((self.built.network, optimizer))
+            self.built = replace(self.built, network=network)
         with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
             if self.is_first:
                 self._learn_scale(self._features(self.data))

@@ -6,11 +6,14 @@ from copy import deepcopy
 
 from sklearn import config_context
 from sklearn.base import MetaEstimatorMixin
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skltransfer.domains._frames import fitted_categories, with_fitted_categories
+
+_PREDICTIONS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
 
 def estimator_has(method: str):
@@ -59,73 +62,103 @@ class DelegatingMixin(MetaEstimatorMixin):
         tags.array_api_support = False
         return tags
 
+    def _ask(self, method: str, X, params: dict):
+        """Call a method of the fitted estimator.
+
+        Keywords go to the last step of a pipeline, as scikit-learn hands them on without routing.
+        """
+        check_is_fitted(self)
+        ask = getattr(self.estimator_, method)
+        X = self._as_fitted(X)
+        if not params:
+            return ask(X)
+        with config_context(enable_metadata_routing=False):
+            return ask(X, **params)
+
+    def _get_metadata_request(self):
+        # With routing on, a pipeline around this asks which keywords of predictions it takes.
+        requests = super()._get_metadata_request()
+        last = self._to_fit()
+        while isinstance(last, Pipeline):
+            last = last.steps[-1][1]
+        if hasattr(last, "_get_metadata_request"):
+            inside = last._get_metadata_request()
+            for method in _PREDICTIONS:
+                for name, alias in getattr(inside, method).requests.items():
+                    getattr(requests, method).add_request(param=name, alias=alias)
+        return requests
+
     @available_if(estimator_has("predict"))
-    def predict(self, X):
+    def predict(self, X, **params):
         """Predict with the fitted estimator.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Target samples.
+        **params : dict
+            Keywords of the estimator's own method, such as ``return_std=True``.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions.
+            Predictions. A keyword may add further results, as in the estimator itself.
         """
-        check_is_fitted(self)
-        return self.estimator_.predict(self._as_fitted(X))
+        return self._ask("predict", X, params)
 
     @available_if(estimator_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X, **params):
         """Predict class probabilities with the fitted estimator.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Target samples.
+        **params : dict
+            Keywords of the estimator's own method, such as ``return_std=True``.
 
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(self._as_fitted(X))
+        return self._ask("predict_proba", X, params)
 
     @available_if(estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X, **params):
         """Predict logarithms of class probabilities with the fitted estimator.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Target samples.
+        **params : dict
+            Keywords of the estimator's own method, such as ``return_std=True``.
 
         Returns
         -------
         log_p : ndarray of shape (n_samples, n_classes)
             Logarithms of the probabilities, in the order of ``classes_``.
         """
-        check_is_fitted(self)
-        return self.estimator_.predict_log_proba(self._as_fitted(X))
+        return self._ask("predict_log_proba", X, params)
 
     @available_if(estimator_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X, **params):
         """Compute the decision function of the fitted estimator.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Target samples.
+        **params : dict
+            Keywords of the estimator's own method, such as ``return_std=True``.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Decision values, in the order of ``classes_``.
         """
-        check_is_fitted(self)
-        return self.estimator_.decision_function(self._as_fitted(X))
+        return self._ask("decision_function", X, params)
 
     @available_if(estimator_has("score"))
     def score(self, X, y=None, sample_weight=None):

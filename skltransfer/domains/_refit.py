@@ -1,9 +1,53 @@
-"""A second fit of an estimator starts as the first one did."""
+"""A fit starts from nothing, and one that fails or is interrupted leaves nothing half done."""
 
 from __future__ import annotations
 
+from functools import wraps
+
 # Private attributes of scikit-learn, which are settings or belong to the fit that is running.
 _OF_SKLEARN = ("_skl", "_sklearn", "_metadata_request", "_callback", "_parent_callback")
+
+
+def fits_anew(fit):
+    """Decorate a method that fits an estimator from scratch.
+
+    What an earlier fit has set is forgotten first. After an exception, an interruption by the
+    keyboard included, the estimator is unfitted. With ``warm_start=True`` the fit goes on from the
+    earlier one, as :func:`fits_on` has it.
+    """
+    goes_on = fits_on(fit)
+
+    @wraps(fit)
+    def from_scratch(self, *args, **kwargs):
+        if getattr(self, "warm_start", False):
+            return goes_on(self, *args, **kwargs)
+        try:
+            forget(self)
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            forget(self)
+            raise
+
+    return from_scratch
+
+
+def fits_on(fit):
+    """Decorate a method that goes on from an earlier fit, and leaves new objects in its place.
+
+    After an exception the estimator is as it was before.
+    """
+
+    @wraps(fit)
+    def from_earlier(self, *args, **kwargs):
+        before = {name: getattr(self, name) for name in fitted_attributes(self)}
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            forget(self)
+            vars(self).update(before)
+            raise
+
+    return from_earlier
 
 
 def forget(estimator) -> None:

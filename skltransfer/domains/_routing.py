@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import numpy as np
 from sklearn import config_context
@@ -15,7 +14,6 @@ from sklearn.ensemble import (
     StackingRegressor,
     VotingClassifier,
 )
-from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import (
@@ -25,13 +23,23 @@ from sklearn.multioutput import (
     RegressorChain,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
-from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
-from sklearn.utils.validation import _check_sample_weight, has_fit_parameter
 
+from skltransfer.domains._composition import (
+    candidates,
+    consumed_keywords,
+    is_router,
+    isolate_strangers,
+    name_steps,
+    routed_parts,
+)
 from skltransfer.domains._data import column_names, known_labels
-
-DOMAIN_KEYWORDS = ("X_target", "y_target")
+from skltransfer.domains._isolation import has_requests, release, skip_samplers
+from skltransfer.domains._weights import (
+    isolate_bystanders,
+    repeat_rows,
+    request_weights,
+    weight_obstacle,
+)
 
 # They hand their members another y than they were given, which y_target cannot follow.
 _RECODES_LABELS = (
@@ -46,55 +54,6 @@ _RECODES_LABELS = (
 )
 # They number the classes 0..k-1 before their members see them.
 _NUMBERS_LABELS = (VotingClassifier, BaggingClassifier)
-
-
-def consumed_keywords(estimator, method: str, keywords=DOMAIN_KEYWORDS) -> set[str]:
-    """Return the subset of `keywords` that `estimator` or one of its steps asks for in `method`."""
-    with config_context(enable_metadata_routing=True):
-        try:
-            return set(get_routing_for_object(estimator).consumes(method, keywords))
-        except NotImplementedError:  # a meta-estimator without metadata routing
-            return set()
-
-
-def _is_router(estimator) -> bool:
-    try:
-        return isinstance(get_routing_for_object(estimator), MetadataRouter)
-    except NotImplementedError:
-        return False
-
-
-def _estimators_in(value) -> Iterator:
-    """Yield the estimators in a parameter value: the value itself, or entries of its containers."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for entry in value:
-            yield from _estimators_in(entry)
-    elif hasattr(value, "fit") and not isinstance(value, type):
-        yield value
-
-
-def _children(estimator) -> Iterator:
-    """Yield the estimators to which `estimator` routes metadata (candidates of a grid included).
-
-    A reweighter is not a router, because it fits its estimator itself, with routing off.
-    """
-    if _is_router(estimator):
-        yield from _estimators_in(list(estimator.get_params(deep=False).values()))
-
-
-def _routed_parts(estimator) -> Iterator:
-    yield estimator
-    for child in _children(estimator):
-        yield from _routed_parts(child)
-
-
-def name_steps(estimator) -> str:
-    """Describe an estimator by the class names of its steps, for messages."""
-    if isinstance(estimator, Pipeline):
-        return ", ".join(name_steps(step) for _, step in estimator.steps)
-    return estimator if isinstance(estimator, str) else type(estimator).__name__
 
 
 def fit_with_target(
@@ -135,32 +94,53 @@ def fit_with_target(
     """
     # In 1-tuples the data have as many entries as there are other domains: no splitter cuts them.
     keywords = {"X_target": (X_target,)}
-    if y_target is not None and "y_target" in consumed_keywords(estimator, method):
-        keywords["y_target"] = (y_target,)
-    if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
-        keywords["sample_domain"] = sample_domain
+    drop_requests = not has_requests(estimator)
     with config_context(enable_metadata_routing=True):
-        for part in _routed_parts(estimator):
+        isolate_strangers(estimator)
+        if y_target is not None and "y_target" in consumed_keywords(estimator, method):
+            keywords["y_target"] = (y_target,)
+        if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
+            keywords["sample_domain"] = sample_domain
+        for part in routed_parts(estimator):
             _check_passes_keywords_on(part, method, y, X_target, keywords)
             if isinstance(part, ColumnTransformer):
                 sees_X = any(part is first for first in _first_parts(estimator))
                 _check_columns(part, method, sees_X and column_names(X) is not None)
             if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
                 part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
+                skip_samplers(part)
         if sample_weight is not None:
-            _request_weights(estimator, is_last=True)
-            if consumed_keywords(estimator, method, ["sample_weight"]):
+            if weight_obstacle(estimator) is None:
+                request_weights(estimator)
                 keywords["sample_weight"] = sample_weight
             else:
                 X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
                 if "sample_domain" in keywords:
                     keywords["sample_domain"] = np.repeat(sample_domain, np.intp(sample_weight))
-        return getattr(estimator, method)(X, y, **keywords)
+        isolate_bystanders(estimator, list(keywords))
+        result = getattr(estimator, method)(X, y, **keywords)
+    release(estimator, drop_requests=drop_requests)
+    return result
+
+
+def check_candidates(estimator) -> None:
+    """Refuse a search inside whose candidates alone ask for the target."""
+    for part in routed_parts(estimator):
+        if not isinstance(part, BaseSearchCV) or consumed_keywords(part, "fit", ["X_target"]):
+            continue
+        for candidate in candidates(part):
+            if consumed_keywords(candidate, "fit", ["X_target"]):
+                raise TypeError(
+                    f"A candidate of {type(part).__name__}, {name_steps(candidate)}, asks for "
+                    "X_target, and its estimator does not, so that none gets it. Search around "
+                    "the wrapper: GridSearchCV(WithSource(estimator, X, y), {'estimator__...': "
+                    "[...]}), or WithTarget likewise."
+                )
 
 
 def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
     """Refuse a meta-estimator that would hand on the keywords, or the labels, wrongly."""
-    if not _is_router(part):
+    if not is_router(part):
         return
     name = type(part).__name__
     if isinstance(part, StackingClassifier | StackingRegressor) and consumed_keywords(part, method):
@@ -252,139 +232,3 @@ def is_numbered(y) -> bool:
     if y.ndim != 1 or y.dtype.kind not in "iuf" or not len(y):
         return False
     return np.array_equal(labels := np.unique(y), np.arange(len(labels)))
-
-
-def _request_weights(estimator, *, is_last: bool) -> None:
-    """Let the steps that use the target, and the last one, receive ``sample_weight``.
-
-    Requests that the user has set stay as they are.
-    """
-    uses_target = bool(consumed_keywords(estimator, "fit", ["X_target"]))
-    if hasattr(estimator, "fit") and has_fit_parameter(estimator, "sample_weight"):
-        _request_unless_set(estimator, "fit", is_last or uses_target)
-    if _is_router(estimator) and hasattr(estimator, "scoring"):
-        estimator.scoring = _without_weights(estimator.scoring)
-    for child in _children(estimator):
-        last = child is estimator.steps[-1][1] if isinstance(estimator, Pipeline) else True
-        _request_weights(child, is_last=is_last and last)
-
-
-def _request_unless_set(consumer, method: str, wanted: bool) -> None:
-    with suppress(NotImplementedError, AttributeError):
-        request = getattr(consumer._get_metadata_request(), method)
-        if request.requests.get("sample_weight") is None:
-            getattr(consumer, f"set_{method}_request")(sample_weight=wanted)
-
-
-def _without_weights(scoring):
-    """Let scorers decline weights, as a search does when metadata routing is off."""
-    if isinstance(scoring, str):
-        if scoring not in get_scorer_names():  # for scikit-learn to refuse, or to resolve
-            return scoring
-        scoring = get_scorer(scoring)
-    elif isinstance(scoring, list | tuple | set):
-        scoring = {name: name for name in scoring}
-    if isinstance(scoring, dict):
-        return {name: _without_weights(scorer) for name, scorer in scoring.items()}
-    if scoring is None or not hasattr(scoring, "set_score_request"):
-        return ScoreWithoutRouting(scoring)
-    _request_unless_set(scoring, "score", False)
-    return scoring
-
-
-class ScoreWithoutRouting:
-    """Score as a search does with metadata routing off, because a pipeline cannot decline weights.
-
-    Parameters
-    ----------
-    scoring : callable or None
-        Function of an estimator, samples and labels. ``None`` is the estimator's own ``score``.
-    """
-
-    def __init__(self, scoring=None):
-        self.scoring = scoring
-
-    def __call__(self, estimator, X, y=None):
-        with config_context(enable_metadata_routing=False):
-            return estimator.score(X, y) if self.scoring is None else self.scoring(estimator, X, y)
-
-    def __repr__(self):
-        return repr(self.scoring)
-
-
-def weight_keyword(estimator) -> str | None:
-    """Return the keyword by which ``estimator.fit`` takes sample weights, or None if it takes none.
-
-    For a pipeline, inside a search or not, the keyword belongs to the last step, such as
-    ``logisticregression__sample_weight``.
-    """
-    prefix = ""
-    while True:
-        if isinstance(estimator, Pipeline):
-            name, estimator = estimator.steps[-1]
-            prefix += f"{name}__"
-        elif isinstance(estimator, BaseSearchCV):
-            estimator = estimator.estimator
-        elif isinstance(estimator, TransformedTargetRegressor) and estimator.regressor is not None:
-            estimator = estimator.regressor
-        else:
-            break
-    return f"{prefix}sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
-
-
-def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
-    """Fit `estimator` with sample weights for its last step, whatever the routing mode is.
-
-    For an estimator that takes no weights, samples are repeated by integer weights.
-    """
-    fit = getattr(estimator, method)
-    if sample_weight is None:
-        return fit(X, y)
-    keyword = weight_keyword(estimator)
-    if keyword is None:
-        return fit(*repeat_rows(estimator, X, y, sample_weight, method=method))
-    with config_context(enable_metadata_routing=False):
-        return fit(X, y, **{keyword: sample_weight})
-
-
-def repeat_rows(estimator, X, y, sample_weight, *, method: str = "fit") -> tuple:
-    """Return `X` and `y` with each sample repeated as often as its weight says.
-
-    This serves an estimator that takes no weights, for weights that are whole numbers.
-    """
-    weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-    if (weights != np.floor(weights)).any():
-        raise TypeError(no_weights_message(estimator))
-    if method == "fit_transform" and (weights != 1).any():
-        raise TypeError(
-            f"{name_steps(estimator)} takes no sample_weight, and fit_transform cannot repeat rows "
-            "in its stead. Call fit with the weights, or leave them out."
-        )
-    if (weights != 1).any() and _makes_folds(estimator):
-        raise TypeError(
-            f"{name_steps(estimator)} takes no sample_weight, and rows repeated in its stead would "
-            "lie on both sides of its folds. Use one that does, or leave the weights out."
-        )
-    rows = np.repeat(np.arange(len(weights)), weights.astype(int))
-    return _safe_indexing(X, rows), None if y is None else _safe_indexing(y, rows)
-
-
-def _makes_folds(estimator) -> bool:
-    return any(
-        name.split("__")[-1] == "cv" and not hasattr(value, "fit")  # "cv" may be a step's name
-        for name, value in estimator.get_params(deep=True).items()
-    )
-
-
-def check_takes_weights(estimator) -> None:
-    """Raise a TypeError if an estimator (None for no estimator) takes no sample weights."""
-    if estimator is not None and weight_keyword(estimator) is None:
-        raise TypeError(no_weights_message(estimator))
-
-
-def no_weights_message(estimator) -> str:
-    """Return the message that `estimator` takes no weights, with the remedy."""
-    return (
-        f"The estimator {name_steps(estimator)} does not support sample_weight in fit. Use one "
-        "that does, such as LogisticRegression, Ridge, SVC or a tree ensemble."
-    )

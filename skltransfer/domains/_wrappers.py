@@ -14,6 +14,7 @@ from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._classes import classes_compared, compare_classes
+from skltransfer.domains._composition import consumed_keywords, name_steps
 from skltransfer.domains._data import (
     DomainDataWarning,
     check_finite_labels,
@@ -29,17 +30,12 @@ from skltransfer.domains._data import (
 from skltransfer.domains._delegation import DelegatingTransformerMixin, estimator_has
 from skltransfer.domains._place import at_one_stage, warn_of_columns
 from skltransfer.domains._printing import is_printing, with_shapes
-from skltransfer.domains._refit import forget
-from skltransfer.domains._routing import (
-    consumed_keywords,
-    fit_weighted,
-    fit_with_target,
-    is_numbered,
-    name_steps,
-)
+from skltransfer.domains._refit import fits_anew
+from skltransfer.domains._routing import check_candidates, fit_with_target, is_numbered
 from skltransfer.domains._sources import Source, one_stack
 from skltransfer.domains._surroundings import changes_labels, numbers_classes
 from skltransfer.domains._two_domains import given_target
+from skltransfer.domains._weights import fit_weighted
 
 
 class _HoldsDomain(
@@ -180,6 +176,10 @@ class WithTarget(_HoldsDomain):
     :class:`DomainDataWarning` if many columns lie far apart. Columns of frames are matched by name,
     and have one dtype in both domains.
 
+    Source weights reach everything that learns from the labels, through voting, calibration,
+    multi-class and multi-output estimators, thresholds, searches and pipelines. What would drop
+    them is refused with a ``TypeError``.
+
     Voting, stacking and bagging number the labels 0..k-1 before their members see them. Encode the
     labels of both domains by one ``LabelEncoder`` first. Meta-estimators that change ``y`` in
     another way (``TransformedTargetRegressor``, ``OneVsRestClassifier``, multi-output ones) cannot
@@ -253,11 +253,11 @@ class WithTarget(_HoldsDomain):
         return self.fit(X, y, sample_weight).transform(X)
 
     @with_callbacks
+    @fits_anew
     def _fit(self, method, X, y, sample_weight):
         self._check_held()
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         self._check_data(X, y)
-        forget(self)
         X_target = self.X_target
         if X_target is not None:
             X_target = at_one_stage("WithTarget", X, X_target, "X_target")
@@ -290,6 +290,7 @@ class WithTarget(_HoldsDomain):
         given_target(self.X_target, self.y_target)  # refuses labels alone
         if self.X_target is None:
             return
+        check_candidates(self.estimator)
         check_not_empty(self.X_target, "X_target")
         if self.y_target is not None:
             _, labels = known_labels(self.y_target, self.X_target)
@@ -385,6 +386,7 @@ class WithSource(_HoldsDomain):
         self.use_y = use_y
 
     @with_callbacks
+    @fits_anew
     def fit(self, X, y=None):
         """Fit a clone of the estimator on the held source and the given target samples.
 
@@ -404,7 +406,6 @@ class WithSource(_HoldsDomain):
         self._check_held()
         task = FitTask.begin(self, X, y, max_subtasks=1)
         source = self._checked_source(X, y)
-        forget(self)
         X_source = source.X
         if X_source is not None:
             X_source = at_one_stage("WithSource", X, X_source, "X_source")
@@ -458,6 +459,7 @@ class WithSource(_HoldsDomain):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} was given without X_source. Pass X_source too.")
             return Source(None, None)
+        check_candidates(self.estimator)
         check_not_empty(self.X_source, "X_source")
         held = (self.X_source, self.y_source, self.source_sample_weight)
         source = one_stack(*held, like=X, names=names)

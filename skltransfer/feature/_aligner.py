@@ -22,6 +22,7 @@ from skltransfer.domains._data import (
     check_no_missing_labels,
     check_target_rows,
 )
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import given_target, warn_without_target
 
 
@@ -114,6 +115,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         mapped = self._map_source(self._checked(X))
         return _wrap_data_with_container("transform", mapped, X, self)
 
+    @fits_anew
     def _fit(self, X, y, X_target, y_target) -> tuple[np.ndarray, np.ndarray | None]:
         """Fit, and return the validated source rows, and those mapped if that came for free."""
         check_parameters(self)
@@ -134,6 +136,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             X_target = check_target_rows(self, X_target, **checks)
         return X, self._align(X, y, X_target, y_target)
 
+    @fits_anew
     def _fit_transform(self, X, y, X_target, y_target) -> np.ndarray:
         rows, mapped = self._fit(X, y, X_target, y_target)
         return self._map_source(rows) if mapped is None else mapped

@@ -41,7 +41,7 @@ from skltransfer.backbones._load import warn_if_not_preprocessed
 from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 
 
 class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMixin, BaseEstimator):
@@ -225,6 +225,7 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         self.on_error = on_error
         self.output = output
 
+    @fits_anew
     def fit(self, X, y=None):
         """Load the network and remember the form of the samples; nothing is trained.
 
@@ -240,7 +241,6 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         self : PretrainedFeatureTransformer
         """
         check_parameters(self)
-        forget(self)
         if self.backbone is None:
             self._numbers(X, reset=True)
             self.feature_widths_ = {"x": self.n_features_in_}

@@ -15,7 +15,7 @@ from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._record import unfitted_backbone
 from skltransfer.domains._callbacks import FitTask
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 from skltransfer.feature._pretext import PretextTask
 from skltransfer.feature._pretraining import Pretraining
 from skltransfer.feature._views import checked_policies
@@ -285,6 +285,7 @@ class SelfSupervisedTransformer(
             raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
 
     @with_callbacks
+    @fits_anew
     def fit(self, X, y=None):
         """Train the network on samples without labels.
 
@@ -301,7 +302,6 @@ class SelfSupervisedTransformer(
         """
         task = FitTask.begin(self, X, y, max_subtasks=None)
         check_parameters(self)
-        forget(self)  # an interrupted fit leaves nothing half done
         rows = self._rows(X, reset=True)
         self._check_rows(rows)
         plan = Plan.of(

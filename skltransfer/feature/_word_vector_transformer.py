@@ -19,6 +19,7 @@ from skltransfer._persisted import SavedAsData
 from skltransfer._texts import as_texts, remember_column
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.domains._refit import fits_anew
 from skltransfer.feature._tokens import (
     Tokens,
     common_component,
@@ -204,6 +205,7 @@ class WordVectorTransformer(
         self.decode_error = decode_error
         self.cache_dir = cache_dir
 
+    @fits_anew
     def fit(self, X, y=None):
         """Learn the weights of words, and the direction that SIF removes.
 
@@ -233,6 +235,7 @@ class WordVectorTransformer(
         self._fit(X, with_features=False)
         return self
 
+    @fits_anew
     def fit_transform(self, X, y=None):
         """Fit, and return one vector per text; each text is split into words once.
 

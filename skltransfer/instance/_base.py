@@ -30,9 +30,9 @@ from skltransfer.domains._data import (
     named_rows,
 )
 from skltransfer.domains._delegation import DelegatingMixin
-from skltransfer.domains._refit import forget
-from skltransfer.domains._routing import check_takes_weights, fit_weighted
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
+from skltransfer.domains._weights import check_takes_weights, fit_weighted
 from skltransfer.instance._collapse import warn_of_collapse
 
 
@@ -45,6 +45,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
     @with_callbacks
+    @fits_anew
     def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
         """Weigh the source samples and fit the estimator with the weights.
 
@@ -86,7 +87,6 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=int(has_estimator))
         check_parameters(self)
         estimator = clone(self.estimator) if has_estimator else None  # refused before the work
-        forget(self)
         X_target, y_target = given_target(X_target, y_target)
         X, y = indexable(X, y)
         if not sparse.issparse(y):

@@ -5,25 +5,33 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 
 import numpy as np
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from skltransfer._parameters import Count, check_parameters
+from skltransfer._texts import as_texts
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import check_no_missing_labels, check_target_rows
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import (
     given_target,
     labelled_rows,
     warn_without_labels,
     warn_without_target,
 )
+from skltransfer.domains._weights import check_takes_weights
 from skltransfer.instance._rounds import BaseFits, BoostingData, PreparedRows, Rounds
 
 
@@ -39,13 +47,15 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
     @with_callbacks
+    @fits_anew
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
         """Boost on source samples and labelled target samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Source samples. They may be sparse if the base estimator accepts sparse input.
+            Source samples. They may be sparse if the base estimator accepts sparse input, and texts
+            (a list, Series or array of strings) if it is a pipeline that takes texts.
         y : array-like of shape (n_samples,)
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -76,16 +86,17 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         check_parameters(self)
         template = self._template()
         self._check_kind(template)
-        forget(self)
-        fits = BaseFits(template, self.random_state)
+        check_takes_weights(template)
         data, used = self._prepare(template, X, y, sample_weight, X_target, y_target)
+        fits = BaseFits(self._template_for(data), self.random_state)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=self._n_tasks(data))
         # Inner estimators get their weights by keyword, whatever the routing mode.
         with config_context(enable_metadata_routing=False):
             rounds = self._boost(fits, data, used, task)
             task.end({})
-        if rounds.only_guesses:
-            self._warn_of_guess(data.has_target)
+        is_last = len(rounds.estimators) == 1 < self.n_estimators and rounds.end is not None
+        if is_last and (rounds.end == "guess" or (data.y != data.y[0]).any()):
+            self._warn_of_one_round(rounds, data.has_target)
         return self
 
     # --- methods of a subclass ---------------------------------------------------------
@@ -123,6 +134,10 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
 
     def _template(self):
         return self._default_estimator if self.estimator is None else self.estimator
+
+    def _template_for(self, data: BoostingData):
+        """Return the base estimator for data that are known."""
+        return self._template()
 
     def _row_checks(self) -> dict:
         tags = get_tags(self).input_tags
@@ -162,7 +177,10 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
                 self, "boosts the source alone", keywords="X_target=... and y_target=..."
             )
             return None, None
-        rows = check_target_rows(self, X_target, **self._row_checks())
+        if self._takes_texts:
+            rows = text_array(X_target, self, "X_target")
+        else:
+            rows = check_target_rows(self, X_target, **self._row_checks())
         if np.ndim(y_target) == 2 and np.shape(y_target)[1] == 1:  # as y may be
             y_target = np.ravel(y_target)
         if is_classifier(self):
@@ -172,10 +190,23 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             warn_without_labels(self, "boosts the source alone")
         return rows, labels
 
+    def _validated(self, X, y, **checks) -> tuple:
+        """Return validated samples, or texts as an array of strings, and labels."""
+        self._takes_texts = is_texts(X)
+        if not self._takes_texts:
+            return validate_data(self, X, y, **checks)
+        y = validate_data(self, y=y, y_numeric=checks.get("y_numeric", False))
+        X = text_array(X, self, "X")
+        check_consistent_length(X, y)
+        return X, y
+
     def _check_rows(self, X) -> PreparedRows:
         """Validate samples to predict for."""
         check_is_fitted(self, "estimators_")
-        X = validate_data(self, X, reset=False, **self._row_checks())
+        if self._takes_texts:
+            X = text_array(X, self, "X")
+        else:
+            X = validate_data(self, X, reset=False, **self._row_checks())
         return PreparedRows.for_estimator(self.estimators_[0], X)
 
     # --- fitted attributes -------------------------------------------------------------
@@ -189,15 +220,25 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             "_votes_by_half": votes_by_half,
         }
 
-    def _warn_of_guess(self, has_target: bool) -> None:
-        rows = "target rows" if has_target else "rows"
-        remedy = ", or give the source rows a smaller sample_weight" if has_target else ""
-        warn(
-            f"The first learner of {type(self).__name__} is no better than a guess on the {rows} "
-            f"(error {self.estimator_errors_[0]:.2f}), and boosting ends. Use a stronger base "
-            f"estimator{remedy}.",
-            ConvergenceWarning,
-        )
+    def _warn_of_one_round(self, rounds: Rounds, has_target: bool) -> None:
+        name, judged = type(self).__name__, "target rows" if has_target else "rows"
+        stronger = "Use a stronger base estimator, such as a deeper tree or a linear model"
+        weaker = "Use a weaker base estimator, such as a tree of less depth"
+        if has_target:
+            stronger += ", or give the source rows a smaller sample_weight"
+            weaker += ", or pass more target rows with a label"
+        ends = f"{name} stops after one round, because its"
+        alone = "The first one predicts alone, as without boosting."
+        if rounds.end == "no error":
+            message = f"{ends} first learner makes no error on the {judged}. {alone} {weaker}."
+        elif rounds.is_first_guess:
+            message = f"{ends} first learner is no better than a guess on the {judged}. {stronger}."
+        else:
+            message = (
+                f"{ends} second learner is no better than a guess on the weighted {judged}. "
+                f"{alone} {stronger}."
+            )
+        warn(message, ConvergenceWarning)
 
     def _voters(self, n_rounds: int) -> slice:
         """Return the slice of the first `n_rounds` learners that vote."""
@@ -220,3 +261,21 @@ def spread(values: np.ndarray, used: np.ndarray) -> np.ndarray:
     full = np.zeros((*values.shape[:-1], len(used)))
     full[..., used] = values
     return full
+
+
+def is_texts(X) -> bool:
+    """Tell whether samples are texts: one string per sample, without columns."""
+    if sparse.issparse(X) or hasattr(X, "columns") or isinstance(X, str | bytes):
+        return False
+    shape = getattr(X, "shape", None)
+    if shape is None and not isinstance(X, list | tuple) or (shape is not None and len(shape) != 1):
+        return False
+    return any(isinstance(item, str) for item in X)
+
+
+def text_array(X, estimator, name: str) -> np.ndarray:
+    """Return texts as an array of strings; `name` is the argument in messages."""
+    try:
+        return np.array(as_texts(X, type(estimator).__name__), dtype=object)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error

@@ -13,7 +13,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import has_fit_parameter
 
-from skltransfer.domains._routing import consumed_keywords, fit_weighted, weight_keyword
+from skltransfer.domains._composition import consumed_keywords
+from skltransfer.domains._weights import fit_weighted, weight_keyword
 from skltransfer.instance._rows import row_groups
 
 

@@ -14,12 +14,12 @@ from sklearn.utils.validation import _num_samples, validate_data
 from skltransfer._parameters import Choice, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
+from skltransfer.domains._composition import name_steps
 from skltransfer.domains._data import (
     check_not_empty,
     concatenate_rows,
     select_columns,
 )
-from skltransfer.domains._routing import name_steps
 from skltransfer.instance._collapse import SMALLEST_SAMPLE, EffectiveSampleSizeWarning
 from skltransfer.instance._cross_fitting import LabelledRows
 from skltransfer.instance._density_ratio import DensityRatioReweighter

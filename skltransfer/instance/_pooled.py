@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skltransfer.domains._data import unwrap
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import has_known_label, warn_without_labels
 from skltransfer.instance._base import BaseReweighter, unit_weights
 
@@ -50,6 +51,7 @@ class PooledEstimator(BaseReweighter):
     def __init__(self, estimator):
         self.estimator = estimator
 
+    @fits_anew
     def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
         """Fit the estimator on source samples and labelled target samples.
 

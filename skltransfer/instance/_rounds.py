@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from skltransfer._solvers._boosting import rounded
 from skltransfer.domains._callbacks import FitTask
-from skltransfer.domains._routing import no_weights_message, weight_keyword
+from skltransfer.domains._weights import check_takes_weights, fit_weighted, weight_keyword
 
 # Below it random states of estimators lie.
 LARGEST_SEED = np.iinfo(np.int32).max
@@ -34,9 +34,8 @@ class BaseFits:
     """
 
     def __init__(self, template, random_state):
+        check_takes_weights(template)
         self.keyword = weight_keyword(template)
-        if self.keyword is None:
-            raise TypeError(no_weights_message(template))
         self.template, self.rng = template, check_random_state(random_state)
         self.random_states = [
             name
@@ -51,6 +50,8 @@ class BaseFits:
             owner, _, parameter = name.rpartition("__")
             owner = estimator.get_params()[owner] if owner else estimator
             setattr(owner, parameter, self.rng.randint(LARGEST_SEED))  # set_params looks around
+        if self.keyword is None:  # by metadata routing
+            return fit_weighted(estimator, rows.to_fit, y, weights)
         return rows.fit(estimator, y, {self.keyword: weights})
 
 
@@ -58,7 +59,7 @@ class PreparedRows:
     """Samples in the form that a base estimator accepts without a conversion in each round.
 
     Trees work in float32, and fit sparse samples by column. All other estimators get the samples as
-    they are.
+    they are, texts as an array of strings.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def _stack(blocks, dtype) -> np.ndarray:
     if len(blocks) == 1 and (dtype is None or blocks[0].dtype == dtype):
         return blocks[0]
     dtype = np.result_type(*blocks) if dtype is None else dtype
-    rows = np.empty((sum(map(len, blocks)), blocks[0].shape[1]), dtype)
+    rows = np.empty((sum(map(len, blocks)), *blocks[0].shape[1:]), dtype)
     start = 0
     with np.errstate(over="ignore"):  # the tree refuses what is too large, by name
         for block in blocks:
@@ -158,14 +159,21 @@ class Rounds:
     """The result of rounds of boosting.
 
     There is one entry per round kept. `weights` has one entry more if they are stored, and
-    otherwise only the last one.
+    otherwise only the last one. `end` is why there are no more: "guess" if the last learner was no
+    better than a guess, "no error" if it made none, None if the rounds were up.
     """
 
     estimators: list = field(default_factory=list)
     votes: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
-    only_guesses: bool = False
+    end: str | None = None
+    n_judged: int = 0
+
+    @property
+    def is_first_guess(self) -> bool:
+        """Whether the first learner was no better than a guess already."""
+        return self.end == "guess" and self.n_judged == 1
 
 
 @dataclass(frozen=True)
@@ -232,12 +240,17 @@ def run_rounds(
         losses = rule.losses(data.rows.predict(learner), data.y)
         error = float(weights[judged] @ losses[judged] / weights[judged].sum())
         is_guess = error >= rule.guessing - _ERROR_OF_ERRORS and error > 0
+        rounds.n_judged += 1
+        if is_guess:
+            rounds.end = "guess"
+        elif error <= 0:
+            rounds.end = "no error"
         if is_guess and rounds.estimators:
             _end(part, fitted, rounds)
             break
         rounds.estimators.append(learner)
         rounds.errors.append(error)
-        rounds.only_guesses = is_guess  # nothing else is there to predict with
+        # If the first learner guesses, nothing else is there to predict with.
         rounds.votes.append(1.0 if is_guess else float(rounded(rule.vote(error))))
         if not is_guess:
             update(factors, losses, rounds.votes[-1])
@@ -245,7 +258,7 @@ def run_rounds(
         if not store_weights:
             rounds.weights.clear()
         rounds.weights.append(initial * rounded(factors))
-        if _end(part, fitted, rounds) or is_guess or error <= 0:
+        if _end(part, fitted, rounds) or rounds.end is not None:
             break
     return rounds
 

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from skltransfer._parameters import Flag
 from skltransfer._solvers._boosting import boost_target, log_source_factor, vote_of
@@ -77,8 +76,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
     ----------
     estimator : classifier, default=None
         Base classifier whose ``fit`` takes ``sample_weight``, or a pipeline that ends in one. It is
-        cloned for each round. ``None`` is a decision stump,
-        ``DecisionTreeClassifier(max_depth=1)``.
+        cloned for each round. ``None`` is a decision tree just deep enough for a leaf of each
+        class, ``DecisionTreeClassifier(max_depth=ceil(log2(K)))``: a stump for two classes.
     n_estimators : int, default=50
         Largest number of rounds (``N``).
     store_weights : bool, default=True
@@ -111,7 +110,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
     DomainDataWarning
         If no label of a target sample is known. The source alone is then boosted by AdaBoost.
     ConvergenceWarning
-        If the first learner is no better than a guess.
+        If the first learner is the only one: it is no better than a guess, or makes no error on the
+        target, or the next one is no better than a guess.
 
     See Also
     --------
@@ -287,7 +287,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         return shares.reshape(n, n_classes) / votes.sum()
 
     def _check_labels(self, X, y, **checks):
-        X, y = validate_data(self, X, y, **checks)
+        X, y = self._validated(X, y, **checks)
         check_classification_targets(y)
         return X, y
 
@@ -298,6 +298,12 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
             vote=lambda error: vote_of(error, n_classes),
             guessing=1 - 1 / n_classes,
         )
+
+    def _template_for(self, data):
+        if self.estimator is not None:
+            return self.estimator
+        depth = max(1, (len(np.unique(data.y)) - 1).bit_length())  # ceil(log2(K))
+        return DecisionTreeClassifier(max_depth=depth)
 
     def _boost(self, fits, data, used, task):
         self.classes_ = np.unique(data.y)

@@ -9,7 +9,6 @@ from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.model_selection import KFold, check_cv
 from sklearn.tree import DecisionTreeRegressor
-from sklearn.utils.validation import validate_data
 
 from skltransfer._parameters import Choice, Count, Folds
 from skltransfer._solvers._boosting import (
@@ -70,7 +69,7 @@ class BoostedRegressor(RegressorMixin, TransferBoosting):
             yield weighted_median(values[voters], self.estimator_weights_[voters])
 
     def _check_labels(self, X, y, **checks):
-        X, y = validate_data(self, X, y, y_numeric=True, **checks)
+        X, y = self._validated(X, y, y_numeric=True, **checks)
         return X, y.astype(np.float64, copy=False)
 
     def _rule(self, data) -> Rule:
@@ -138,7 +137,8 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
     DomainDataWarning
         If no label of a target sample is known. The source alone is then boosted by AdaBoost.R2.
     ConvergenceWarning
-        If the first learner has an error of 1/2 or more.
+        If the first learner is the only one: it has an error of 1/2 or more, or none on the target,
+        or the next one has an error of 1/2 or more.
 
     See Also
     --------
@@ -253,7 +253,8 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
     DomainDataWarning
         If no label of a target sample is known. The source alone is then boosted by AdaBoost.R2.
     ConvergenceWarning
-        If the first learner of the chosen step has an error of 1/2 or more.
+        If the first learner of the chosen step is the only one: it has an error of 1/2 or more, or
+        none, or the next one has an error of 1/2 or more.
 
     See Also
     --------
@@ -414,4 +415,6 @@ def _order(rows, y: np.ndarray) -> np.ndarray:
     """Return indices that sort samples and labels."""
     if sparse.issparse(rows):
         rows = rows.toarray()
+    if rows.ndim == 1:  # texts
+        return np.lexsort([y, rows.astype(str)])
     return np.lexsort([y, *rows.T[::-1]])

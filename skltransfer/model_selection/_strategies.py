@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skltransfer
 from skltransfer.domains._delegation import DelegatingMixin
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import given_target, labelled_rows
 
 # Training epochs of a network; a fit has to take seconds.
@@ -268,6 +268,7 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         self.estimator = estimator
         self.pretrained = pretrained
 
+    @fits_anew
     def fit(self, X, y, *, X_target=None, y_target=None):
         """Fit both; without a labelled target row, the first alone.
 
@@ -287,7 +288,6 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         self : estimator
         """
         X_target, y_target = given_target(X_target, y_target)
-        forget(self)
         fitted = clone(self.pretrained).fit(X, y)
         if X_target is not None:
             rows, labels = labelled_rows(X_target, y_target, y)

@@ -22,7 +22,7 @@ from skltransfer._solvers._prior_variance import looked_at, variance_of_change
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import check_target_rows
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import (
     given_target,
     labelled_rows,
@@ -86,6 +86,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         tags.input_tags.sparse = True
         return tags
 
+    @fits_anew
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
         """Fit the model.
 
@@ -110,7 +111,6 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         self : estimator
         """
         check_parameters(self)
-        forget(self)
         X_target, y_target = given_target(X_target, y_target)
         self._check_keywords(X_target)
         X, y = self._check_rows(X, y)

@@ -21,7 +21,7 @@ from skltransfer._warnings import warn, warn_unless_certified
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._data import as_labels
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 from skltransfer.parameter._linear import STRENGTH, check_finite_fit, check_range
 from skltransfer.parameter._tasks import (
     check_known_values,
@@ -79,6 +79,7 @@ class MultiTask(
         return tags
 
     @with_callbacks
+    @fits_anew
     def fit(self, X, y, sample_weight=None):
         """Fit all tasks.
 
@@ -100,7 +101,6 @@ class MultiTask(
         max_subtasks = None if _has_network(self) else 0
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=max_subtasks)
         check_parameters(self)
-        forget(self)
         network = None
         if _has_network(self):
             from skltransfer.parameter._multitask_network import MultiTaskNetwork  # loads torch

@@ -32,7 +32,7 @@ from skltransfer.domains._data import (
     named_rows,
 )
 from skltransfer.domains._delegation import DelegatingMixin
-from skltransfer.domains._refit import forget
+from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
 
 
@@ -186,6 +186,7 @@ class DeepCORALClassifier(
         self.trade_off = trade_off
 
     @with_callbacks
+    @fits_anew
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
         """Train the network on labelled source samples and on target samples.
 
@@ -228,7 +229,6 @@ class DeepCORALClassifier(
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
             X, X_target = in_one_form(X, X_target, "X_target")
-        forget(self)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         given = X, X_target
         if X_target is not None:

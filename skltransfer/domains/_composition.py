@@ -1,0 +1,147 @@
+"""The parts of a composition of estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
+
+from skltransfer.domains._isolation import isolate
+
+_GRIDS = ("param_grid", "param_distributions")
+
+
+def consumed_keywords(estimator, method: str, keywords=("X_target", "y_target")) -> set[str]:
+    """Return the subset of `keywords` that `estimator` or one of its steps asks for in `method`."""
+    with config_context(enable_metadata_routing=True):
+        if not _knows_routing(estimator):
+            estimator = clone(estimator, safe=False)
+            isolate_strangers(estimator)
+        return set(get_routing_for_object(estimator).consumes(method, keywords))
+
+
+def isolate_strangers(estimator) -> None:
+    """Isolate the parts that know no metadata routing, with which no composition knows it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The caller's clone.
+    """
+    if _knows_routing(estimator):
+        return
+    for part in _parts(estimator):
+        isolate_strangers(part)
+    if not _knows_routing(estimator):
+        isolate(estimator)
+
+
+def _knows_routing(estimator) -> bool:
+    try:
+        get_routing_for_object(estimator)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def is_router(estimator) -> bool:
+    """Tell whether an estimator hands metadata on to others."""
+    return _knows_routing(estimator) and isinstance(
+        get_routing_for_object(estimator), MetadataRouter
+    )
+
+
+def children(estimator) -> Iterator:
+    """Yield the estimators inside of a router (candidates of a grid included).
+
+    A reweighter is not a router, because it fits its estimator itself, with routing off.
+    """
+    if is_router(estimator):
+        yield from _parts(estimator)
+
+
+def routed_parts(estimator) -> Iterator:
+    """Yield an estimator, its children, their children and so on."""
+    yield estimator
+    for child in children(estimator):
+        yield from routed_parts(child)
+
+
+def name_steps(estimator) -> str:
+    """Describe an estimator by the class names of its steps, for messages."""
+    if isinstance(estimator, Pipeline):
+        return ", ".join(name_steps(step) for _, step in estimator.steps)
+    return estimator if isinstance(estimator, str) else type(estimator).__name__
+
+
+def learners(estimator) -> list:
+    """Return the estimators inside of an estimator that learn from the labels in its stead.
+
+    Of a pipeline it is the last step, unless this is a string.
+    """
+    if isinstance(estimator, Pipeline):
+        last = estimator.steps[-1][1]
+        return [last] if hasattr(last, "fit") else []
+    inside = _parameters_of(estimator)
+    if isinstance(estimator, TransformedTargetRegressor):
+        inside = {"regressor": estimator.regressor}
+    return list(_estimators_in([inside[name] for name in inside if name not in _GRIDS]))
+
+
+def candidates(search, *, learning: bool | None = None) -> Iterator:
+    """Yield the estimators in the grid of a search.
+
+    Parameters
+    ----------
+    search : estimator
+        Without a grid, there is none to yield.
+    learning : bool, default=None
+        Whether to yield those that take the place of a learner, or those that do not. ``None`` is
+        both.
+    """
+    if not isinstance(search, BaseSearchCV):
+        return
+    for grid_name in _GRIDS:
+        grids = getattr(search, grid_name, None)
+        for grid in [grids] if isinstance(grids, dict) else grids or ():
+            for name, values in grid.items():
+                if learning is None or learning is _is_learner(search.estimator, name):
+                    yield from _estimators_in(values)
+
+
+def _is_learner(estimator, path: str) -> bool:
+    """Tell whether the parameter at `path` is a learner of `estimator`, or of one inside of it."""
+    head, _, rest = path.partition("__")
+    if isinstance(estimator, Pipeline):
+        name, inner = estimator.steps[-1]
+        if head != name:
+            return False
+    else:
+        inner = estimator.get_params().get(head)
+        if not any(inner is learner for learner in learners(estimator)):
+            return False
+    return not rest or _is_learner(inner, rest)
+
+
+def _parts(estimator) -> Iterator:
+    yield from _estimators_in(list(_parameters_of(estimator).values()))
+
+
+def _parameters_of(estimator) -> dict:
+    return estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+
+
+def _estimators_in(value) -> Iterator:
+    """Yield the estimators in a parameter value: the value itself, or entries of its containers."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _estimators_in(entry)
+    elif hasattr(value, "fit") and not isinstance(value, type):
+        yield value
