@@ -26,6 +26,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 HEADINGS = {
     "speed": "Time and memory",
     "accuracy": "Accuracy",
+    "robustness": "Hostile input",
     "recipes": "The embedded network",
 }
 

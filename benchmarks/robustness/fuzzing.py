@@ -33,7 +33,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skltransfer as skl
 from benchmarks._measure import make_parser, write
-from skltransfer.domains._routing import consumed_keywords
+from skltransfer.domains._composition import consumed_keywords
 
 CLAIMS = [
     {
@@ -87,7 +87,7 @@ CHEAP = [
     skl.TCA(),
     skl.TCA(kernel="rbf"),
     skl.JDA(),
-    skl.OptimalTransportMapper(),
+    skl.OptimalTransportMapper("exact"),
     skl.OptimalTransportMapper("linear"),
     skl.OptimalTransportMapper("sinkhorn", max_iter=100),
     skl.KMMReweighter(LogisticRegression()),
