@@ -40,6 +40,7 @@ from skltransfer.domains._isolation import has_requests, is_sampler, isolate, re
 _DRAWS_BY_WEIGHT = (BaggingClassifier, BaggingRegressor, AdaBoostRegressor)
 # They hand weights on by keyword, with metadata routing or without.
 _HANDS_ON_BY_KEYWORD = (AdaBoostClassifier, RANSACRegressor)
+_SMALLEST_FLOAT32 = np.finfo(np.float32).smallest_subnormal
 _REMEDY = "Use one that does, such as LogisticRegression, Ridge, SVC or a tree ensemble."
 
 
@@ -54,6 +55,11 @@ def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
     if weight_obstacle(estimator) is not None:
         X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
         return getattr(estimator, method)(X, y)
+    if getattr(X, "dtype", None) == np.float32 and np.max(sample_weight) < _SMALLEST_FLOAT32:
+        raise ValueError(
+            "sample_weight is zero in the precision of X, float32. Multiply all weights by one "
+            "constant, or pass X as float64."
+        )
     keyword = weight_keyword(estimator)
     if keyword is not None:
         with config_context(enable_metadata_routing=False):

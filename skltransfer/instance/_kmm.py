@@ -251,6 +251,12 @@ class KMMReweighter(BaseReweighter):
             warn_unless_certified("Kernel mean matching", solution.gap, self.tol, remedy)
         matched = np.zeros_like(weights)
         matched[used] = weights[used] * (solution.weights / counts)[group]
+        if not matched.any():
+            raise ValueError(
+                "KMMReweighter gives every source row the weight 0, because none resembles the "
+                "target. Lower gamma or sum_tolerance, scale the columns of both domains, or scale "
+                "sample_weight to a mean of 1."
+            )
         return matched
 
     def _kernel(self, distinct, counts, target_rows):

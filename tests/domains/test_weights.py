@@ -19,7 +19,7 @@ from sklearn.ensemble import (
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import RFE, RFECV, SelectFromModel, SequentialFeatureSelector
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, RANSACRegressor
+from sklearn.linear_model import LogisticRegression, RANSACRegressor, Ridge
 from sklearn.metrics import get_scorer, make_scorer
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -379,3 +379,11 @@ def test_frozen_members_need_no_weights():
     model = PooledEstimator(CalibratedClassifierCV(frozen, method="isotonic"))
     model.fit(ROWS[:N], LABELS[:N], weights, **known)
     assert model.predict_proba(ROWS)[:, 0].min() > 0.8
+
+
+def test_weights_that_vanish_in_single_precision_are_refused():
+    X, y = ROWS[:N].astype(np.float32), np.arange(N, dtype=float)
+    for tiny in (np.full(N, 1e-300), np.full(N, 1e-50)):
+        with pytest.raises(ValueError, match="sample_weight is zero in the precision of X"):
+            KMMReweighter(Ridge()).fit(X, y, tiny, X_target=X[:5])
+    KMMReweighter(Ridge()).fit(X.astype(float), y, np.full(N, 1e-50), X_target=X[:5].astype(float))

@@ -1,5 +1,7 @@
 """KMMReweighter: the weights, the weighted fit, and what it refuses."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -665,3 +667,11 @@ def test_words_among_the_columns_are_refused_with_the_remedy():
     rows = np.array([["a", 1.0], ["b", 2.0]], dtype=object)
     with pytest.raises(ValueError, match="KMMReweighter compares rows as numbers. Encode them"):
         KMMReweighter().fit(rows, X_target=rows)
+
+
+def test_weights_that_are_all_zero_are_refused():
+    X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="gives every source row the weight 0"):
+            KMMReweighter(gamma=1.0, sum_tolerance=1.0).fit(X, X_target=X + 1e3)
