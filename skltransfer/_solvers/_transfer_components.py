@@ -169,11 +169,13 @@ class _Operator:
         """Return ``A' U``."""
         return self.root((U.T @ self._F).T)  # faster than F.T @ U
 
-    def dense_vectors(self, k: int) -> np.ndarray:
-        """Return the leading right singular vectors from the matrix ``A' A``."""
+    def dense_vectors(self, k: int) -> np.ndarray | None:
+        """Return the leading right singular vectors from ``A' A``; None if some are not found."""
         transposed, size = self.root(self._F.T), self.shape[1]
         T, wanted = transposed @ transposed.T, (size - k, size - 1)
-        return eigh(T, subset_by_index=wanted, check_finite=False, overwrite_a=True)[1][:, ::-1]
+        V = eigh(T, subset_by_index=wanted, check_finite=False, overwrite_a=True)[1]
+        # Of many equal eigenvalues, LAPACK may return fewer than it was asked for.
+        return V[:, ::-1] if V.shape[1] == k else None
 
     def accurate_vectors(self, k: int) -> np.ndarray:
         """Return the leading right singular vectors from A itself."""

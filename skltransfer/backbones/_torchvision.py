@@ -23,7 +23,7 @@ from torchvision.models import (
 from torchvision.models._api import WeightsEnum
 from torchvision.models.feature_extraction import NodePathTracer
 
-from skltransfer._messages import first_line
+from skltransfer._messages import ArgumentError, NotDownloaded, first_line
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer.backbones._random import seeded
@@ -113,7 +113,9 @@ def _resolve_weights(name: str, weights) -> WeightsEnum | None:
         return None
     if isinstance(weights, WeightsEnum):
         if not isinstance(weights, known):
-            raise ValueError(f"weights={weights!r} are not weights of {name!r}: {_names(known)}.")
+            raise ArgumentError(
+                ("weights", weights), f" are not weights of {name!r}: {_names(known)}."
+            )
         return weights
     if isinstance(weights, Path):
         return None
@@ -129,14 +131,18 @@ def _resolve_weights(name: str, weights) -> WeightsEnum | None:
         return known[short]
     if Path(weights).suffix or "/" in weights or Path(weights).is_file():
         return None
-    raise ValueError(
-        f"weights={weights!r} is neither a file nor weights of {name!r}: {_names(known)}, "
-        f"'default' or None (random)."
+    raise ArgumentError(
+        ("weights", weights),
+        f" is neither a file nor weights of {name!r}: {_names(known)}. Pass one of them, ",
+        ("weights", "default"),
+        ", or ",
+        ("weights", None),
+        " for random ones.",
     )
 
 
 def _names(known) -> str:
-    return ", ".join(repr(member) for member in known.__members__) or "none"
+    return ", ".join(repr(member.name) for member in known) or "none"
 
 
 def _download(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
@@ -148,10 +154,15 @@ def _download(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
         )
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise ConnectionError(
-            f"The weights of {name!r} cannot be downloaded from {weights.url} ({reason}). Pass "
-            f"weights='PATH' with a .safetensors or .pth file of them, put that file into "
-            f"{directory}, use the embedded backbone='tiny', or weights=None for random weights."
+        raise NotDownloaded(
+            f"The weights of {name!r} cannot be downloaded from {weights.url} ({reason}). Pass ",
+            ("weights", "PATH"),
+            f" with a .safetensors or .pth file of them, put that file into {directory}, use the "
+            "embedded ",
+            ("backbone", "tiny"),
+            ", or ",
+            ("weights", None),
+            " for random weights.",
         ) from error
     except (UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(

@@ -97,12 +97,6 @@ def explain(error: Exception, option: str = "--backbone ") -> str:
     if isinstance(error, ArgumentError | NotDownloaded | MissingPackage):
         message = error.said(lambda name, value: _option(name, value, option))
         return f"{message.strip().splitlines()[0].rstrip('.')}."
-    if isinstance(error, ConnectionError):
-        return (
-            "the weights of the network are not on this machine and cannot be downloaded. Connect "
-            "once, or name a file of them by --weights FILE, random ones by --weights none, or "
-            "--backbone tiny."
-        )
     if isinstance(error, OSError) and error.strerror:
         return f"{reason_of(error)}."
     if isinstance(error, UnknownBackbone):

@@ -143,6 +143,8 @@ class _KernelSpace(TransferProblem):
         centered = self.F - self.F.mean(axis=1)[:, None]
         n = len(centered)
         values, V = eigh(centered, subset_by_index=(n - k, n - 1), check_finite=False)
+        if len(values) < k:  # LAPACK may lose some of many equal eigenvalues
+            values, V = (part[..., -k:] for part in eigh(centered, driver="evd"))
         values, V = values[::-1], svd_flip(V[:, ::-1], None)[0]
         largest = max(values[0], 0.0)
         errors = np.linalg.norm(centered @ V - V * values, axis=0)

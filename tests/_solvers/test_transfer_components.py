@@ -180,6 +180,20 @@ def test_a_pair_of_equal_singular_values_is_found():
     assert overlap == pytest.approx(np.sqrt(2), rel=1e-9)
 
 
+@pytest.mark.parametrize("n_found", [0, 2])
+def test_eigenvectors_that_lapack_loses_are_found_in_another_way(n_found, monkeypatch):
+    """Its solver for a part of the spectrum gives fewer where many eigenvalues are equal."""
+
+    def lose(matrix, subset_by_index, **settings):
+        values, vectors = eigh(matrix, subset_by_index=subset_by_index)
+        return values[:n_found], vectors[:, :n_found]
+
+    monkeypatch.setattr(_transfer_components, "eigh", lose)
+    Z, n = rows(60)
+    K = pairwise_kernels(Z, metric="rbf", gamma=0.2)
+    check(K, domain_differences(n, len(Z) - n), 1.0, 5)
+
+
 def test_low_rank_ends_in_an_invariant_space():
     """Rank 10 of 300: the space is exhausted long before the first check."""
     s = np.linspace(2, 1, 10)

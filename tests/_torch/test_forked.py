@@ -1,5 +1,6 @@
 """Networks in forked children, and interruptions between any two steps."""
 
+import os
 import sys
 import threading
 from linecache import getline
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 from joblib import Parallel, delayed, parallel_backend
+from onnx import TensorProto, helper
+from torch import nn
 
 from skltransfer import FineTunedClassifier, PretrainedFeatureTransformer, feature_store
+from skltransfer._torch import _engines
 from skltransfer._torch._extraction import network_lock
 from skltransfer.backbones._random import random_lock
 from skltransfer.feature import FeatureStore
@@ -48,12 +52,31 @@ def test_a_child_fits_and_extracts_while_another_thread_holds_every_lock(two_thr
         in_child(work)
 
 
-def test_an_engine_of_the_parent_is_built_anew_in_the_child(two_threads):
+def test_an_engine_of_the_parent_is_built_anew_in_the_child(two_threads, monkeypatch):
     pytest.importorskip("onnxruntime")
-    model = PretrainedFeatureTransformer("tiny", engine="onnxruntime", store=None).fit(IMAGES)
-    expected = model.transform(IMAGES)
-    in_child(lambda: np.testing.assert_allclose(model.transform(IMAGES), expected, atol=1e-4))
-    np.testing.assert_array_equal(model.transform(IMAGES), expected)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    built, compile_graph = [], _engines._COMPILERS["onnxruntime"]
+
+    def counting(*arguments):
+        built.append(os.getpid())
+        return compile_graph(*arguments)
+
+    monkeypatch.setattr(_engines, "feature_graph", lambda *arguments: model)  # export takes seconds
+    monkeypatch.setitem(_engines._COMPILERS, "onnxruntime", counting)
+    table = IMAGES[:, 0, 0] - 0.5
+    engine = PretrainedFeatureTransformer(nn.ReLU(), engine="onnxruntime", store=None).fit(table)
+
+    def work():
+        np.testing.assert_array_equal(engine.transform(table), table.clip(0))
+        assert built == [os.getppid(), os.getpid()]
+
+    np.testing.assert_array_equal(engine.transform(table), table.clip(0))
+    in_child(work)
+    np.testing.assert_array_equal(engine.transform(table), table.clip(0))
+    assert built == [os.getpid()]
 
 
 def test_joblib_may_fork(two_threads):

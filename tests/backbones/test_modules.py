@@ -42,12 +42,12 @@ def test_a_module_of_torchvision_gives_the_features_of_its_name(name, tmp_path):
 
 
 def test_estimators_agree_on_the_width():
-    module = get_model("resnet18", weights=None)
+    module = get_model("shufflenet_v2_x0_5", weights=None)
     model = FineTunedClassifier(module, strategy="linear_probe").fit(IMAGES, [0, 1, 0, 1])
-    assert model.network_.head.output.in_features == 512
-    assert model.transform(IMAGES).shape == (4, 512)
+    assert model.network_.head.output.in_features == 1024
+    assert model.transform(IMAGES).shape == (4, 1024)
     learned = SelfSupervisedTransformer(module, max_epochs=1, batch_size=2).fit(IMAGES)
-    assert learned.transform(IMAGES).shape == (4, 512)
+    assert learned.transform(IMAGES).shape == (4, 1024)
 
 
 def test_a_network_whose_output_layer_is_gone_gives_its_output():

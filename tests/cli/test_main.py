@@ -5,13 +5,17 @@ import errno
 import io
 import os
 import sys
+from urllib.error import URLError
 
 import pandas as pd
 import pytest
+import torch
 
 from skltransfer._messages import ArgumentError, MissingPackage, NotDownloaded
+from skltransfer.backbones import load_backbone
 from skltransfer.cli import _compare, main
-from skltransfer.cli._named_networks import explain
+from skltransfer.cli._errors import CommandError
+from skltransfer.cli._named_networks import explain, load
 from skltransfer.model_selection import table_strategies
 
 
@@ -93,7 +97,21 @@ def test_messages_speak_of_options():
     away = NotDownloaded("It is away. Use ", ("backbone", "tiny"), ".")
     assert isinstance(away, ConnectionError)
     assert explain(away) == "It is away. Use --backbone tiny."
-    assert "--weights FILE" in explain(ConnectionError("weights='PATH'"))
+
+
+def test_weights_of_torchvision_that_cannot_be_had_are_explained_by_options(folder, monkeypatch):
+    def refuse(*arguments, **settings):
+        raise URLError("no connection")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    with pytest.raises(CommandError, match=r"--weights PATH .*--backbone tiny, or --weights none"):
+        load("resnet18")
+    with pytest.raises(ValueError) as caught:
+        load_backbone("resnet18", "IMAGENET1K_V9")
+    assert explain(caught.value) == (
+        "--weights IMAGENET1K_V9 is neither a file nor weights of 'resnet18': 'IMAGENET1K_V1'. "
+        "Pass one of them, no --weights, or --weights none for random ones."
+    )
 
 
 # --- surroundings ----------------------------------------------------------------------
