@@ -189,6 +189,7 @@ def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Itera
                 wrong = _NAME_IN_REFUSAL.search(text)
                 if len(holders) == 1 and wrong is not None and wrong[2] != holders[0]:
                     named = text[: wrong.start(2)] + holders[0] + text[wrong.end(2) :]
+                    named = named.replace(f" {wrong[2]}.toarray()", f" {holders[0]}.toarray()")
                     raise kind(named) from error
         raise
 
@@ -209,8 +210,9 @@ _REFUSALS = {
     "contains NaN": lambda rows: _holds(np.isnan, rows),
     "contains infinity": lambda rows: _holds(np.isinf, rows),
     "Sparse data was passed": sparse.issparse,
+    " is sparse, and ": sparse.issparse,
 }
-_NAME_IN_REFUSAL = re.compile(r"(Input |was passed for )(X_target|X)\b")
+_NAME_IN_REFUSAL = re.compile(r"(Input |was passed for |^)(X_target|X)\b")
 
 
 def _check_distinct(frame, name: str) -> None:
