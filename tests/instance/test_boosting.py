@@ -136,6 +136,7 @@ def test_one_round_without_an_error_is_said_of_numbers(boosting):
 
 
 def test_one_round_is_said_of_classes():
+    rng = np.random.default_rng(0)
     X, X_target = rng.normal(size=(60, 2)), rng.normal(size=(12, 2))
     known = {"X_target": X_target, "y_target": X_target[:, 0] > 0}
     deep = TrAdaBoostClassifier(DecisionTreeClassifier(), n_estimators=4)
@@ -150,6 +151,7 @@ def test_one_round_is_said_of_classes():
 
 @pytest.mark.parametrize(("n_classes", "depth"), [(2, 1), (3, 2), (4, 2), (5, 3)])
 def test_the_default_tree_has_a_leaf_for_each_class(n_classes, depth):
+    rng = np.random.default_rng(0)
     y = np.arange(200) % n_classes
     X = y[:, None] + rng.normal(0, 0.4, (200, 2))
     known = {"X_target": X[:40] + 0.1, "y_target": y[:40]}
