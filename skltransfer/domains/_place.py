@@ -8,7 +8,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from skltransfer._warnings import warn
-from skltransfer.domains._data import DomainDataWarning, column_names, n_columns
+from skltransfer.domains._data import (
+    DomainDataWarning,
+    column_names,
+    n_columns,
+    warn_of_left_out,
+)
 from skltransfer.domains._routing import names_its_columns
 from skltransfer.domains._surroundings import makes_arrays
 
@@ -105,11 +110,7 @@ def warn_of_columns(X, X_held, names: tuple[str, str], estimator) -> None:
         if unused and not extra:
             extra, names = unused, names[::-1]
     if extra:
-        warn(
-            f"{names[1]} has the columns {extra[:10]}, which {names[0]} lacks. They are left out. "
-            "Drop them, or give both domains the same columns.",
-            DomainDataWarning,
-        )
+        warn_of_left_out(extra, name=names[1], first_name=names[0])
 
 
 def _are_texts(rows) -> bool:
