@@ -114,10 +114,9 @@ def warn_of_columns(X, X_held, names: tuple[str, str], estimator) -> None:
 
 
 def _are_texts(rows) -> bool:
-    if column_names(rows) is not None or sparse.issparse(rows) or _num_samples(rows) == 0:
+    if column_names(rows) is not None or sparse.issparse(rows) or np.ndim(rows) != 1:
         return False
-    first = rows[0] if isinstance(rows, list | tuple) else np.asarray(rows).ravel()[0]
-    return isinstance(first, str) and np.ndim(rows) == 1
+    return _num_samples(rows) > 0 and isinstance(np.asarray(rows).ravel()[0], str)
 
 
 def _are_far_apart(X, X_held) -> bool:

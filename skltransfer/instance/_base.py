@@ -200,7 +200,12 @@ def numeric_rows(reweighter, X, **checks):
     except ValueError as error:
         if sparse.issparse(X) or not holds_words(X):
             raise
-        other = " Or pass a classifier=... that takes them." * hasattr(reweighter, "classifier")
+        other = ""
+        if hasattr(reweighter, "classifier"):
+            other = " Or pass a classifier=... that takes them."
+        elif hasattr(reweighter, "reweighter"):
+            other = " Or select by reweighter=DiscriminativeReweighter(classifier=...), if the "
+            other += "classifier takes them."
         raise ValueError(
             f"{error}. {name} compares rows as numbers. Encode them in a step before it, not "
             f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target).{other}"
