@@ -190,12 +190,7 @@ FIRST_OF_ITS_CLASS = list({type(estimator): estimator for estimator in ESTIMATOR
 # The checks know nothing of a second domain: such a fit is the unadapted one and says so. One
 # configuration of each class is enough.
 AS_THEY_ARE = [e for e in ESTIMATORS if not takes_two_domains(e) or e in FIRST_OF_ITS_CLASS]
-# A stump tells two classes apart: with half of the rows as the target, boosted stumps reach 0.62
-# to 0.94 on the check's three classes, which wants 0.83. Trees of depth 2 take their place.
-TOO_WEAK = ("TrAdaBoostClassifier()",)
-ADAPTED = [
-    with_two_domains(e) for e in ESTIMATORS if takes_two_domains(e) and repr(e) not in TOO_WEAK
-]
+ADAPTED = [with_two_domains(e) for e in ESTIMATORS if takes_two_domains(e)]
 
 SPLITS_THE_TARGET = "its folds are the target's rows, and the check passes folds of the source's"
 WEIGHT_IS_NO_REPETITION = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 from scipy import sparse
@@ -12,7 +13,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_array
 
 from skltransfer._missing import is_missing
+from skltransfer._warnings import warn
 from skltransfer.domains._frames import frame_library, with_one_dtype
+from skltransfer.domains._surroundings import selects_columns
+
+# Whether columns that only one domain has need not be named, because a wrapper has done it.
+_columns_compared: ContextVar[bool] = ContextVar("columns_compared", default=False)
 
 
 class DomainDataWarning(UserWarning):
@@ -103,10 +109,31 @@ def _width_message(name: str, n_given: int, n_expected: int) -> str:
     )
 
 
+@contextmanager
+def columns_compared(done: bool = True) -> Iterator[None]:
+    """Let columns that only one domain has be left out in silence inside of the block."""
+    token = _columns_compared.set(done or _columns_compared.get())
+    try:
+        yield
+    finally:
+        _columns_compared.reset(token)
+
+
+def warn_of_left_out(columns: list, *, name: str, first_name: str) -> None:
+    """Warn that `name` has columns which `first_name` lacks, so that they play no part."""
+    warn(
+        f"{name} has the columns {columns[:10]}, which {first_name} lacks. They are left out. "
+        "Drop them, or give both domains the same columns.",
+        DomainDataWarning,
+    )
+
+
 def select_columns(X_target, names, *, name: str = "X_target", first_name: str = "X"):
     """Return `X_target` with the columns `names`, in that order.
 
     Inside a ColumnTransformer a keyword arrives with all columns, and the names tell which to take.
+    Elsewhere a :class:`DomainDataWarning` names the columns that are left out, unless
+    :func:`columns_compared` says that this was done.
     """
     if names is None:
         return X_target
@@ -125,6 +152,9 @@ def select_columns(X_target, names, *, name: str = "X_target", first_name: str =
             f"{name} lacks the columns {missing[:5]} that {first_name} has. Give both domains the "
             "same ones."
         )
+    extra = [column for column in given if column not in set(names)]
+    if extra and not _columns_compared.get() and not selects_columns():
+        warn_of_left_out(extra, name=name, first_name=first_name)
     return _safe_indexing(X_target, names, axis=1)
 
 
@@ -189,6 +219,7 @@ def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Itera
                 wrong = _NAME_IN_REFUSAL.search(text)
                 if len(holders) == 1 and wrong is not None and wrong[2] != holders[0]:
                     named = text[: wrong.start(2)] + holders[0] + text[wrong.end(2) :]
+                    named = named.replace(f" {wrong[2]}.toarray()", f" {holders[0]}.toarray()")
                     raise kind(named) from error
         raise
 
@@ -209,8 +240,9 @@ _REFUSALS = {
     "contains NaN": lambda rows: _holds(np.isnan, rows),
     "contains infinity": lambda rows: _holds(np.isinf, rows),
     "Sparse data was passed": sparse.issparse,
+    " is sparse, and ": sparse.issparse,
 }
-_NAME_IN_REFUSAL = re.compile(r"(Input |was passed for )(X_target|X)\b")
+_NAME_IN_REFUSAL = re.compile(r"(Input |was passed for |^)(X_target|X)\b")
 
 
 def _check_distinct(frame, name: str) -> None:

@@ -8,7 +8,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from skltransfer._warnings import warn
-from skltransfer.domains._data import DomainDataWarning, column_names, n_columns
+from skltransfer.domains._data import (
+    DomainDataWarning,
+    column_names,
+    n_columns,
+    warn_of_left_out,
+)
 from skltransfer.domains._routing import names_its_columns
 from skltransfer.domains._surroundings import makes_arrays
 
@@ -105,18 +110,13 @@ def warn_of_columns(X, X_held, names: tuple[str, str], estimator) -> None:
         if unused and not extra:
             extra, names = unused, names[::-1]
     if extra:
-        warn(
-            f"{names[1]} has the columns {extra[:10]}, which {names[0]} lacks. They are left out. "
-            "Drop them, or give both domains the same columns.",
-            DomainDataWarning,
-        )
+        warn_of_left_out(extra, name=names[1], first_name=names[0])
 
 
 def _are_texts(rows) -> bool:
-    if column_names(rows) is not None or sparse.issparse(rows) or _num_samples(rows) == 0:
+    if column_names(rows) is not None or sparse.issparse(rows) or np.ndim(rows) != 1:
         return False
-    first = rows[0] if isinstance(rows, list | tuple) else np.asarray(rows).ravel()[0]
-    return isinstance(first, str) and np.ndim(rows) == 1
+    return _num_samples(rows) > 0 and isinstance(np.asarray(rows).ravel()[0], str)
 
 
 def _are_far_apart(X, X_held) -> bool:

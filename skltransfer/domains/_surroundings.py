@@ -14,6 +14,8 @@ _NUMBERS = tuple(f"sklearn.ensemble._{name}" for name in ("base", "voting", "sta
 _CHANGES = ("sklearn.multiclass", "sklearn.multioutput", "sklearn.compose._target")
 # Modules whose meta-estimators hand frames on as arrays.
 _MAKES_ARRAYS = ("sklearn.ensemble._bagging", "sklearn.ensemble._weight_boosting")
+# The module of ColumnTransformer, which hands keywords on with all of their columns.
+_SELECTS_COLUMNS = ("sklearn.compose._column_transformer",)
 
 
 def numbers_classes() -> bool:
@@ -29,6 +31,11 @@ def changes_labels() -> bool:
 def makes_arrays() -> bool:
     """Tell whether a meta-estimator is fitting that takes the column names from its samples."""
     return _is_running(_MAKES_ARRAYS)
+
+
+def selects_columns() -> bool:
+    """Tell whether a ColumnTransformer is fitting its members on some of the columns."""
+    return _is_running(_SELECTS_COLUMNS)
 
 
 def _is_running(modules) -> bool:

@@ -21,6 +21,7 @@ from skltransfer.domains._data import (
     check_no_missing_labels,
     check_not_empty,
     check_same_length,
+    columns_compared,
     different_forms,
     in_one_form,
     known_labels,
@@ -262,10 +263,16 @@ class WithTarget(_HoldsDomain):
         if X_target is not None:
             X_target = at_one_stage("WithTarget", X, X_target, "X_target")
             warn_of_columns(X, X_target, ("X", "X_target"), self.estimator)
-            X, X_target = in_one_form(X, X_target, "X_target")
+            with columns_compared():
+                X, X_target = in_one_form(X, X_target, "X_target")
         consumed = consumed_keywords(self.estimator, method) if self.X_target is not None else set()
         estimator = clone(self.estimator)
-        with task.hand_on(estimator), classes_compared(), named_rows(X, X_target):
+        with (
+            task.hand_on(estimator),
+            classes_compared(),
+            columns_compared(),
+            named_rows(X, X_target),
+        ):
             if self.X_target is None:
                 self._warn_without_data("X_target")
             else:
@@ -410,10 +417,16 @@ class WithSource(_HoldsDomain):
         if X_source is not None:
             X_source = at_one_stage("WithSource", X, X_source, "X_source")
             warn_of_columns(X, X_source, ("X_source", "X"), self.estimator)
-            X, X_source = in_one_form(X, X_source, "X_source")
+            with columns_compared():
+                X, X_source = in_one_form(X, X_source, "X_source")
         estimator = clone(self.estimator)
         names = ("X_source", "X")
-        with task.hand_on(estimator), classes_compared(), named_rows(X_source, X, names):
+        with (
+            task.hand_on(estimator),
+            classes_compared(),
+            columns_compared(),
+            named_rows(X_source, X, names),
+        ):
             if X_source is None:
                 self._warn_without_data("X_source")
                 estimator.fit(X, y)

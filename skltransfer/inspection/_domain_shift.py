@@ -142,7 +142,7 @@ class DomainShiftDisplay:
             ``TSNE()`` is cloned; its ``fit_transform`` has to return two columns.
         gamma : "median", "scale" or float, default="median"
             Coefficient of the kernel. ``"median"`` is 1 / median squared distance between the
-            samples of both domains, ``"scale"`` is 1 / (n_features * variance).
+            samples of both domains, ``"scale"`` is 1 over the sum of the variances.
         ax : matplotlib Axes, default=None
             Axes, divided into two. ``None`` makes a new figure.
 

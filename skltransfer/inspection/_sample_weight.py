@@ -22,6 +22,7 @@ from skltransfer.domains._data import (
     check_same_length,
     check_same_width,
     column_names,
+    columns_compared,
     concatenate_rows,
     in_one_form,
     select_columns,
@@ -355,7 +356,8 @@ def _column_values(X, X_target, feature):
     if X_target is not None:
         at = index
         if names is not None:  # columns that are not drawn may be missing
-            X_target, at = select_columns(X_target, [names[index]]), 0
+            with columns_compared():
+                X_target, at = select_columns(X_target, [names[index]]), 0
         target_column = column_values(X_target, at)
         order += [text for text in target_column.order if text not in order]
         columns = both_as_texts(column.values, target_column.values)

@@ -25,12 +25,14 @@ from skltransfer.domains._data import (
     check_not_empty,
     check_same_width,
     column_names,
+    columns_compared,
     in_one_form,
     known_labels,
     named_rows,
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
+from skltransfer.domains._routing import names_its_columns
 from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
 from skltransfer.domains._weights import check_takes_weights, fit_weighted
 from skltransfer.instance._collapse import warn_of_collapse
@@ -99,7 +101,8 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         else:
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
-            X, X_target = in_one_form(X, X_target, "X_target")
+            with columns_compared(has_estimator and names_its_columns(estimator)):
+                X, X_target = in_one_form(X, X_target, "X_target")
             if y is not None:
                 if has_estimator and is_classifier(estimator):
                     compare_classes(y, y_target)
@@ -197,7 +200,12 @@ def numeric_rows(reweighter, X, **checks):
     except ValueError as error:
         if sparse.issparse(X) or not holds_words(X):
             raise
-        other = " Or pass a classifier=... that takes them." * hasattr(reweighter, "classifier")
+        other = ""
+        if hasattr(reweighter, "classifier"):
+            other = " Or pass a classifier=... that takes them."
+        elif hasattr(reweighter, "reweighter"):
+            other = " Or select by reweighter=DiscriminativeReweighter(classifier=...), if the "
+            other += "classifier takes them."
         raise ValueError(
             f"{error}. {name} compares rows as numbers. Encode them in a step before it, not "
             f"inside: WithTarget(make_pipeline(encoder, {name}(model)), X_target).{other}"

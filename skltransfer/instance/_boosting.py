@@ -10,7 +10,8 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import get_tags
+from sklearn.tree import BaseDecisionTree
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
@@ -23,8 +24,22 @@ from skltransfer._texts import as_texts
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._classes import compare_classes
-from skltransfer.domains._data import check_no_missing_labels, check_target_rows
+from skltransfer.domains._data import (
+    check_no_missing_labels,
+    check_not_empty,
+    check_target_rows,
+    columns_compared,
+    in_one_form,
+    named_rows,
+    select_columns,
+)
+from skltransfer.domains._frames import (
+    fitted_categories,
+    frame_library,
+    with_fitted_categories,
+)
 from skltransfer.domains._refit import fits_anew
+from skltransfer.domains._routing import names_its_columns
 from skltransfer.domains._two_domains import (
     given_target,
     labelled_rows,
@@ -55,7 +70,8 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Source samples. They may be sparse if the base estimator accepts sparse input, and texts
-            (a list, Series or array of strings) if it is a pipeline that takes texts.
+            (a list, Series or array of strings) if it is a pipeline that takes texts. A frame
+            reaches the base estimator as a frame, with its categories, unless this is a tree.
         y : array-like of shape (n_samples,)
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -87,11 +103,14 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         template = self._template()
         self._check_kind(template)
         check_takes_weights(template)
+        if X_target is not None:
+            with columns_compared(names_its_columns(template)):
+                X, X_target = in_one_form(X, X_target, "X_target")
         data, used = self._prepare(template, X, y, sample_weight, X_target, y_target)
         fits = BaseFits(self._template_for(data), self.random_state)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=self._n_tasks(data))
         # Inner estimators get their weights by keyword, whatever the routing mode.
-        with config_context(enable_metadata_routing=False):
+        with config_context(enable_metadata_routing=False), named_rows(X, X_target):
             rounds = self._boost(fits, data, used, task)
             task.end({})
         is_last = len(rounds.estimators) == 1 < self.n_estimators and rounds.end is not None
@@ -158,7 +177,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             )
         used = weights > 0
         if not used.all():
-            X, y, weights = X[used], y[used], weights[used]
+            X, y, weights = _safe_indexing(X, np.flatnonzero(used)), y[used], weights[used]
         rows, labels = self._labelled_target(X_target, y_target, y)
         if rows is None:
             return BoostingData(PreparedRows.for_estimator(template, X), y, weights, 0), used
@@ -179,6 +198,9 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             return None, None
         if self._takes_texts:
             rows = text_array(X_target, self, "X_target")
+        elif self._takes_frames and frame_library(X_target) is not None:
+            rows = select_columns(X_target, getattr(self, "feature_names_in_", None))
+            check_not_empty(rows, "X_target")
         else:
             rows = check_target_rows(self, X_target, **self._row_checks())
         if np.ndim(y_target) == 2 and np.shape(y_target)[1] == 1:  # as y may be
@@ -191,12 +213,23 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         return rows, labels
 
     def _validated(self, X, y, **checks) -> tuple:
-        """Return validated samples, or texts as an array of strings, and labels."""
+        """Return validated samples and labels, texts as an array of strings.
+
+        Frames are left to the base estimator, unless this is a tree, which knows numbers alone.
+        """
         self._takes_texts = is_texts(X)
-        if not self._takes_texts:
+        self._takes_frames = frame_library(X) is not None and not isinstance(
+            self._template(), BaseDecisionTree
+        )
+        if not (self._takes_texts or self._takes_frames):
             return validate_data(self, X, y, **checks)
         y = validate_data(self, y=y, y_numeric=checks.get("y_numeric", False))
-        X = text_array(X, self, "X")
+        if self._takes_texts:
+            X = text_array(X, self, "X")
+        else:
+            check_not_empty(X, "X")
+            validate_data(self, X, skip_check_array=True)  # sets the names of the features
+            self._categories = fitted_categories(X)
         check_consistent_length(X, y)
         return X, y
 
@@ -205,6 +238,9 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         check_is_fitted(self, "estimators_")
         if self._takes_texts:
             X = text_array(X, self, "X")
+        elif self._takes_frames and frame_library(X) is not None:
+            validate_data(self, X, reset=False, skip_check_array=True)
+            X = with_fitted_categories(X, self._categories)
         else:
             X = validate_data(self, X, reset=False, **self._row_checks())
         return PreparedRows.for_estimator(self.estimators_[0], X)

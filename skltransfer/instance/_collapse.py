@@ -20,8 +20,8 @@ _SMALLEST_DEVIATION = 0.1
 _MOST_NAMES = 5
 
 _REMEDIES = (
-    "Bound the weights (KMMReweighter(max_weight=10)), use fewer or scaled columns, or check that "
-    "the domains overlap."
+    "Bound the weights (max_weight=10 or less), use fewer or scaled columns, or check that the "
+    "domains overlap."
 )
 
 

@@ -9,10 +9,12 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.tree import BaseDecisionTree
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 
 from skltransfer._solvers._boosting import rounded
 from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._data import concatenate_rows
+from skltransfer.domains._frames import frame_library
 from skltransfer.domains._weights import check_takes_weights, fit_weighted, weight_keyword
 
 # Below it random states of estimators lie.
@@ -59,13 +61,13 @@ class PreparedRows:
     """Samples in the form that a base estimator accepts without a conversion in each round.
 
     Trees work in float32, and fit sparse samples by column. All other estimators get the samples as
-    they are, texts as an array of strings.
+    they are: frames as frames, texts as an array of strings.
 
     Parameters
     ----------
     is_tree : bool
         Whether the base estimator is a tree.
-    *blocks : ndarrays or sparse matrices
+    *blocks : ndarrays, sparse matrices or frames
         Samples to be stacked.
     """
 
@@ -88,7 +90,7 @@ class PreparedRows:
 
     def take(self, index: np.ndarray) -> PreparedRows:
         """Return some of the samples."""
-        return PreparedRows(self.is_tree, self.to_predict[index])
+        return PreparedRows(self.is_tree, _safe_indexing(self.to_predict, index))
 
     def fit(self, estimator, y: np.ndarray, weights: dict):
         """Fit a clone on these samples; `weights` holds its keyword for weights."""
@@ -105,7 +107,9 @@ class PreparedRows:
         return estimator.predict(self.to_predict, **checked)
 
 
-def _stack(blocks, dtype) -> np.ndarray:
+def _stack(blocks, dtype):
+    if frame_library(blocks[0]) is not None:
+        return blocks[0] if len(blocks) == 1 else concatenate_rows(*blocks)
     if len(blocks) == 1 and (dtype is None or blocks[0].dtype == dtype):
         return blocks[0]
     dtype = np.result_type(*blocks) if dtype is None else dtype

@@ -134,8 +134,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
 
     Weights are the initial weights times factors rounded to single precision. Neither the order of
     the samples nor a repeated sample then decides between equally good splits. The base classifier
-    gets samples as arrays, without feature names. A sample with a `sample_weight` of 2 counts twice
-    in ``n``.
+    gets frames as they are, with their categories in one coding for both domains; a tree gets
+    arrays of numbers. A sample with a `sample_weight` of 2 counts twice in ``n``.
 
     References
     ----------

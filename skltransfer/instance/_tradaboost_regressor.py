@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.model_selection import KFold, check_cv
 from sklearn.tree import DecisionTreeRegressor
+from sklearn.utils import _safe_indexing
 
 from skltransfer._parameters import Choice, Count, Folds
 from skltransfer._solvers._boosting import (
@@ -20,6 +21,7 @@ from skltransfer._solvers._boosting import (
     vote_of,
     weighted_median,
 )
+from skltransfer.domains._frames import frame_library
 from skltransfer.instance._boosting import TransferBoosting, spread
 from skltransfer.instance._rounds import LARGEST_SEED, Rounds, Rule, run_rounds
 from skltransfer.instance._tradaboost import TrAdaBoost
@@ -415,6 +417,12 @@ def _order(rows, y: np.ndarray) -> np.ndarray:
     """Return indices that sort samples and labels."""
     if sparse.issparse(rows):
         rows = rows.toarray()
+    if frame_library(rows) is not None:
+        columns = [
+            np.asarray(_safe_indexing(rows, place, axis=1)) for place in range(rows.shape[1])
+        ]
+        columns = [each if each.dtype.kind in "biuf" else each.astype(str) for each in columns]
+        return np.lexsort([y, *columns[::-1]])
     if rows.ndim == 1:  # texts
         return np.lexsort([y, rows.astype(str)])
     return np.lexsort([y, *rows.T[::-1]])

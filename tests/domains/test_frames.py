@@ -14,6 +14,7 @@ from skltransfer import (
     DomainDataWarning,
     KMMReweighter,
     PooledEstimator,
+    TransferRidge,
     WithSource,
     WithTarget,
     stack_domains,
@@ -137,7 +138,8 @@ def test_columns_are_matched_by_name_and_the_caller_keeps_his_frames():
     X = pandas.DataFrame({"n": [1, 2], "c": pandas.Categorical(["u", "v"])}, index=[7, 8])
     held = pandas.DataFrame({"extra": [0], "c": pandas.Categorical(["w"]), "n": [0.5]})
     before = X.copy(), held.copy()
-    stacked = concatenate_rows(X, held)
+    with pytest.warns(DomainDataWarning, match=r"X_target has the columns \['extra'\], which X la"):
+        stacked = concatenate_rows(X, held)
     assert stacked.columns.tolist() == ["n", "c"]
     assert stacked["c"].tolist() == ["u", "v", "w"]
     for frame, copy in zip((X, held), before, strict=True):
@@ -312,6 +314,19 @@ def test_columns_of_one_domain_alone_do_not_vanish_in_silence():
     WithTarget(named, more_target, y_target).fit(X, y)  # names what it uses
     with pytest.raises(ValueError, match=r"X_target lacks the columns \['extra'\] that X has"):
         WithTarget(pooled, X_target, y_target).fit(more, y)
+
+
+@pytest.mark.parametrize("model", [CORAL(), KMMReweighter(LogisticRegression()), TransferRidge()])
+def test_a_direct_fit_names_columns_of_one_domain_alone(model):
+    (X, y), (X_target, y_target) = town(40, "ab"), town(40, "ab", 1)
+    X, X_target = X[["age"]].assign(size=1.0 * y), X_target[["age"]].assign(size=1.0 * y_target)
+    known = {} if isinstance(model, CORAL) else {"y_target": y_target}
+    with pytest.warns(DomainDataWarning, match=r"X_target has .*\['extra'\], which X la") as caught:
+        model.fit(X, y, X_target=X_target.assign(extra=1.0), **known)
+    assert [each.filename for each in caught] == [__file__]
+    # A ColumnTransformer hands the target on with all columns, of which its members take some.
+    some = WithTarget(make_column_transformer((CORAL(), ["age"]), ("drop", ["size"])), X_target)
+    assert some.fit_transform(X).shape == (40, 1)
 
 
 def test_stacked_domains_keep_their_categories():

@@ -69,6 +69,8 @@ def test_a_named_frame_beside_an_array_cannot_be_matched():
 def test_another_width_or_texts_are_certain():
     with pytest.raises(ValueError, match="X_target has 3 features, but X has 2.*outermost"):
         make_pipeline(PCA(2), WithTarget(ADAPTER, X_TARGET)).fit(X, Y)
+    with pytest.raises(ValueError, match=r"0 feature\(s\)"):
+        WithSource(LogisticRegression(), np.empty((4, 0)), [0, 1, 0, 1]).fit(np.empty((4, 0)))
     texts = ["good", "bad", "good day", "bad day"]
     inner = PooledEstimator(LogisticRegression())
     with pytest.raises(ValueError, match="X is a matrix and X_source holds texts.*outermost"):

@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skltransfer import (
@@ -119,6 +122,75 @@ def test_sparse_samples_of_any_form_equal_those_by_row(form):
         np.testing.assert_allclose(*predicted)
 
 
+# --- frames --------------------------------------------------------------------------------
+
+
+def towns(n, codes, seed, yes):
+    """Return a frame with a category that decides, and whether it is one of `yes`."""
+    rng = np.random.default_rng(seed)
+    town = rng.choice(codes, n)
+    frame = pd.DataFrame({"age": rng.normal(size=n), "town": pd.Categorical(town)})
+    return frame, np.isin(town, yes)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("codes", [[10, 40, 20, 30], ["a", "d", "b", "c"]], ids=["ints", "texts"])
+@pytest.mark.parametrize("form", ["pandas", "polars"])
+def test_categories_reach_the_base_estimator_as_categories(codes, form):
+    if form == "polars":
+        polars = pytest.importorskip("polars")
+        if isinstance(codes[0], int):
+            pytest.skip("polars has categories of texts alone")
+    yes = codes[:2]  # the first and the last in order
+    (X, y), (X_target, y_target) = towns(160, codes[:3], 0, yes), towns(60, codes[1:], 1, yes)
+    settings = {"max_iter": 4, "min_samples_leaf": 5, "learning_rate": 0.5}
+    folds = {"n_estimators": 2, "n_steps": 2, "cv": 2}
+    for model, kind in (
+        (TrAdaBoostClassifier(HistGradientBoostingClassifier(**settings), n_estimators=3), bool),
+        (TrAdaBoostRegressor(HistGradientBoostingRegressor(**settings), n_estimators=2), float),
+        (TwoStageTrAdaBoostRegressor(HistGradientBoostingRegressor(**settings), **folds), float),
+    ):
+        source, target = X, X_target
+        if form == "polars":
+            source, target = polars.from_pandas(X), polars.from_pandas(X_target)
+        model.fit(source, y.astype(kind), X_target=target, y_target=y_target.astype(kind))
+        assert model.estimators_[0].is_categorical_.tolist() == [False, True]
+        assert model.feature_names_in_.tolist() == ["age", "town"]
+        (trees, *_), *_ = model.estimators_[0]._predictors
+        assert trees.nodes["is_categorical"].any()
+        assert model.score(target, y_target.astype(kind)) > 0.5
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_codes_of_categories_are_those_of_the_fit():
+    (X, y), (X_target, y_target) = towns(80, [3, 1, 2], 0, [3]), towns(40, [1, 2, 9], 1, [9])
+    codes = FunctionTransformer(lambda X: X.assign(town=X["town"].cat.codes))
+    model = TrAdaBoostClassifier(
+        make_pipeline(codes, DecisionTreeClassifier(max_depth=3)), n_estimators=2
+    )
+    weights = np.ones(80)
+    weights[5] = 0  # left out
+    model.fit(X, y, weights, X_target=X_target, y_target=y_target)
+    few = X_target.iloc[:7].assign(town=X_target["town"].iloc[:7].cat.remove_unused_categories())
+    np.testing.assert_array_equal(model.predict(few), model.predict(X_target)[:7])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_columns_are_selected_by_name_and_those_of_one_domain_are_named():
+    yes = ["a", "b"]
+    (X, y), (X_target, y_target) = towns(80, list("abc"), 0, yes), towns(40, list("bcd"), 1, yes)
+    encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["town"]))
+    named = make_pipeline(encode, LogisticRegression())
+    more = X_target[["town", "age"]].assign(extra=1.0)
+    TrAdaBoostClassifier(named, n_estimators=2).fit(X, y, X_target=more, y_target=y_target)
+    model = TrAdaBoostClassifier(LogisticRegression(), n_estimators=2)
+    with pytest.raises(ValueError, match="column 'town' is float64 in X .* and str in X_t"):
+        model.fit(X.assign(town=1.0), y, X_target=X_target.astype({"town": str}), y_target=y_target)
+    spoiled = X_target[["age"]].assign(age=np.nan)
+    with pytest.raises(ValueError, match="Input X_target contains NaN"):
+        model.fit(X[["age"]], y, X_target=spoiled, y_target=y_target)
+
+
 # --- one round -----------------------------------------------------------------------------
 
 
@@ -136,6 +208,7 @@ def test_one_round_without_an_error_is_said_of_numbers(boosting):
 
 
 def test_one_round_is_said_of_classes():
+    rng = np.random.default_rng(0)
     X, X_target = rng.normal(size=(60, 2)), rng.normal(size=(12, 2))
     known = {"X_target": X_target, "y_target": X_target[:, 0] > 0}
     deep = TrAdaBoostClassifier(DecisionTreeClassifier(), n_estimators=4)
@@ -150,6 +223,7 @@ def test_one_round_is_said_of_classes():
 
 @pytest.mark.parametrize(("n_classes", "depth"), [(2, 1), (3, 2), (4, 2), (5, 3)])
 def test_the_default_tree_has_a_leaf_for_each_class(n_classes, depth):
+    rng = np.random.default_rng(0)
     y = np.arange(200) % n_classes
     X = y[:, None] + rng.normal(0, 0.4, (200, 2))
     known = {"X_target": X[:40] + 0.1, "y_target": y[:40]}

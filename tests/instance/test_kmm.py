@@ -166,9 +166,10 @@ def test_known_target_labels_join_with_weight_one(domains):
 def test_a_label_that_the_source_lacks_becomes_a_class(domains):
     X, y, X_target, _ = domains
     names = np.where(y > 0, "high", "low")
-    model = KMMReweighter(LogisticRegression()).fit(
-        X, names, X_target=X_target, y_target=np.array(["new"] + [None] * 79, dtype=object)
-    )
+    y_target = np.array(["new", "low"] + [None] * 78, dtype=object)
+    model = KMMReweighter(LogisticRegression())
+    with pytest.warns(DomainDataWarning, match=r"holds the classes \['new'\], which y"):
+        model.fit(X, names, X_target=X_target, y_target=y_target)
     assert list(model.classes_) == ["high", "low", "new"]
 
 

@@ -272,14 +272,16 @@ def test_around_an_estimator_in_a_pipeline(domains, method):
 def test_a_label_that_the_source_lacks_becomes_a_class_without_a_ratio(domains):
     X, y, X_target, _ = domains
     names = np.array(["a", "b", "c"])[y]
-    labels = np.array(["new"] + [None] * (len(X_target) - 1), dtype=object)
+    labels = np.array(["new", "a"] + [None] * (len(X_target) - 2), dtype=object)
     model = LabelShiftReweighter(LogisticRegression())
-    model.fit(X, names, X_target=X_target, y_target=labels)
+    with pytest.warns(DomainDataWarning, match=r"holds the classes \['new'\], which y"):
+        model.fit(X, names, X_target=X_target, y_target=labels)
     assert list(model.classes_) == ["a", "b", "c", "new"]
     assert list(model.source_classes_) == ["a", "b", "c"]
     assert model.class_prior_ratio_.shape == (3,)
 
 
+@pytest.mark.filterwarnings("ignore:LabelShiftReweighter estimates a share of 0")
 def test_any_classifier_makes_the_predictions(domains):
     X, y, X_target, _ = domains
     for classifier in (KNeighborsClassifier(15), RidgeClassifier(), RandomForestClassifier(20)):

@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.neighbors import KDTree, KNeighborsClassifier, KNeighborsRegressor
@@ -389,6 +390,19 @@ def test_sparse_rows_of_a_dense_reweighter_are_refused():
     X = sparse.csr_array(np.eye(6))
     with pytest.raises(TypeError, match="Sparse data was passed for X, and SourceSelector needs"):
         SourceSelector(LogisticRegression()).fit(X, np.arange(6) % 2, X_target=X)
+
+
+@ignore_few
+def test_texts_are_selected_by_a_classifier_that_takes_them():
+    texts, y = ["good film", "bad film", "good plot", "bad plot"] * 8, [1, 0, 1, 0] * 8
+    target = ["good plot", "bad plot"] * 8
+    model = make_pipeline(CountVectorizer(), LogisticRegression())
+    selector = SourceSelector(model, DiscriminativeReweighter(classifier=model), keep=0.5)
+    selector.fit(texts, y, X_target=target)
+    assert [text for text, kept in zip(texts, selector.support_, strict=True) if kept] == target
+    for other in (SourceSelector(model), SourceSelector(model, keep="neighbors")):
+        with pytest.raises(ValueError, match="Encode them in a step before it.*Or select by rew"):
+            other.fit(texts, y, X_target=target)
 
 
 @pytest.mark.parametrize("use_weights", [False, True])
