@@ -148,7 +148,7 @@ class Scores:
 
 
 def check_metric(metric: str, y) -> None:
-    """Raise a CommandError if a metric of numbers, or of one class of two, is given other labels."""
+    """Raise a CommandError if labels do not suit a metric of numbers, or of one class of two."""
     classes = np.unique(y).tolist()
     function = get_scorer(metric)._score_func
     if isinstance(classes[0], str) and function.__module__ == r2_score.__module__:
