@@ -197,7 +197,8 @@ def _metric(name: str | None, is_classification: bool) -> str:
             f"Choose a scorer of scikit-learn, such as {usual}."
         )
     response = getattr(get_scorer(name), "_response_method", "predict")
-    if not is_classification and "predict" not in np.atleast_1d(response):
+    of_classes = "predict" not in np.atleast_1d(response) or f"{name}_macro" in get_scorer_names()
+    if not is_classification and of_classes:
         raise CommandError(
             f"--metric {name} is for classes, and the labels are taken for numbers. Choose one "
             "such as r2 or neg_mean_absolute_error, or add --task classification."

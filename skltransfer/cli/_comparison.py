@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from rich.markup import escape
 from scipy.linalg import LinAlgWarning
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import get_scorer, get_scorer_names, r2_score
 
 from skltransfer import EffectiveSampleSizeWarning, KernelWidthWarning
 from skltransfer._messages import first_line
@@ -81,6 +82,7 @@ class Scores:
     def __init__(self, fits, n_fits: int, progress, title: str, metric: str | None = None):
         self.rows = []
         self._noted, self._failed, self._n_fits = Counter(), {}, Counter()
+        self._unsettled: dict[str, list[str]] = {}  # warnings of convergence, one a fit
         scorer = None if metric is None else get_scorer(metric)
         bar = progress.add_task(escape(title), total=n_fits)
         for setting, strategy, draw, model, data in fits:
@@ -103,10 +105,16 @@ class Scores:
         with warnings.catch_warnings(record=True) as caught:
             for category in _NOTED:
                 warnings.simplefilter("always", category)
+            warnings.simplefilter("always", ConvergenceWarning)
+            warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
             model.fit(X_train, y_train)
         self._noted.update({(strategy, w.category) for w in caught if w.category in _NOTED})
+        unsettled = [w.message for w in caught if w.category is ConvergenceWarning]
+        if unsettled:
+            reason = first_line(unsettled[0]).split(". ")[0].rstrip(".")
+            self._unsettled.setdefault(strategy, []).append(reason)
         for warning in caught:
-            if warning.category not in _NOTED:
+            if warning.category not in (*_NOTED, ConvergenceWarning):
                 warnings.warn_explicit(
                     warning.message, warning.category, warning.filename, warning.lineno
                 )
@@ -122,12 +130,17 @@ class Scores:
             f"{strategy} {_NOTED[category]} in {count} of {self._n_fits[strategy]} fits."
             for (strategy, category), count in self._noted.items()
         ]
+        unsettled = [
+            f"{strategy} came with a warning in {len(reasons)} of {self._n_fits[strategy]} fits "
+            f"({reasons[0]})."
+            for strategy, reasons in self._unsettled.items()
+        ]
         failed = [
             f"{strategy} could not be fitted in {len(reasons)} of {self._n_fits[strategy]} fits "
             f"({reasons[0]})."
             for strategy, reasons in self._failed.items()
         ]
-        return noted + failed
+        return noted + unsettled + failed
 
     def frame(self):
         columns = ["setting", "strategy", "draw", "score", "seconds"]
@@ -135,8 +148,14 @@ class Scores:
 
 
 def check_metric(metric: str, y) -> None:
-    """Raise a CommandError if a metric of one class of two, such as "f1", cannot tell which."""
+    """Raise a CommandError if labels do not suit a metric of numbers, or of one class of two."""
     classes = np.unique(y).tolist()
+    function = get_scorer(metric)._score_func
+    if isinstance(classes[0], str) and function.__module__ == r2_score.__module__:
+        raise CommandError(
+            f"--metric {metric} is for numbers, and the labels are classes. Choose one such as "
+            "balanced_accuracy or f1_macro."
+        )
     if f"{metric}_macro" in get_scorer_names() and (len(classes) != 2 or 1 not in classes):
         raise CommandError(
             f"--metric {metric} scores the class 1 of two classes, and the classes are "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -131,10 +132,12 @@ def _write(transformer, preprocessing, rows: Input, path: Path, suffix: str, adv
             features = _features(transformer, items, rows.notes, n_done, is_first=writer is None)
             if transformer.on_error == "nan":
                 rows_of_nan = np.flatnonzero(np.isnan(features).all(axis=1))
-                unreadable += [items[i] or f"row {n_done + i}, no path" for i in rows_of_nan]
+                unreadable += [_name(items[i], n_done + i) for i in rows_of_nan]
             if preprocessing is not None:
                 n_cut += int(preprocessing.was_cut(items).sum())
             if writer is None:
+                if suffix == ".csv":
+                    _check_fits_csv(kept.schema)
                 names = _feature_names(transformer, kept.column_names)
                 n_features = len(names)
                 fields = [*kept.schema, *(pyarrow.field(n, pyarrow.float32()) for n in names)]
@@ -165,6 +168,13 @@ def _write(transformer, preprocessing, rows: Input, path: Path, suffix: str, adv
         max_length = preprocessing.max_length
         rows.notes.append(note_of_cut_texts(transformer.backbone, max_length, n_cut, n_done))
     return n_features
+
+
+def _name(item: str | bytes | None, row: int) -> str:
+    """Return an image's path, or its row where the table holds the image itself or none."""
+    if isinstance(item, bytes):
+        return f"row {row}, {len(item)} bytes"
+    return item or f"row {row}, no path"
 
 
 def _features(transformer, items, notes: list[str], n_before: int, *, is_first: bool) -> np.ndarray:
@@ -204,6 +214,23 @@ def _writer(file, suffix: str, schema):
     # Features are noise to a dictionary: it would cost time and save nothing.
     texts = [field.name for field in schema if field.type == "string"]
     return import_extra("pyarrow.parquet").ParquetWriter(file, schema, use_dictionary=texts)
+
+
+def _check_fits_csv(schema) -> None:
+    """Raise a CommandError that names the first column which is no column of a CSV file."""
+    pyarrow, csv = import_extra("pyarrow"), import_extra("pyarrow.csv")
+    for field in schema:
+        is_binary = pyarrow.types.is_binary(field.type) or pyarrow.types.is_large_binary(field.type)
+        try:
+            if not is_binary:  # pyarrow takes bytes, and fails at the first that are no text
+                csv.CSVWriter(BytesIO(), pyarrow.schema([field])).close()
+                continue
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+            pass
+        raise CommandError(
+            f"column {field.name!r} holds {'bytes' if is_binary else field.type}, which no CSV "
+            "file takes. Let the name of --output end in .parquet."
+        )
 
 
 def _feature_names(transformer, kept: list[str]) -> list[str]:

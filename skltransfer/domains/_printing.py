@@ -19,9 +19,14 @@ def is_printing() -> bool:
 def with_shapes(params: dict, names) -> dict:
     """Return parameters with short descriptions of the data among them."""
     return {
-        name: Shape.of(value) if name in names and value is not None else value
+        name: Shape.of(value) if name in names and _has_rows(value) else value
         for name, value in params.items()
     }
+
+
+def _has_rows(value) -> bool:
+    """Tell data from None, and from what stands for samples that were left out of a file."""
+    return hasattr(value, "shape") or hasattr(value, "__len__")
 
 
 class Shape:

@@ -105,6 +105,10 @@ def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, m
     mean = digits[(digits.strategy == "pixels") & (digits.setting == 5)].score.mean()
     assert f"{100 * mean:.1f} ±" in output
     assert "labels per class" in output
+    assert re.search(
+        r"TrAdaBoost came with a warning in \d of 3 fits \(TrAdaBoostClassifier stops after one",
+        " ".join(output.split()),
+    )
     picture = (folder / "skltransfer-report" / "comparison.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000
@@ -498,6 +502,8 @@ def write_odd_files():
         (["few.csv", "--label", "sick"], "3 labelled rows, and folds need at least 6"),
         (["number.csv", "--label", "sick", "--metric", "roc_auc"], "roc_auc is for classes"),
         (["number.csv", "--label", "sick", "--metric", "neg_log_loss"], "is for classes"),
+        (["number.csv", "--label", "sick", "--metric", "f1"], "f1 is for classes"),
+        (["target.csv", "--label", "sick", "--metric", "r2"], "r2 is for numbers, and the labels"),
         (["target.csv", "--label", "sick", "--source", "digits.csv"], "no label is in both files"),
         (["target.csv", "--label", "sick", "--output", "~nobody-of-that-name/x"], "--output"),
         (["target.csv", "--label", "sick", "--output", "taken"], "scores.csv is a folder"),

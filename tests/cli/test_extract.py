@@ -342,3 +342,21 @@ def test_images_inside_of_a_parquet_file(digits, folder):
         assert run("images.parquet", "--column", column, "--output", f"{column}.parquet") == 0
         features = features_of(pd.read_parquet(f"{column}.parquet"))
         np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_images_inside_of_a_table_are_named_by_their_rows(digits, capsys):
+    """Neither a message nor a CSV file is the place for the bytes of a picture."""
+    good = next(digits.rglob("*.png")).read_bytes()
+    bad = b"\x89PNG" + bytes(100_000)
+    pd.DataFrame({"raw": [good, bad], "id": [1, 2]}).to_parquet("raw.parquet")
+    rows = [{"bytes": good, "path": "a.png"}, {"bytes": bad, "path": "b.png"}]
+    pd.DataFrame({"image": rows}).to_parquet("image.parquet")
+    for column, kind in (("image", "struct<bytes: binary, path: string>"), ("raw", "bytes")):
+        arguments = [f"{column}.parquet", "--column", column, "--on-error", "nan", "--output"]
+        assert run(*arguments, "f.parquet", "--force") == 0
+        output = " ".join(capsys.readouterr().err.split())
+        assert output.endswith("their features are NaN: 'row 1, 100004 bytes'.")
+        assert run(*arguments, "f.csv") == 2
+        error = capsys.readouterr().err
+        assert f"column {column!r} holds {kind}, which no CSV file takes" in error
+    assert not [path for path in os.listdir() if "csv" in path]

@@ -218,7 +218,11 @@ def test_a_class_that_the_source_lacks():
     X, y, X_target, y_target = crossed()
     given = np.full(len(y_target), None, dtype=object)
     given[:5] = "cockroach"
-    jda = in_paper(3).fit(X, y, X_target=X_target, y_target=given)
+    with pytest.raises(ValueError, match="no class in common"):
+        in_paper(3).fit(X, y, X_target=X_target, y_target=given)
+    given[-1] = y_target[-1]
+    with pytest.warns(DomainDataWarning, match="'cockroach'.*which y .source. lacks"):
+        jda = in_paper(3).fit(X, y, X_target=X_target, y_target=given)
     assert set(jda.pseudo_labels_) == {"ant", "beetle", "cockroach"}
     assert (jda.pseudo_labels_[:5] == "cockroach").all()
 
@@ -386,7 +390,7 @@ def test_unfit_data_are_named(domains):
         in_paper().fit(X, y[:-1], X_target=X_target)
     with pytest.raises(ValueError, match="y_target has 3 entries, but X_target has 20 rows"):
         in_paper().fit(X, y, X_target=X_target, y_target=y_target[:3])
-    with pytest.raises(ValueError, match="Write the labels of both domains in one way"):
+    with pytest.raises(ValueError, match="no class in common.*Write the labels of both in one way"):
         in_paper().fit(X, y, X_target=X_target, y_target=["ant"] * 20)
     with pytest.raises(TypeError, match="[Ss]parse"):
         in_paper().fit(sparse.csr_array(X), y, X_target=X_target)

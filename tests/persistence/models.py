@@ -205,7 +205,7 @@ MODELS |= {
         COLUMNS,
     )
     for booster in (
-        TrAdaBoostClassifier(LogisticRegression(), n_estimators=3),
+        TrAdaBoostClassifier(LogisticRegression(C=100), n_estimators=3),
         TrAdaBoostRegressor(Ridge(1e-6), n_estimators=3),
         TwoStageTrAdaBoostRegressor(Ridge(1e-6), n_estimators=2, n_steps=2, cv=2),
     )

@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -76,7 +77,8 @@ def test_a_loaded_wrapper_is_fitted_again_when_it_is_given_the_samples(tmp_path)
     assert "X_source=<not saved>" in repr(twin)
     with pytest.raises(ValueError, match="X_source and y_source of this WithSource were left out"):
         twin.fit(X, Y)
-    twin.predict(X)  # it is still fitted
+    with pytest.raises(NotFittedError):  # as after any fit that fails
+        twin.predict(X)
     with pytest.raises(ValueError, match="y_source of this WithSource was left out"):
         twin.set_params(X_source=X_HELD).fit(X, Y)
     twin.set_params(y_source=Y_HELD).fit(X, Y)
