@@ -3,11 +3,11 @@
 Every task is drawn 10 times: a sample of source rows; target rows to learn from, of which none or a
 few have labels; and further target rows to score on. Source only and, where there are labels,
 target only and pooled stand beside every method. All share imputation, scaling by the source, and a
-linear model; settings are the defaults, except for optimal transport's max_iter of 1000, and TCA
-and JDA, which have those of their papers and are scaled anew, for their components are far from
-one. Gains are paired, and the 95 %
-intervals are Student's over the draws. The rows called "mean" average the tasks of a group within
-each draw first. Losses are part of the table.
+linear model. Settings are the defaults, except for optimal transport's max_iter of 1000, and for
+TCA and JDA: these have the settings of their papers and are scaled anew, because the scale of their
+components is far from one. Gains are paired, and the 95 % intervals are Student's over the draws.
+The rows called "mean" average the tasks of a group within each draw first. Losses are part of the
+table.
 
 Needs the shared data (heart_uci, wine, office_caltech_surf, amazon_review_400).
 """
