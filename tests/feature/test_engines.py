@@ -112,6 +112,7 @@ def test_features_are_those_of_torch_and_of_the_row_alone(engine, backbone, X, s
     assert_within_rounding(model.transform(X[7:10]), found[7:10])
 
 
+@pytest.mark.filterwarnings("ignore::skltransfer.TruncatedTextWarning")
 @pytest.mark.parametrize(
     ("engine", "pooling"),
     [("onnxruntime", "default"), ("openvino", "default"), ("openvino", "max")],
