@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
 
-from skltransfer.domains._isolation import isolate
+from skltransfer.domains._isolation import isolate, own_requests
 
 _GRIDS = ("param_grid", "param_distributions")
 
@@ -42,6 +42,10 @@ def isolate_strangers(estimator) -> None:
 
 
 def _knows_routing(estimator) -> bool:
+    if _only_consumes(estimator):
+        return True
+    if _routing_method(estimator) is Pipeline.get_metadata_routing:  # each request is dear to build
+        return all(_knows_routing(step) for _, step in estimator.steps)
     try:
         get_routing_for_object(estimator)
     except NotImplementedError:
@@ -51,9 +55,23 @@ def _knows_routing(estimator) -> bool:
 
 def is_router(estimator) -> bool:
     """Tell whether an estimator hands metadata on to others."""
-    return _knows_routing(estimator) and isinstance(
-        get_routing_for_object(estimator), MetadataRouter
-    )
+    if _only_consumes(estimator):
+        return False
+    if _routing_method(estimator) is Pipeline.get_metadata_routing:
+        return _knows_routing(estimator)
+    try:
+        return isinstance(get_routing_for_object(estimator), MetadataRouter)
+    except NotImplementedError:
+        return False
+
+
+def _only_consumes(estimator) -> bool:
+    """Tell, without building the requests, whether an estimator has those of its own alone."""
+    return _routing_method(estimator) in (None, BaseEstimator.get_metadata_routing, own_requests)
+
+
+def _routing_method(estimator):
+    return getattr(type(estimator), "get_metadata_routing", None)
 
 
 def children(estimator) -> Iterator:

@@ -117,11 +117,12 @@ def _isolated_methods(twin: type) -> dict:
         if hasattr(cls, name)
     }
     if hasattr(cls, "_get_metadata_request"):
-        methods["get_metadata_routing"] = _own_requests
+        methods["get_metadata_routing"] = own_requests
     return methods
 
 
-def _own_requests(self) -> MetadataRequest:
+def own_requests(self) -> MetadataRequest:
+    """Return the requests of an isolated part: those of its own, not of parts inside of it."""
     try:
         return self._get_metadata_request()
     except ValueError:  # a router of scikit-learn that has none of its own, such as RFECV
