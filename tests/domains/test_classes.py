@@ -143,7 +143,8 @@ def test_an_ensemble_that_numbers_the_classes_is_recognised(n_jobs):
     members = [("a", model), ("b", model)]
     ensembles = [VotingClassifier(members, n_jobs=n_jobs)]
     if n_jobs is None:
-        ensembles += [StackingClassifier(members, cv=2), BaggingClassifier(model, 2)]
+        bagging = BaggingClassifier(model, 2, random_state=0)  # draws every class
+        ensembles += [StackingClassifier(members, cv=2), bagging]
     for ensemble in ensembles:
         with pytest.raises(ValueError, match=r"y_source also holds \[4\].*LabelEncoder"):
             ensemble.fit(X_target, y_target)
