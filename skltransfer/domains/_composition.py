@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
 
+from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._isolation import isolate, own_requests
 
+# Methods of routers that know routing if all of their parts do: requests are dear to build.
+_ROUTE_TO_ALL_PARTS = [
+    router.get_metadata_routing for router in (Pipeline, ColumnTransformer, FeatureUnion)
+]
 _GRIDS = ("param_grid", "param_distributions")
 
 
 def consumed_keywords(estimator, method: str, keywords=("X_target", "y_target")) -> set[str]:
     """Return the subset of `keywords` that `estimator` or one of its steps asks for in `method`."""
+    if not _may_ask(estimator, frozenset(keywords)):
+        return set()
     with config_context(enable_metadata_routing=True):
         if not _knows_routing(estimator):
             estimator = clone(estimator, safe=False)
             isolate_strangers(estimator)
         return set(get_routing_for_object(estimator).consumes(method, keywords))
+
+
+def _may_ask(estimator, keywords: frozenset) -> bool:
+    """Tell, without building the requests, whether an estimator or a part may ask for a keyword."""
+    return (
+        _class_may_ask(type(estimator), keywords)
+        or "_metadata_request" in getattr(estimator, "__dict__", ())
+        or any(_may_ask(part, keywords) for part in _parts(estimator))
+    )
+
+
+@cache
+def _class_may_ask(cls: type, keywords: frozenset) -> bool:
+    own = getattr(cls, "_get_metadata_request", None)
+    if own not in (
+        None,
+        *(each._get_metadata_request for each in (BaseEstimator, DelegatingMixin)),
+    ):
+        return True  # requests of its own making
+    requested = (
+        names
+        for base in cls.__mro__
+        for attribute, names in vars(base).items()
+        if "__metadata_request__" in attribute
+    )
+    return any(keyword in names for names in requested for keyword in keywords)
 
 
 def isolate_strangers(estimator) -> None:
@@ -44,8 +78,8 @@ def isolate_strangers(estimator) -> None:
 def _knows_routing(estimator) -> bool:
     if _only_consumes(estimator):
         return True
-    if _routing_method(estimator) is Pipeline.get_metadata_routing:  # each request is dear to build
-        return all(_knows_routing(step) for _, step in estimator.steps)
+    if _routing_method(estimator) in _ROUTE_TO_ALL_PARTS:
+        return all(_knows_routing(part) for part in _parts(estimator))
     try:
         get_routing_for_object(estimator)
     except NotImplementedError:
@@ -57,7 +91,7 @@ def is_router(estimator) -> bool:
     """Tell whether an estimator hands metadata on to others."""
     if _only_consumes(estimator):
         return False
-    if _routing_method(estimator) is Pipeline.get_metadata_routing:
+    if _routing_method(estimator) in _ROUTE_TO_ALL_PARTS:
         return _knows_routing(estimator)
     try:
         return isinstance(get_routing_for_object(estimator), MetadataRouter)
