@@ -19,6 +19,8 @@ from skltransfer.domains._isolation import isolate, own_requests
 _ROUTE_TO_ALL_PARTS = [
     router.get_metadata_routing for router in (Pipeline, ColumnTransformer, FeatureUnion)
 ]
+# Methods that build the requests which the classes declare, and for fits no others.
+_ADD_NONE_TO_FITS = [each._get_metadata_request for each in (BaseEstimator, DelegatingMixin)]
 _GRIDS = ("param_grid", "param_distributions")
 
 
@@ -45,10 +47,7 @@ def _may_ask(estimator, keywords: frozenset) -> bool:
 @cache
 def _class_may_ask(cls: type, keywords: frozenset) -> bool:
     own = getattr(cls, "_get_metadata_request", None)
-    if own not in (
-        None,
-        *(each._get_metadata_request for each in (BaseEstimator, DelegatingMixin)),
-    ):
+    if own is not None and own not in _ADD_NONE_TO_FITS:
         return True  # requests of its own making
     requested = (
         names
