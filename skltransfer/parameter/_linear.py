@@ -295,7 +295,7 @@ class LinearTransferCV(LinearTransfer):
         return _TO_BE_CHOSEN if self.source_alpha is None else self.source_alpha
 
     def _choose(self, X, y, sample_weight, coef, intercept, alphas):
-        folds = self._folds(X, y)
+        folds = self._folds(X, y, sample_weight)
         scores = np.empty((len(alphas), len(folds)))
         models = self._fold_models(X, y, sample_weight, folds, coef, intercept, alphas)
         for fold, ((_, test), (coefs, intercepts)) in enumerate(zip(folds, models, strict=True)):
@@ -325,7 +325,7 @@ class LinearTransferCV(LinearTransfer):
                 self.alpha_ = alphas[source]
         return self.alpha_
 
-    def _folds(self, X, y) -> list:
+    def _folds(self, X, y, sample_weight) -> list:
         if len(y) < 2:
             raise ValueError(
                 f"alpha cannot be chosen by cross-validation on n_samples = {len(y)}. Pass more, "
@@ -336,6 +336,13 @@ class LinearTransferCV(LinearTransfer):
         folds = list(check_cv(cv, y, classifier=is_classifier).split(X, y))
         if not folds:
             raise ValueError("cv has no folds. Pass a list, because a generator serves once.")
+        if sample_weight is not None:
+            folds = [fold for fold in folds if sample_weight[fold[0]].any()]  # can be fitted
+        if not folds:
+            raise ValueError(
+                "sample_weight is 0 for all rows that a fold of cv would be fitted on. Leave rows "
+                "of weight 0 out, or choose alpha yourself."
+            )
         return folds
 
     def _scores(self, X, y, sample_weight, coefs, intercepts):

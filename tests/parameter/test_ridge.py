@@ -519,3 +519,14 @@ def test_sparse_samples_are_dense_ones(shape):
     both["X_target"] = sparse.dok_array(X[:9])
     model = TransferRidge().fit(sparse.lil_array(X), y, **both)
     np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-9)
+
+
+def test_folds_whose_samples_weigh_nothing_are_left_out():
+    X = np.random.default_rng(0).normal(size=(8, 2))
+    y, weights = X @ [1.0, 2.0], (np.arange(8) < 3).astype(float)
+    without_weight = (np.arange(4, 8), np.arange(4))
+    folds = [without_weight, (np.arange(2), np.arange(2, 6))]
+    model = TransferRidgeCV([1.0, 1.0], alphas=[0.1, 10.0], cv=folds).fit(X, y, weights)
+    assert model.cv_scores_.shape == (2, 1)
+    with pytest.raises(ValueError, match="sample_weight is 0 for all rows that a fold"):
+        TransferRidgeCV([1.0, 1.0], cv=[without_weight]).fit(X, y, weights)
