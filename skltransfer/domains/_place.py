@@ -114,9 +114,13 @@ def warn_of_columns(X, X_held, names: tuple[str, str], estimator) -> None:
 
 
 def _are_texts(rows) -> bool:
-    if column_names(rows) is not None or sparse.issparse(rows) or np.ndim(rows) != 1:
+    if column_names(rows) is not None or sparse.issparse(rows):
         return False
-    return _num_samples(rows) > 0 and isinstance(np.asarray(rows).ravel()[0], str)
+    if not isinstance(rows, list | tuple):
+        rows = np.asarray(rows)
+        if rows.ndim != 1:
+            return False
+    return len(rows) > 0 and isinstance(rows[0], str)
 
 
 def _are_far_apart(X, X_held) -> bool:
