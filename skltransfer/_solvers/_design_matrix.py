@@ -261,7 +261,7 @@ def span(X, center, penalty: float | None, *, n_outputs: int) -> Span | None:
         axes = linalg.eigh(rows.Z.T @ rows.Z)[1]
         return Span(rows.Z @ axes, unit, axes=axes)
     gram, largest = rows.gram(np.ones(n), of_samples=True)
-    if penalty * unit**2 >= DIGITS_OF_GRAM * largest:
+    if penalty * unit * unit >= DIGITS_OF_GRAM * largest:
         values, vectors = linalg.eigh(gram, driver="evd")
         kept = values > n * np.finfo(float).eps * max(values[-1], 0.0)
         roots = np.sqrt(values[kept])

@@ -41,7 +41,8 @@ def ridge_path(Z: np.ndarray, R: np.ndarray, alphas: np.ndarray) -> np.ndarray:
     unit = 1.0
     if largest > 0 and not 1 / _LARGEST_SIZE <= largest <= _LARGEST_SIZE:
         unit = float(np.ldexp(1.0, int(-np.frexp(largest)[1])))
-        Z, alphas = unit * Z, alphas * unit**2
+        with np.errstate(over="ignore"):  # beyond all bounds, the penalty leaves no solution but 0
+            Z, alphas = unit * Z, alphas * unit * unit
     U, s, Vt = linalg.svd(Z, full_matrices=False)
     rank = s > (s.max(initial=0.0) * max(Z.shape) * np.finfo(float).eps)
     U, s, Vt = U[:, rank], s[rank], Vt[rank]

@@ -144,7 +144,7 @@ class TransferProblem:
         weights *= np.where(_largest_entries(weights) < 0, -1.0, 1.0)
         visible = theta >= _VISIBLE * theta.max(initial=0.0)
         largest = [float(part.max(initial=0.0)) for part in (residuals, residuals[visible])]
-        return Components(theta * unit**2, weights, *largest)
+        return Components(theta * unit * unit, weights, *largest)
 
     def _methods(self, operator, k, tol):
         """Yield functions that find the vectors: the fastest first, the most precise last."""

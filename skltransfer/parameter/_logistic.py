@@ -323,7 +323,9 @@ class _Design:
         penalty = on_features
         if self.basis is not None:
             Z = self.basis.Z
-            penalty = np.minimum(on_features[:, :, :1] * self.basis.unit**2, _INFINITE_PENALTY)
+            penalty = np.minimum(
+                on_features[:, :, :1] * self.basis.unit * self.basis.unit, _INFINITE_PENALTY
+            )
             penalty = np.broadcast_to(penalty, (*penalty.shape[:2], Z.shape[1]))
         if on_intercept is not None:
             penalty = np.concatenate([penalty, on_intercept[:, :, None]], axis=2)

@@ -402,7 +402,7 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
         limits = {"tol": self.tol, "max_iter": self.max_iter}
         if self.method == "trace_norm":
             return trace_norm_logistic(tasks, k, self.alpha * unit, self.fit_intercept, **limits)
-        alphas = self.alpha * unit**2, self.shared_alpha * unit**2
+        alphas = self.alpha * unit * unit, self.shared_alpha * unit * unit
         return mean_regularized_logistic(tasks, k, *alphas, self.fit_intercept, **limits)
 
     def _network_labels(self, targets, tasks):

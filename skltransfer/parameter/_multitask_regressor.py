@@ -299,7 +299,7 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
                 tol=self.tol,
                 max_iter=self.max_iter,
             )
-        alphas = self.alpha * unit**2, self.shared_alpha * unit**2
+        alphas = self.alpha * unit * unit, self.shared_alpha * unit * unit
         return mean_regularized_ridge(tasks, *alphas, self.fit_intercept)
 
     def _network_labels(self, targets, tasks):

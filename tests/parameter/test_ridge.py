@@ -530,3 +530,10 @@ def test_folds_whose_samples_weigh_nothing_are_left_out():
     assert model.cv_scores_.shape == (2, 1)
     with pytest.raises(ValueError, match="sample_weight is 0 for all rows that a fold"):
         TransferRidgeCV([1.0, 1.0], cv=[without_weight]).fit(X, y, weights)
+
+
+def test_features_whose_squares_vanish_beside_the_penalty():
+    X = np.random.default_rng(0).normal(size=(12, 2)) * 1e-170
+    model = TransferRidge([1.0, 1.0], alpha=1.0).fit(X, np.arange(12.0))
+    np.testing.assert_array_equal(model.coef_, [1.0, 1.0])
+    TransferRidgeCV([1.0, 1.0], alphas=[0.1, 10.0], cv=2).fit(X, np.arange(12.0))
