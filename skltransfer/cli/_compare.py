@@ -26,7 +26,7 @@ from skltransfer.cli._few_labels import compare_digits, compare_images
 from skltransfer.cli._image_data import read_images
 from skltransfer.cli._named_networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_comparison, write_scores
-from skltransfer.cli._table_data import TableData, read_tables
+from skltransfer.cli._table_data import TableData, TableRequest, read_tables
 from skltransfer.cli._text_data import text_strategies, texts_of, with_notes_of_cut_texts
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, table_strategies
@@ -108,7 +108,19 @@ def _plan(options):
     if options.text is None:
         _refuse(options, _OF_IMAGES, "a folder of images, or with --text COLUMN")
     _refuse(options, ("fine_tune",), "a folder of images")
-    table = read_tables(target, options.label, options.source, options.task, options.text)
+    table = read_tables(
+        TableRequest(
+            target,
+            options.label,
+            options.source,
+            options.domain,
+            options.text,
+            tuple(options.drop),
+            options.group,
+            options.align_columns,
+            options.task,
+        )
+    )
     metric = _metric(options.metric, table.is_classification)
     check_metric(metric, table.y)
     if options.text is None:
@@ -118,7 +130,7 @@ def _plan(options):
         )
     else:
         backbones = text_backbones(options.backbone)
-        table = with_notes_of_cut_texts(texts_of(table, options.text, target), backbones)
+        table = with_notes_of_cut_texts(texts_of(table, options.text), backbones)
         strategies = text_strategies(backbones)
     return lambda seed, progress: [
         _compare_table(table, target, strategies, metric, seed, progress)

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skltransfer import CORAL, GaussianReweighter
 from skltransfer.cli import _compare, _report, main
-from skltransfer.cli._table_data import read_tables
+from skltransfer.cli._table_data import TableRequest, read_tables
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import table_strategies
 from tests.cli.sizes import set_sizes
@@ -178,7 +178,7 @@ def test_a_users_table_is_scored_on_folds_of_the_target(every_strategy, files, c
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
     assert len(scores) == 26 * 10
-    task = read_tables("target.csv", "sick", None, None)
+    task = read_tables(TableRequest("target.csv", "sick"))
     expected = cross_val_score(
         make_pipeline(task.steps, LogisticRegression(max_iter=2000)),
         task.X,
@@ -192,7 +192,7 @@ def test_a_users_table_is_scored_on_folds_of_the_target(every_strategy, files, c
 
 
 def test_source_only_is_the_model_of_the_source(files):
-    task = read_tables("target.csv", "sick", "source.csv", None)
+    task = read_tables(TableRequest("target.csv", "sick", "source.csv"))
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
     model = task.steps.fit(task.X_source)
@@ -208,7 +208,7 @@ def test_source_only_is_the_model_of_the_source(files):
 def test_an_aligner_maps_the_source_and_pools_the_labelled_rows_of_both(files):
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
-    task = read_tables("target.csv", "sick", "source.csv", None)
+    task = read_tables(TableRequest("target.csv", "sick", "source.csv"))
     steps = task.steps.fit(task.X_source)
     folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0)
     expected = []
@@ -434,14 +434,14 @@ def test_numbers_with_decimal_commas(folder):
     assert scores[0].equals(scores[1])
     number = frame.assign(sick=frame.x + 0.25)
     number.to_csv("number.csv", index=False, sep=";", decimal=",")
-    assert not read_tables("number.csv", "sick", None, None).is_classification
+    assert not read_tables(TableRequest("number.csv", "sick")).is_classification
 
 
 def test_a_header_with_commas_in_quotes(folder):
     frame = table(60, 0).rename(columns={"x": "a,b,c,d"})
     text = frame.to_csv(index=False, sep=";").replace("a,b,c,d", '"a,b,c,d"', 1)
     (folder / "quoted.csv").write_text(text)
-    assert "a,b,c,d" in read_tables("quoted.csv", "sick", None, None).X.columns
+    assert "a,b,c,d" in read_tables(TableRequest("quoted.csv", "sick")).X.columns
 
 
 def test_columns_that_are_numbers_in_one_file_and_texts_in_the_other(folder):
@@ -450,7 +450,7 @@ def test_columns_that_are_numbers_in_one_file_and_texts_in_the_other(folder):
     target.loc[3, "code"] = None
     target.to_csv("target.csv", index=False)
     source.to_csv("source.csv", index=False)
-    task = read_tables("target.csv", "sick", "source.csv", None)
+    task = read_tables(TableRequest("target.csv", "sick", "source.csv"))
     assert set(task.X.code.dropna()) == {"1"}
     assert set(task.X_source.code) == {"1", "b"}
     assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
@@ -460,7 +460,7 @@ def test_yes_and_no_with_empty_cells(folder):
     frame = table(60, 0)
     frame["flag"] = [True, False, None] * 20
     frame.to_csv("target.csv", index=False)
-    flag = read_tables("target.csv", "sick", None, None).X.flag
+    flag = read_tables(TableRequest("target.csv", "sick")).X.flag
     assert flag.dtype == float
     assert flag.isna().sum() == 20
     assert run("target.csv", "--label", "sick") == 0
@@ -468,7 +468,7 @@ def test_yes_and_no_with_empty_cells(folder):
 
 def test_a_column_without_a_name_is_left_out(folder, capsys):
     table(60, 0).to_csv("target.csv")  # with its index
-    task = read_tables("target.csv", "sick", None, None)
+    task = read_tables(TableRequest("target.csv", "sick"))
     assert list(task.X.columns) == ["x", "z", "place"]
     assert "have no name and are left out" in task.notes[0]
 
@@ -478,7 +478,7 @@ def test_classes_that_only_one_file_has_are_noted(folder):
     source = table(100, 1)
     source.loc[:9, "sick"] = "perhaps"
     source.to_csv("source.csv", index=False)
-    notes = read_tables("target.csv", "sick", "source.csv", None).notes
+    notes = read_tables(TableRequest("target.csv", "sick", "source.csv")).notes
     assert notes == ("only source.csv has the labels 'perhaps'",)
 
 
@@ -556,14 +556,14 @@ def test_the_report_is_written_whatever_becomes_of_the_output(files, kind):
 def test_codes_with_commas_beside_decimal_points_stay_codes(folder):
     frame = table(60, 0, code=["1,2", "2,1", "1,3"] * 20)
     frame.to_csv("codes.csv", index=False, sep=";")
-    X = read_tables("codes.csv", "sick", None, None).X
+    X = read_tables(TableRequest("codes.csv", "sick")).X
     assert X.x.dtype == float
     assert set(X.code) == {"1,2", "2,1", "1,3"}
 
 
 def test_a_column_may_be_called_unnamed(folder):
     table(60, 0).rename(columns={"z": "Unnamed: 0"}).to_csv("target.csv", index=False)
-    assert "Unnamed: 0" in read_tables("target.csv", "sick", None, None).X.columns
+    assert "Unnamed: 0" in read_tables(TableRequest("target.csv", "sick")).X.columns
 
 
 # --- strategies that fail or collapse --------------------------------------------------
