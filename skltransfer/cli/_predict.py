@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
 
-from skltransfer import TruncatedTextWarning, load
-from skltransfer._files import write_whole
+from skltransfer import load
 from skltransfer._messages import first_line, near_names
 from skltransfer._table_columns import TableColumns
 from skltransfer.cli._columns import Kinds, interpret
 from skltransfer.cli._errors import CommandError, import_extra, shorten, shown
 from skltransfer.cli._image_data import find_images
+from skltransfer.cli._models import predictions, write_predictions
 from skltransfer.cli._table_files import FileTable, read_file
 
 
@@ -101,43 +100,3 @@ def check_columns(columns: TableColumns, table: FileTable, notes: list[str]) -> 
             f"{table.path!r} lacks columns of the model: {shorten(missing)}.{close} It has "
             f"{shorten(there)}."
         )
-
-
-def predictions(model, X, rows, name: str, *, with_probabilities: bool):
-    """Return a data frame with a row for each sample: its number, the prediction, probabilities.
-
-    Parameters
-    ----------
-    model : fitted estimator
-    X : samples
-    rows : sequence
-        Numbers or paths of the samples.
-    name : str
-        Name of the column of these.
-    with_probabilities : bool
-        Whether to add a column for each class.
-    """
-    pandas = import_extra("pandas")
-    columns = {name: rows}
-    if with_probabilities and not hasattr(model, "predict_proba"):
-        raise CommandError("--proba is for classes, and the model predicts numbers, or no shares.")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=TruncatedTextWarning)
-            columns["prediction"] = model.predict(X)
-            if with_probabilities:
-                shares = model.predict_proba(X)
-                for position, label in enumerate(model.classes_):
-                    columns[f"probability of {label}"] = shares[:, position]
-    except (ValueError, TypeError) as error:
-        raise CommandError(f"the model cannot predict these rows: {first_line(error)}.") from error
-    return pandas.DataFrame(columns)
-
-
-def write_predictions(frame, path: Path) -> None:
-    """Write predictions as CSV or Parquet, whole or not at all."""
-    with write_whole(path) as temporary:
-        if path.suffix.lower() == ".parquet":
-            frame.to_parquet(temporary, index=False)
-        else:
-            frame.to_csv(temporary, index=False)
