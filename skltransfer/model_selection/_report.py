@@ -320,16 +320,14 @@ def _measured(comparison) -> str:
     n_fits, seconds = sum(r.n_fits for r in results), sum(r.seconds for r in results)
     unlabelled = source = ""
     if comparison.n_unlabelled:
-        unlabelled = (
-            f" The {comparison.n_unlabelled} target samples without a label served no score."
-        )
+        unlabelled = f" {comparison.n_unlabelled} further target samples have no label."
     if comparison.n_source:
         source = f" beside {comparison.n_source} source samples"
     repeats = "once" if comparison.n_repeats == 1 else f"{comparison.n_repeats} times"
     return (
         f"{comparison.n_labelled} target samples with a label{source}. They were divided into "
-        f"{comparison.n_folds} folds, {repeats}. Every strategy was fitted without a fold and scored "
-        f"on it, on the same folds as all others.{unlabelled} This took {n_fits} fits and "
+        f"{comparison.n_folds} folds, {repeats}. Every strategy was fitted without a fold and "
+        f"scored on it, on the same folds as all others.{unlabelled} This took {n_fits} fits and "
         f"{seconds:.1f} seconds."
     )
 
@@ -356,10 +354,9 @@ class _Curve:
         low, high = np.clip([min(values), max(values)], *bounds)
         margin = 0.04 * (high - low) or 1.0
         self._low, self._high = low - margin, high + margin
-        places = np.log([self.numbers[0], self.numbers[-1]])
-        self._first, self._last = (
-            places if places[0] < places[1] else (places[0] - 1, places[0] + 1)
-        )
+        beside = 1 if len(self.numbers) == 1 else 0  # one number stands in the middle
+        self._first = np.log(self.numbers[0]) - beside
+        self._last = np.log(self.numbers[-1]) + beside
         self.x_ticks = [(self._x(number), number) for number in self.numbers]
         self.y_ticks = [(self._y(v), f"{v:.6g}") for v in ticks(self._low, self._high, 5)]
         self.lines = [self._line(comparison, name, k) for k, name in enumerate(names)]
