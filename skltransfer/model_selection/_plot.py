@@ -28,7 +28,7 @@ _MARKERS = "DsoP^vX"
 _LABEL_WIDTH, _FAILURE_WIDTH, _TITLE_WIDTH, _AXIS_WIDTH = 34, 56, 50, 64
 # Inches of a line of text, of the space between strategies, of a character, of the axes with the
 # intervals, of the legend and the title around them, and of the learning curves.
-_LINE, _GAP, _CHARACTER, _INTERVALS, _AROUND, _CURVES = 0.16, 0.11, 0.075, 4.4, 1.75, 3.4
+_LINE, _GAP, _CHARACTER, _INTERVALS, _AROUND, _CURVES = 0.17, 0.1, 0.075, 4.4, 1.75, 3.4
 # Times the usual difference (or half of an interval) that the axis reaches; beyond it is an arrow.
 _ROOM = 4.0
 # Largest number of learning curves with a colour and a name of their own.
@@ -123,7 +123,7 @@ def listed(comparison) -> list:
 
 def wrapped(text: str, width: int) -> str:
     """Return a text in lines of at most `width` characters; longer words are cut."""
-    return "\n".join(textwrap.wrap(str(text), width)) or "(no name)"
+    return "\n".join(textwrap.wrap(str(text), width))
 
 
 def has_interval(low: float | None, high: float | None) -> bool:
@@ -207,7 +207,7 @@ def _draw(comparison, rows, ax) -> tuple:
 
 def _draw_differences(comparison, rows, ax) -> None:
     """Draw the paired difference of each strategy to the baseline, with its interval."""
-    scale, limits = comparison.scale, _limits(comparison)
+    scale, limits = comparison.scale, axis_limits(comparison)
     edges = -np.cumsum([0.0, *(row.height for row in rows)])
     places = (edges[:-1] + edges[1:]) / 2
     ax.set(xlim=np.multiply(limits, scale), ylim=(edges[-1] - _GAP, _GAP))
@@ -242,7 +242,7 @@ def _title(ax, text: str) -> None:
     ax.set_title(wrapped(text, _TITLE_WIDTH), **style)
 
 
-def _limits(comparison) -> tuple[float, float]:
+def axis_limits(comparison) -> tuple[float, float]:
     """Return the range of the axis: means and intervals, but none that would dwarf the others."""
     results = [r for r in comparison.results.values() if r.difference is not None]
     means = np.array([r.difference for r in results if np.isfinite(r.difference)])
