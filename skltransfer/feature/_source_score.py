@@ -61,9 +61,9 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
     Notes
     -----
     The scores of a classifier are the logarithms of its probabilities, or its decision function if
-    it has none; their mean over the classes is subtracted. Two classes have one column. The score
-    of a regressor is its prediction, minus its mean over the samples of `fit`. The logarithms are
-    those of probabilities of at least 0.0001.
+    it has none; their mean over the classes is subtracted. Two classes have one column. The scores
+    of a regressor are its predictions. The logarithms are those of probabilities of at least
+    0.0001.
 
     Scores beside the columns of the task are what [1]_ calls updating of a prediction model by
     recalibration and extension.
@@ -148,12 +148,9 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
         self._check_source()
         validate_data(self, X, skip_check_array=True)
         rows, scores = self._score(X)
-        self.mean_ = None if is_classifier(self.source) else scores.mean()
-        if self.mean_ is not None:
-            scores = scores - self.mean_
         scale = float(np.sqrt(np.mean((scores - scores.mean(axis=0)) ** 2)))
         self.scale_ = scale if scale > 0 else 1.0
-        self._n_features_out = scores.shape[1] + (rows.shape[1] if self.passthrough else 0)
+        self._n_scores = scores.shape[1]
         return rows, scores
 
     def transform(self, X):
@@ -173,7 +170,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         validate_data(self, X, skip_check_array=True, reset=False)
         rows, scores = self._score(X)
-        return self._join(rows, scores if self.mean_ is None else scores - self.mean_)
+        return self._join(rows, scores)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns.
@@ -187,7 +184,8 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
         -------
         names : ndarray of str
             Those of the columns that enter the last step of `source`, then
-            ``"source_score_LABEL"`` for each class (the second of two), or ``"source_prediction"``.
+            ``"source_score_LABEL"`` for each class (the second of two), or
+            ``"source_prediction_NUMBER"`` for each output.
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
@@ -199,7 +197,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
 
     def _score_names(self) -> list[str]:
         if not is_classifier(self.source):
-            return ["source_prediction"]
+            return [f"source_prediction_{number}" for number in range(self._n_scores)]
         classes = self.source.classes_
         classes = classes[1:] if len(classes) == 2 else classes
         return [f"source_score_{label}" for label in classes]
