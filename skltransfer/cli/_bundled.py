@@ -13,7 +13,7 @@ from skltransfer.cli._errors import import_extra
 from skltransfer.cli._plans import Plan, with_images
 from skltransfer.cli._scoring import Scoring
 from skltransfer.datasets import load_biased_breast_cancer
-from skltransfer.model_selection import Strategy, image_strategies
+from skltransfer.model_selection import Strategy, TransferTask, image_strategies, mixture_strategies
 
 # Source rows, and target rows with a label and without, of the tumours.
 N_SOURCE, N_LABELLED, N_UNLABELLED = 100, 30, 100
@@ -33,12 +33,13 @@ def _tumours(seed: int) -> Plan:
     classes = np.array([str(name) for name in data.target_names])
     frame = import_extra("pandas").DataFrame
     rows = np.arange(N_LABELLED, N_LABELLED + N_UNLABELLED)
+    estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     return Plan(
         "Tumours, of which the source saw mostly small ones",
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+        estimator,
         frame(data.X_target[:N_LABELLED], columns=names),
         classes[data.y_target[:N_LABELLED]],
-        "auto",
+        mixture_strategies(TransferTask(estimator)),
         _ACCURACY,
         X_source=frame(data.X_source, columns=names),
         y_source=classes[data.y_source],

@@ -99,10 +99,13 @@ def _plans(options, live: LiveLine) -> list[Plan] | TableData:
         return [text_plan(texts, options.text, backbones, options)]
     if not len(data.y):
         return data
+    plan = table_plan(data, options)
     if data.X_source is None:
-        note = "only one domain was given; add --source SOURCE, or --domain COLUMN, to see whether "
-        data.notes.append(f"{note}another one helps")
-    return [table_plan(data, options)]
+        plan.notes.append(
+            "only one domain was given; add --source SOURCE, or --domain COLUMN, to see whether "
+            "another one helps"
+        )
+    return [plan]
 
 
 def _refuse(options, names: tuple[str, ...], place: str) -> None:

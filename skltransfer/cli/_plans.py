@@ -26,11 +26,12 @@ from skltransfer.domains import DomainDataWarning
 from skltransfer.model_selection import (
     Strategy,
     TransferTask,
-    compare_strategies,
     image_strategies,
     mixture_strategies,
+    table_strategies,
     text_strategies,
 )
+from skltransfer.model_selection._compare import compare_strategies
 from skltransfer.model_selection._mixture import spread_folds
 
 N_FOLDS = 5
@@ -54,7 +55,7 @@ class Plan:
     estimator: Any
     X: Any
     y: np.ndarray
-    strategies: Any  # "auto", or names and Strategy objects
+    strategies: list  # of Strategy, or of names for tables; the baseline first
     scoring: Scoring
     X_source: Any = None
     y_source: np.ndarray | None = None
@@ -115,19 +116,19 @@ def table_plan(data: TableData, options) -> Plan:
     """Return the comparison of strategies on tables."""
     estimator = make_pipeline(data.steps, data.model)
     task = TransferTask(estimator, data.X_source, data.y_source)
-    strategies = "auto"
-    if options.quick:
-        menu = mixture_strategies(task)
-        strategies = [s for s in menu if data.X_source is not None or not s.needs_source]
-    if options.strategies:
-        strategies = ["no transfer", *options.strategies]
-        strategies = list(dict.fromkeys(strategies))
+    menu = mixture_strategies(task)
+    if not options.quick or options.strategies:
+        kind = "classification" if data.is_classification else "regression"
+        frames = (data.X, data.X_unlabelled, data.X_source)
+        n_rows = sum(len(frame) for frame in frames if frame is not None)
+        names = {strategy.name for strategy in menu}
+        menu += [s for s in table_strategies(kind, n_rows) if s.name not in names]
     return Plan(
         shown(data.name),
         estimator,
         data.X,
         data.y,
-        strategies,
+        _chosen(menu, options.strategies, has_source=data.X_source is not None),
         scoring_of(options.metric, options.positive, data.y, data.is_classification),
         once=options.quick,
         budget=options.budget,
@@ -138,11 +139,7 @@ def table_plan(data: TableData, options) -> Plan:
 
 def text_plan(data: TextData, column: str, backbones, options) -> Plan:
     """Return the comparison of TF-IDF with encoders of texts."""
-    menu = [
-        strategy
-        for strategy in text_strategies([(name, weights) for name, weights, _ in backbones])
-        if data.X_source is not None or not strategy.needs_source
-    ]
+    menu = text_strategies([(name, weights) for name, weights, _ in backbones])
     if options.quick:
         menu = [strategy for strategy in menu if "random" not in strategy.name]
     shared = _shared(data)
@@ -155,7 +152,7 @@ def text_plan(data: TextData, column: str, backbones, options) -> Plan:
         make_pipeline(TfidfVectorizer(), default_model(data.is_classification)),
         data.X.tolist(),
         data.y,
-        _chosen(menu, options.strategies),
+        _chosen(menu, options.strategies, has_source=data.X_source is not None),
         scoring_of(options.metric, options.positive, data.y, data.is_classification),
         once=options.quick,
         budget=options.budget,
@@ -240,16 +237,21 @@ def with_images(strategies: list[Strategy], images: dict) -> list[Strategy]:
     return [told(strategy) for strategy in strategies]
 
 
-def _chosen(menu: list[Strategy], names: list[str] | None) -> list[Strategy]:
-    """Return the baseline and the strategies that the command names, or all."""
+def _chosen(menu: list[Strategy], names: list[str] | None, *, has_source=False) -> list[Strategy]:
+    """Return the baseline and the strategies that the command names, or all that are possible."""
     if not names:
-        return menu
+        return [strategy for strategy in menu if has_source or not strategy.needs_source]
     known = {strategy.name: strategy for strategy in menu}
     for name in names:
         if name not in known:
             raise CommandError(
                 f"--strategies {name!r}: there is no such strategy.{near_names(name, known)} There "
                 f"are {', '.join(map(repr, known))}."
+            )
+        if known[name].needs_source and not has_source:
+            raise CommandError(
+                f"--strategies {name!r} needs another domain. Add --source SOURCE, or --domain "
+                "COLUMN."
             )
     return [known[name] for name in dict.fromkeys([menu[0].name, *names])]
 

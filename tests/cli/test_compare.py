@@ -1,5 +1,6 @@
 """`skltransfer compare` on tables: what it writes and prints, its options, and every error."""
 
+import html
 import json
 import os
 import re
@@ -73,14 +74,12 @@ def test_a_report_has_all_its_files_and_no_other(report):
     assert {path.name for path in (report / "out").iterdir()} == WITH_SCORES | {"predictions.csv"}
     assert (report / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     content = summary(report / "out")
-    assert content["verdict"] in (report / "out" / "report.html").read_text()
+    assert content["verdict"] in html.unescape((report / "out" / "report.html").read_text())
     assert (content["n_labelled"], content["n_unlabelled"], content["n_source"]) == (30, 10, 80)
 
 
 def test_scores_are_those_computed_by_hand(report):
-    data = read_tables(
-        TableRequest(str(report / "target.csv"), "sick", str(report / "source.csv"))
-    )
+    data = read_tables(TableRequest(str(report / "target.csv"), "sick", str(report / "source.csv")))
     fold = spread_folds(data.y, 5, np.random.default_rng(0))
     alone = make_pipeline(data.steps, data.model)
     source = clone(alone).fit(data.X_source, data.y_source)
@@ -322,7 +321,7 @@ def test_a_target_without_any_label_has_a_report_without_scores(files, capsys):
     assert found.prediction.tolist() == model.predict(data.X_unlabelled).tolist()
     output = capsys.readouterr().out
     assert output.index("nothing can be scored") < output.index("effective samples")
-    assert content["verdict"] in (files / "out" / "report.html").read_text()
+    assert content["verdict"] in html.unescape((files / "out" / "report.html").read_text())
 
 
 def test_options_that_need_labels_are_refused_without_any(files, capsys):
@@ -340,7 +339,9 @@ def test_without_arguments_it_compares_on_bundled_data(folder, monkeypatch, caps
 
     def reduced(seed):
         tumours, digits = _bundled.bundled_plans(seed)
-        tumours.strategies, tumours.once = ["no transfer", "pooled", "balanced"], True
+        kept = ("no transfer", "pooled", "balanced")
+        tumours.strategies = [s for s in tumours.strategies if s.name in kept]
+        tumours.once = True
         digits.strategies = digits.strategies[:2]
         digits.learning_curve = [20]
         return [tumours, digits]
@@ -394,7 +395,7 @@ def write(name, **columns):
         ([*LABELLED, "--drop", "zz"], "has no column 'zz' to drop. Did you mean 'z'"),
         ([*LABELLED, "--drop", "sick"], "--drop sick: this is the label"),
         ([*LABELLED, "--strategies", "poold"], "Did you mean 'pooled'"),
-        ([*LABELLED, "--strategies", "pooled"], "'pooled' needs another domain"),
+        ([*LABELLED, "--strategies", "pooled"], "'pooled' needs another domain. Add --source"),
         (["--label", "sick"], "--label goes with a file or folder of your own"),
         (["--quick"], "--quick goes with a file or folder of your own"),
         (["empty.csv", "--label", "sick"], "cannot be read: "),
