@@ -5,6 +5,7 @@ from skltransfer.model_selection._intervals import holm, mean_interval, row_inte
 from skltransfer.model_selection._strategies import (
     Strategy,
     image_strategies,
+    mixture_strategies,
     table_strategies,
     text_strategies,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "holm",
     "image_strategies",
     "mean_interval",
+    "mixture_strategies",
     "row_interval",
     "table_strategies",
     "text_strategies",

@@ -133,6 +133,19 @@ def exponential_weights(
     return weights / weights.sum()
 
 
+def mixture_weights(losses, *, is_classification: bool, **settings) -> np.ndarray:
+    """Weigh strategies by log losses or squared errors; see :func:`exponential_weights`.
+
+    Squared errors are divided by twice the variance of the noise, so that they are logarithms of a
+    likelihood as log losses are. The variance is the smallest mean of all strategies.
+    """
+    losses = np.asarray(losses)
+    if not is_classification and losses.shape[1]:
+        noise = losses.mean(axis=1).min()
+        losses = losses / (2 * max(noise, np.finfo(float).tiny))
+    return exponential_weights(losses, **settings)
+
+
 def cross_fitted(predictions, losses, fold, weigh) -> np.ndarray:
     """Return predictions of the mixture on samples that had no part in its weights.
 

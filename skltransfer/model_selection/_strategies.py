@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model._base import LinearClassifierMixin, LinearModel
+from sklearn.linear_model._stochastic_gradient import BaseSGD
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -18,6 +24,7 @@ from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import fit_with_target
 from skltransfer.domains._two_domains import given_target, labelled_rows
 from skltransfer.model_selection._task import TransferTask
+from skltransfer.parameter._linear import LinearTransfer
 
 # Training epochs of a network; a fit has to take seconds.
 N_EPOCHS = 30
@@ -31,7 +38,7 @@ _MAX_PAIRED_ROWS = 3000
 _N_ROUNDS = 10
 
 
-FAMILIES = ("baseline", "instance", "feature", "parameter", "network")
+FAMILIES = ("baseline", "instance", "feature", "parameter", "network", "yours")
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,9 @@ class Strategy:
     build : callable
         Function of a :class:`TransferTask` that returns an unfitted estimator for target samples:
         ``strategy.build(task).fit(X, y)``.
-    family : {"baseline", "instance", "feature", "parameter", "network"}
+    family : {"baseline", "instance", "feature", "parameter", "network", "yours"}
         What is carried over: nothing or the source's own model; samples; a representation;
-        coefficients; a network that is trained.
+        coefficients; a network that is trained; or whatever an estimator of the user's own does.
     needs_source : bool, default=False
         Whether it needs samples of another domain.
     uses_unlabelled : bool, default=False
@@ -181,10 +188,128 @@ def _source_only() -> Strategy:
     )
 
 
-def _pooled(**options) -> Strategy:
+def mixture_strategies(task: TransferTask) -> list[Strategy]:
+    """Return the cheap strategies of which the transfer estimators are mixtures.
+
+    Parameters
+    ----------
+    task : TransferTask
+        Task of the strategies. If its model is not linear, linear models join beside it.
+
+    Returns
+    -------
+    strategies : list of Strategy
+        The baseline comes first.
+
+    See Also
+    --------
+    TransferClassifier : Weighs them by their losses on samples that were left out.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skltransfer.model_selection import TransferTask, mixture_strategies
+    >>> [strategy.name for strategy in mixture_strategies(TransferTask(LogisticRegression()))][:5]
+    ['no transfer', 'source only', 'recalibrated source', 'source score', 'pooled']
+    >>> task = TransferTask(HistGradientBoostingClassifier())
+    >>> [strategy.name for strategy in mixture_strategies(task)][-3:]
+    ['no transfer, linear', 'pooled, linear', 'balanced, linear']
+    """
+    head = [
+        _no_transfer(),
+        _source_only(),
+        Strategy("recalibrated source", _recalibrated, "feature", needs_source=True),
+        Strategy("source score", _with_source_score, "feature", needs_source=True),
+        _pooled(),
+        _balanced(),
+    ]
+    if is_linear(task.model):
+        return [
+            *head,
+            _anchored("anchored", 1.0),
+            _anchored("anchored strongly", 10.0),
+            _augmented(),
+        ]
+    return [
+        *head,
+        Strategy.alone("no transfer, linear", "baseline", _linear_model),
+        _pooled("pooled, linear", _linear_model),
+        _balanced("balanced, linear", _linear_model),
+    ]
+
+
+def is_linear(model) -> bool:
+    """Tell whether a model is a linear one of scikit-learn or of this package."""
+    return isinstance(model, LinearModel | LinearClassifierMixin | BaseSGD | LinearTransfer)
+
+
+def _own_model(task: TransferTask):
+    return clone(task.model)
+
+
+def _linear_model(task: TransferTask):
+    """Return a linear model for the columns of a model that is not."""
+    model = LogisticRegression(max_iter=1000) if task.is_classification else Ridge()
+    return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), model)
+
+
+def _pooled(name="pooled", model=_own_model) -> Strategy:
     return Strategy.two_domain(
-        "pooled", "instance", lambda task: skltransfer.PooledEstimator(clone(task.model)), **options
+        name, "instance", lambda task: skltransfer.PooledEstimator(model(task))
     )
+
+
+def _balanced(name="balanced", model=_own_model) -> Strategy:
+    return Strategy.two_domain(
+        name,
+        "instance",
+        lambda task: skltransfer.PooledEstimator(model(task), target_weight="balanced"),
+    )
+
+
+def _recalibrated(task: TransferTask):
+    scores = skltransfer.SourceScoreTransformer(task.source_model, passthrough=False)
+    return make_pipeline(scores, LogisticRegression() if task.is_classification else Ridge())
+
+
+def _with_source_score(task: TransferTask):
+    return make_pipeline(skltransfer.SourceScoreTransformer(task.source_model), clone(task.model))
+
+
+def _augmented() -> Strategy:
+    def adapt(task):
+        pooled = skltransfer.PooledEstimator(clone(task.model))
+        return make_pipeline(skltransfer.FeatureAugmenter(), pooled)
+
+    return Strategy.two_domain("augmented", "feature", adapt)
+
+
+def _anchored(name: str, factor: float) -> Strategy:
+    """Pull the coefficients to the source's by `factor` times the penalty of the model."""
+
+    def adapt(task):
+        alpha = _penalty(task)
+        kind = "TransferLogisticRegression" if task.is_classification else "TransferRidge"
+        return getattr(skltransfer, kind)(alpha=factor * alpha, source_alpha=alpha)
+
+    return Strategy.two_domain(name, "parameter", adapt)
+
+
+def _penalty(task: TransferTask) -> float:
+    """Return the strength of the model's L2 penalty; of one that is chosen, the source's choice."""
+    model = task.model
+    if task.is_classification:
+        if hasattr(model, "Cs"):
+            model = task.source_model[-1] if task.steps is not None else task.source_model
+            return float(1 / np.mean(model.C_))
+        strength = getattr(model, "C", 1.0)
+        return 1 / strength if isinstance(strength, Real) and strength > 0 else 1.0
+    if hasattr(model, "alphas"):
+        model = task.source_model[-1] if task.steps is not None else task.source_model
+        return float(np.mean(model.alpha_))
+    strength = getattr(model, "alpha", 1.0)
+    return float(strength) if isinstance(strength, Real) else 1.0
 
 
 def table_strategies(task: str | None = None, n_rows: int | None = None) -> list[Strategy]:
@@ -305,7 +430,7 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         aligned("TCA", skltransfer.TCA, **unlabelled),
         aligned("JDA", skltransfer.JDA, task="classification", **unlabelled),
         transport(),
-        aligned("augmented", skltransfer.FeatureAugmenter),
+        _augmented(),
         Strategy.two_domain("linear transfer", "parameter", linear_transfer),
         Strategy.alone(
             "network, no transfer", "network", network, settings=f"max_epochs={N_ITERATIONS}"

@@ -10,7 +10,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skltransfer.domains._weights import fit_weighted
+from skltransfer.domains._weights import fit_weighted, weight_keyword
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,19 +83,44 @@ class TransferTask:
     @cached_property
     def source_model(self):
         """A clone of the estimator that is fitted on the source alone."""
-        return fit_weighted(
-            clone(self.estimator), self.X_source, self.y_source, self.source_sample_weight
-        )
+        if not self._steps_come_first:
+            return self._fitted_whole
+        model = clone(self.model)
+        fit_weighted(model, self.source_rows, self.y_source, self.source_sample_weight)
+        if self.steps is None:
+            return model
+        return Pipeline([*self.fitted_steps.steps, (self.estimator.steps[-1][0], model)])
 
     @property
     def fitted_steps(self) -> Pipeline | None:
         """The steps before the last one, fitted on the source; None if there are none."""
-        return None if self.steps is None else self.source_model[:-1]
+        return self._mapped[0]
 
-    @cached_property
+    @property
     def source_rows(self):
         """The source samples as they enter the last step."""
-        return self.map(self.X_source)
+        return self._mapped[1]
+
+    @cached_property
+    def _mapped(self) -> tuple:
+        if self.steps is None:
+            return None, self.X_source
+        if self._steps_come_first:
+            steps = clone(self.steps)
+            return steps, steps.fit_transform(self.X_source, self.y_source)
+        steps = self._fitted_whole[:-1]
+        return steps, steps.transform(self.X_source)
+
+    @property
+    def _steps_come_first(self) -> bool:
+        """Whether the steps are fitted without the weights of samples."""
+        return self.source_sample_weight is None or weight_keyword(self.estimator) is not None
+
+    @cached_property
+    def _fitted_whole(self):
+        estimator = clone(self.estimator)
+        fit_weighted(estimator, self.X_source, self.y_source, self.source_sample_weight)
+        return estimator
 
     def map(self, X):
         """Return samples as they enter the last step."""
@@ -105,4 +130,4 @@ class TransferTask:
         """Return an estimator that was fitted on mapped samples, for samples as they are given."""
         if self.fitted_steps is None:
             return fitted
-        return make_pipeline(FrozenEstimator(self.fitted_steps), FrozenEstimator(fitted))
+        return make_pipeline(FrozenEstimator(self.fitted_steps), fitted)

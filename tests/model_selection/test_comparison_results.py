@@ -99,7 +99,10 @@ def test_metrics_that_are_no_means_take_the_interval_of_nadeau_and_bengio(classi
     tracks = {n: make_track(n, scoring, two_columns(o)) for n, o in (("base", p), ("other", q))}
     found = Paired(scoring, tracks).difference("other", "base")
     aucs = np.array(
-        [[roc_auc_score(y[t] == "yes", part[t]) for part in (p, q)] for _, t in scoring.folds.splits]
+        [
+            [roc_auc_score(y[t] == "yes", part[t]) for part in (p, q)]
+            for _, t in scoring.folds.splits
+        ]
     )
     gains = aucs[:, 1] - aucs[:, 0]
     error = np.sqrt(gains.var(ddof=1) * (1 / 10 + 8 / 32))
@@ -145,9 +148,7 @@ def test_strategies_with_few_folds_are_paired_on_these(classified):
     )
     test = np.concatenate([scoring.folds.splits[number][1] for number in (0, 1)])
     hits = [((part > 0.5) == (y == "yes"))[test] for part in (p, q)]
-    assert paired.difference("other", "base").mean == pytest.approx(
-        hits[1].mean() - hits[0].mean()
-    )
+    assert paired.difference("other", "base").mean == pytest.approx(hits[1].mean() - hits[0].mean())
 
 
 def weigh(losses, n_samples):
@@ -299,6 +300,5 @@ def test_folds_deal_each_class_twice_over():
         assert sorted(np.concatenate(tests)) == list(range(20))
         assert [sum(y[test] == 0) for test in tests] == [2] * 5
     assert not all(
-        np.array_equal(a[1], b[1])
-        for a, b in zip(folds.splits[:5], folds.splits[5:], strict=True)
+        np.array_equal(a[1], b[1]) for a, b in zip(folds.splits[:5], folds.splits[5:], strict=True)
     )
