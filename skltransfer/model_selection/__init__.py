@@ -1,5 +1,6 @@
 """Comparison of transfer strategies on paired draws."""
 
+from skltransfer.model_selection._compare import compare_strategies
 from skltransfer.model_selection._intervals import holm, mean_interval, row_interval
 from skltransfer.model_selection._strategies import (
     Strategy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,7 @@ class Responses:
         if name not in ("predict", "predict_proba", "decision_function", "predict_log_proba"):
             return value
 
+        @wraps(value)
         def respond(X):
             if name not in self._kept:
                 self._kept[name] = value(X)
