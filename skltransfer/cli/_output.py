@@ -115,7 +115,7 @@ class LiveLine:
             TextColumn("{task.fields[left]}"),
         )
         self._progress = Progress(
-            *columns, console=Console(file=sys.stderr), transient=True, disable=quiet
+            *columns, console=Terminal(file=sys.stderr), transient=True, disable=quiet
         )
         self._bars: dict[str, int] = {}
 
