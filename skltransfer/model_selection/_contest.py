@@ -43,7 +43,7 @@ def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy]
 
     Parameters
     ----------
-    strategies : "auto", list or dict
+    strategies : "auto", "cheap", list or dict
     task : TransferTask
     n_rows : int
         Number of target samples.
@@ -60,8 +60,9 @@ def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy]
     of_mixture = {strategy.name: strategy for strategy in mixture}
     known = of_mixture | {strategy.name: strategy for strategy in tables} | of_mixture
     has_source = task.X_source is not None
-    if isinstance(strategies, str) and strategies == "auto":
-        menu = [s for s in known.values() if has_source or not s.needs_source]
+    menus = {"auto": known, "cheap": of_mixture}
+    if isinstance(strategies, str) and strategies in menus:
+        menu = [s for s in menus[strategies].values() if has_source or not s.needs_source]
     else:
         menu = _chosen(strategies, known)
     for strategy in menu:
@@ -86,8 +87,8 @@ def _chosen(strategies, known: dict[str, Strategy]) -> list[Strategy]:
         return [_of_estimator(name, estimator) for name, estimator in strategies.items()]
     if isinstance(strategies, str) or not hasattr(strategies, "__iter__"):
         raise ValueError(
-            f"strategies={strategies!r} is not 'auto', a list of names or of Strategy objects, or "
-            "a dict of estimators."
+            f"strategies={strategies!r} is not 'auto' or 'cheap', a list of names or of Strategy "
+            "objects, or a dict of estimators."
         )
     menu = []
     for entry in strategies:

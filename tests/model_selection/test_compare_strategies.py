@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skltransfer import DomainDataWarning, FeatureStore, PretrainedFeatureTransformer
 from skltransfer.model_selection import Strategy, compare_strategies
+from skltransfer.model_selection._folds import target_folds
 
 MODEL = make_pipeline(StandardScaler(), LogisticRegression())
 FEW = ["no transfer", "source only", "pooled", "balanced"]
@@ -57,6 +58,19 @@ def test_the_scores_are_those_of_scikit_learn_on_the_same_folds():
         np.testing.assert_allclose(comparison.results[name].fold_scores, expected, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_the_mixture_is_that_of_the_transfer_estimator(kind):
+    """Its folds are those of the first repetition."""
+    X, y, X_source, y_source = make_domains(kind=kind)
+    model = MODEL if kind == "classification" else make_pipeline(StandardScaler(), Ridge())
+    splits = target_folds(y, None, None, kind == "classification", 3, np.arange(40), X).splits
+    comparison = compare(X, y, X_source, y_source, model, "cheap", cv=splits[:5], random_state=3)
+    transfer = comparison.estimators["mixture"].fit(X, y).estimator_
+    assert comparison.weights == pytest.approx(transfer.weights_)
+    assert comparison.results["mixture"].score == pytest.approx(transfer.score_.value)
+    assert list(comparison.results)[:-1] == list(transfer.comparison_.results)[:-1]
+
+
 @pytest.mark.parametrize("scoring", ["roc_auc", "balanced_accuracy", "neg_log_loss", "r2"])
 def test_metrics(scoring):
     kind = "regression" if scoring == "r2" else "classification"
@@ -93,7 +107,7 @@ def test_random_labels_give_chance_for_each_strategy():
 def test_copies_of_target_samples_in_the_source_are_left_out():
     X, y, X_source, y_source = make_domains()
     clean = compare(X, y, X_source, y_source)
-    with pytest.warns(DomainDataWarning, match="30 of 90 source samples equal a target sample"):
+    with pytest.warns(DomainDataWarning, match="30 of 90 source samples equal a labelled"):
         copied = compare(X, y, np.r_[X_source, X[:30]], np.r_[y_source, y[:30]])
     assert copied.n_source == 60
     assert copied.weights == pytest.approx(clean.weights)
