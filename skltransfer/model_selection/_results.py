@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 from sklearn.utils import _safe_indexing
 
+from skltransfer._messages import first_line
 from skltransfer.model_selection._comparison import MIXTURE, POOLED, StrategyResult
 from skltransfer.model_selection._folds import Folds
 from skltransfer.model_selection._intervals import holm, mean_interval, row_interval
@@ -268,12 +269,14 @@ def mixed(
         outputs = np.tensordot(
             weights, [track.fits[number].outputs for track in members.values()], axes=1
         )
-        model = Predicted(outputs, scoring.classes)
-        score, values = scoring.metric(
-            model, _safe_indexing(scoring.X, test), scoring.y[test], outputs
-        )
         seconds = sum(track.fits[number].seconds for track in members.values())
-        fits.append(FoldFit(score, values, outputs, seconds))
+        fit = FoldFit(outputs=outputs, seconds=seconds)
+        model, rows = Predicted(outputs, scoring.classes), _safe_indexing(scoring.X, test)
+        try:
+            fit.score, fit.values = scoring.metric(model, rows, scoring.y[test], outputs)
+        except Exception as error:  # of a metric that wants more of a model than predictions
+            fit.failure = f"{type(error).__name__}: {first_line(error)}"
+        fits.append(fit)
     weights = weigh(losses[:, known], n_samples=n_samples)
     track = Track(MIXTURE, MIXTURE, None, fits)
     return track, dict(zip(members, weights.tolist(), strict=True))
