@@ -26,12 +26,12 @@ from skltransfer.domains import DomainDataWarning
 from skltransfer.model_selection import (
     Strategy,
     TransferTask,
+    compare_strategies,
     image_strategies,
     mixture_strategies,
     table_strategies,
     text_strategies,
 )
-from skltransfer.model_selection._compare import compare_strategies
 from skltransfer.model_selection._mixture import spread_folds
 
 N_FOLDS = 5
@@ -128,7 +128,8 @@ def table_plan(data: TableData, options) -> Plan:
         estimator,
         data.X,
         data.y,
-        _chosen(menu, options.strategies, has_source=data.X_source is not None),
+        # By name, so that the cheap ones are mixed.
+        [s.name for s in _chosen(menu, options.strategies, has_source=data.X_source is not None)],
         scoring_of(options.metric, options.positive, data.y, data.is_classification),
         once=options.quick,
         budget=options.budget,
