@@ -638,7 +638,8 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 class TransferRegressor(RegressorMixin, TransferMixture):
