@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 from sklearn.utils import _safe_indexing
 
 from skltransfer._messages import first_line
@@ -166,10 +166,9 @@ def _with_p_value(interval, n_values: int) -> Estimate:
         return Estimate(mean, low, high, np.nan)
     if mean == 0:
         return Estimate(mean, low, high, 1.0)
-    quantile = stats.t.ppf(0.975, n_values - 1)
     with np.errstate(divide="ignore"):
-        statistic = np.abs(mean) * quantile / np.float64(high - mean)
-    return Estimate(mean, low, high, float(2 * stats.t.sf(statistic, n_values - 1)))
+        statistic = np.abs(mean) / np.float64(high - mean) * stdtrit(n_values - 1, 0.975)
+    return Estimate(mean, low, high, float(2 * stdtr(n_values - 1, -statistic)))
 
 
 def _differences(first, second) -> list:
@@ -189,6 +188,7 @@ class Paired:
         self.scoring, self.folds = scoring, scoring.folds
         self.tracks = tracks
         self._losses = {name: scoring.losses(track) for name, track in tracks.items()}
+        self._kept: dict[tuple[str, str], Estimate | None] = {}
 
     @property
     def _is_mean(self) -> bool:
@@ -218,9 +218,11 @@ class Paired:
 
     def loss_difference(self, name: str, reference: str) -> Estimate | None:
         """Return the mean paired difference of losses, None where they are not known."""
-        parts = _differences(self._losses[name], self._losses[reference])
-        estimate = of_samples(parts, self.folds)
-        return None if np.isnan(estimate.mean) else estimate
+        if (name, reference) not in self._kept:
+            parts = _differences(self._losses[name], self._losses[reference])
+            estimate = of_samples(parts, self.folds)
+            self._kept[name, reference] = None if np.isnan(estimate.mean) else estimate
+        return self._kept[name, reference]
 
     def evidence(self, name: str, reference: str) -> Estimate:
         """Return the gain over another strategy, of losses where they are known."""
