@@ -34,7 +34,9 @@ def check_kernel(estimator) -> None:
             raise ValueError(f"{name}={getattr(estimator, name)!r} is not a finite number.")
 
 
-def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
+def fitted_gamma(
+    estimator, X, counts: np.ndarray, X_target, target_counts: np.ndarray | None = None
+) -> float:
     """Return the number that ``gamma`` stands for on the rows of both domains.
 
     Parameters
@@ -44,6 +46,8 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
     X, X_target : {ndarray, CSR array} of shape (n, n_features) and (m, n_features)
     counts : ndarray of shape (n,)
         Weight of each row of `X`.
+    target_counts : ndarray of shape (m,), default=None
+        Weight of each row of `X_target`. ``None`` is 1.
 
     Raises
     ------
@@ -58,10 +62,12 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
         )
     if not isinstance(estimator.gamma, str):
         return float(estimator.gamma)
+    if target_counts is None:
+        target_counts = np.ones(X_target.shape[0])
     if is_chi2:
-        return _histogram_gamma(X, counts, X_target)
+        return _histogram_gamma(X, counts, X_target, target_counts)
     with np.errstate(over="ignore", invalid="ignore"):
-        gamma = scale_gamma(X, counts, X_target)
+        gamma = scale_gamma(X, counts, X_target, target_counts)
     uses_gamma = isinstance(estimator.kernel, str) and estimator.kernel not in ("linear", "cosine")
     if uses_gamma and not (np.isfinite(gamma) and gamma > 0):
         raise ValueError(
@@ -70,10 +76,10 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
     return gamma
 
 
-def _histogram_gamma(X, counts, T) -> float:
-    """Return 1 over the mean sum of a row, a row of `X` counted as often as `counts` says."""
+def _histogram_gamma(X, counts, T, T_counts) -> float:
+    """Return 1 over the mean sum of a row, each counted as often as its count says."""
     sums = np.concatenate([X.sum(axis=1), T.sum(axis=1)])
-    mean = np.average(sums, weights=np.concatenate([counts, np.ones(len(T))]))
+    mean = np.average(sums, weights=np.concatenate([counts, T_counts]))
     return float(1 / mean) if mean > 0 else 1.0
 
 
@@ -81,14 +87,14 @@ def _is_finite(value) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def scale_gamma(X, counts: np.ndarray, T) -> float:
+def scale_gamma(X, counts: np.ndarray, T, T_counts: np.ndarray) -> float:
     """Return 1 over the sum of the columns' variances, of the stacked rows.
 
     For columns of one mean and variance it is scikit-learn's ``"scale"``. The variances are about
-    the mean of each column, so that no origin of a column matters. A row of `X` counts as often as
-    `counts` says. Rows may be sparse. It is 1 if nothing varies.
+    the mean of each column, so that no origin of a column matters. A row counts as often as its
+    count says. Rows may be sparse. It is 1 if nothing varies.
     """
-    weights = np.concatenate([counts, np.ones(T.shape[0])])
+    weights = np.concatenate([counts, T_counts])
     weights /= weights.sum()
     parts = np.split(weights, [X.shape[0]])
     rows = list(zip((X, T), parts, strict=True))
@@ -121,7 +127,7 @@ def median_gamma(X, T) -> float:
         stacked = stacked[np.linspace(0, len(stacked) - 1, _MEDIAN_ROWS).astype(np.intp)]
     distances = pdist(stacked, "sqeuclidean")
     median = np.median(distances) if len(distances) else 0.0
-    return float(1 / median) if median > 0 else scale_gamma(X, np.ones(len(X)), T)
+    return float(1 / median) if median > 0 else scale_gamma(X, np.ones(len(X)), T, np.ones(len(T)))
 
 
 def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
@@ -164,13 +170,15 @@ def squared_distances(rows, centers, gamma: float) -> np.ndarray:
     return np.maximum(distances, 0.0, out=distances)  # rounding makes squared distances negative
 
 
-def center_gamma(rows, weights: np.ndarray, target_rows, centers) -> float:
+def center_gamma(
+    rows, weights: np.ndarray, target_rows, centers, target_weights: np.ndarray | None = None
+) -> float:
     """Return ``1 / (2 median)`` of the squared distances of rows of both domains to the centres.
 
     Rows that equal a centre are left out. At most 1000 rows of each domain are looked at, spread
     evenly over the rows in their order, each as often as its weight says.
     """
-    looked_at = [_spread(rows, weights), _spread(target_rows)]
+    looked_at = [_spread(rows, weights), _spread(target_rows, target_weights)]
     if sparse.issparse(centers):
         distances = np.concatenate([sparse_squared_distances(part, centers) for part in looked_at])
     else:

@@ -16,7 +16,7 @@ import skltransfer
 _WIDTH, _INDENT = 88, 4
 
 
-def python_code(estimator, held: dict[str, Any], *, fit: str = "X, y") -> str:
+def python_code(estimator, held: dict[str, Any]) -> str:
     """Return code that makes an estimator and fits it.
 
     Parameters
@@ -26,13 +26,11 @@ def python_code(estimator, held: dict[str, Any], *, fit: str = "X, y") -> str:
         and are written with a call of `fit`.
     held : dict of str to object
         Objects that stand in the code by their names, such as the samples of the source.
-    fit : str, default="X, y"
-        Arguments of the final call of `fit`.
 
     Returns
     -------
     code : str
-        Imports, ``model = ...`` and ``model.fit(...)``.
+        Imports, ``model = ...`` and ``model.fit(X, y)``.
 
     Raises
     ------
@@ -54,8 +52,8 @@ def python_code(estimator, held: dict[str, Any], *, fit: str = "X, y") -> str:
     """
     writer = _Writer(held)
     expression = writer.write(estimator)
-    body = f"model = {_laid_out(expression, len('model = '), 0)}\nmodel.fit({fit})\n"
-    return f"{writer.imports()}\n\n{body}".rstrip("\n")
+    body = f"model = {_laid_out(expression, len('model = '), 0)}\nmodel.fit(X, y)"
+    return f"{writer.imports()}\n\n{body}".lstrip("\n")
 
 
 @dataclass

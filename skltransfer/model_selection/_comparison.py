@@ -313,18 +313,18 @@ class Comparison:
         )
         if outcome == "unknown":
             return (
-                f"Whether transfer helps cannot be told from {self.n_labelled} labels: {gain} "
-                f"({scores}), but an interval means little with fewer than {MIN_LABELS} labels."
+                f"Whether transfer helps cannot be told from {self.n_labelled} labels: {gain}; "
+                f"{scores}), but intervals mean little with fewer than {MIN_LABELS} labels."
             )
         opening = {
             "helps": "Transfer helps",
             "hurts": "Transfer hurts",
             "no evidence": "No evidence either way",
         }[outcome]
-        return f"{opening}: {gain} ({scores}, from {self.n_labelled} labels)."
+        return f"{opening}: {gain}; {scores}; {self.n_labelled} labels)."
 
     def _written_gain(self, result: StrategyResult) -> str:
-        """Write the gain over the baseline with its interval, in the unit of the loss."""
+        """Write the gain over the baseline with its interval, and leave a bracket open."""
         values, unit, digits, words = self._gain(result), "", 3, ("lower", "higher")
         name = f"the {result.name}'s {self.loss_name}"
         if result.loss_difference is None:
@@ -336,13 +336,12 @@ class Comparison:
         else:
             reference = self.results[self.baseline].loss
             values, unit, digits = [100 * v / reference for v in values], " %", 1
-        mean, *bounds = (
-            f"{abs(value):.{digits}f}{unit} {words[0] if value >= 0 else words[1]}"
-            for value in values
-        )
+        mean, low, high = (f"{abs(value):.{digits}f}" for value in values)
+        sides = [words[0] if value >= 0 else words[1] for value in values]
+        low_side = f" {sides[1]}" if sides[1] != sides[2] else ""
         return (
-            f"{name} is {mean} than that of {self.baseline} "
-            f"(95 % interval: {bounds[0]} to {bounds[1]})"
+            f"{name} is {mean}{unit} {sides[0]} than that of {self.baseline} (95 % interval: "
+            f"{low}{low_side} to {high} {sides[2]}"
         )
 
     def _percent(self, score: float) -> str:
@@ -471,9 +470,10 @@ class Comparison:
             The code takes ``X`` and ``y``, and ``X_source`` and ``y_source`` where the strategy
             needs them. It sets ``model``.
         """
-        estimator = self._estimator(name)
-        rows = "X, y  # all rows; NaN in y where there is no label" if self._takes_all(name) else ""
-        return python_code(estimator, self.held, fit=rows or "X, y")
+        code = python_code(self._estimator(name), self.held)
+        if self._takes_all(name):
+            return f"{code}  # all rows; NaN in y where there is no label"
+        return code
 
     def _takes_all(self, name: str) -> bool:
         return self.n_unlabelled > 0 and name in self.with_unlabelled
