@@ -59,6 +59,9 @@ _PUBLIC = {
             "ULSIFReweighter",
         ),
     },
+    "model_selection": {
+        "model_selection._transfer": ("TransferClassifier", "TransferRegressor"),
+    },
     "parameter": {
         "parameter._fine_tuned": ("FineTunedClassifier", "FineTunedRegressor"),
         "parameter._logistic": ("TransferLogisticRegression", "TransferLogisticRegressionCV"),

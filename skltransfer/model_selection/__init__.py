@@ -10,9 +10,12 @@ from skltransfer.model_selection._strategies import (
     text_strategies,
 )
 from skltransfer.model_selection._task import TransferTask
+from skltransfer.model_selection._transfer import TransferClassifier, TransferRegressor
 
 __all__ = [
     "Strategy",
+    "TransferClassifier",
+    "TransferRegressor",
     "TransferTask",
     "holm",
     "image_strategies",

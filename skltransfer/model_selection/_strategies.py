@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from numbers import Real
 from typing import Any
 
@@ -15,10 +16,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.linear_model._base import LinearClassifierMixin, LinearModel
 from sklearn.linear_model._stochastic_gradient import BaseSGD
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skltransfer
+from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import fit_with_target
@@ -38,6 +40,7 @@ _MAX_PAIRED_ROWS = 3000
 _N_ROUNDS = 10
 
 
+SOURCE_ONLY = "source only"
 FAMILIES = ("baseline", "instance", "feature", "parameter", "network", "yours")
 
 
@@ -71,8 +74,9 @@ class Strategy:
         Settings in which its estimator differs from the defaults of the class, as they are written
         in the call.
     adapt : callable or None, default=None
-        Function of a :class:`TransferTask` that returns the unfitted two-domain estimator, which
-        asks for ``X_target``, behind the task's first steps.
+        Function of a :class:`TransferTask` that returns the unfitted estimator behind the task's
+        first steps, fitted on the source. If it asks for ``X_target``, it is fitted on both
+        domains, else on the target.
     ignores_target : bool, default=False
         Whether it is the task's estimator, fitted on the source alone.
 
@@ -125,11 +129,29 @@ class Strategy:
             return task.source_model
         if self.adapt is None:
             return self.build(task).fit(X, y)
+        return task.for_raw_rows(self.fit_mapped(task, task.map(X), y))
+
+    def fit_mapped(self, task: TransferTask, rows, y):
+        """Fit ``adapt(task)`` on target samples as they enter the last step of the estimator.
+
+        Parameters
+        ----------
+        task : TransferTask
+        rows : array-like of shape (n_samples, n_features)
+            Target samples, mapped by ``task.map``.
+        y : array-like of shape (n_samples,)
+            Their labels.
+
+        Returns
+        -------
+        estimator : estimator
+            Fitted, for target samples that are mapped so.
+        """
         estimator = self.adapt(task)
-        source = task.source_rows, task.y_source
-        target = {"X_target": task.map(X), "y_target": y}
-        fit_with_target(estimator, *source, sample_weight=task.source_sample_weight, **target)
-        return task.for_raw_rows(estimator)
+        if not consumed_keywords(estimator, "fit", ["X_target"]):
+            return estimator.fit(rows, y)
+        source = task.source_rows, task.y_source, task.source_sample_weight
+        return _fit_on_both(estimator, *source, rows, y)
 
     @classmethod
     def two_domain(cls, name: str, family: str, adapt, *, use_y: bool = True, **options):
@@ -173,6 +195,29 @@ class Strategy:
         return cls(name, lambda task: task.behind_steps(estimator(task)), family, **options)
 
 
+def _fit_on_both(estimator, X, y, sample_weight, X_target, y_target):
+    """Fit a two-domain estimator; without metadata routing, which takes longer than many fits.
+
+    Routing is left to compositions that hand the keywords on in a way of their own.
+    """
+    steps = (
+        [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+    )
+    if not all(_asks_for_target(step) for step in steps):
+        target = {"X_target": X_target, "y_target": y_target}
+        fit_with_target(estimator, X, y, sample_weight=sample_weight, **target)
+        return estimator
+    for step in steps[:-1]:
+        X = step.fit_transform(X, y, X_target=X_target)
+        X_target = step.transform(X_target)
+    steps[-1].fit(X, y, sample_weight, X_target=X_target, y_target=y_target)
+    return estimator
+
+
+def _asks_for_target(step) -> bool:
+    return "X_target" in signature(type(step).fit).parameters
+
+
 def _check_kind(task: str | None) -> None:
     if task not in (None, "classification", "regression"):
         raise ValueError(f"task={task!r} is not 'classification', 'regression' or None.")
@@ -184,7 +229,7 @@ def _no_transfer() -> Strategy:
 
 def _source_only() -> Strategy:
     return Strategy.two_domain(
-        "source only", "baseline", lambda task: clone(task.model), ignores_target=True
+        SOURCE_ONLY, "baseline", lambda task: clone(task.model), ignores_target=True
     )
 
 
@@ -219,8 +264,8 @@ def mixture_strategies(task: TransferTask) -> list[Strategy]:
     head = [
         _no_transfer(),
         _source_only(),
-        Strategy("recalibrated source", _recalibrated, "feature", needs_source=True),
-        Strategy("source score", _with_source_score, "feature", needs_source=True),
+        _recalibrated(),
+        _source_score(),
         _pooled(),
         _balanced(),
     ]
@@ -268,13 +313,31 @@ def _balanced(name="balanced", model=_own_model) -> Strategy:
     )
 
 
-def _recalibrated(task: TransferTask):
-    scores = skltransfer.SourceScoreTransformer(task.source_model, passthrough=False)
-    return make_pipeline(scores, LogisticRegression() if task.is_classification else Ridge())
+def _recalibrated() -> Strategy:
+    def model(task, source):
+        scores = skltransfer.SourceScoreTransformer(source, passthrough=False)
+        return make_pipeline(scores, LogisticRegression() if task.is_classification else Ridge())
+
+    return _of_source_scores("recalibrated source", model)
 
 
-def _with_source_score(task: TransferTask):
-    return make_pipeline(skltransfer.SourceScoreTransformer(task.source_model), clone(task.model))
+def _source_score() -> Strategy:
+    def model(task, source):
+        return make_pipeline(skltransfer.SourceScoreTransformer(source), clone(task.model))
+
+    return _of_source_scores("source score", model)
+
+
+def _of_source_scores(name: str, model) -> Strategy:
+    """Return a strategy whose model begins with the predictions of the source's."""
+
+    def adapt(task):
+        return model(task, task.source_model if task.steps is None else task.source_model[-1])
+
+    def build(task):
+        return model(task, task.source_model)
+
+    return Strategy(name, build, "feature", needs_source=True, adapt=adapt)
 
 
 def _augmented() -> Strategy:
