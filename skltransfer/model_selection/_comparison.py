@@ -510,16 +510,20 @@ class Comparison:
         return self.fitted(self.best_)
 
     def plot(self, ax=None):
-        """Draw the scores with their intervals, sorted and grouped by family.
+        """Draw the differences to the baseline with their intervals, and learning curves.
+
+        The best score is on top, and colours stand for families of methods.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on. ``None`` makes a new figure.
+            A subplot, which is divided if there are learning curves. ``None`` makes a new figure,
+            which notebooks show and pyplot does not know.
 
         Returns
         -------
-        ax : matplotlib Axes
+        display : ComparisonDisplay
+            Its figure is ``figure_``, its axes are ``axes_``.
         """
         from skltransfer.model_selection._plot import plot_comparison
 
