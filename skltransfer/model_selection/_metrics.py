@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,7 @@ class Responses:
         if name not in ("predict", "predict_proba", "decision_function", "predict_log_proba"):
             return value
 
+        @wraps(value)
         def respond(X):
             if name not in self._kept:
                 self._kept[name] = value(X)
@@ -168,6 +170,11 @@ class Predicted(BaseEstimator):
         if self.classes is None:
             return self.outputs
         return self.classes[self.outputs.argmax(axis=1)]
+
+    def score(self, X, y):
+        """Return the accuracy, or R^2."""
+        function = metrics.r2_score if self.classes is None else metrics.accuracy_score
+        return function(y, self.predict(X))
 
     @available_if(lambda self: self.classes is not None)
     def predict_proba(self, X):
