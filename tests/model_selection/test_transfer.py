@@ -518,3 +518,33 @@ def test_pooling_is_one_of_the_strategies():
     np.testing.assert_allclose(
         model.estimators_["pooled"].predict_proba(X), pooled.predict_proba(X)
     )
+
+
+def test_the_weights_of_the_target_count():
+    X_source, y_source, X, y = draw()
+    weights = np.arange(20) % 4
+    model = TransferClassifier(LogisticRegression(), strategies=["pooled"], min_weight=0)
+    fit(model, X_source, y_source, X, y, target_sample_weight=weights)
+    X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
+    fold = spread_folds(y, 5, np.random.RandomState(0))
+    losses, hits = np.empty((2, 15)), np.empty((2, 15))
+    for k in range(5):
+        a, b = fold != k, fold == k
+        alone = LogisticRegression().fit(X[a], y[a], weights[a])
+        pooled = LogisticRegression().fit(
+            np.vstack([X_source, X[a]]),
+            np.concatenate([y_source, y[a]]),
+            np.concatenate([np.ones(60), weights[a]]),
+        )
+        for i, own in enumerate([alone, pooled]):
+            p = 0.98 * own.predict_proba(X[b])[np.arange(b.sum()), y[b]] + 0.01
+            losses[i, b], hits[i, b] = -np.log(p), p > 0.5
+    total = weights.sum()
+    raw = np.exp(-total / (total + 20) * (losses @ weights))
+    expected = 0.8 * raw / raw.sum() + [0.2, 0]
+    np.testing.assert_allclose(list(model.weights_.values()), expected, rtol=1e-6)
+    assert model.baseline_score_.value == pytest.approx(np.average(hits[0], weights=weights))
+    alone = LogisticRegression().fit(X, y, weights)
+    np.testing.assert_allclose(
+        model.estimators_["no transfer"].predict_proba(X), alone.predict_proba(X)
+    )
