@@ -271,7 +271,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             classes = np.unique(np.concatenate([y, labels]))
             if len(classes) == 1:
                 raise ValueError(
-                    f"y and y_target hold one class, {classes[0]!r}. A {type(self).__name__} needs "
+                    f"y and y_target hold one class, {classes.tolist()[0]!r}. A {type(self).__name__} needs "
                     "samples of at least 2 classes."
                 )
         else:
