@@ -271,8 +271,8 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             classes = np.unique(np.concatenate([y, labels]))
             if len(classes) == 1:
                 raise ValueError(
-                    f"y and y_target hold one class, {classes.tolist()[0]!r}. A {type(self).__name__} needs "
-                    "samples of at least 2 classes."
+                    f"y and y_target hold one class, {classes.tolist()[0]!r}. "
+                    f"{type(self).__name__} needs samples of at least 2 classes."
                 )
         else:
             y, labels = (np.asarray(part, dtype=np.float64) for part in (y, labels))
@@ -289,9 +289,9 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             menu = [strategy for strategy in menu if not strategy.needs_source]
         parts = [None if weights is None else weights[part] for part in (rows, others)]
         samples = TargetSamples(X_known, labels, parts[0], unlabelled, parts[1], classes)
-        folds = self._folds(X_known, labels)
         if any(strategy.needs_source for strategy in menu):
             self._fit_source_once(task)
+        folds = self._folds(X_known, labels)
         fits, fitted = fit_members(menu, task, samples, folds, self.n_jobs)
         self._set_classes(classes)
         menu, fits, fitted = self._without_failures(menu, fits, fitted, task)
@@ -489,8 +489,8 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
     baseline_share : float, default=0.2
         Share that stays with no transfer, whatever the others predict. 0.4 is more cautious.
     prior_rows : float, default=20
-        Number of labelled samples at which losses count by half. More of them trust the losses of
-        few samples less.
+        Number of labelled samples at which a difference of losses that varies by 1 counts by half.
+        More of them trust the losses of few samples less.
     min_weight : float, default=0.03
         Strategies with a smaller weight are left out.
     n_jobs : int, default=None
@@ -529,12 +529,15 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
 
     Notes
     -----
-    The weights are proportional to ``exp(-eta * L)``, where ``L`` is the sum of the log losses of
-    the `n` samples, each from a fit without its fold, and ``eta = n / (n + prior_rows)``
-    [1]_; a share of `baseline_share` is kept for no transfer. The prediction is the weighted mean
-    of the probabilities. 2 % of all probabilities are spread evenly over the classes, because a
-    class that a fold lacks would otherwise have an infinite loss. There are at most 50 fits, one
-    of them on the source alone.
+    The weights are proportional to ``exp(-eta * n * d)`` [1]_, where ``d`` is the mean log loss of
+    a strategy over the `n` samples, each from a fit without its fold, less that of all strategies.
+    ``eta = n / (n + prior_rows * v)``, where ``v`` is the variance of the difference to the loss of
+    another strategy, on average: ``eta * d`` is the mean of ``d`` a posteriori, if its variance is
+    ``1 / prior_rows`` a priori. A difference thus counts as far as the samples agree on it. A share of
+    `baseline_share` is kept for no transfer. The prediction is the weighted mean of the
+    probabilities. 2 % of all probabilities are spread evenly over the classes, because a class that
+    a fold lacks would otherwise have an infinite loss. There are at most 50 fits, one of them on
+    the source alone.
 
     Where a class has a single labelled sample, no transfer never sees it when it is tested. Its
     score is then too low, and the gain too large.
@@ -677,8 +680,8 @@ class TransferRegressor(RegressorMixin, TransferMixture):
     baseline_share : float, default=0.2
         Share that stays with no transfer, whatever the others predict. 0.4 is more cautious.
     prior_rows : float, default=20
-        Number of labelled samples at which losses count by half. More of them trust the losses of
-        few samples less.
+        Number of labelled samples at which a difference of losses that varies by 1 counts by half.
+        More of them trust the losses of few samples less.
     min_weight : float, default=0.03
         Strategies with a smaller weight are left out.
     n_jobs : int, default=None
@@ -715,9 +718,9 @@ class TransferRegressor(RegressorMixin, TransferMixture):
 
     Notes
     -----
-    The weights are proportional to ``exp(-eta * L)``, where ``L`` is the sum of the squared errors
-    of the `n` samples over twice the smallest mean squared error of all strategies, which is the
-    logarithm of a likelihood, and ``eta = n / (n + prior_rows)``.
+    The weights are those of :class:`TransferClassifier`, with the squared errors over twice the
+    smallest mean squared error of all strategies in place of the log losses: both are logarithms
+    of a likelihood.
 
     Examples
     --------
