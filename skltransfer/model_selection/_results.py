@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 from sklearn.utils import _safe_indexing
 
 from skltransfer._messages import first_line
@@ -104,6 +104,8 @@ class Scoring:
         Labels.
     classes : ndarray of shape (n_classes,) or None
         All classes, sorted; None in regression.
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Weights of the samples, with mean 1. None if all are 1.
     """
 
     folds: Folds
@@ -111,6 +113,7 @@ class Scoring:
     X: object
     y: np.ndarray
     classes: np.ndarray | None
+    sample_weight: np.ndarray | None = None
 
     @property
     def coded(self) -> np.ndarray:
@@ -123,9 +126,21 @@ class Scoring:
         """Return the loss of each test sample of each fold."""
         coded = self.coded
         return [
-            None if outputs is None else sample_losses(outputs, coded[test])
+            None if outputs is None else self._weighed(sample_losses(outputs, coded[test]), test)
             for (_, test), outputs in zip(self.folds.splits, track.parts("outputs"), strict=True)
         ]
+
+    def score(self, outputs, test) -> tuple[float, np.ndarray | None]:
+        """Return the score of predictions for test samples, and the part of each sample."""
+        model, rows = Predicted(outputs, self.classes), _safe_indexing(self.X, test)
+        score, values = self.metric(model, rows, self.y[test], outputs)
+        if self.sample_weight is None or values is None:
+            return score, values
+        values = self._weighed(values, test)
+        return float(values.sum() / self.sample_weight[test].sum()), values
+
+    def _weighed(self, values, test):
+        return values if self.sample_weight is None else values * self.sample_weight[test]
 
 
 @dataclass(frozen=True)
@@ -166,10 +181,9 @@ def _with_p_value(interval, n_values: int) -> Estimate:
         return Estimate(mean, low, high, np.nan)
     if mean == 0:
         return Estimate(mean, low, high, 1.0)
-    quantile = stats.t.ppf(0.975, n_values - 1)
     with np.errstate(divide="ignore"):
-        statistic = np.abs(mean) * quantile / np.float64(high - mean)
-    return Estimate(mean, low, high, float(2 * stats.t.sf(statistic, n_values - 1)))
+        statistic = np.abs(mean) / np.float64(high - mean) * stdtrit(n_values - 1, 0.975)
+    return Estimate(mean, low, high, float(2 * stdtr(n_values - 1, -statistic)))
 
 
 def _differences(first, second) -> list:
@@ -189,6 +203,7 @@ class Paired:
         self.scoring, self.folds = scoring, scoring.folds
         self.tracks = tracks
         self._losses = {name: scoring.losses(track) for name, track in tracks.items()}
+        self._kept: dict[tuple[str, str], Estimate | None] = {}
 
     @property
     def _is_mean(self) -> bool:
@@ -218,9 +233,11 @@ class Paired:
 
     def loss_difference(self, name: str, reference: str) -> Estimate | None:
         """Return the mean paired difference of losses, None where they are not known."""
-        parts = _differences(self._losses[name], self._losses[reference])
-        estimate = of_samples(parts, self.folds)
-        return None if np.isnan(estimate.mean) else estimate
+        if (name, reference) not in self._kept:
+            parts = _differences(self._losses[name], self._losses[reference])
+            estimate = of_samples(parts, self.folds)
+            self._kept[name, reference] = None if np.isnan(estimate.mean) else estimate
+        return self._kept[name, reference]
 
     def evidence(self, name: str, reference: str) -> Estimate:
         """Return the gain over another strategy, of losses where they are known."""
@@ -271,9 +288,8 @@ def mixed(
         )
         seconds = sum(track.fits[number].seconds for track in members.values())
         fit = FoldFit(outputs=outputs, seconds=seconds)
-        model, rows = Predicted(outputs, scoring.classes), _safe_indexing(scoring.X, test)
         try:
-            fit.score, fit.values = scoring.metric(model, rows, scoring.y[test], outputs)
+            fit.score, fit.values = scoring.score(outputs, test)
         except Exception as error:  # of a metric that wants more of a model than predictions
             fit.failure = f"{type(error).__name__}: {first_line(error)}"
         fits.append(fit)
