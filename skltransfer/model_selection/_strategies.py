@@ -156,7 +156,8 @@ class Strategy:
             for step in steps[:-1]:
                 X = step.fit_transform(X, y_source, X_target=rows)
                 rows = step.transform(rows)
-            steps[-1].fit(X, y_source, weights, X_target=rows, y_target=y)
+            given = {} if weights is None else {"sample_weight": weights}
+            steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
         elif consumed_keywords(estimator, "fit", ["X_target"]):
             target = {"X_target": rows, "y_target": y}
             fit_with_target(estimator, X, y_source, sample_weight=weights, **target)
@@ -663,7 +664,7 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         X_target, y_target = given_target(X_target, y_target)
         fitted = clone(self.pretrained).fit(X, y)
         if X_target is not None:
-            rows, labels = labelled_rows(X_target, y_target, y)
+            rows, labels, _ = labelled_rows(X_target, y_target, y)
             if rows is not None:
                 fitted = clone(self.estimator).set_params(backbone=fitted).fit(rows, labels)
         self._adopt(fitted)
