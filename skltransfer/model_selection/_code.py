@@ -87,6 +87,7 @@ class _Writer:
 
     held: dict[str, Any]
     _names: dict[str, set[str]] = field(default_factory=dict)
+    _is_inside_fit: bool = False
 
     def imports(self) -> str:
         lines = [
@@ -136,10 +137,13 @@ class _Writer:
         )
 
     def _estimator(self, estimator) -> _Call:
+        if self._is_inside_fit or not _is_fitted(estimator):
+            return self._constructor(estimator)
+        self._is_inside_fit = True  # parts of what is fitted are fitted with it
         call = self._constructor(estimator)
-        if any(name.endswith("_") and not name.startswith("_") for name in vars(estimator)):
-            source = [name for name in ("X_source", "y_source") if name in self.held]
-            call.closing += f".fit({', '.join(source)})"
+        self._is_inside_fit = False
+        source = [name for name in ("X_source", "y_source") if name in self.held]
+        call.closing += f".fit({', '.join(source)})"
         return call
 
     def _constructor(self, estimator) -> _Call:
@@ -181,6 +185,12 @@ class _Writer:
         raise ValueError(
             f"{module}.{name} cannot be written as code: another object has this name there."
         )
+
+
+def _is_fitted(estimator) -> bool:
+    if type(estimator) is Pipeline:
+        return any(_is_fitted(step) for _, step in estimator.steps)
+    return any(name.endswith("_") and not name.startswith("_") for name in vars(estimator))
 
 
 def _public_modules(module: str, name: str) -> list[str]:

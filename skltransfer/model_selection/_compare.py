@@ -64,11 +64,12 @@ def compare_strategies(
     X_unlabelled : array-like of shape (n_unlabelled_samples, n_features), default=None
         More target samples without a label. Like unlabelled samples of `X`, they join the training
         samples of every fold for the strategies that use them.
-    strategies : "auto", list or dict, default="auto"
-        ``"auto"`` takes all strategies for tables that suit the data. A list holds names of such,
-        or :class:`Strategy` objects, as :func:`image_strategies` returns them; a dict holds
-        unfitted estimators for target samples by name. The first is the baseline unless
-        "no transfer" is among them.
+    strategies : "auto", "cheap", list or dict, default="auto"
+        ``"auto"`` takes all strategies for tables that suit the data, ``"cheap"`` only those of
+        :class:`~skltransfer.TransferClassifier`. A list holds names of such, or :class:`Strategy`
+        objects, as :func:`image_strategies` returns them; a dict holds unfitted estimators for
+        target samples by name. "no transfer", the estimator itself, is always compared, unless
+        another strategy of the family "baseline" needs no source.
     cv : int, splitter or iterable, default=None
         Folds of the labelled target samples. ``None`` stands for 5 folds, twice, over which each
         class is dealt in turn, so that a rare class is no error. An int, a splitter or pairs of

@@ -23,7 +23,7 @@ from skltransfer.domains._data import (
     known_labels,
 )
 from skltransfer.domains._sources import one_stack
-from skltransfer.instance._rows import row_groups
+from skltransfer.model_selection._copies import is_copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,19 +143,18 @@ def _without_copies(X_source, y_source, X, labelled):
     """Leave out source samples that equal a labelled target sample: they would give it away."""
     if X_source is None:
         return None, None, 0
-    groups = row_groups(concatenate_rows(X, X_source, second_name="X_source"))
-    kept = ~np.isin(groups[_num_samples(X) :], groups[labelled])
-    n_copies = int((~kept).sum())
+    copied = is_copy(X_source, _safe_indexing(X, labelled))
+    n_copies = int(copied.sum())
     if not n_copies:
         return X_source, y_source, 0
-    if not kept.any():
+    if copied.all():
         raise ValueError(
             "All samples of X_source are also in X: there is no other domain. Pass other samples."
         )
     warn(
-        f"{n_copies} of {len(kept)} source samples equal a target sample and are left out: scores "
-        "on that target sample would mean nothing.",
+        f"{n_copies} of {len(copied)} source samples equal a labelled target sample. They are left "
+        "out, because their labels would be known when the target samples are tested.",
         DomainDataWarning,
     )
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(~copied)
     return _safe_indexing(X_source, rows), y_source[rows], n_copies

@@ -191,8 +191,8 @@ class Comparison:
     @property
     def ranking(self) -> list[StrategyResult]:
         """Return the results by score, the best first; those without a score last."""
-        results = list(self.results.values())
-        # numpy sorts NaN last.
+        results = sorted(self.results.values(), key=lambda result: result.name != MIXTURE)
+        # numpy sorts NaN last; of equal scores the mixture's comes first.
         order = np.argsort([-result.score for result in results], kind="stable")
         return [results[position] for position in order]
 
@@ -389,13 +389,14 @@ class Comparison:
         Returns
         -------
         text : str
-            Ten strategies by score, the baseline among them, and a line for the others.
+            Ten strategies by score, the baseline and the mixture among them, and a line for the
+            others.
         """
         ranking = [result for result in self.ranking if not np.isnan(result.score)]
-        shown, baseline = ranking[:_N_SHOWN], self.results[self.baseline]
-        if baseline in ranking[_N_SHOWN:]:
-            shown = [*shown[:-1], baseline]
-        others = [result for result in ranking if result not in shown]
+        pinned = [result for result in ranking if result.name in (self.baseline, MIXTURE)]
+        free = [result for result in ranking if result not in pinned]
+        others = free[_N_SHOWN - len(pinned) :]
+        shown = [result for result in ranking if result not in others]
         head = (
             "strategy",
             self.axis_label,

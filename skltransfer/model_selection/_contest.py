@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -19,6 +20,7 @@ from skltransfer.model_selection._fits import Contender, Fits, Job
 from skltransfer.model_selection._folds import Folds
 from skltransfer.model_selection._frozen import Forms
 from skltransfer.model_selection._metrics import Metric
+from skltransfer.model_selection._mixture import mixture_weights
 from skltransfer.model_selection._remarks import notes_on
 from skltransfer.model_selection._results import Paired, Scoring, Track, best_of, mixed, results_of
 from skltransfer.model_selection._schedule import in_order, make_within_budget
@@ -29,16 +31,19 @@ from skltransfer.model_selection._strategies import (
 )
 from skltransfer.model_selection._task import TransferTask
 
-# Of the classes that are compared by default.
 _NO_TRANSFER = "no transfer"
 
 
+# Of TransferClassifier, whose mixture this is.
+_MIXTURE_SETTINGS = {"prior_rows": 20, "baseline_share": 0.2, "min_weight": 0.03}
+
+
 def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy], set[str]]:
-    """Return the strategies of a comparison, the baseline first, and the names of the cheap ones.
+    """Return the strategies of a comparison, the baseline first, and the names of the mixed ones.
 
     Parameters
     ----------
-    strategies : "auto", list or dict
+    strategies : "auto", "cheap", list or dict
     task : TransferTask
     n_rows : int
         Number of target samples.
@@ -52,12 +57,12 @@ def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy]
     kind = "classification" if task.is_classification else "regression"
     n_source = 0 if task.X_source is None else len(task.y_source)
     tables = table_strategies(kind, n_rows + n_source)
-    known = {strategy.name: strategy for strategy in [*tables, *mixture]}
-    # Those of the mixture come first.
-    known = {s.name: s for s in mixture} | known
+    of_mixture = {strategy.name: strategy for strategy in mixture}
+    known = of_mixture | {strategy.name: strategy for strategy in tables} | of_mixture
     has_source = task.X_source is not None
-    if isinstance(strategies, str) and strategies == "auto":
-        menu = [s for s in known.values() if has_source or not s.needs_source]
+    menus = {"auto": known, "cheap": of_mixture}
+    if isinstance(strategies, str) and strategies in menus:
+        menu = [s for s in menus[strategies].values() if has_source or not s.needs_source]
     else:
         menu = _chosen(strategies, known)
     for strategy in menu:
@@ -69,10 +74,12 @@ def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy]
     names = [strategy.name for strategy in menu]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"strategies names {twice} twice. Give each its own name.")
-    if not any(s.family == "baseline" and not s.needs_source for s in menu):
-        menu.insert(0, known[_NO_TRANSFER])
-    menu.sort(key=lambda strategy: strategy.name != _NO_TRANSFER)
-    return menu, {s.name for s in mixture} & {s.name for s in menu}
+    own = [s for s in menu if s.family == "baseline" and not s.needs_source]
+    baseline = next((s for s in own if s.name == _NO_TRANSFER), own[0] if own else None)
+    if baseline is None:
+        baseline = known[_NO_TRANSFER]
+    mixed = {s.name for s in menu if s is of_mixture.get(s.name)} | {_NO_TRANSFER}
+    return [baseline, *(s for s in menu if s is not baseline)], mixed
 
 
 def _chosen(strategies, known: dict[str, Strategy]) -> list[Strategy]:
@@ -80,8 +87,8 @@ def _chosen(strategies, known: dict[str, Strategy]) -> list[Strategy]:
         return [_of_estimator(name, estimator) for name, estimator in strategies.items()]
     if isinstance(strategies, str) or not hasattr(strategies, "__iter__"):
         raise ValueError(
-            f"strategies={strategies!r} is not 'auto', a list of names or of Strategy objects, or "
-            "a dict of estimators."
+            f"strategies={strategies!r} is not 'auto' or 'cheap', a list of names or of Strategy "
+            "objects, or a dict of estimators."
         )
     menu = []
     for entry in strategies:
@@ -123,7 +130,8 @@ class Contest:
     menu : list of Strategy
         The baseline first.
     cheap : set of str
-        Names of the strategies that are mixed.
+        Names of the strategies that are mixed, which are fitted for the task without a network
+        that begins the estimator.
     folds : Folds
     metric : Metric
     """
@@ -190,11 +198,11 @@ class Contest:
         contenders = {}
         for name, estimator in self.estimators.items():
             strategy = self._strategies[name]
-            if strategy.adapt is not None or strategy.ignores_target:
+            if name in self.cheap or strategy.adapt is not None:
                 contenders[name] = Contender(strategy, task, None, form)
             else:
                 contenders[name] = Contender(strategy, None, *forms.of_estimator(estimator))
-        if any(contender.task is not None for contender in contenders.values()):
+        if task.X_source is not None and any(c.task is not None for c in contenders.values()):
             _ = task.source_rows  # made once, before processes get copies
         return Fits(
             contenders, forms.target, self._cut, self.metric, self.data.classes, self.baseline,
@@ -269,6 +277,11 @@ class Contest:
         if self.baseline in members and len(members) > 1 and self.task.X_source is not None:
             tracks[MIXTURE], weights = mixed(scoring, members, self._weigh, size)
         return Paired(scoring, tracks), weights
+
+    @property
+    def _weigh(self):
+        is_classification = self.task.is_classification
+        return partial(mixture_weights, is_classification=is_classification, **_MIXTURE_SETTINGS)
 
     def _standing(self, fits: Fits) -> tuple[dict[str, float], set[str]]:
         """Return mean scores so far, and the strategies that are clearly worse than the best."""

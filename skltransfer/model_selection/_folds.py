@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, check_cv
+from sklearn.utils import check_random_state
 
 from skltransfer.model_selection._mixture import spread_folds
 
@@ -199,10 +200,8 @@ def _smallest(splits) -> int:
 
 def _dealt_splits(y, is_classification, random_state) -> list:
     n_folds, everything, splits = min(_N_FOLDS, len(y)), np.arange(len(y)), []
-    for repeat in range(_N_REPEATS):
-        rng = np.random.default_rng(
-            random_state if repeat == 0 or random_state is None else [random_state, repeat]
-        )
+    rng = check_random_state(random_state)
+    for _ in range(_N_REPEATS):
         fold = spread_folds(y, n_folds, rng, is_classification=is_classification)
         splits += [(everything[fold != k], everything[fold == k]) for k in range(n_folds)]
     return splits

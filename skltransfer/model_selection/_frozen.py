@@ -59,7 +59,7 @@ class Forms:
         if network is None:
             return task, GIVEN
         form = self._extract(network, with_source=task.X_source is not None)
-        return replace(task, estimator=rest, X_source=self._source[form]), form
+        return replace(task, estimator=rest, X_source=self._source.get(form)), form
 
     def _extract(self, network, *, with_source: bool) -> str:
         form = str(sorted(network.get_params().items()))

@@ -25,6 +25,7 @@ from skltransfer.domains._data import columns_compared, concatenate_rows
 from skltransfer.model_selection._mixture import class_probabilities
 from skltransfer.model_selection._results import FoldFit
 from skltransfer.model_selection._strategies import (
+    NO_TRANSFER,
     Strategy,
     mixture_strategies,
     table_strategies,
@@ -60,7 +61,7 @@ def members(strategies, task: TransferTask, n_target: int) -> list[Strategy]:
     known = {s.name: s for s in table_strategies(kind, n_target + _num_samples(task.X_source))}
     known |= {strategy.name: strategy for strategy in cheap}
     chosen = [_strategy(entry, known) for entry in strategies]
-    chosen = [known["no transfer"], *(s for s in chosen if s.name != "no transfer")]
+    chosen = [known[NO_TRANSFER], *(s for s in chosen if s.name != NO_TRANSFER)]
     names = Counter(strategy.name for strategy in chosen)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(

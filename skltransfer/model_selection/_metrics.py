@@ -171,6 +171,11 @@ class Predicted(BaseEstimator):
             return self.outputs
         return self.classes[self.outputs.argmax(axis=1)]
 
+    def score(self, X, y):
+        """Return the accuracy, or R^2."""
+        function = metrics.r2_score if self.classes is None else metrics.accuracy_score
+        return function(y, self.predict(X))
+
     @available_if(lambda self: self.classes is not None)
     def predict_proba(self, X):
         """Return the probabilities."""

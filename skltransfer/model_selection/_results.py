@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 from sklearn.utils import _safe_indexing
 
+from skltransfer._messages import first_line
 from skltransfer.model_selection._comparison import MIXTURE, POOLED, StrategyResult
 from skltransfer.model_selection._folds import Folds
 from skltransfer.model_selection._intervals import holm, mean_interval, row_interval
@@ -165,10 +166,9 @@ def _with_p_value(interval, n_values: int) -> Estimate:
         return Estimate(mean, low, high, np.nan)
     if mean == 0:
         return Estimate(mean, low, high, 1.0)
-    quantile = stats.t.ppf(0.975, n_values - 1)
     with np.errstate(divide="ignore"):
-        statistic = np.abs(mean) * quantile / np.float64(high - mean)
-    return Estimate(mean, low, high, float(2 * stats.t.sf(statistic, n_values - 1)))
+        statistic = np.abs(mean) / np.float64(high - mean) * stdtrit(n_values - 1, 0.975)
+    return Estimate(mean, low, high, float(2 * stdtr(n_values - 1, -statistic)))
 
 
 def _differences(first, second) -> list:
@@ -188,6 +188,7 @@ class Paired:
         self.scoring, self.folds = scoring, scoring.folds
         self.tracks = tracks
         self._losses = {name: scoring.losses(track) for name, track in tracks.items()}
+        self._kept: dict[tuple[str, str], Estimate | None] = {}
 
     @property
     def _is_mean(self) -> bool:
@@ -217,9 +218,11 @@ class Paired:
 
     def loss_difference(self, name: str, reference: str) -> Estimate | None:
         """Return the mean paired difference of losses, None where they are not known."""
-        parts = _differences(self._losses[name], self._losses[reference])
-        estimate = of_samples(parts, self.folds)
-        return None if np.isnan(estimate.mean) else estimate
+        if (name, reference) not in self._kept:
+            parts = _differences(self._losses[name], self._losses[reference])
+            estimate = of_samples(parts, self.folds)
+            self._kept[name, reference] = None if np.isnan(estimate.mean) else estimate
+        return self._kept[name, reference]
 
     def evidence(self, name: str, reference: str) -> Estimate:
         """Return the gain over another strategy, of losses where they are known."""
@@ -268,12 +271,14 @@ def mixed(
         outputs = np.tensordot(
             weights, [track.fits[number].outputs for track in members.values()], axes=1
         )
-        model = Predicted(outputs, scoring.classes)
-        score, values = scoring.metric(
-            model, _safe_indexing(scoring.X, test), scoring.y[test], outputs
-        )
         seconds = sum(track.fits[number].seconds for track in members.values())
-        fits.append(FoldFit(score, values, outputs, seconds))
+        fit = FoldFit(outputs=outputs, seconds=seconds)
+        model, rows = Predicted(outputs, scoring.classes), _safe_indexing(scoring.X, test)
+        try:
+            fit.score, fit.values = scoring.metric(model, rows, scoring.y[test], outputs)
+        except Exception as error:  # of a metric that wants more of a model than predictions
+            fit.failure = f"{type(error).__name__}: {first_line(error)}"
+        fits.append(fit)
     weights = weigh(losses[:, known], n_samples=n_samples)
     track = Track(MIXTURE, MIXTURE, None, fits)
     return track, dict(zip(members, weights.tolist(), strict=True))

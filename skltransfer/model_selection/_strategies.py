@@ -24,7 +24,8 @@ from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import fit_with_target
-from skltransfer.domains._two_domains import given_target, labelled_rows
+from skltransfer.domains._two_domains import given_weighted_target, labelled_rows
+from skltransfer.domains._weights import fit_weighted
 from skltransfer.model_selection._task import TransferTask
 from skltransfer.parameter._linear import LinearTransfer
 
@@ -40,7 +41,7 @@ _MAX_PAIRED_ROWS = 3000
 _N_ROUNDS = 10
 
 
-SOURCE_ONLY = "source only"
+NO_TRANSFER, SOURCE_ONLY = "no transfer", "source only"
 FAMILIES = ("baseline", "instance", "feature", "parameter", "network", "yours")
 
 
@@ -148,10 +149,21 @@ class Strategy:
             Fitted, for target samples that are mapped so.
         """
         estimator = self.adapt(task)
-        if not consumed_keywords(estimator, "fit", ["X_target"]):
-            return estimator.fit(rows, y)
-        source = task.source_rows, task.y_source, task.source_sample_weight
-        return _fit_on_both(estimator, *source, rows, y)
+        is_pipeline = isinstance(estimator, Pipeline)
+        steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
+        X, y_source, weights = task.source_rows, task.y_source, task.source_sample_weight
+        if all(_asks_for_target(step) for step in steps):
+            # Metadata routing would take longer than many fits.
+            for step in steps[:-1]:
+                X = step.fit_transform(X, y_source, X_target=rows)
+                rows = step.transform(rows)
+            steps[-1].fit(X, y_source, weights, X_target=rows, y_target=y)
+        elif consumed_keywords(estimator, "fit", ["X_target"]):
+            target = {"X_target": rows, "y_target": y}
+            fit_with_target(estimator, X, y_source, sample_weight=weights, **target)
+        else:
+            estimator.fit(rows, y)
+        return estimator
 
     @classmethod
     def two_domain(cls, name: str, family: str, adapt, *, use_y: bool = True, **options):
@@ -177,8 +189,9 @@ class Strategy:
                 use_y=use_y,
             )
 
-        adapt_by_labels = adapt if use_y else None
-        return cls(name, build, family, needs_source=True, adapt=adapt_by_labels, **options)
+        if not use_y or options.get("ignores_target"):
+            return cls(name, build, family, needs_source=True, **options)
+        return cls(name, build, family, needs_source=True, adapt=adapt, **options)
 
     @classmethod
     def alone(cls, name: str, family: str, estimator, **options):
@@ -195,26 +208,8 @@ class Strategy:
         return cls(name, lambda task: task.behind_steps(estimator(task)), family, **options)
 
 
-def _fit_on_both(estimator, X, y, sample_weight, X_target, y_target):
-    """Fit a two-domain estimator; without metadata routing, which takes longer than many fits.
-
-    Routing is left to compositions that hand the keywords on in a way of their own.
-    """
-    steps = (
-        [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
-    )
-    if not all(_asks_for_target(step) for step in steps):
-        target = {"X_target": X_target, "y_target": y_target}
-        fit_with_target(estimator, X, y, sample_weight=sample_weight, **target)
-        return estimator
-    for step in steps[:-1]:
-        X = step.fit_transform(X, y, X_target=X_target)
-        X_target = step.transform(X_target)
-    steps[-1].fit(X, y, sample_weight, X_target=X_target, y_target=y_target)
-    return estimator
-
-
 def _asks_for_target(step) -> bool:
+    """Tell whether the class of a step itself takes target samples."""
     return "X_target" in signature(type(step).fit).parameters
 
 
@@ -224,7 +219,7 @@ def _check_kind(task: str | None) -> None:
 
 
 def _no_transfer() -> Strategy:
-    return Strategy("no transfer", lambda task: clone(task.estimator), "baseline")
+    return Strategy(NO_TRANSFER, lambda task: clone(task.estimator), "baseline")
 
 
 def _source_only() -> Strategy:
@@ -641,14 +636,23 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         Is fitted on the source rows.
     """
 
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     def __init__(self, estimator, pretrained):
         self.estimator = estimator
         self.pretrained = pretrained
 
     @fits_anew
-    def fit(self, X, y, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Fit both; without a labelled target row, the first alone.
 
         Parameters
@@ -657,20 +661,31 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
             Source rows.
         y : array-like of shape (n_samples,)
             Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their weights.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows.
         y_target : array-like of shape (n_target_samples,), default=None
             Labels of target rows, NaN where unknown.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of target rows.
 
         Returns
         -------
         self : estimator
+
+        Raises
+        ------
+        TypeError
+            If there are weights for an estimator that takes none.
         """
-        X_target, y_target = given_target(X_target, y_target)
-        fitted = clone(self.pretrained).fit(X, y)
-        if X_target is not None:
-            rows, labels = labelled_rows(X_target, y_target, y)
+        target = given_weighted_target(X_target, y_target, target_sample_weight)
+        fitted = clone(self.pretrained)
+        fit_weighted(fitted, X, y, sample_weight)
+        if target[0] is not None:
+            rows, labels, weights = labelled_rows(*target[:2], y, target[2])
             if rows is not None:
-                fitted = clone(self.estimator).set_params(backbone=fitted).fit(rows, labels)
+                fitted = clone(self.estimator).set_params(backbone=fitted)
+                fit_weighted(fitted, rows, labels, weights)
         self._adopt(fitted)
         return self

@@ -64,7 +64,7 @@ from skltransfer.model_selection._members import (
 from skltransfer.model_selection._metrics import Metric
 from skltransfer.model_selection._mixture import mixture_weights, spread_folds
 from skltransfer.model_selection._results import Paired, Scoring, Track, mixed, results_of
-from skltransfer.model_selection._strategies import SOURCE_ONLY
+from skltransfer.model_selection._strategies import NO_TRANSFER, SOURCE_ONLY
 from skltransfer.model_selection._task import TransferTask
 
 _LEVEL = 0.05
@@ -87,6 +87,10 @@ class Estimate(NamedTuple):
 
 
 _UNKNOWN = Estimate(np.nan, np.nan, np.nan)
+
+
+def _estimate(estimate) -> Estimate:
+    return Estimate(float(estimate.mean), float(estimate.low), float(estimate.high))
 
 
 class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
@@ -276,7 +280,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         self._set_classes(classes)
         menu, fits, fitted = self._without_failures(menu, fits, fitted, task)
         self.estimators_ = {s.name: e for s, e in zip(menu, fitted, strict=True)}
-        self._take_form(self.estimators_["no transfer"])
+        self._take_form(self.estimators_[NO_TRANSFER])
         self._weigh(menu, fits, samples, folds, n_copies, len(kept))
         self._warn_of_surprises(samples)
 
@@ -376,17 +380,16 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         }
         tracks[MIXTURE], self.weights_ = mixed(scoring, tracks, weigh)
         paired = Paired(scoring, tracks)
-        results = results_of(paired, "no transfer", self.weights_)
-        mixture, baseline = results[MIXTURE], results["no transfer"]
-        self.score_ = Estimate(mixture.score, mixture.low, mixture.high)
-        self.baseline_score_ = Estimate(baseline.score, baseline.low, baseline.high)
-        self.gain_ = Estimate(mixture.difference, mixture.difference_low, mixture.difference_high)
+        self.score_, self.baseline_score_ = (
+            _estimate(paired.score(name)) for name in (MIXTURE, NO_TRANSFER)
+        )
+        self.gain_ = _estimate(paired.difference(MIXTURE, NO_TRANSFER))
         n_unlabelled = 0 if samples.X_unlabelled is None else _num_samples(samples.X_unlabelled)
         self.comparison_ = Comparison(
             title=f"{type(self).__name__}: does the other domain help?",
             metric=metric.name,
-            baseline="no transfer",
-            results=results,
+            baseline=NO_TRANSFER,
+            results=results_of(paired, NO_TRANSFER, self.weights_),
             n_labelled=len(samples.y),
             n_unlabelled=n_unlabelled,
             n_source=n_source,
@@ -417,7 +420,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         return notes
 
     def _warn_of_surprises(self, samples: TargetSamples) -> None:
-        baseline = outputs_of(self.estimators_["no transfer"], samples.X, samples.classes)
+        baseline = outputs_of(self.estimators_[NO_TRANSFER], samples.X, samples.classes)
         if len(np.unique(samples.y)) > 1 and (baseline == baseline[0]).all():
             warn(
                 f"no transfer predicts the same for all {len(samples.y)} labelled target samples: "
@@ -635,7 +638,8 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 class TransferRegressor(RegressorMixin, TransferMixture):
