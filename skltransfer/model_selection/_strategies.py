@@ -157,7 +157,8 @@ class Strategy:
             for step in steps[:-1]:
                 X = step.fit_transform(X, y_source, X_target=rows)
                 rows = step.transform(rows)
-            steps[-1].fit(X, y_source, weights, X_target=rows, y_target=y)
+            given = {} if weights is None else {"sample_weight": weights}
+            steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
         elif consumed_keywords(estimator, "fit", ["X_target"]):
             target = {"X_target": rows, "y_target": y}
             fit_with_target(estimator, X, y_source, sample_weight=weights, **target)

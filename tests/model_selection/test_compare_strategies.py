@@ -1,5 +1,6 @@
 """compare_strategies: paired folds, nothing leaks, and what is interrupted goes on."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -350,6 +351,47 @@ def test_labels_that_mean_the_opposite_are_noted():
     notes = compare(X, y, X_source, flipped).notes
     assert any("less than chance" in note for note in notes)
     assert not any("less than chance" in note for note in compare(X, y, X_source, y_source).notes)
+
+
+def test_the_whole_menu_can_be_fitted():
+    pytest.importorskip("ot")
+    comparison = compare(*make_domains(16, 20), strategies="auto", cv=2)
+    assert {r.name: r.failure for r in comparison.results.values() if r.failure} == {}
+    assert len(comparison.results) > 25
+    for name in comparison.estimators:
+        assert comparison.code(name).endswith("model.fit(X, y)")
+
+
+def test_the_files_hold_what_the_comparison_holds(tmp_path):
+    pytest.importorskip("matplotlib")
+    pandas = pytest.importorskip("pandas")
+    comparison = compare(*make_domains(30))
+    comparison.save(tmp_path / "new" / "folder")
+    files = {path.name: path for path in (tmp_path / "new" / "folder").iterdir()}
+    assert set(files) == {"comparison.png", "report.html", "scores.csv", "summary.json"}
+    frame = pandas.read_csv(files["scores.csv"])
+    pandas.testing.assert_frame_equal(frame, comparison.fold_frame(), rtol=1e-15)
+    summary = json.loads(files["summary.json"].read_text(encoding="utf-8"))
+    assert summary["verdict"] == comparison.verdict
+    for entry in summary["strategies"]:
+        result = comparison.results[entry["name"]]
+        assert entry["score"] == result.score
+        assert entry["loss_difference_low"] == result.loss_difference_low
+
+
+def test_either_all_files_are_written_or_none(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    comparison = compare(*make_domains(20))
+    (tmp_path / "scores.csv").write_text("earlier")
+
+    def fails(comparison, path):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("skltransfer.model_selection._report.write_report", fails)
+    with pytest.raises(OSError, match="no space left"):
+        comparison.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    assert (tmp_path / "scores.csv").read_text() == "earlier"
 
 
 def test_the_code_makes_the_strategy():
