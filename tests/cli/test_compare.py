@@ -348,7 +348,7 @@ def test_options_that_need_labels_are_refused_without_any(files, capsys):
 
 def test_without_arguments_it_compares_on_bundled_data(drawn, folder, monkeypatch, capsys):
     plans = _bundled.bundled_plans(0)
-    assert [len(plan.y) for plan in plans] == [_bundled.N_LABELLED, 10 * _bundled.N_DIGITS]
+    assert [len(plan.y) for plan in plans] == [30, 50]
 
     def reduced(seed):
         tumours, digits = _bundled.bundled_plans(seed)
