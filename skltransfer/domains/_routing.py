@@ -95,32 +95,33 @@ def fit_with_target(
     # In 1-tuples the data have as many entries as there are other domains: no splitter cuts them.
     keywords = {"X_target": (X_target,)}
     drop_requests = not has_requests(estimator)
-    with config_context(enable_metadata_routing=True):
-        isolate_strangers(estimator)
-        if y_target is not None and "y_target" in consumed_keywords(estimator, method):
-            keywords["y_target"] = (y_target,)
-        if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
-            keywords["sample_domain"] = sample_domain
-        for part in routed_parts(estimator):
-            _check_passes_keywords_on(part, method, y, X_target, keywords)
-            if isinstance(part, ColumnTransformer):
-                sees_X = any(part is first for first in _first_parts(estimator))
-                _check_columns(part, method, sees_X and column_names(X) is not None)
-            if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
-                part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
-                skip_samplers(part)
-        if sample_weight is not None:
-            if weight_obstacle(estimator) is None:
-                request_weights(estimator)
-                keywords["sample_weight"] = sample_weight
-            else:
-                X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
-                if "sample_domain" in keywords:
-                    keywords["sample_domain"] = np.repeat(sample_domain, np.intp(sample_weight))
-        isolate_bystanders(estimator, list(keywords))
-        result = getattr(estimator, method)(X, y, **keywords)
-    release(estimator, drop_requests=drop_requests)
-    return result
+    try:
+        with config_context(enable_metadata_routing=True):
+            isolate_strangers(estimator)
+            if y_target is not None and "y_target" in consumed_keywords(estimator, method):
+                keywords["y_target"] = (y_target,)
+            if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
+                keywords["sample_domain"] = sample_domain
+            for part in routed_parts(estimator):
+                _check_passes_keywords_on(part, method, y, X_target, keywords)
+                if isinstance(part, ColumnTransformer):
+                    sees_X = any(part is first for first in _first_parts(estimator))
+                    _check_columns(part, method, sees_X and column_names(X) is not None)
+                if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
+                    part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
+                    skip_samplers(part)
+            if sample_weight is not None:
+                if weight_obstacle(estimator) is None:
+                    request_weights(estimator)
+                    keywords["sample_weight"] = sample_weight
+                else:
+                    X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
+                    if "sample_domain" in keywords:
+                        keywords["sample_domain"] = np.repeat(sample_domain, np.intp(sample_weight))
+            isolate_bystanders(estimator, list(keywords))
+            return getattr(estimator, method)(X, y, **keywords)
+    finally:
+        release(estimator, drop_requests=drop_requests)
 
 
 def check_candidates(estimator) -> None:

@@ -27,11 +27,9 @@ def given_target(X_target, y_target) -> tuple:
         If there are labels without samples.
     """
     X_target, y_target = unwrap(X_target), unwrap(y_target)
-    if sparse.issparse(X_target) and X_target.format not in ("csr", "csc"):
-        X_target = X_target.tocsr()  # rows are taken from it
     if X_target is None and y_target is not None:
         raise ValueError("y_target was given without X_target. Pass the target's rows too.")
-    if sparse.issparse(X_target):  # of a format that may not be indexed
+    if sparse.issparse(X_target):
         X_target = X_target.tocsr()
     return X_target, y_target
 

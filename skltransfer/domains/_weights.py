@@ -65,13 +65,14 @@ def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
         with config_context(enable_metadata_routing=False):
             return getattr(estimator, method)(X, y, **{keyword: sample_weight})
     drop_requests = not has_requests(estimator)
-    with config_context(enable_metadata_routing=True):
-        isolate_strangers(estimator)
-        request_weights(estimator)
-        isolate_bystanders(estimator, ["sample_weight"])
-        result = getattr(estimator, method)(X, y, sample_weight=sample_weight)
-    release(estimator, drop_requests=drop_requests)
-    return result
+    try:
+        with config_context(enable_metadata_routing=True):
+            isolate_strangers(estimator)
+            request_weights(estimator)
+            isolate_bystanders(estimator, ["sample_weight"])
+            return getattr(estimator, method)(X, y, sample_weight=sample_weight)
+    finally:
+        release(estimator, drop_requests=drop_requests)
 
 
 def weight_keyword(estimator) -> str | None:

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -28,6 +29,8 @@ def test_the_target_is_unwrapped_and_labels_alone_are_refused():
     X_target, y_target = given_target((TARGET,), ([0, 1, None],))
     assert X_target is TARGET
     assert y_target == [0, 1, None]
+    for rows in (sparse.csc_matrix(TARGET), sparse.coo_array(TARGET)):
+        assert given_target(rows, None)[0].format == "csr"
     with pytest.raises(ValueError, match="y_target was given without X_target"):
         given_target(None, [0])
 
