@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn import config_context
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -33,7 +32,7 @@ from skltransfer.domains._composition import (
     routed_parts,
 )
 from skltransfer.domains._data import column_names, known_labels
-from skltransfer.domains._isolation import has_requests, release, skip_samplers
+from skltransfer.domains._isolation import metadata_routing, skip_samplers
 from skltransfer.domains._weights import (
     isolate_bystanders,
     repeat_rows,
@@ -94,34 +93,30 @@ def fit_with_target(
     """
     # In 1-tuples the data have as many entries as there are other domains: no splitter cuts them.
     keywords = {"X_target": (X_target,)}
-    drop_requests = not has_requests(estimator)
-    try:
-        with config_context(enable_metadata_routing=True):
-            isolate_strangers(estimator)
-            if y_target is not None and "y_target" in consumed_keywords(estimator, method):
-                keywords["y_target"] = (y_target,)
-            if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
-                keywords["sample_domain"] = sample_domain
-            for part in routed_parts(estimator):
-                _check_passes_keywords_on(part, method, y, X_target, keywords)
-                if isinstance(part, ColumnTransformer):
-                    sees_X = any(part is first for first in _first_parts(estimator))
-                    _check_columns(part, method, sees_X and column_names(X) is not None)
-                if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
-                    part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
-                    skip_samplers(part)
-            if sample_weight is not None:
-                if weight_obstacle(estimator) is None:
-                    request_weights(estimator)
-                    keywords["sample_weight"] = sample_weight
-                else:
-                    X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
-                    if "sample_domain" in keywords:
-                        keywords["sample_domain"] = np.repeat(sample_domain, np.intp(sample_weight))
-            isolate_bystanders(estimator, list(keywords))
-            return getattr(estimator, method)(X, y, **keywords)
-    finally:
-        release(estimator, drop_requests=drop_requests)
+    with metadata_routing(estimator):
+        isolate_strangers(estimator)
+        if y_target is not None and "y_target" in consumed_keywords(estimator, method):
+            keywords["y_target"] = (y_target,)
+        if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
+            keywords["sample_domain"] = sample_domain
+        for part in routed_parts(estimator):
+            _check_passes_keywords_on(part, method, y, X_target, keywords)
+            if isinstance(part, ColumnTransformer):
+                sees_X = any(part is first for first in _first_parts(estimator))
+                _check_columns(part, method, sees_X and column_names(X) is not None)
+            if isinstance(part, Pipeline) and consumed_keywords(part, method, ["X_target"]):
+                part.transform_input = sorted({*(part.transform_input or ()), "X_target"})
+                skip_samplers(part)
+        if sample_weight is not None:
+            if weight_obstacle(estimator) is None:
+                request_weights(estimator)
+                keywords["sample_weight"] = sample_weight
+            else:
+                X, y = repeat_rows(estimator, X, y, sample_weight, method=method)
+                if "sample_domain" in keywords:
+                    keywords["sample_domain"] = np.repeat(sample_domain, np.intp(sample_weight))
+        isolate_bystanders(estimator, list(keywords))
+        return getattr(estimator, method)(X, y, **keywords)
 
 
 def check_candidates(estimator) -> None:

@@ -34,7 +34,7 @@ from skltransfer.domains._composition import (
     learners,
     name_steps,
 )
-from skltransfer.domains._isolation import has_requests, is_sampler, isolate, release
+from skltransfer.domains._isolation import is_sampler, isolate, metadata_routing
 
 # They draw samples by their weights: their members need not take any.
 _DRAWS_BY_WEIGHT = (BaggingClassifier, BaggingRegressor, AdaBoostRegressor)
@@ -64,15 +64,11 @@ def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
     if keyword is not None:
         with config_context(enable_metadata_routing=False):
             return getattr(estimator, method)(X, y, **{keyword: sample_weight})
-    drop_requests = not has_requests(estimator)
-    try:
-        with config_context(enable_metadata_routing=True):
-            isolate_strangers(estimator)
-            request_weights(estimator)
-            isolate_bystanders(estimator, ["sample_weight"])
-            return getattr(estimator, method)(X, y, sample_weight=sample_weight)
-    finally:
-        release(estimator, drop_requests=drop_requests)
+    with metadata_routing(estimator):
+        isolate_strangers(estimator)
+        request_weights(estimator)
+        isolate_bystanders(estimator, ["sample_weight"])
+        return getattr(estimator, method)(X, y, sample_weight=sample_weight)
 
 
 def weight_keyword(estimator) -> str | None:
