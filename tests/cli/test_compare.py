@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import CORAL, GaussianReweighter
-from skltransfer.cli import _compare, _report, main
+from skltransfer.cli import _compare, _few_labels, _report, main
 from skltransfer.cli._table_data import read_tables
 from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import table_strategies
@@ -48,6 +48,12 @@ def _few_strategies(monkeypatch):
 
 
 @pytest.fixture
+def few_digits(monkeypatch):
+    X, y = load_digits(return_X_y=True)
+    monkeypatch.setattr(_few_labels, "load_digits", lambda return_X_y: (X[:300], y[:300]))
+
+
+@pytest.fixture
 def every_strategy(_few_strategies, monkeypatch):
     monkeypatch.setattr(_compare, "table_strategies", table_strategies)
 
@@ -74,7 +80,9 @@ def run(*arguments):
 # --- bundled data ------------------------------------------------------------------------------
 
 
-def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, monkeypatch, capsys):
+def test_without_arguments_it_compares_on_bundled_data(
+    every_strategy, few_digits, folder, monkeypatch, capsys
+):
     set_sizes(monkeypatch, N_DRAWS=2, N_CANCER_DRAWS=3)
     set_sizes(monkeypatch, LABELS_PER_CLASS=(1, 5), TRAINED_LABELS_PER_CLASS=(1,))
     assert run() == 0
@@ -118,7 +126,7 @@ def test_without_arguments_it_compares_on_bundled_data(every_strategy, folder, m
     ]
 
 
-def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
+def test_draws_are_paired_and_follow_the_seed(few_digits, folder, monkeypatch):
     set_sizes(monkeypatch, N_TRAINED_DRAWS=1, N_DRAWS=2, N_CANCER_DRAWS=2, LABELS_PER_CLASS=(1,))
     results = []
     for seed in ("0", "0", "1"):
@@ -128,7 +136,9 @@ def test_draws_are_paired_and_follow_the_seed(folder, monkeypatch):
     assert not results[0].equals(results[2])
 
 
-def test_networks_are_trained_on_fewer_draws_and_paired_on_these(folder, monkeypatch, capsys):
+def test_networks_are_trained_on_fewer_draws_and_paired_on_these(
+    few_digits, folder, monkeypatch, capsys
+):
     set_sizes(monkeypatch, N_DRAWS=3, N_TRAINED_DRAWS=2, N_CANCER_DRAWS=2)
     set_sizes(monkeypatch, LABELS_PER_CLASS=(1,), TRAINED_LABELS_PER_CLASS=(1,))
     assert run() == 0
