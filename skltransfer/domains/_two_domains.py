@@ -89,8 +89,8 @@ def weighed_rows(X, y, sample_weight, names: tuple[str, str, str]) -> tuple:
     used = weights > 0
     if not used.any():
         raise ValueError(
-            f"{name} is 0 for all rows of {rows_name}. Give some of them weight, or leave {name} "
-            "out."
+            f"{name} is 0 for all rows of {rows_name}. Sample weights must contain at least one "
+            f"non-zero number. Give some rows weight, or leave {name} out."
         )
     if not used.all():
         rows = np.flatnonzero(used)
