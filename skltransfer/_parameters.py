@@ -247,6 +247,10 @@ class Either(Parameter):
         return "".join(kind.hint(value) for kind in self.kinds)
 
 
+# What a target sample weighs beside a source sample of weight 1.
+TARGET_WEIGHT = Number(0, inf, low_open=True, high_open=True, unset=("balanced",))
+
+
 def check_parameters(estimator) -> None:
     """Raise an error for the first parameter of an estimator that has no allowed value.
 

@@ -13,6 +13,8 @@ from skltransfer._solvers._kernels import KERNELS, loses_digits
 
 # Rows of each domain whose distances decide on a median.
 _MEDIAN_ROWS = 1000
+# Rows of more weight than this, together, are drawn by rounded shares of it.
+_MOST_TICKETS = 1_000_000
 # Position of such a row in its stride: no simple fraction, so that it is no boundary between rows.
 _MEDIAN_OFFSET = 0.382
 
@@ -34,7 +36,9 @@ def check_kernel(estimator) -> None:
             raise ValueError(f"{name}={getattr(estimator, name)!r} is not a finite number.")
 
 
-def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
+def fitted_gamma(
+    estimator, X, counts: np.ndarray, X_target, target_counts: np.ndarray | None = None
+) -> float:
     """Return the number that ``gamma`` stands for on the rows of both domains.
 
     Parameters
@@ -44,6 +48,8 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
     X, X_target : {ndarray, CSR array} of shape (n, n_features) and (m, n_features)
     counts : ndarray of shape (n,)
         Weight of each row of `X`.
+    target_counts : ndarray of shape (m,), default=None
+        Weight of each row of `X_target`. ``None`` is 1.
 
     Raises
     ------
@@ -59,9 +65,9 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
     if not isinstance(estimator.gamma, str):
         return float(estimator.gamma)
     if is_chi2:
-        return _histogram_gamma(X, counts, X_target)
+        return _histogram_gamma(X, counts, X_target, target_counts)
     with np.errstate(over="ignore", invalid="ignore"):
-        gamma = scale_gamma(X, counts, X_target)
+        gamma = scale_gamma(X, counts, X_target, target_counts)
     uses_gamma = isinstance(estimator.kernel, str) and estimator.kernel not in ("linear", "cosine")
     if uses_gamma and not (np.isfinite(gamma) and gamma > 0):
         raise ValueError(
@@ -70,10 +76,11 @@ def fitted_gamma(estimator, X, counts: np.ndarray, X_target) -> float:
     return gamma
 
 
-def _histogram_gamma(X, counts, T) -> float:
-    """Return 1 over the mean sum of a row, a row of `X` counted as often as `counts` says."""
+def _histogram_gamma(X, counts, T, T_counts) -> float:
+    """Return 1 over the mean sum of a row, each counted as often as its count says."""
     sums = np.concatenate([X.sum(axis=1), T.sum(axis=1)])
-    mean = np.average(sums, weights=np.concatenate([counts, np.ones(len(T))]))
+    T_counts = np.ones(len(T)) if T_counts is None else T_counts
+    mean = np.average(sums, weights=np.concatenate([counts, T_counts]))
     return float(1 / mean) if mean > 0 else 1.0
 
 
@@ -81,14 +88,14 @@ def _is_finite(value) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def scale_gamma(X, counts: np.ndarray, T) -> float:
+def scale_gamma(X, counts: np.ndarray, T, T_counts: np.ndarray | None = None) -> float:
     """Return 1 over the sum of the columns' variances, of the stacked rows.
 
     For columns of one mean and variance it is scikit-learn's ``"scale"``. The variances are about
-    the mean of each column, so that no origin of a column matters. A row of `X` counts as often as
-    `counts` says. Rows may be sparse. It is 1 if nothing varies.
+    the mean of each column, so that no origin of a column matters. A row counts as often as its
+    count says. Rows may be sparse. It is 1 if nothing varies.
     """
-    weights = np.concatenate([counts, np.ones(T.shape[0])])
+    weights = np.concatenate([counts, np.ones(T.shape[0]) if T_counts is None else T_counts])
     weights /= weights.sum()
     parts = np.split(weights, [X.shape[0]])
     rows = list(zip((X, T), parts, strict=True))
@@ -124,7 +131,9 @@ def median_gamma(X, T) -> float:
     return float(1 / median) if median > 0 else scale_gamma(X, np.ones(len(X)), T)
 
 
-def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
+def draw_centers(
+    sorted_target: np.ndarray, n_centers: int, rng, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Draw `n_centers` different rows, or all there are.
 
     Parameters
@@ -133,16 +142,22 @@ def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
         In lexicographic order, so that their order as given does not matter.
     n_centers : int
     rng : RandomState
+    weights : ndarray of shape (n_target_samples,), default=None
+        Weights of the rows, above 0. A row of weight 2 is drawn as one of two equal rows would be.
 
     Returns
     -------
     drawn : ndarray of shape (<= n_centers,)
         Indices of the rows.
     """
+    tickets = np.arange(sorted_target.shape[0])
+    if weights is not None:
+        shares = weights * min(1.0, _MOST_TICKETS / weights.sum())
+        tickets = np.repeat(tickets, np.ceil(shares).astype(np.intp))
     differs = sorted_target[1:] != sorted_target[:-1]
     differs = differs.sum(axis=1) > 0 if sparse.issparse(differs) else differs.any(axis=1)
     group = np.concatenate([[0], np.cumsum(differs)])
-    order = rng.permutation(sorted_target.shape[0])
+    order = tickets[rng.permutation(len(tickets))]
     _, position = np.unique(group[order], return_index=True)  # of equal rows the first drawn
     return order[np.sort(position)[:n_centers]]
 
@@ -164,13 +179,15 @@ def squared_distances(rows, centers, gamma: float) -> np.ndarray:
     return np.maximum(distances, 0.0, out=distances)  # rounding makes squared distances negative
 
 
-def center_gamma(rows, weights: np.ndarray, target_rows, centers) -> float:
+def center_gamma(
+    rows, weights: np.ndarray, target_rows, centers, target_weights: np.ndarray | None = None
+) -> float:
     """Return ``1 / (2 median)`` of the squared distances of rows of both domains to the centres.
 
     Rows that equal a centre are left out. At most 1000 rows of each domain are looked at, spread
     evenly over the rows in their order, each as often as its weight says.
     """
-    looked_at = [_spread(rows, weights), _spread(target_rows)]
+    looked_at = [_spread(rows, weights), _spread(target_rows, target_weights)]
     if sparse.issparse(centers):
         distances = np.concatenate([sparse_squared_distances(part, centers) for part in looked_at])
     else:

@@ -107,30 +107,34 @@ class KernelMatrix:
                 total[i : i + height] += self._values(self._left[i : i + height], right) @ part
         return self._finite(total)
 
-    def mean(self, T) -> np.ndarray:
-        """Return ``mean_j k(x_i, t_j)`` for every row, without an n x m matrix, shape (n,)."""
+    def mean(self, T, weights: np.ndarray | None = None) -> np.ndarray:
+        """Return ``mean_j k(x_i, t_j)`` for every row, without an n x m matrix, shape (n,).
+
+        The mean is weighted, if rows of `T` have weights.
+        """
         right = T
         if self.kernel.metric == "rbf" and sparse.issparse(T):
             self._check_digits(T)
         elif self._left is not self.X:
             if loses_digits(T, T[:0], self.kernel.gamma):
-                return KernelMatrix._plain(self.kernel, self.X).mean(T)
+                return KernelMatrix._plain(self.kernel, self.X).mean(T, weights)
             right = _factors(T, self.kernel.gamma)[1]
-        return self._finite(self._mean(self._left, right))
+        return self._finite(self._mean(self._left, right, weights))
 
-    def mean_in_float32(self, T) -> tuple[np.ndarray, np.ndarray]:
+    def mean_in_float32(self, T, weights=None) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean of the rbf kernel, computed in float32, and a bound on its error.
 
         An exponent is a sum of d + 2 products, whose rounding is at most (d + 4) eps times the
         sum of their sizes, ``gamma (|x| + |t|)^2``; 40 eps cover the exponential and the sum of a
-        tile. Tiles are added up in float64.
+        tile; weights take 4 more. Tiles are added up in float64.
         """
         gamma, d = self.kernel.gamma, self.X.shape[1]
         left, right = self._left.astype(np.float32), _factors(T, gamma)[1].astype(np.float32)
-        mean = self._mean(left, right)
+        mean = self._mean(left, right, weights)
         norms = [np.sqrt(np.einsum("ij,ij->i", rows, rows)) for rows in (self.X, T)]
         sizes = gamma * (norms[0] + norms[1].max()) ** 2
-        return mean, mean * ((d + 4) * sizes + 40) * 2.0**-24
+        of_values = 40 if weights is None else 44
+        return mean, mean * ((d + 4) * sizes + of_values) * 2.0**-24
 
     def float32_error(self, T) -> float:
         """Bound the relative error of `mean_in_float32`; inf if it cannot be computed."""
@@ -170,14 +174,19 @@ class KernelMatrix:
         rows._left = rows._right = X
         return rows
 
-    def _mean(self, left, right) -> np.ndarray:
+    def _mean(self, left, right, weights) -> np.ndarray:
         n, m = left.shape[0], right.shape[0]
         height, width = self._tile
+        if weights is not None:
+            counts = (weights * (m / weights.sum())).astype(left.dtype)
         total = np.zeros(n)
         for i in range(0, n, height):
             rows = left[i : i + height]
             for j in range(0, m, width):
-                total[i : i + height] += self._values(rows, right[j : j + width]).sum(axis=1)
+                values = self._values(rows, right[j : j + width])
+                if weights is not None:
+                    values = values * counts[j : j + width]
+                total[i : i + height] += values.sum(axis=1)
         return total / m
 
     def _fill(self, out, left, right) -> None:

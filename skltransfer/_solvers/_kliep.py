@@ -3,14 +3,15 @@
 Sugiyama, Suzuki, Nakajima, Kashima, von Buenau and Kawanabe, "Direct importance estimation for
 covariate shift adaptation", Annals of the Institute of Statistical Mathematics 60, 2008::
 
-    maximise    J(alpha) = 1/m sum_j log( sum_l alpha_l k(t_j, c_l) )
+    maximise    J(alpha) = sum_j v_j log( sum_l alpha_l k(t_j, c_l) )
     subject to  alpha >= 0,   sum_l alpha_l h_l = 1,   h_l = mean_i k(x_i, c_l)
 
-With ``a_l = alpha_l h_l`` and ``A_jl = k(t_j, c_l) / h_l`` the constraint is that ``a`` lies on
-the simplex: the weights of a mixture of known densities relative to the source's. Functions take
-the logarithm of A, so that no kernel, however narrow, vanishes.
+where the shares ``v_j`` of the target rows are ``1/m``, unless the rows have weights. With
+``a_l = alpha_l h_l`` and ``A_jl = k(t_j, c_l) / h_l`` the constraint is that ``a`` lies on the
+simplex: the weights of a mixture of known densities relative to the source's. Functions take the
+logarithm of A, so that no kernel, however narrow, vanishes.
 
-Since J is concave and ``log`` lies below its tangents, ``q = A'r / m`` with ``r = 1 / (A a)``
+Since J is concave and ``log`` lies below its tangents, ``q = A'(v r)`` with ``r = 1 / (A a)``
 proves how far an ``a`` on the simplex is from the optimum::
 
     J* - J(a)  <=  max_l q_l - 1
@@ -75,13 +76,20 @@ def log_kernel_ratios(
 
 
 def solve_kliep(
-    log_A: np.ndarray, *, tol: float = 1e-6, max_iter: int = 100, start: np.ndarray | None = None
+    log_A: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 100,
+    start: np.ndarray | None = None,
 ) -> KLIEPSolution:
     """Maximise J over the simplex.
 
     Parameters
     ----------
     log_A : ndarray of shape (m, b)
+    weights : ndarray of shape (m,), default=None
+        Weight of each target row, above 0. ``None`` is 1.
     tol : float, default=1e-6
         Bound on ``J* - J`` to certify.
     max_iter : int, default=100
@@ -96,35 +104,37 @@ def solve_kliep(
     scale = log_A.max(axis=1)
     A = np.exp(np.maximum(log_A - scale[:, None], _SMALLEST_LOG))  # at most one
     m, b = A.shape
+    w = np.ones(m) if weights is None else weights * (m / weights.sum())
     a = np.full(b, 1 / b)
     for _ in range(_START_STEPS):
-        a *= (1 / (A @ a)) @ A / m
+        a *= (w / (A @ a)) @ A / m
     if start is not None and start.sum() > 0:
         warm = 0.99 * start / start.sum() + 0.01 * a
-        if _mean_log(A @ warm) > _mean_log(A @ a):
+        if _mean_log(A @ warm, w) > _mean_log(A @ a, w):
             a = warm
     a /= a.sum()
     best = KLIEPSolution(a, -np.inf, np.inf, 0)
     for n_iter in range(max_iter + 1):
         fitted = A @ a
-        q = (1 / fitted) @ A / m
+        q = (w / fitted) @ A / m
         gap = max(float(q.max()) - 1, 0.0)
         if gap < best.gap:
-            best = KLIEPSolution(a, _mean_log(fitted) + float(scale.mean()), gap, n_iter)
+            objective = _mean_log(fitted, w) + float((w * scale).mean())
+            best = KLIEPSolution(a, objective, gap, n_iter)
         if gap <= tol or n_iter == max_iter:
             break
-        a = _newton_step(A, a, fitted, q)
+        a = _newton_step(A, a, w, fitted, q)
         a /= a.sum()
     return best._replace(n_iter=n_iter)
 
 
-def _mean_log(values: np.ndarray) -> float:
+def _mean_log(values: np.ndarray, w: np.ndarray) -> float:
     with np.errstate(divide="ignore"):
-        return float(np.log(values).mean())
+        return float((w * np.log(values)).mean())
 
 
-def _newton_step(A, a, fitted, q) -> np.ndarray:
-    """Minimise the quadratic model of ``F(a) = -mean log(A a) + sum(a)`` and search its line.
+def _newton_step(A, a, w, fitted, q) -> np.ndarray:
+    """Minimise the quadratic model of ``F(a) = -mean w log(A a) + sum(a)`` and search its line.
 
     F over ``a >= 0`` and -J over the simplex have the same minimisers. The model covers the
     positive coefficients and the ones that gain most.
@@ -134,7 +144,7 @@ def _newton_step(A, a, fitted, q) -> np.ndarray:
     free[outside[np.argsort(-q[outside], kind="stable")[:_NEWCOMERS]]] = True
     F = np.flatnonzero(free)
     A_F = A[:, F]
-    Q = A_F / fitted[:, None]
+    Q = A_F * (np.sqrt(w) / fitted)[:, None] if (w != 1).any() else A_F / fitted[:, None]
     H = Q.T @ Q / len(A)
     ridge = _RIDGE * np.trace(H) / len(H)  # on the step, so that the optimum stays where it is
     H[np.diag_indices_from(H)] += ridge
@@ -143,12 +153,12 @@ def _newton_step(A, a, fitted, q) -> np.ndarray:
     step = target - a[F]
     slope = (1 - q[F]) @ step
     change = A_F @ step
-    value = a.sum() - _mean_log(fitted)
+    value = a.sum() - _mean_log(fitted, w)
     value += _ROUNDING * max(1.0, abs(value))  # at the end no decrease is seen any more
     for halvings in range(_MAX_HALVINGS):
         t = 0.5**halvings
         lower = value + _SUFFICIENT_DECREASE * t * slope
-        if (a[F] + t * step).sum() - _mean_log(np.maximum(fitted + t * change, 0.0)) <= lower:
+        if (a[F] + t * step).sum() - _mean_log(np.maximum(fitted + t * change, 0.0), w) <= lower:
             moved = a.copy()
             moved[F] = np.maximum(a[F] + t * step, 0.0)
             return moved
@@ -187,7 +197,13 @@ def _nonnegative_minimum(H, c, start) -> np.ndarray:
 
 
 def held_out_likelihood(
-    log_A: np.ndarray, splits: list, center_rows: np.ndarray, *, tol: float, max_iter: int
+    log_A: np.ndarray,
+    splits: list,
+    center_rows: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    tol: float,
+    max_iter: int,
 ) -> float:
     """Return the mean log-ratio at target rows that took no part in the fit.
 
@@ -200,7 +216,7 @@ def held_out_likelihood(
         Indices of the target rows to fit, and of those held out.
     center_rows : ndarray of shape (b,)
         Target row of each centre.
-    tol, max_iter
+    weights, tol, max_iter
         See `solve_kliep`.
 
     Returns
@@ -208,15 +224,23 @@ def held_out_likelihood(
     likelihood : float
         ``nan`` where no split leaves rows and centres to fit.
     """
-    total, n_held, start = 0.0, 0, np.zeros(len(center_rows))
+    weights = np.ones(len(log_A)) if weights is None else weights
+    total, held_weight, start = 0.0, 0.0, np.zeros(len(center_rows))
     for fitted, held in splits:
         columns = np.flatnonzero(np.isin(center_rows, fitted))
         if not len(columns):
             continue
         part = log_A[:, columns]
-        solution = solve_kliep(part[fitted], tol=tol, max_iter=max_iter, start=start[columns])
+        solution = solve_kliep(
+            part[fitted],
+            weights=weights[fitted],
+            tol=tol,
+            max_iter=max_iter,
+            start=start[columns],
+        )
         start[columns] = solution.mixture
         used = solution.mixture > 0
         log_ratio = logsumexp(part[held][:, used], axis=1, b=solution.mixture[used])
-        total, n_held = total + float(log_ratio.sum()), n_held + len(log_ratio)
-    return total / n_held if n_held else np.nan
+        total += float((weights[held] * log_ratio).sum())
+        held_weight += float(weights[held].sum())
+    return total / held_weight if held_weight else np.nan

@@ -87,7 +87,9 @@ def rlls_error_bound(n_classes: int, n_rows: float, delta: float = 0.05) -> floa
     return float(3 * (log_term / (3 * n_rows) + np.sqrt(log_term / n_rows)))
 
 
-def solve_em(p_target, p_source, *, max_iter: int, tol: float) -> tuple[np.ndarray, float, int]:
+def solve_em(
+    p_target, p_source, *, weights=None, max_iter: int, tol: float
+) -> tuple[np.ndarray, float, int]:
     """Maximise the likelihood of the target rows over its class priors (Saerens et al. 2002).
 
     ``mean_t log sum_c pi_c p_target[t, c] / p_source_c`` is the likelihood of a mixture of known
@@ -100,6 +102,8 @@ def solve_em(p_target, p_source, *, max_iter: int, tol: float) -> tuple[np.ndarr
         Probabilities under the source's priors.
     p_source : ndarray of shape (n_classes,)
         The source's priors, above 0.
+    weights : ndarray of shape (n,), default=None
+        Weight of each target row, above 0. ``None`` is 1.
     max_iter : int
         Largest number of Newton steps.
     tol : float
@@ -116,7 +120,7 @@ def solve_em(p_target, p_source, *, max_iter: int, tol: float) -> tuple[np.ndarr
     """
     with np.errstate(divide="ignore"):
         log_likelihood = np.log(p_target / p_source)
-    solution = solve_kliep(log_likelihood, tol=tol, max_iter=max_iter)
+    solution = solve_kliep(log_likelihood, weights=weights, tol=tol, max_iter=max_iter)
     return solution.mixture, solution.gap, max(solution.n_iter, 1)
 
 

@@ -24,16 +24,18 @@ _MOST_UNITS = 1e9
 
 
 class Pairs(NamedTuple):
-    """Units of source weight and target rows that are left out together, in turn."""
+    """Units of weight of both domains that are left out together, in turn."""
 
     source: np.ndarray  # (n_pairs,), indices of rows
-    target: np.ndarray  # (n_pairs,), indices of rows, each at most once
+    target: np.ndarray  # (n_pairs,), indices of rows
     mass: np.ndarray  # (n_pairs,), weight that is left out of the source row
+    target_mass: np.ndarray  # (n_pairs,), weight left out of the target row, in mean units
     n_units: int  # units of weight of the whole source
+    n_target_units: int
 
 
-def draw_pairs(weights: np.ndarray, n_target: int, rng) -> Pairs:
-    """Pair units of source weight with target rows at random, each at most once.
+def draw_pairs(weights: np.ndarray, target_weights: np.ndarray, rng) -> Pairs:
+    """Pair units of source weight with units of target weight at random, each at most once.
 
     A row of weight 2 is two units, each of weight one, as two equal rows would be. The fractional
     rest of a weight is a unit of its own. If one side is longer, an even selection of it takes
@@ -43,23 +45,38 @@ def draw_pairs(weights: np.ndarray, n_target: int, rng) -> Pairs:
     ----------
     weights : ndarray of shape (n,)
         Weights of the source rows, above 0.
-    n_target : int
+    target_weights : ndarray of shape (m,)
+        Weights of the target rows, above 0.
     rng : RandomState
 
     Returns
     -------
     pairs : Pairs
     """
-    scale = max(1.0, weights.sum() / _MOST_UNITS)
-    weights = weights / scale
-    last = np.cumsum(np.ceil(weights))
-    n_units = int(last[-1])
-    n_pairs = min(n_units, n_target)
-    unit = _evenly(n_units, n_pairs)
-    source = np.searchsorted(last, unit, side="right")
-    mass = np.minimum(1.0, weights[source] - (np.ceil(weights)[source] - (last[source] - unit)))
-    target = _evenly(n_target, n_pairs)[rng.permutation(n_pairs)]
-    return Pairs(source, target, mass * scale, n_units)
+    of_source, of_target = _Units(weights), _Units(target_weights)
+    n_pairs = min(of_source.n, of_target.n)
+    source, mass = of_source.rows(_evenly(of_source.n, n_pairs))
+    order = rng.permutation(n_pairs)
+    target, target_mass = of_target.rows(_evenly(of_target.n, n_pairs)[order])
+    target_mass *= of_target.n / target_weights.sum()
+    return Pairs(source, target, mass, target_mass, of_source.n, of_target.n)
+
+
+class _Units:
+    """Weights in units of one, and rests."""
+
+    def __init__(self, weights: np.ndarray):
+        self.scale = max(1.0, weights.sum() / _MOST_UNITS)
+        self.weights = weights / self.scale
+        self.last = np.cumsum(np.ceil(self.weights))
+        self.n = int(self.last[-1])
+
+    def rows(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of some units, and the weights of the units."""
+        rows = np.searchsorted(self.last, units, side="right")
+        later = self.last[rows] - units
+        mass = np.minimum(1.0, self.weights[rows] - (np.ceil(self.weights)[rows] - later))
+        return rows, mass * self.scale
 
 
 def _evenly(n: int, n_taken: int) -> np.ndarray:
@@ -84,6 +101,7 @@ def leave_one_out_errors(
     T: np.ndarray,
     source_moments: np.ndarray,
     target_moments: np.ndarray | None,
+    h: np.ndarray,
     total_weight: float,
     pairs: Pairs,
     alpha: float,
@@ -104,11 +122,13 @@ def leave_one_out_errors(
     source_moments : ndarray of shape (b, b)
         Weighted mean of ``s_i s_i'``.
     target_moments : ndarray of shape (b, b) or None
-        Mean of ``t_j t_j'``; not used where `alpha` is 0.
+        Weighted mean of ``t_j t_j'``; not used where `alpha` is 0.
+    h : ndarray of shape (b,)
+        Weighted mean of ``t_j``.
     total_weight : float
         Sum of the weights of the source rows.
     pairs : Pairs
-        At least two units, and two target rows.
+        At least two units of either domain.
     alpha : float
         From 0 to below 1.
     regs : ndarray of shape (n_regs,)
@@ -118,24 +138,24 @@ def leave_one_out_errors(
     -------
     errors : ndarray of shape (n_regs,)
         ``mean_i [(1 - alpha) (s_i'theta_i)^2 / 2 + alpha (t_i'theta_i)^2 / 2 - t_i'theta_i]`` with
-        ``theta_i`` found without the pair i; the source's terms are weighted. Lower is better.
+        ``theta_i`` found without the pair i; the terms are weighted. Lower is better.
     """
-    m, n_units = len(T), pairs.n_units
+    m, n_units = pairs.n_target_units, pairs.n_units
     M = (1 - alpha) * n_units / (n_units - 1) * source_moments
     if alpha > 0:
         M = M + alpha * m / (m - 1) * target_moments
     e, V = eigh(M, check_finite=False)
     inverses = 1 / (np.maximum(e, 0.0)[:, None] + regs)  # rounding makes eigenvalues negative
-    h = T.mean(axis=0)
     factor = np.sqrt((1 - alpha) * pairs.mass * n_units / (total_weight * (n_units - 1)))
     source_part, target_part = np.zeros(len(regs)), np.zeros(len(regs))
     for start in range(0, len(pairs.source), _BLOCK_PAIRS):
         block = slice(start, start + _BLOCK_PAIRS)
         s, t = S[pairs.source[block]], T[pairs.target[block]]
+        mass = pairs.target_mass[block]
         rotated = t @ V  # in the basis of eigenvectors, as v, p and q are
-        v = (m * (h @ V) - rotated) / (m - 1)
+        v = (m * (h @ V) - mass[:, None] * rotated) / (m - 1)
         p = (s @ V) * factor[block, None]
-        q = rotated * np.sqrt(alpha / (m - 1)) if alpha > 0 else None
+        q = rotated * np.sqrt(alpha * mass / (m - 1))[:, None] if alpha > 0 else None
         on_p, on_q = _coefficients(v, p, q, inverses)
         for k in range(len(regs)):
             left_out = p * on_p[:, k, None]
@@ -146,8 +166,9 @@ def leave_one_out_errors(
             np.maximum(theta, 0.0, out=theta)
             on_source, on_target = np.vecdot(s, theta), np.vecdot(t, theta)
             source_part[k] += pairs.mass[block] @ on_source**2
-            target_part[k] += alpha / 2 * on_target @ on_target - on_target.sum()
-    return (1 - alpha) / 2 * source_part / pairs.mass.sum() + target_part / len(pairs.source)
+            target_part[k] += alpha / 2 * (mass * on_target) @ on_target - (mass * on_target).sum()
+    source_part /= pairs.mass.sum()
+    return (1 - alpha) / 2 * source_part + target_part / pairs.target_mass.sum()
 
 
 def _coefficients(v, p, q, inverses):

@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skltransfer._parameters import check_parameters
+from skltransfer._parameters import TARGET_WEIGHT, check_parameters
 from skltransfer._solvers._sums import effective_sample_size
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._classes import compare_classes
@@ -33,7 +33,12 @@ from skltransfer.domains._data import (
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import names_its_columns
-from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
+from skltransfer.domains._two_domains import (
+    given_weighted_target,
+    join_labelled,
+    warn_without_target,
+    weights_of_target,
+)
 from skltransfer.domains._weights import check_takes_weights, fit_weighted
 from skltransfer.instance._collapse import warn_of_collapse
 
@@ -41,18 +46,30 @@ from skltransfer.instance._collapse import warn_of_collapse
 class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
     """Weigh source samples by the target, and fit any estimator with the weights.
 
-    A subclass computes the weights in `_weigh`.
+    A subclass computes the weights in `_weigh`, and has a parameter ``target_weight``.
     """
 
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    _parameters = {"target_weight": TARGET_WEIGHT}
+
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Weigh the source samples and fit the estimator with the weights.
 
-        Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum loss(f(x_t), y_t)`` over the source samples
-        and the target samples with a known label.
+        Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum v_t loss(f(x_t), y_t)`` over the source
+        samples and the target samples with a known label. The weights ``v_t`` are
+        `target_sample_weight` times the parameter `target_weight`.
 
         Parameters
         ----------
@@ -69,8 +86,11 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), \
                 default=None
             Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
-            objects also by ``None`` or ``pandas.NA``. Target samples with a label join the fit with
-            weight 1.
+            objects also by ``None`` or ``pandas.NA``. Target samples with a label join the fit.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the target samples, at least 0. A sample of weight 2 counts as two equal
+            samples, where the source is weighed too, and one of weight 0 is left out. ``None``
+            weighs each by 1.
 
         Returns
         -------
@@ -89,16 +109,19 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=int(has_estimator))
         check_parameters(self)
         estimator = clone(self.estimator) if has_estimator else None  # refused before the work
-        X_target, y_target = given_target(X_target, y_target)
+        X_target, y_target, target_sample_weight = given_weighted_target(
+            X_target, y_target, target_sample_weight
+        )
         X, y = indexable(X, y)
         if not sparse.issparse(y):
             check_no_missing_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        y_known = np.empty(0)
+        known = None
         if X_target is None:
             warn_without_target(self, "is fitted without adaptation")
         else:
+            self._check_target_labels(y_target)
             check_not_empty(X_target, "X_target")
             check_same_width(X_target, X, "X_target")
             with columns_compared(has_estimator and names_its_columns(estimator)):
@@ -106,28 +129,34 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
             if y is not None:
                 if has_estimator and is_classifier(estimator):
                     compare_classes(y, y_target)
-                _, y_known = known_labels(y_target, X_target, y)  # refused before the work
+                known = known_labels(y_target, X_target, y)  # refused before the work
         with named_rows(X, X_target):
-            self.sample_weight_ = self._weigh(X, y, sample_weight, X_target)
+            self.sample_weight_ = self._weigh(X, y, sample_weight, X_target, target_sample_weight)
         self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
         if X_target is not None:
-            self._warn_of_collapse(y, unit_weights(X, sample_weight), y_known)
+            before = unit_weights(X, sample_weight)
+            self._warn_of_collapse(y, before, self._known(known, before, target_sample_weight))
         if has_estimator:
             with task.hand_on(estimator), named_rows(X, X_target):
                 if X_target is None:
                     fit_weighted(estimator, X, y, sample_weight)
                 else:
-                    self._fit_on_both(estimator, X, y, sample_weight, X_target, y_target)
+                    target = X_target, y_target, target_sample_weight
+                    self._fit_on_both(estimator, X, y, sample_weight, *target)
             self._adopt(estimator, X)
         task.end({})
         return self
 
     @abstractmethod
-    def _weigh(self, X, y, sample_weight, X_target) -> np.ndarray:
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight) -> np.ndarray:
         """Return the weights of the source samples, shape (n_samples,).
 
-        Without `X_target` (None) they are `sample_weight`, or 1.
+        Without `X_target` (None) they are `sample_weight`, or 1. The weights of the target samples
+        are above 0, or None, if all are 1.
         """
+
+    def _check_target_labels(self, y_target) -> None:
+        """Look at the labels of the target (None, if there are none)."""
 
     def _check_combinations(self) -> None:
         if self._needs_weights():
@@ -146,14 +175,37 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         """Tell whether the estimator has to take ``sample_weight``."""
         return True
 
-    def _warn_of_collapse(self, y, weights, y_known) -> None:
-        """Warn if the weights leave too little of `weights`, those before, to the fit."""
-        warn_of_collapse(self, y, self.sample_weight_, weights, y_known)
+    def _known(self, known, source_weights, target_sample_weight) -> tuple:
+        """Return the known labels of the target, and what these samples weigh in the fit."""
+        if known is None:
+            return np.empty(0), np.empty(0)
+        has_label, labels = known
+        weights = np.ones(len(labels))
+        if target_sample_weight is not None:
+            weights = target_sample_weight[has_label]
+        if len(labels):
+            weights = weights_of_target(source_weights, weights, self.target_weight)
+        return labels, weights
 
-    def _fit_on_both(self, estimator, X, y, sample_weight, X_target, y_target):
+    def _warn_of_collapse(self, y, weights, known) -> None:
+        """Warn if the weights leave too little of `weights`, those before, to the fit.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
+        weights : ndarray of shape (n_samples,)
+        known : tuple of (ndarray, ndarray)
+            Known labels of the target, and the weights of these samples.
+        """
+        warn_of_collapse(self, y, self.sample_weight_, weights, *known)
+
+    def _fit_on_both(
+        self, estimator, X, y, sample_weight, X_target, y_target, target_sample_weight
+    ):
         check_consistent_length(X, y)
         weights = self._weights_of_fit(sample_weight)
-        fit_weighted(estimator, *join_labelled(X, y, weights, X_target, y_target))
+        target = X_target, y_target, target_sample_weight, self.target_weight
+        fit_weighted(estimator, *join_labelled(X, y, weights, *target))
 
     def _weights_of_fit(self, sample_weight):
         """Return the weights for the fit of the estimator; None if all are 1."""
@@ -163,6 +215,11 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
 def unit_weights(X, sample_weight) -> np.ndarray:
     """Return `sample_weight`, or a weight of 1 for each sample of `X`."""
     return np.ones(_num_samples(X)) if sample_weight is None else sample_weight
+
+
+def is_whole(target_weight) -> bool:
+    """Tell whether samples can be repeated in place of a weight."""
+    return not isinstance(target_weight, str) and target_weight == int(target_weight)
 
 
 def only_numbers(tags):

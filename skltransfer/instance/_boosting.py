@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skltransfer._parameters import Count, check_parameters
+from skltransfer._parameters import TARGET_WEIGHT, Count, check_parameters
 from skltransfer._texts import as_texts
 from skltransfer._warnings import warn
 from skltransfer.domains._callbacks import FitTask
@@ -41,10 +41,11 @@ from skltransfer.domains._frames import (
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import names_its_columns
 from skltransfer.domains._two_domains import (
-    given_target,
+    given_weighted_target,
     labelled_rows,
     warn_without_labels,
     warn_without_target,
+    weights_of_both,
 )
 from skltransfer.domains._weights import check_takes_weights
 from skltransfer.instance._rounds import BaseFits, BoostingData, PreparedRows, Rounds
@@ -56,14 +57,23 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
     A subclass defines the default base estimator, the checks of labels and the rounds.
     """
 
-    _parameters = {"n_estimators": Count()}
+    _parameters = {"n_estimators": Count(), "target_weight": TARGET_WEIGHT}
     _default_estimator: BaseEstimator
 
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Boost on source samples and labelled target samples.
 
         Parameters
@@ -76,13 +86,17 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             Source labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Initial weights of the source samples, at least 0. A sample of weight 2 counts as two
-            equal samples. ``None`` starts each at 1, as target samples do.
+            equal samples. ``None`` starts each at 1.
         X_target : {array-like, sparse matrix} of shape (n_target_samples, n_features), default=None
             Target samples. Samples without a label are not used.
         y_target : array-like of shape (n_target_samples,), default=None
             Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
             objects also by ``None`` or ``pandas.NA``. If no label is known, the source alone is
             boosted, with a :class:`~skltransfer.DomainDataWarning`.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the target samples, at least 0. They start at these times the parameter
+            `target_weight`. A sample of weight 2 counts as two equal samples, and one of weight 0
+            is left out. ``None`` is 1 for each.
 
         Returns
         -------
@@ -98,15 +112,17 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             If a parameter is out of range or the data do not fit together. The message names the
             remedy.
         """
-        X_target, y_target = given_target(X_target, y_target)
         check_parameters(self)
+        target = given_weighted_target(X_target, y_target, target_sample_weight)
+        X_target, y_target, target_sample_weight = target
         template = self._template()
         self._check_kind(template)
         check_takes_weights(template)
         if X_target is not None:
             with columns_compared(names_its_columns(template)):
                 X, X_target = in_one_form(X, X_target, "X_target")
-        data, used = self._prepare(template, X, y, sample_weight, X_target, y_target)
+        target = X_target, y_target, target_sample_weight
+        data, used = self._prepare(template, X, y, sample_weight, *target)
         fits = BaseFits(self._template_for(data), self.random_state)
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=self._n_tasks(data))
         # Inner estimators get their weights by keyword, whatever the routing mode.
@@ -166,7 +182,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             "dtype": None,
         }
 
-    def _prepare(self, template, X, y, sample_weight, X_target, y_target):
+    def _prepare(self, template, X, y, sample_weight, X_target, y_target, target_sample_weight):
         """Return the samples to boost, and a mask of the given samples that are among them."""
         check_no_missing_labels(y)
         X, y = self._check_labels(X, y, **self._row_checks())
@@ -178,24 +194,27 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         used = weights > 0
         if not used.all():
             X, y, weights = _safe_indexing(X, np.flatnonzero(used)), y[used], weights[used]
-        rows, labels = self._labelled_target(X_target, y_target, y)
+        size = weights.sum()
+        rows, labels, of_rows = self._labelled_target(X_target, y_target, y, target_sample_weight)
         if rows is None:
-            return BoostingData(PreparedRows.for_estimator(template, X), y, weights, 0), used
+            return BoostingData(PreparedRows.for_estimator(template, X), y, weights, size, 0), used
+        of_rows = np.ones(len(labels)) if of_rows is None else of_rows
         data = BoostingData(
             PreparedRows.for_estimator(template, X, rows),
             np.concatenate([y, labels]),
-            np.concatenate([weights, np.ones(len(labels))]),
+            np.concatenate(weights_of_both(weights, of_rows, self.target_weight)),
+            size,
             len(y),
         )
         return data, np.concatenate([used, np.ones(len(labels), dtype=bool)])
 
-    def _labelled_target(self, X_target, y_target, y):
-        """Return target samples with a known label, and the labels; None, None without any."""
+    def _labelled_target(self, X_target, y_target, y, target_sample_weight):
+        """Return what :func:`labelled_rows` does, of validated target samples."""
         if X_target is None:
             warn_without_target(
                 self, "boosts the source alone", keywords="X_target=... and y_target=..."
             )
-            return None, None
+            return None, None, None
         if self._takes_texts:
             rows = text_array(X_target, self, "X_target")
         elif self._takes_frames and frame_library(X_target) is not None:
@@ -207,10 +226,10 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
             y_target = np.ravel(y_target)
         if is_classifier(self):
             compare_classes(y, y_target)
-        rows, labels = labelled_rows(rows, y_target, y)
-        if rows is None:
+        labelled = labelled_rows(rows, y_target, y, target_sample_weight)
+        if labelled[0] is None:
             warn_without_labels(self, "boosts the source alone")
-        return rows, labels
+        return labelled
 
     def _validated(self, X, y, **checks) -> tuple:
         """Return validated samples and labels, texts as an array of strings.
@@ -261,7 +280,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         stronger = "Use a stronger base estimator, such as a deeper tree or a linear model"
         weaker = "Use a weaker base estimator, such as a tree of less depth"
         if has_target:
-            stronger += ", or give the source rows a smaller sample_weight"
+            stronger += ", or a larger target_weight"
             weaker += ", or pass more target rows with a label"
         ends = f"{name} stops after one round, because its"
         alone = "The first one predicts alone, as without boosting."

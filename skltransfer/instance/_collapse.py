@@ -51,7 +51,7 @@ class EffectiveSampleSizeWarning(UserWarning):
     """
 
 
-def warn_of_collapse(reweighter, y, weights, before, y_known) -> None:
+def warn_of_collapse(reweighter, y, weights, before, y_known, known_weights) -> None:
     """Warn if the weights of a reweighter leave a fit little to learn from.
 
     The texts hold no numbers of the fit, so that Python shows each once.
@@ -65,7 +65,9 @@ def warn_of_collapse(reweighter, y, weights, before, y_known) -> None:
     weights, before : ndarray of shape (n_samples,)
         Weights of the source samples, and the weights given to the fit.
     y_known : ndarray of shape (n_known,) or (n_known, n_outputs)
-        Labels of target samples in the fit, each of weight one.
+        Labels of target samples in the fit.
+    known_weights : ndarray of shape (n_known,)
+        Weights of these samples.
     """
     name, estimator = type(reweighter).__name__, reweighter.estimator
     if warn_of_few_samples(name, weights, before):
@@ -74,7 +76,7 @@ def warn_of_collapse(reweighter, y, weights, before, y_known) -> None:
         return
     columns = as_labels(y).reshape(len(weights), -1).T
     known = np.asarray(y_known).reshape(-1, len(columns)).T
-    after, before = (np.concatenate([part, np.ones(known.shape[1])]) for part in (weights, before))
+    after, before = (np.concatenate([part, known_weights]) for part in (weights, before))
     columns = [
         np.concatenate([column, of_target]) if len(of_target) else column
         for column, of_target in zip(columns, known, strict=True)

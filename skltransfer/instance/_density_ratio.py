@@ -66,7 +66,7 @@ class DensityRatioReweighter(BaseReweighter):
         """Return validated samples of the target, after those of the source."""
         return check_target_rows(self, X_target, **self._input_checks())
 
-    def _weigh(self, X, y, sample_weight, X_target):
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight):
         rows = self._checked_rows(X)
         weights = unit_weights(rows, sample_weight)
         self._is_adapted = X_target is not None
@@ -74,7 +74,9 @@ class DensityRatioReweighter(BaseReweighter):
             return weights
         used = weights > 0  # a sample of weight 0 is not seen
         target_rows = self._checked_target_rows(X_target)
-        ratio = self._fit_ratio(_safe_indexing(rows, used), weights[used], target_rows)
+        ratio = self._fit_ratio(
+            _safe_indexing(rows, used), weights[used], target_rows, target_sample_weight
+        )
         product = np.zeros(len(weights))
         product[used] = weights[used] * ratio
         total = ordered_sum(product)
@@ -87,7 +89,7 @@ class DensityRatioReweighter(BaseReweighter):
         return product * (ordered_sum(weights) / total)
 
     @abstractmethod
-    def _fit_ratio(self, rows, weights, target_rows) -> np.ndarray:
+    def _fit_ratio(self, rows, weights, target_rows, target_weights) -> np.ndarray:
         """Learn the ratio, and return it at the source samples.
 
         Parameters
@@ -98,6 +100,8 @@ class DensityRatioReweighter(BaseReweighter):
             Their weights, above 0. A sample of weight 2 counts as two equal samples.
         target_rows : ndarray of shape (n_target_samples, n_features)
             Target samples.
+        target_weights : ndarray of shape (n_target_samples,), or None
+            Their weights, above 0. None weighs each by 1.
 
         Returns
         -------

@@ -68,6 +68,10 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         samples. ``None`` uses the probabilities as they are.
     max_weight : float, default=1000
         Largest ratio, at least 1, so that weights are finite where a classifier is certain.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
     random_state : int, RandomState instance or None, default=0
         Seed of the folds. `classifier` has its own.
 
@@ -157,6 +161,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         cv=5,
         calibration="sigmoid",
         max_weight=1000.0,
+        target_weight=1.0,
         random_state=0,
     ):
         self.estimator = estimator
@@ -164,6 +169,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         self.cv = cv
         self.calibration = calibration
         self.max_weight = max_weight
+        self.target_weight = target_weight
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -206,13 +212,15 @@ class DiscriminativeReweighter(DensityRatioReweighter):
                 "classifier, or wrap it in CalibratedClassifierCV."
             )
 
-    def _fit_ratio(self, rows, weights, target_rows):
+    def _fit_ratio(self, rows, weights, target_rows, target_weights):
         n_source, n_target = _num_samples(rows), _num_samples(target_rows)
+        if target_weights is None:
+            target_weights = np.ones(n_target)
         data = LabelledRows.sorted_by(
             "labels",
             concatenate_rows(rows, target_rows),
             np.repeat([0, 1], [n_source, n_target]),
-            np.concatenate([weights, np.ones(n_target)]),
+            np.concatenate([weights, target_weights]),
         )
         classifier = self.classifier
         if classifier is None:
@@ -228,7 +236,7 @@ class DiscriminativeReweighter(DensityRatioReweighter):
                 "before: WithTarget(make_pipeline(encoder, DiscriminativeReweighter(model)), "
                 "X_target)."
             ) from error
-        self._log_prior = np.log(weights.sum() / n_target)
+        self._log_prior = np.log(weights.sum() / target_weights.sum())
         fold = data.folds(self.cv, self.random_state, name="X and X_target")
         self._calibrator = None
         if fold is None:

@@ -43,6 +43,10 @@ class GaussianReweighter(DensityRatioReweighter):
     reg_covar : float, default=1e-6
         Value added to the variances of the scaled features, greater than 0, so that no covariance
         is singular.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
 
     Attributes
     ----------
@@ -116,16 +120,23 @@ class GaussianReweighter(DensityRatioReweighter):
     }
 
     def __init__(
-        self, estimator=None, *, covariance="full", shrinkage="ledoit_wolf", reg_covar=1e-6
+        self,
+        estimator=None,
+        *,
+        covariance="full",
+        shrinkage="ledoit_wolf",
+        reg_covar=1e-6,
+        target_weight=1.0,
     ):
         self.estimator = estimator
         self.covariance = covariance
         self.shrinkage = shrinkage
         self.reg_covar = reg_covar
+        self.target_weight = target_weight
 
-    def _fit_ratio(self, rows, weights, target_rows):
+    def _fit_ratio(self, rows, weights, target_rows, target_weights):
         rows, counts, group = counted_rows(rows, weights)
-        target_rows, target_counts, _ = counted_rows(target_rows)
+        target_rows, target_counts, _ = counted_rows(target_rows, target_weights)
         self._center, self._scale = within_scale(rows, counts, target_rows, target_counts)
         self._source = self._mean_and_factor(rows, counts)
         self._target = self._mean_and_factor(target_rows, target_counts)

@@ -52,6 +52,10 @@ class KernelDensityReweighter(DensityRatioReweighter):
     kernel : str, default="gaussian"
         Kernel: ``"gaussian"``, ``"tophat"``, ``"epanechnikov"``, ``"exponential"``, ``"linear"`` or
         ``"cosine"``, as in :class:`sklearn.neighbors.KernelDensity`.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
 
     Attributes
     ----------
@@ -120,10 +124,11 @@ class KernelDensityReweighter(DensityRatioReweighter):
         "kernel": Choice(*LOG_KERNELS),
     }
 
-    def __init__(self, estimator=None, *, bandwidth="scott", kernel="gaussian"):
+    def __init__(self, estimator=None, *, bandwidth="scott", kernel="gaussian", target_weight=1.0):
         self.estimator = estimator
         self.bandwidth = bandwidth
         self.kernel = kernel
+        self.target_weight = target_weight
 
     def _check_combinations(self) -> None:
         super()._check_combinations()
@@ -134,10 +139,10 @@ class KernelDensityReweighter(DensityRatioReweighter):
                     f"kernel={self.kernel!r}. Choose one of these, or bandwidth='scott'."
                 )
 
-    def _fit_ratio(self, rows, weights, target_rows):
+    def _fit_ratio(self, rows, weights, target_rows, target_weights):
         given = rows, target_rows
         rows, counts, group = counted_rows(rows, weights)
-        target_rows, target_counts, _ = counted_rows(target_rows)
+        target_rows, target_counts, _ = counted_rows(target_rows, target_weights)
         self._center, self._scale = within_scale(rows, counts, target_rows, target_counts)
         self._source = self._scaled(rows), counts
         self._target = self._scaled(target_rows), target_counts

@@ -31,6 +31,7 @@ class Distances(NamedTuple):
     source: np.ndarray  # (n_distinct, n_centers), of different source rows
     weights: np.ndarray  # (n_distinct,), of these, above 0
     target: np.ndarray  # (n_target_samples, n_centers), of the target rows, sorted
+    target_weights: np.ndarray | None  # (n_target_samples,), of these, above 0; None: all 1
     center_rows: np.ndarray  # (n_centers,), which of the sorted target rows each centre is
     target_order: np.ndarray  # (n_target_samples,), which row as given each sorted one is
 
@@ -48,30 +49,32 @@ class KernelRatioReweighter(DensityRatioReweighter):
     }
     _compares_sparse_rows = True
 
-    def _fit_ratio(self, rows, weights, target_rows):
+    def _fit_ratio(self, rows, weights, target_rows, target_weights):
         rows, target_rows = in_one_form(rows, target_rows)
         distinct, counts, group = counted_rows(rows, weights)
         target_order = lexicographic_order(target_rows)
         target_rows = target_rows[target_order]
+        target_weights = None if target_weights is None else target_weights[target_order]
         rng = check_random_state(self.random_state)
-        center_rows = draw_centers(target_rows, self.n_centers, rng)
+        center_rows = draw_centers(target_rows, self.n_centers, rng, target_weights)
         self.centers_ = target_rows[center_rows]
-        self.gammas_ = self._candidates_of_gamma(distinct, counts, target_rows)
+        self.gammas_ = self._candidates_of_gamma(distinct, counts, target_rows, target_weights)
         largest = float(self.gammas_.max())
         source, target = (
             squared_distances(part, self.centers_, largest) for part in (distinct, target_rows)
         )
         if not np.isfinite(largest * float(max(source.max(), target.max()))):
             raise ValueError(TOO_FAR_APART)
-        self._fit_coefficients(Distances(source, counts, target, center_rows, target_order), rng)
+        distances = Distances(source, counts, target, target_weights, center_rows, target_order)
+        self._fit_coefficients(distances, rng)
         self._warn_of_width(source, target, center_rows)
         return self._of_distances(source)[group]
 
-    def _candidates_of_gamma(self, rows, weights, target_rows) -> np.ndarray:
+    def _candidates_of_gamma(self, rows, weights, target_rows, target_weights) -> np.ndarray:
         if not isinstance(self.gamma, str):
             return np.atleast_1d(np.asarray(self.gamma, dtype=np.float64))
         factors = np.array(GAMMA_FACTORS if self.gamma == "cv" else (1.0,))
-        return factors * center_gamma(rows, weights, target_rows, self.centers_)
+        return factors * center_gamma(rows, weights, target_rows, self.centers_, target_weights)
 
     def _ratio(self, rows):
         ratio = np.empty(rows.shape[0])

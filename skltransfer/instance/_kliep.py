@@ -51,6 +51,10 @@ class KLIEPReweighter(KernelRatioReweighter):
         Largest distance of the mean log-ratio from its optimum.
     max_iter : int, default=100
         Largest number of Newton steps.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
     random_state : int, RandomState instance or None, default=0
         Seed of the centres and folds.
 
@@ -160,6 +164,7 @@ class KLIEPReweighter(KernelRatioReweighter):
         cv=5,
         tol=1e-6,
         max_iter=100,
+        target_weight=1.0,
         random_state=0,
     ):
         self.estimator = estimator
@@ -168,30 +173,32 @@ class KLIEPReweighter(KernelRatioReweighter):
         self.cv = cv
         self.tol = tol
         self.max_iter = max_iter
+        self.target_weight = target_weight
         self.random_state = random_state
 
-    def _weigh(self, X, y, sample_weight, X_target):
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight):
         # Values for a ratio of 1, which needs no target.
         self.dual_gap_, self.objective_, self.n_iter_ = 0.0, 0.0, 1
-        weights = super()._weigh(X, y, sample_weight, X_target)
+        weights = super()._weigh(X, y, sample_weight, X_target, target_sample_weight)
         remedy = "Raise max_iter or tol, or choose another gamma."
         warn_unless_certified("KLIEP's mean log-ratio", self.dual_gap_, self.tol, remedy)
         return weights
 
     def _fit_coefficients(self, distances, rng):
         given = distances.target, distances.source, distances.weights
+        settings = {"weights": distances.target_weights, "tol": self.tol, "max_iter": self.max_iter}
         self.scores_ = np.full(len(self.gammas_), np.nan)
         if len(self.gammas_) > 1:
             splits = self._splits(distances.target_order, rng)
             for k, gamma in enumerate(self.gammas_):
                 log_A, _ = log_kernel_ratios(*given, gamma)
                 self.scores_[k] = held_out_likelihood(
-                    log_A, splits, distances.center_rows, tol=self.tol, max_iter=self.max_iter
+                    log_A, splits, distances.center_rows, **settings
                 )
         (best,) = best_candidate(self.scores_, self.gammas_)
         self.gamma_ = float(self.gammas_[best])
         log_A, log_h = log_kernel_ratios(*given, self.gamma_)
-        solution = solve_kliep(log_A, tol=self.tol, max_iter=self.max_iter)
+        solution = solve_kliep(log_A, **settings)
         self._mixture, self._log_h = solution.mixture, log_h
         self.coef_ = solution.mixture * finite_exp(-log_h)
         self.dual_gap_, self.objective_ = solution.gap, solution.objective

@@ -19,7 +19,7 @@ from skltransfer._solvers._kmm import KMMSolution, solve_kmm
 from skltransfer._warnings import warn, warn_unless_certified
 from skltransfer.domains._data import check_dense, check_target_rows
 from skltransfer.instance._base import BaseReweighter, numeric_rows, only_numbers, unit_weights
-from skltransfer.instance._rows import distinct_rows, sorted_rows
+from skltransfer.instance._rows import counted_rows, distinct_rows, sorted_rows
 
 
 class KMMReweighter(BaseReweighter):
@@ -74,6 +74,10 @@ class KMMReweighter(BaseReweighter):
         Precision of the rbf kernel between dense source and target samples. Everything else is
         computed in float64. ``"auto"`` uses float32 if its rounding error, which `dual_gap_`
         includes, is well below `tol`. This needs a `tol` of about 1e-3 or more.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
 
     Attributes
     ----------
@@ -186,6 +190,7 @@ class KMMReweighter(BaseReweighter):
         tol=1e-6,
         max_iter=500,
         dtype="auto",
+        target_weight=1.0,
     ):
         self.estimator = estimator
         self.kernel = kernel
@@ -198,6 +203,7 @@ class KMMReweighter(BaseReweighter):
         self.tol = tol
         self.max_iter = max_iter
         self.dtype = dtype
+        self.target_weight = target_weight
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -209,7 +215,7 @@ class KMMReweighter(BaseReweighter):
     def _takes_sparse(self) -> bool:
         return isinstance(self.kernel, str) and self.kernel in SPARSE_KERNELS
 
-    def _weigh(self, X, y, sample_weight, X_target):
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight):
         if not self._takes_sparse():
             remedy = f"Choose one of the kernels {', '.join(SPARSE_KERNELS)}"
             check_dense(self, X, "X", remedy=remedy)
@@ -225,19 +231,23 @@ class KMMReweighter(BaseReweighter):
             target_rows = check_target_rows(self, X_target, **checks)
             if sparse.issparse(rows) or sparse.issparse(target_rows):
                 rows, target_rows = sparse.csr_array(rows), sparse.csr_array(target_rows)
-            weights = self._match(rows, weights, target_rows)
+            weights = self._match(rows, weights, target_rows, target_sample_weight)
         return weights
 
-    def _match(self, rows, weights, target_rows) -> np.ndarray:
+    def _match(self, rows, weights, target_rows, target_weights) -> np.ndarray:
         """Solve the quadratic programme and return the weights of all source samples."""
         used = weights > 0
         distinct, group = distinct_rows(rows[used])
         counts = np.bincount(group, weights=weights[used])
         given = rows[used], target_rows
-        kernel, distinct, target_rows = self._kernel(distinct, counts, sorted_rows(target_rows))
+        if target_weights is None:
+            target_rows = sorted_rows(target_rows)
+        else:
+            target_rows, target_weights, _ = counted_rows(target_rows, target_weights)
+        kernel, distinct, target_rows = self._kernel(distinct, counts, target_rows, target_weights)
         matrix = KernelMatrix(kernel, distinct)
         warn_of_width(self, kernel, *given)
-        solution = self._solve(matrix, counts, target_rows)
+        solution = self._solve(matrix, counts, target_rows, target_weights)
         self.dual_gap_, self.objective_ = float(solution.gap), float(solution.objective)
         self.n_iter_ = max(solution.n_iter, 1)
         if solution.gap == np.inf:
@@ -259,9 +269,9 @@ class KMMReweighter(BaseReweighter):
             )
         return matched
 
-    def _kernel(self, distinct, counts, target_rows):
+    def _kernel(self, distinct, counts, target_rows, target_weights):
         """Return the kernel with its width, and the samples to compute it from."""
-        gamma = fitted_gamma(self, distinct, counts, target_rows)
+        gamma = fitted_gamma(self, distinct, counts, target_rows, target_weights)
         kernel = Kernel(self.kernel, gamma, self.degree, self.coef0, self.kernel_params)
         if self.kernel == "rbf" and not sparse.issparse(distinct):
             # Distances lose fewer digits near the origin.
@@ -271,16 +281,16 @@ class KMMReweighter(BaseReweighter):
                 distinct, target_rows = centered
         return kernel, distinct, target_rows
 
-    def _solve(self, rows: KernelMatrix, counts, target_rows) -> KMMSolution:
+    def _solve(self, rows: KernelMatrix, counts, target_rows, target_weights) -> KMMSolution:
         n, tol = counts.sum(), self.tol
         error = 0.0
         rounding = 0.0 if self.dtype == "float64" else rows.float32_error(target_rows)
         wanted = self.dtype == "float32" and np.isfinite(rounding)
         if wanted or (self.dtype == "auto" and 50 * rounding <= tol):
-            mean, error = rows.mean_in_float32(target_rows)
+            mean, error = rows.mean_in_float32(target_rows, target_weights)
             tol = max(tol, 20 * rounding)  # no smaller gap can be certified
         else:
-            mean = rows.mean(target_rows)
+            mean = rows.mean(target_rows, target_weights)
         tolerance = self.sum_tolerance
         if tolerance is None:
             tolerance = max(0.0, (np.sqrt(n) - 1) / np.sqrt(n))

@@ -82,6 +82,10 @@ class LabelShiftReweighter(BaseReweighter):
         Largest number of Newton steps of ``"em"``.
     tol : float, default=1e-8
         Distance of the mean log-likelihood of ``"em"`` from its maximum, to certify.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
     random_state : int, RandomState instance or None, default=0
         Seed of the folds. `classifier` has its own.
 
@@ -191,6 +195,7 @@ class LabelShiftReweighter(BaseReweighter):
         regularization=0.01,
         max_iter=100,
         tol=1e-8,
+        target_weight=1.0,
         random_state=0,
     ):
         self.estimator = estimator
@@ -201,6 +206,7 @@ class LabelShiftReweighter(BaseReweighter):
         self.regularization = regularization
         self.max_iter = max_iter
         self.tol = tol
+        self.target_weight = target_weight
         self.random_state = random_state
 
     def __sklearn_tags__(self):
@@ -211,7 +217,7 @@ class LabelShiftReweighter(BaseReweighter):
             tags.input_tags.allow_nan &= taken.allow_nan
         return tags
 
-    def _weigh(self, X, y, sample_weight, X_target):
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight):
         self.n_iter_ = 1
         if self.estimator is None and self.classifier is None:
             X = validate_data(self, X)
@@ -227,7 +233,10 @@ class LabelShiftReweighter(BaseReweighter):
                 f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
             )
         (X_target,) = indexable(select_columns(X_target, column_names(X)))
-        X_target = _safe_indexing(X_target, np.argsort(row_groups(X_target), kind="stable"))
+        order = np.argsort(row_groups(X_target), kind="stable")
+        X_target = _safe_indexing(X_target, order)
+        if target_sample_weight is not None:
+            target_sample_weight = target_sample_weight[order]
         used = np.flatnonzero(weights > 0)
         present, codes = np.unique(labels[used], return_inverse=True)
         self.source_classes_ = self.source_classes_[present]
@@ -237,12 +246,13 @@ class LabelShiftReweighter(BaseReweighter):
                 "cannot shift. Pass rows of every class, or use KMMReweighter."
             )
         data = LabelledRows.sorted_by("groups", _safe_indexing(X, used), codes, weights[used])
-        self._estimate(data, *self._held_out_predictions(data, classifier, X_target))
+        predictions = self._held_out_predictions(data, classifier, X_target)
+        self._estimate(data, *predictions, target_sample_weight)
         ratio = np.zeros(len(weights))
         ratio[used] = self.class_prior_ratio_[codes]
         return weights * ratio
 
-    def _warn_of_collapse(self, y, weights, y_known):
+    def _warn_of_collapse(self, y, weights, known):
         """Say which classes are lost. Small shares that are estimates are no collapse."""
         absent = self.source_classes_[self.class_prior_ratio_ < _SMALLEST_RATIO].tolist()
         if absent:
@@ -304,33 +314,37 @@ class LabelShiftReweighter(BaseReweighter):
         predicted = np.searchsorted(self.source_classes_, classifier.predict(X))
         return np.eye(len(self.source_classes_))[predicted]
 
-    def _estimate(self, data, held_out, target) -> None:
+    def _estimate(self, data, held_out, target, target_weights) -> None:
         n_classes, total = len(self.source_classes_), data.weights.sum()
         hard = np.eye(n_classes)[held_out.argmax(axis=1)]
         counts = np.zeros((n_classes, n_classes))
         np.add.at(counts.T, data.labels, hard * data.weights[:, None])
         C = self.confusion_matrix_ = counts / total
         if self.method == "em":
-            ratio = self._by_likelihood(data, held_out, target)
+            ratio = self._by_likelihood(data, held_out, target, target_weights)
             variances = np.full(n_classes, np.nan)
         else:
             self._warn_of_confusion(counts)
             by_row = target.mean(axis=0)  # (n_target, n_classes)
-            mu = by_row.mean(axis=0)
+            mu = np.average(by_row, axis=0, weights=target_weights)
             if self.method == "bbse":
                 ratio, inverse = solve_bbse(C, mu)
             else:
                 rho = self.regularization * rlls_error_bound(n_classes, total)
                 ratio, inverse = solve_rlls(C, mu, rho)
             deviations = by_row - mu
-            target_covariance = deviations.T @ deviations / len(by_row) ** 2
+            counts_of_target = np.ones(len(by_row)) if target_weights is None else target_weights
+            target_covariance = (deviations.T * counts_of_target) @ deviations
+            target_covariance /= counts_of_target.sum() ** 2
             variances = np.diag(bbse_covariance(inverse, ratio, counts, target_covariance))
         self.class_prior_ratio_ = ratio
         self.class_prior_ratio_std_err_ = np.sqrt(variances)
         prior = np.bincount(data.labels, weights=data.weights) / total * ratio
         self.target_class_prior_ = prior / prior.sum()
 
-    def _by_likelihood(self, data, held_out, target) -> np.ndarray:
+    def _by_likelihood(self, data, held_out, target, target_weights) -> np.ndarray:
+        if target_weights is not None:
+            target_weights = np.tile(target_weights, len(target))  # each fold predicts all of them
         log_source, log_target = (
             np.log(np.maximum(p, _SMALLEST_PROBABILITY)) for p in (held_out, np.concatenate(target))
         )
@@ -339,7 +353,11 @@ class LabelShiftReweighter(BaseReweighter):
             log_source, log_target = scale * log_source + bias, scale * log_target + bias
         p_source = np.average(softmax(log_source, axis=1), axis=0, weights=data.weights)
         prior, gap, self.n_iter_ = solve_em(
-            softmax(log_target, axis=1), p_source, max_iter=self.max_iter, tol=self.tol
+            softmax(log_target, axis=1),
+            p_source,
+            weights=target_weights,
+            max_iter=self.max_iter,
+            tol=self.tol,
         )
         warn_unless_certified("The likelihood", gap, self.tol, "Raise max_iter or tol.")
         ratio = prior / p_source

@@ -52,6 +52,10 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         Search for neighbours. It does not change the weights. ``"auto"`` uses a tree for up to 6
         features or a callable `metric`, and all distances, in blocks, otherwise. Sparse samples
         need ``"auto"`` or ``"brute"``.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
 
     Attributes
     ----------
@@ -117,11 +121,20 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         "algorithm": Choice("auto", "kd_tree", "ball_tree", "brute"),
     }
 
-    def __init__(self, estimator=None, *, n_neighbors="sqrt", metric="euclidean", algorithm="auto"):
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        n_neighbors="sqrt",
+        metric="euclidean",
+        algorithm="auto",
+        target_weight=1.0,
+    ):
         self.estimator = estimator
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.algorithm = algorithm
+        self.target_weight = target_weight
 
     def _check_combinations(self) -> None:
         super()._check_combinations()
@@ -133,7 +146,7 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
 
     _compares_sparse_rows = True
 
-    def _fit_ratio(self, rows, weights, target_rows):
+    def _fit_ratio(self, rows, weights, target_rows, target_weights):
         rows, target_rows = in_one_form(rows, target_rows)
         if sparse.issparse(rows) and self.algorithm not in ("auto", "brute"):
             raise ValueError(
@@ -142,7 +155,8 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
             )
         distinct, counts, group = counted_rows(rows, weights)
         self.n_neighbors_ = self._resolved_neighbors(counts)
-        self._source, self._target = (distinct, counts), counted_rows(target_rows)[:2]
+        self._source = distinct, counts
+        self._target = counted_rows(target_rows, target_weights)[:2]
         return self._ratio(distinct)[group]
 
     def _remedy_of_no_overlap(self):

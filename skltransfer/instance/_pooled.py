@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from skltransfer.domains._data import unwrap
-from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import has_known_label, warn_without_labels
-from skltransfer.instance._base import BaseReweighter, unit_weights
+from skltransfer.instance._base import BaseReweighter, is_whole, unit_weights
 
 
 class PooledEstimator(BaseReweighter):
-    """Fit an estimator on source samples and labelled target samples together, all of weight one.
+    """Fit an estimator on source samples and labelled target samples together.
 
-    It is the baseline for every reweighter, and often hard to beat. Target samples without a label
-    are not used.
+    It is the baseline for every reweighter, and often hard to beat. All samples weigh one, unless
+    `target_weight` says otherwise. Target samples without a label are not used.
 
     Parameters
     ----------
     estimator : estimator
         Any classifier or regressor. It is cloned before it is fitted.
+    target_weight : float or "balanced", default=1.0
+        Weight of each target sample with a known label, where source samples weigh 1.
+        ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over both:
+        ``n_s`` source and ``n_t`` target samples then weigh ``n / (2 n_s)`` and ``n / (2 n_t)``
+        each, for ``n = n_s + n_t``. With few labels beside a large source, no other setting matters
+        as much. An estimator that takes no weights is given the target samples several times, if
+        the weight is a whole number.
 
     Attributes
     ----------
@@ -34,6 +39,12 @@ class PooledEstimator(BaseReweighter):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen during `fit`. Set if all feature names of ``X`` are strings.
 
+    Warns
+    -----
+    DomainDataWarning
+        If no target samples are given, or no label of one is known. The estimator is then fitted on
+        the source alone.
+
     See Also
     --------
     KMMReweighter : Weighs the source samples so that they resemble the target.
@@ -48,43 +59,19 @@ class PooledEstimator(BaseReweighter):
     array([0, 1])
     """
 
-    def __init__(self, estimator):
+    def __init__(self, estimator, *, target_weight=1.0):
         self.estimator = estimator
+        self.target_weight = target_weight
 
-    @fits_anew
-    def fit(self, X, y=None, sample_weight=None, *, X_target=None, y_target=None):
-        """Fit the estimator on source samples and labelled target samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Source samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Source labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the source samples. A target sample weighs 1.
-        X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target samples.
-        y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), \
-                default=None
-            Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
-            objects also by ``None`` or ``pandas.NA``. If no label is known, the estimator is fitted
-            on the source alone, with a :class:`~skltransfer.DomainDataWarning`.
-
-        Returns
-        -------
-        self : PooledEstimator
-            The fitted estimator.
-        """
-        if X_target is not None and not has_known_label(unwrap(y_target)):
-            warn_without_labels(self, "is fitted on the source alone")
-        return super().fit(X, y, sample_weight, X_target=X_target, y_target=y_target)
-
-    def _weigh(self, X, y, sample_weight, X_target):
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight):
         return unit_weights(X, sample_weight)
 
+    def _check_target_labels(self, y_target):
+        if not has_known_label(y_target):
+            warn_without_labels(self, "is fitted on the source alone")
+
     def _needs_weights(self):
-        return False
+        return not is_whole(self.target_weight)
 
     def _weights_of_fit(self, sample_weight):
         # All-one weights are left out, so that any estimator will do.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
@@ -131,7 +131,9 @@ class BoostingData:
     rows : PreparedRows
     y : ndarray of shape (n,)
     weights : ndarray of shape (n,)
-        Initial weights: `sample_weight`, or 1.
+        Initial weights.
+    source_size : float
+        Number of source samples, or the sum of the weights given to the fit.
     n_source : int
         Number of source samples. It is 0 if no label of the target is known, so that all samples
         are boosted alike.
@@ -140,6 +142,7 @@ class BoostingData:
     rows: PreparedRows
     y: np.ndarray
     weights: np.ndarray
+    source_size: float
     n_source: int
 
     @property
@@ -155,7 +158,13 @@ class BoostingData:
     def take(self, index: np.ndarray) -> BoostingData:
         """Return some of the samples, in ascending order."""
         n_source = int(np.count_nonzero(index < self.n_source))
-        return BoostingData(self.rows.take(index), self.y[index], self.weights[index], n_source)
+        return replace(
+            self,
+            rows=self.rows.take(index),
+            y=self.y[index],
+            weights=self.weights[index],
+            n_source=n_source,
+        )
 
 
 @dataclass

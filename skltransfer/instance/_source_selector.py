@@ -13,6 +13,7 @@ from skltransfer._parameters import Count, Flag, Number
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import (
     BaseReweighter,
+    is_whole,
     numeric_rows,
     only_numbers,
     unit_weights,
@@ -54,6 +55,10 @@ class SourceSelector(BaseReweighter):
     use_weights : bool, default=False
         Whether the kept samples enter the fit with the weights of the reweighter. By default they
         all count alike.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
 
     Attributes
     ----------
@@ -130,12 +135,14 @@ class SourceSelector(BaseReweighter):
         keep="effective",
         n_neighbors=5,
         use_weights=False,
+        target_weight=1.0,
     ):
         self.estimator = estimator
         self.reweighter = reweighter
         self.keep = keep
         self.n_neighbors = n_neighbors
         self.use_weights = use_weights
+        self.target_weight = target_weight
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -157,14 +164,14 @@ class SourceSelector(BaseReweighter):
         reweighter = DiscriminativeReweighter() if self.reweighter is None else self.reweighter
         return clone(reweighter).set_params(estimator=None)
 
-    def _weigh(self, X, y, sample_weight, X_target):
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight):
         rows, target_rows = self._checked_rows(X, X_target)
         weights = unit_weights(rows, sample_weight)
         self.support_ = weights > 0
         if X_target is None:
             return weights
         if self.keep != "neighbors" or self.use_weights:
-            ratio = self._ratio(X, y, sample_weight, X_target)
+            ratio = self._ratio(X, y, sample_weight, X_target, target_sample_weight)
         if self.use_weights:
             self.support_ &= ratio > 0
         used = np.flatnonzero(self.support_)
@@ -199,13 +206,19 @@ class SourceSelector(BaseReweighter):
             return rows, None
         return in_one_form(rows, check_target_rows(self, X_target, **checks))
 
-    def _ratio(self, X, y, sample_weight, X_target) -> np.ndarray:
+    def _ratio(self, X, y, sample_weight, X_target, target_sample_weight) -> np.ndarray:
         """Return the weights of the reweighter, per unit of `sample_weight`."""
         reweighter = self._weigher()
         with warnings.catch_warnings():
             # A warning about the number of kept rows says more.
             warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
-            reweighter.fit(X, y, sample_weight=sample_weight, X_target=X_target)
+            reweighter.fit(
+                X,
+                y,
+                sample_weight=sample_weight,
+                X_target=X_target,
+                target_sample_weight=target_sample_weight,
+            )
         self.reweighter_ = reweighter
         weights = unit_weights(X, sample_weight)
         found = reweighter.sample_weight_
@@ -217,13 +230,11 @@ class SourceSelector(BaseReweighter):
             return (weights @ ratio) ** 2 / (weights @ ratio**2)
         return self.keep * weights.sum()
 
-    def _fit_on_both(self, estimator, X, y, sample_weight, X_target, y_target):
+    def _fit_on_both(self, estimator, X, y, sample_weight, *target):
         check_consistent_length(X, y)
         rows = np.flatnonzero(self.support_)
         y = None if y is None else _safe_indexing(y, rows)
-        super()._fit_on_both(
-            estimator, _safe_indexing(X, rows), y, sample_weight, X_target, y_target
-        )
+        super()._fit_on_both(estimator, _safe_indexing(X, rows), y, sample_weight, *target)
 
     def _weights_of_fit(self, sample_weight):
         # All-one weights are left out, so that any estimator will do.
@@ -240,7 +251,7 @@ class SourceSelector(BaseReweighter):
             )
 
     def _needs_weights(self):
-        return self.use_weights
+        return self.use_weights or not is_whole(self.target_weight)
 
 
 def _largest(values: np.ndarray, counts: np.ndarray, size: float) -> np.ndarray:

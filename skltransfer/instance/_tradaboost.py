@@ -26,7 +26,7 @@ class TrAdaBoost(TransferBoosting):
 
     def _boost(self, fits, data, used, task):
         n_source = data.n_source
-        log_beta = log_source_factor(data.weights[:n_source].sum(), self.n_estimators)
+        log_beta = log_source_factor(data.source_size, self.n_estimators)
 
         def update(factors, losses, vote):
             boost_target(factors, losses, n_source, log_beta, vote)
@@ -82,6 +82,9 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Largest number of rounds (``N``).
     store_weights : bool, default=True
         Whether to keep `sample_weight_history_`, which takes 8 bytes per sample and round.
+    target_weight : float or "balanced", default=1.0
+        Initial weight of each target sample with a known label, where source samples weigh 1.
+        ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over both.
     random_state : int, RandomState instance or None, default=0
         Seed of the base classifiers, if they have a ``random_state``.
 
@@ -97,7 +100,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         Weights of the source samples after the last round.
     sample_weight_history_ : ndarray of shape (n_rounds + 1, n_samples + n_labelled_target)
         Weights of each round, and the weights after the last round. Source samples come first, then
-        the target samples with a known label. The sum is constant. Set if `store_weights` is True.
+        the target samples with a known label and a weight above 0. The sum is constant. Set if
+        `store_weights` is True.
     classes_ : ndarray of shape (n_classes,)
         Classes of both domains.
     n_features_in_ : int
@@ -128,14 +132,15 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
 
     Under the new weights of the target samples, the error of the learner is :math:`1 - 1/K`. A base
     classifier that learns the same again in the next round therefore ends boosting, as a decision
-    stump does on a large source. Use deeper trees or a linear model, or give source samples a
-    smaller `sample_weight`. A base classifier that makes no error on few target samples leaves
+    stump does on a large source. Use deeper trees or a linear model, or a larger `target_weight`.
+    A base classifier that makes no error on few target samples leaves
     nothing to boost either.
 
     Weights are the initial weights times factors rounded to single precision. Neither the order of
     the samples nor a repeated sample then decides between equally good splits. The base classifier
     gets frames as they are, with their categories in one coding for both domains; a tree gets
-    arrays of numbers. A sample with a `sample_weight` of 2 counts twice in ``n``.
+    arrays of numbers. A sample with a `sample_weight` of 2 counts twice in ``n``, which
+    `target_weight` does not change.
 
     References
     ----------
@@ -165,10 +170,19 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
 
     _default_estimator = DecisionTreeClassifier(max_depth=1)
 
-    def __init__(self, estimator=None, *, n_estimators=50, store_weights=True, random_state=0):
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        n_estimators=50,
+        store_weights=True,
+        target_weight=1.0,
+        random_state=0,
+    ):
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.store_weights = store_weights
+        self.target_weight = target_weight
         self.random_state = random_state
 
     def predict(self, X):

@@ -113,6 +113,9 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
         Loss of a sample with a relative residual of ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
     store_weights : bool, default=True
         Whether to keep `sample_weight_history_`, which takes 8 bytes per sample and round.
+    target_weight : float or "balanced", default=1.0
+        Initial weight of each target sample with a known label, where source samples weigh 1.
+        ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over both.
     random_state : int, RandomState instance or None, default=0
         Seed of the base regressors, if they have a ``random_state``.
 
@@ -128,7 +131,8 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
         Weights of the source samples after the last round.
     sample_weight_history_ : ndarray of shape (n_rounds + 1, n_samples + n_labelled_target)
         Weights of each round, and the weights after the last round. Source samples come first, then
-        the target samples with a known label. The sum is constant. Set if `store_weights` is True.
+        the target samples with a known label and a weight above 0. The sum is constant. Set if
+        `store_weights` is True.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -153,7 +157,8 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
     vote. It also stops before a round whose error is 1/2 or more, and this round is left out. If it
     is the first round, its learner is the only one, with a warning. The half that votes is taken of
     the rounds made. Base regressors get the weights, whereas scikit-learn's ``AdaBoostRegressor``
-    draws samples by them. A sample with a `sample_weight` of 2 counts twice in ``n``.
+    draws samples by them. A sample with a `sample_weight` of 2 counts twice in ``n``, which
+    `target_weight` does not change.
 
     References
     ----------
@@ -182,12 +187,14 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
         n_estimators=50,
         loss="linear",
         store_weights=True,
+        target_weight=1.0,
         random_state=0,
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators
         self.loss = loss
         self.store_weights = store_weights
+        self.target_weight = target_weight
         self.random_state = random_state
 
 
@@ -205,9 +212,10 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
 
     The factor :math:`\beta_t` is chosen so that the target's share of the weights is
     :math:`\frac{m}{n + m} + \frac{t}{S - 1} (1 - \frac{m}{n + m})` for ``n`` source samples, ``m``
-    target samples and ``S`` steps. The steps lead from both domains pooled to the target alone. The
-    second stage boosts from each set of weights by AdaBoost.R2 with the weights of the source
-    frozen, measures the result by cross-validation on the target samples, and keeps the best step.
+    target samples and ``S`` steps, where samples count by their weights. The steps lead from both
+    domains pooled to the target alone. The second stage boosts from each set of weights by
+    AdaBoost.R2 with the weights of the source frozen, measures the result by cross-validation on
+    the target samples, and keeps the best step.
 
     Parameters
     ----------
@@ -223,6 +231,9 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         shuffled folds, at most the number of samples.
     loss : {"linear", "square", "exponential"}, default="linear"
         Loss of a sample with a relative residual of ``r``: ``r``, ``r ** 2`` or ``1 - exp(-r)``.
+    target_weight : float or "balanced", default=1.0
+        Initial weight of each target sample with a known label, where source samples weigh 1.
+        ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over both.
     random_state : int, RandomState instance or None, default=0
         Seed of the folds, and of the base regressors if they have a ``random_state``.
 
@@ -244,7 +255,8 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
     sample_weight_ : ndarray of shape (n_samples,)
         Weights of the source samples in the chosen step.
     sample_weight_history_ : ndarray of shape (n_steps, n_samples + n_labelled_target)
-        Weights of each step. Source samples come first, then the target samples with a known label.
+        Weights of each step. Source samples come first, then the target samples with a known label
+        and a weight above 0.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -274,7 +286,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
     The median is taken over all rounds. While the weights of the source are frozen, the target
     samples share the weight of the target anew. Boosting stops as in :class:`TrAdaBoostRegressor`,
     with errors taken on all samples. A sample with a `sample_weight` of 2 counts twice in the
-    shares.
+    shares, and a held-out target sample twice in the error.
 
     References
     ----------
@@ -310,6 +322,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         n_steps=10,
         cv=5,
         loss="linear",
+        target_weight=1.0,
         random_state=0,
     ):
         self.estimator = estimator
@@ -317,6 +330,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         self.n_steps = n_steps
         self.cv = cv
         self.loss = loss
+        self.target_weight = target_weight
         self.random_state = random_state
 
     def _boost(self, fits, data, used, task):
@@ -352,7 +366,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
     def _fade_source(self, fits, data, task) -> list[np.ndarray]:
         """Return the factors of the initial weights in each step (the first stage)."""
         steps, rule = [np.ones(len(data.y))], self._rule(data)
-        first = data.n_target / data.weights.sum()
+        first = data.weights[data.n_source :].sum() / data.weights.sum()
         for step in range(1, self.n_steps):
             part, weights = task.part("step"), data.weights * steps[-1]
             learner = fits.fit(data.rows, data.y, weights)
@@ -377,19 +391,20 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
 
     def _cross_validate(self, fits, data, steps, task) -> np.ndarray:
         """Return the mean squared error of each step on held-out target samples."""
-        squares, count = np.zeros(len(steps)), 0
+        squares, total = np.zeros(len(steps)), 0.0
         for train, test in self._folds(data, fits.rng):
             part = task.part("fold")
             kept = np.concatenate([np.arange(data.n_source), data.n_source + np.sort(train)])
             inner, held_out = data.take(kept), data.take(data.n_source + test)
+            weights = held_out.weights
             for step, factors in enumerate(steps):
                 rounds = self._second_stage(fits, inner, factors[kept])
                 values = np.array([held_out.rows.predict(each) for each in rounds.estimators])
                 residuals = weighted_median(values, np.array(rounds.votes)) - held_out.y
-                squares[step] += residuals @ residuals
-            count += len(test)
+                squares[step] += residuals @ (weights * residuals)
+            total += weights.sum()
             part.end()
-        return squares / count if count else np.full(len(steps), np.nan)
+        return squares / total if total else np.full(len(steps), np.nan)
 
     def _folds(self, data, rng) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the folds of the target samples; none if there are fewer than two."""

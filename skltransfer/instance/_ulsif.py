@@ -61,6 +61,10 @@ class ULSIFReweighter(KernelRatioReweighter):
     n_centers : int, default=100
         Number of kernels. They lie on as many distinct target samples, drawn at random, or on all
         of them if there are fewer.
+    target_weight : float or "balanced", default=1.0
+        Weight in the fit of each target sample with a known label, where source samples weigh 1 on
+        average. ``"balanced"`` gives both domains the same sum of weights, and keeps the sum over
+        both. With few labels beside a large source, no other setting matters as much.
     random_state : int, RandomState instance or None, default=0
         Seed of the centres, and of the pairs of a source and a target sample that are left out
         together.
@@ -176,6 +180,7 @@ class ULSIFReweighter(KernelRatioReweighter):
         gamma="cv",
         regularization="cv",
         n_centers=100,
+        target_weight=1.0,
         random_state=0,
     ):
         self.estimator = estimator
@@ -183,13 +188,16 @@ class ULSIFReweighter(KernelRatioReweighter):
         self.gamma = gamma
         self.regularization = regularization
         self.n_centers = n_centers
+        self.target_weight = target_weight
         self.random_state = random_state
 
     def _fit_coefficients(self, distances, rng):
         given = REGULARIZATIONS if isinstance(self.regularization, str) else self.regularization
         self.regularizations_ = np.atleast_1d(np.asarray(given, dtype=np.float64))
         weights = distances.weights
-        pairs = draw_pairs(weights, len(distances.target), rng)
+        target_weights = distances.target_weights
+        of_rows = np.ones(len(distances.target)) if target_weights is None else target_weights
+        pairs = draw_pairs(weights, of_rows, rng)
         self.scores_ = np.full((len(self.gammas_), len(self.regularizations_)), np.nan)
         if self.scores_.size > 1 and len(pairs.source) > 1:
             for k, gamma in enumerate(self.gammas_):
@@ -198,7 +206,8 @@ class ULSIFReweighter(KernelRatioReweighter):
                     S,
                     T,
                     second_moments(S, weights),
-                    second_moments(T) if self.alpha > 0 else None,
+                    second_moments(T, target_weights) if self.alpha > 0 else None,
+                    np.average(T, axis=0, weights=target_weights),
                     weights.sum(),
                     pairs,
                     self.alpha,
@@ -208,9 +217,10 @@ class ULSIFReweighter(KernelRatioReweighter):
         self.gamma_ = float(self.gammas_[best_gamma])
         self.regularization_ = float(self.regularizations_[best_reg])
         S, T = np.exp(-self.gamma_ * distances.source), np.exp(-self.gamma_ * distances.target)
-        H, h = (1 - self.alpha) * second_moments(S, weights), T.mean(axis=0)
+        H = (1 - self.alpha) * second_moments(S, weights)
+        h = np.average(T, axis=0, weights=target_weights)
         if self.alpha > 0:
-            H += self.alpha * second_moments(T)
+            H += self.alpha * second_moments(T, target_weights)
         try:
             self.coef_ = solve_ulsif(H, h, self.regularization_)
         except LinAlgError:

@@ -14,7 +14,8 @@ from sklearn.preprocessing import StandardScaler
 import skltransfer
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
-from skltransfer.domains._two_domains import given_target, labelled_rows
+from skltransfer.domains._two_domains import given_weighted_target, labelled_rows
+from skltransfer.domains._weights import fit_weighted
 
 # Training epochs of a network; a fit has to take seconds.
 N_EPOCHS = 30
@@ -262,14 +263,23 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         Is fitted on the source rows.
     """
 
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     def __init__(self, estimator, pretrained):
         self.estimator = estimator
         self.pretrained = pretrained
 
     @fits_anew
-    def fit(self, X, y, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Fit both; without a labelled target row, the first alone.
 
         Parameters
@@ -278,20 +288,31 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
             Source rows.
         y : array-like of shape (n_samples,)
             Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their weights.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows.
         y_target : array-like of shape (n_target_samples,), default=None
             Labels of target rows, NaN where unknown.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of target rows.
 
         Returns
         -------
         self : estimator
+
+        Raises
+        ------
+        TypeError
+            If there are weights for an estimator that takes none.
         """
-        X_target, y_target = given_target(X_target, y_target)
-        fitted = clone(self.pretrained).fit(X, y)
-        if X_target is not None:
-            rows, labels = labelled_rows(X_target, y_target, y)
+        target = given_weighted_target(X_target, y_target, target_sample_weight)
+        fitted = clone(self.pretrained)
+        fit_weighted(fitted, X, y, sample_weight)
+        if target[0] is not None:
+            rows, labels, weights = labelled_rows(*target[:2], y, target[2])
             if rows is not None:
-                fitted = clone(self.estimator).set_params(backbone=fitted).fit(rows, labels)
+                fitted = clone(self.estimator).set_params(backbone=fitted)
+                fit_weighted(fitted, rows, labels, weights)
         self._adopt(fitted)
         return self

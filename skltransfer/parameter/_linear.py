@@ -24,7 +24,7 @@ from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import check_target_rows
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import (
-    given_target,
+    given_weighted_target,
     labelled_rows,
     warn_without_labels,
     warn_without_target,
@@ -76,7 +76,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     A subclass says how labels are coded and how the coefficients are found.
     """
 
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     _held = ("source",)
     _parameters = {"fit_intercept": Flag(), "penalize_intercept": Flag(unset=("auto",))}
@@ -87,7 +87,16 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         return tags
 
     @fits_anew
-    def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Fit the model.
 
         Parameters
@@ -97,7 +106,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         y : array-like of shape (n_samples,)
             Labels of these samples.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of these samples. A sample of ``X_target`` weighs 1.
+            Weights of these samples.
         X_target : {array-like, sparse matrix} of shape (n_target_samples, n_features), default=None
             Samples of the task, only if `source` is None. The source's model is then learned from
             ``X, y`` first.
@@ -105,34 +114,35 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
             Labels of these samples. ``NaN``, or ``None`` or ``pandas.NA`` in arrays of objects,
             marks an unknown one. If no label is known, the estimator is the source's model, and a
             :class:`~skltransfer.DomainDataWarning` is issued.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the samples of ``X_target``, at least 0. One of weight 0 is left out.
 
         Returns
         -------
         self : estimator
         """
         check_parameters(self)
-        X_target, y_target = given_target(X_target, y_target)
-        self._check_keywords(X_target)
+        target = given_weighted_target(X_target, y_target, target_sample_weight)
+        self._check_keywords(target[0])
         X, y = self._check_rows(X, y)
         check_range(X, "X")
         check_range(y, "y")
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
             check_range(sample_weight, "sample_weight")
-        rows, labels = self._labelled_target_rows(X_target, y_target, y)
+        rows, labels, weights = self._labelled_target_rows(*target, y)
         self._set_outputs(y, labels)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
-            self._fit_near_source(X, y, sample_weight, rows, labels)
+            self._fit_near_source(X, y, sample_weight, rows, labels, weights)
         check_finite_fit(self.coef_, self.intercept_)
         return self
 
-    def _fit_near_source(self, X, y, sample_weight, rows, labels):
+    def _fit_near_source(self, X, y, sample_weight, rows, labels, weights):
         if self.source is not None:
             carried = read_source(self.source)
-            rows, labels = X, y
+            rows, labels, weights = X, y, sample_weight
         else:
             carried = self._learn_source(X, y, sample_weight)
-            sample_weight = None
         coef = match_features(
             carried, getattr(self, "feature_names_in_", None), self.n_features_in_
         )
@@ -140,7 +150,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         self.source_coef_, self.source_intercept_ = self._fitted_form(coef, intercept)
         if labels is not None:
             alpha = getattr(self, "alpha", None)  # None is to be chosen by cross-validation
-            coef, intercept = self._solve(rows, labels, sample_weight, coef, intercept, alpha)
+            coef, intercept = self._solve(rows, labels, weights, coef, intercept, alpha)
         self.coef_, self.intercept_ = self._fitted_form(coef, intercept)
 
     # --- methods of a subclass ---------------------------------------------------------
@@ -198,20 +208,22 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
                 keywords=f"source=... to {name}, or X_target=... and y_target=...",
             )
 
-    def _labelled_target_rows(self, X_target, y_target, y):
-        """Return the labelled target rows and their labels; None, None if there are none."""
+    def _labelled_target_rows(self, X_target, y_target, target_sample_weight, y):
+        """Return what :func:`labelled_rows` does, of validated target rows."""
         if X_target is None:
-            return None, None
+            return None, None, None
         rows = check_target_rows(self, X_target, accept_sparse="csr")
         if is_classifier(self):
             compare_classes(y, y_target)
-        rows, labels = labelled_rows(rows, y_target, y)
+        rows, labels, weights = labelled_rows(rows, y_target, y, target_sample_weight)
         if rows is None:
             warn_without_labels(self, "is the model of the source")
         else:
             check_range(rows, "X_target")
             check_range(labels, "y_target")
-        return rows, labels
+        if weights is not None:
+            check_range(weights, "target_sample_weight")
+        return rows, labels, weights
 
     def _check_combinations(self) -> None:
         PENALTY_OR_AUTO.check("alpha", self.alpha)
@@ -260,14 +272,14 @@ class LinearTransferCV(LinearTransfer):
         if self.source_alpha is not None:
             STRENGTH.check("source_alpha", self.source_alpha)
 
-    def _labelled_target_rows(self, X_target, y_target, y):
-        rows, labels = super()._labelled_target_rows(X_target, y_target, y)
+    def _labelled_target_rows(self, *given):
+        rows, labels, weights = super()._labelled_target_rows(*given)
         if rows is not None and self.source_alpha is None and _is_list_of_splits(self.cv):
             raise ValueError(
                 "cv is a list of splits, which cannot fit the rows of both domains. Pass a "
                 "splitter, or set source_alpha, so that only the target's rows are split."
             )
-        return rows, labels
+        return rows, labels, weights
 
     def _candidates(self) -> list:
         if self.alphas is None:

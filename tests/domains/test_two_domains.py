@@ -36,12 +36,13 @@ def test_the_target_is_unwrapped_and_labels_alone_are_refused():
 
 
 def test_labelled_rows_are_those_with_a_known_label_of_the_type_of_the_source():
-    rows, labels = labelled_rows(TARGET, [np.nan, 1.0, 0.0], Y)
+    rows, labels, weights = labelled_rows(TARGET, [np.nan, 1.0, 0.0], Y, np.array([1.0, 2, 3]))
     np.testing.assert_array_equal(rows, [[6.0], [7.0]])
     np.testing.assert_array_equal(labels, [1, 0])
+    np.testing.assert_array_equal(weights, [2, 3])
     assert labels.dtype == Y.dtype
     for unknown in (None, [None] * 3, [np.nan] * 3):
-        assert labelled_rows(TARGET, unknown, Y) == (None, None)
+        assert labelled_rows(TARGET, unknown, Y) == (None, None, None)
 
 
 def test_labelled_target_rows_join_the_source_with_weight_one():
