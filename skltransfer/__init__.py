@@ -32,6 +32,7 @@ _PUBLIC = {
         "feature._optimal_transport": ("OptimalTransportMapper",),
         "feature._pretrained": ("PretrainedFeatureTransformer",),
         "feature._self_supervised": ("SelfSupervisedTransformer",),
+        "feature._source_score": ("SourceScoreTransformer",),
         "feature._subspaces": ("GeodesicFlowKernel", "SubspaceAlignment"),
         "feature._tca": ("TCA",),
         "feature._word_vector_transformer": ("WordCoverageWarning", "WordVectorTransformer"),
@@ -57,6 +58,9 @@ _PUBLIC = {
             "TwoStageTrAdaBoostRegressor",
             "ULSIFReweighter",
         ),
+    },
+    "model_selection": {
+        "model_selection._transfer": ("TransferClassifier", "TransferRegressor"),
     },
     "parameter": {
         "parameter._fine_tuned": ("FineTunedClassifier", "FineTunedRegressor"),

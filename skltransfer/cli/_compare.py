@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import TruncatedTextWarning
@@ -27,9 +28,14 @@ from skltransfer.cli._image_data import read_images
 from skltransfer.cli._named_networks import image_backbones, text_backbones
 from skltransfer.cli._report import draw, prepare_folder, print_comparison, write_scores
 from skltransfer.cli._table_data import TableData, read_tables
-from skltransfer.cli._text_data import text_strategies, texts_of, with_notes_of_cut_texts
+from skltransfer.cli._text_data import texts_of, with_notes_of_cut_texts
 from skltransfer.datasets import load_biased_breast_cancer
-from skltransfer.model_selection import Strategy, table_strategies
+from skltransfer.model_selection import (
+    Strategy,
+    TransferTask,
+    table_strategies,
+    text_strategies,
+)
 
 N_CANCER_DRAWS = 20
 # Source rows, target rows with a label, and further ones without, in the tumour task.
@@ -119,7 +125,7 @@ def _plan(options):
     else:
         backbones = text_backbones(options.backbone)
         table = with_notes_of_cut_texts(texts_of(table, options.text, target), backbones)
-        strategies = text_strategies(backbones)
+        strategies = text_strategies([(name, weights) for name, weights, _ in backbones])
     return lambda seed, progress: [
         _compare_table(table, target, strategies, metric, seed, progress)
     ]
@@ -151,15 +157,15 @@ def _compare_tumours(seed: int, progress: Progress) -> Comparison:
         for number in range(N_CANCER_DRAWS):
             draw = int(np.random.default_rng([seed, number]).integers(2**31))
             data = load_biased_breast_cancer(n_source=N_SOURCE, random_state=draw)
-            source = (data.X_source, data.y_source)
+            estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            task = TransferTask(estimator, data.X_source, data.y_source)
             test = (data.X_target[first_test:], data.y_target[first_test:])
             for strategy in strategies:
                 # Rows without a label are of use to two-domain strategies only.
                 n_unlabelled = N_UNLABELLED if strategy.needs_source else 0
                 labels = [*data.y_target[:N_LABELLED], *[np.nan] * n_unlabelled]
                 train = (data.X_target[: len(labels)], labels)
-                model = strategy.build(StandardScaler(), LogisticRegression(max_iter=1000), *source)
-                yield "", strategy.name, number, model, (*train, *test)
+                yield "", strategy.name, number, strategy.build(task), (*train, *test)
 
     scores = Scores(fits(), len(strategies) * N_CANCER_DRAWS, progress, "tumours")
     return Comparison(
@@ -218,12 +224,14 @@ def _compare_table(
     folds = _folds(table, path, seed)
     splits = list(folds.split(table.X, table.y))
 
+    steps = [] if table.steps is None else [table.steps]
+    task = TransferTask(make_pipeline(*steps, table.model), table.X_source, table.y_source)
+
     def fits():
         for number, (train, test) in enumerate(splits):
             data = (table.X.iloc[train], table.y[train], table.X.iloc[test], table.y[test])
             for strategy in strategies:
-                model = strategy.build(table.steps, table.model, table.X_source, table.y_source)
-                yield "", strategy.name, number, model, data
+                yield "", strategy.name, number, strategy.build(task), data
 
     path = shown(path)
     scores = Scores(fits(), len(strategies) * len(splits), progress, path, metric)

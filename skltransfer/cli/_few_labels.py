@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from skltransfer.cli._comparison import Comparison, Scores, check_metric
 from skltransfer.cli._errors import shown
 from skltransfer.cli._image_data import ImageData
-from skltransfer.model_selection import image_strategies
+from skltransfer.model_selection import TransferTask, image_strategies
 from skltransfer.model_selection._strategies import N_EPOCHS
 
 LABELS_PER_CLASS = (1, 5, 10, 20)
@@ -70,7 +70,7 @@ def _score_draws(entries, y, budgets, seed, progress, title, metric=None) -> Sco
             rows = [rng.permutation(np.flatnonzero(y == label)) for label in classes]
             order, rank = np.concatenate(rows), np.concatenate([np.arange(len(r)) for r in rows])
             train, test = order[rank < n_labels], order[rank >= max(budgets)]
-            model = strategy.build(LogisticRegression(max_iter=1000), **images)
+            model = strategy.build(TransferTask(LogisticRegression(max_iter=1000), images=images))
             yield n_labels, strategy.name, number, model, (X[train], y[train], X[test], y[test])
 
     return Scores(fits(), len(settings), progress, title, metric)

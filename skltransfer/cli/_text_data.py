@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-
-from skltransfer import PooledEstimator, PretrainedFeatureTransformer, WithSource
 from skltransfer.cli._errors import CommandError
 from skltransfer.cli._table_data import TableData
-from skltransfer.model_selection import Strategy
 
 
 @dataclass(frozen=True)
@@ -54,42 +48,3 @@ def with_notes_of_cut_texts(table: TextData, backbones) -> TextData:
             max_length = record.preprocessing.max_length
             notes.append(note_of_cut_texts(name, max_length, n_cut, len(texts)))
     return replace(table, notes=tuple(notes))
-
-
-def text_strategies(backbones) -> list[Strategy]:
-    """Return TF-IDF, the baseline, and encoders; each alone, and pooled with a source.
-
-    Parameters
-    ----------
-    backbones : list of (str, str or None, Backbone)
-        Name, weights and record of each encoder.
-    """
-    representations = {"TF-IDF": TfidfVectorizer}
-    for name, weights, _ in backbones:
-        representations |= {name: _encoder(name, weights), f"{name}, random": _encoder(name, None)}
-    return [
-        *(Strategy(name, _alone(make)) for name, make in representations.items()),
-        *(
-            Strategy(f"{name}, pooled", _pooled(make), needs_source=True)
-            for name, make in representations.items()
-        ),
-    ]
-
-
-def _encoder(name: str, weights: str | None):
-    def make():
-        return make_pipeline(PretrainedFeatureTransformer(name, weights=weights), StandardScaler())
-
-    return make
-
-
-def _alone(make):
-    return lambda steps, model, *source: make_pipeline(make(), model)
-
-
-def _pooled(make):
-    def build(steps, model, X_source, y_source):
-        pipeline = make_pipeline(make(), PooledEstimator(model))
-        return WithSource(pipeline, X_source, y_source)
-
-    return build

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
+from numbers import Real
 from typing import Any
 
-from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.pipeline import make_pipeline
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model._base import LinearClassifierMixin, LinearModel
+from sklearn.linear_model._stochastic_gradient import BaseSGD
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skltransfer
+from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
+from skltransfer.domains._routing import fit_with_target
 from skltransfer.domains._two_domains import given_weighted_target, labelled_rows
 from skltransfer.domains._weights import fit_weighted
+from skltransfer.model_selection._task import TransferTask
+from skltransfer.parameter._linear import LinearTransfer
 
 # Training epochs of a network; a fit has to take seconds.
 N_EPOCHS = 30
@@ -29,6 +41,10 @@ _MAX_PAIRED_ROWS = 3000
 _N_ROUNDS = 10
 
 
+NO_TRANSFER, SOURCE_ONLY = "no transfer", "source only"
+FAMILIES = ("baseline", "instance", "feature", "parameter", "network", "yours")
+
+
 @dataclass(frozen=True)
 class Strategy:
     """A way to use, or not to use, another domain or a pretrained network.
@@ -38,11 +54,17 @@ class Strategy:
     name : str
         Name in tables and plots.
     build : callable
-        Function that returns an estimator for target samples.
+        Function of a :class:`TransferTask` that returns an unfitted estimator for target samples:
+        ``strategy.build(task).fit(X, y)``.
+    family : {"baseline", "instance", "feature", "parameter", "network", "yours"}
+        What is carried over: nothing or the source's own model; samples; a representation;
+        coefficients; a network that is trained; or whatever an estimator of the user's own does.
     needs_source : bool, default=False
         Whether it needs samples of another domain.
+    uses_unlabelled : bool, default=False
+        Whether target samples without a label are of use: ``y`` may hold missing labels.
     trains_network : bool, default=False
-        Whether each fit trains a network on images, which takes seconds.
+        Whether each fit trains a network on images or texts, which takes seconds.
     task : {"classification", "regression"} or None, default=None
         Kind of task; ``None`` stands for both.
     backbone : str or None, default=None
@@ -52,23 +74,301 @@ class Strategy:
     settings : str or None, default=None
         Settings in which its estimator differs from the defaults of the class, as they are written
         in the call.
+    adapt : callable or None, default=None
+        Function of a :class:`TransferTask` that returns the unfitted estimator behind the task's
+        first steps, fitted on the source. If it asks for ``X_target``, it is fitted on both
+        domains, else on the target.
+    ignores_target : bool, default=False
+        Whether it is the task's estimator, fitted on the source alone.
 
     Examples
     --------
     >>> from sklearn.linear_model import Ridge
-    >>> from skltransfer.model_selection import Strategy
-    >>> Strategy("no transfer", lambda model, X_source, y_source: model).build(Ridge(), None, None)
+    >>> from skltransfer.model_selection import Strategy, TransferTask
+    >>> strategy = Strategy("no transfer", lambda task: task.estimator, "baseline")
+    >>> strategy.build(TransferTask(Ridge()))
     Ridge()
     """
 
     name: str
-    build: Callable[..., Any]
+    build: Callable[[TransferTask], Any]
+    family: str
     needs_source: bool = False
+    uses_unlabelled: bool = False
     trains_network: bool = False
     task: str | None = None
     backbone: str | None = None
     needs: str | None = None
     settings: str | None = None
+    adapt: Callable[[TransferTask], Any] | None = None
+    ignores_target: bool = False
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise ValueError(f"family={self.family!r} is none of {', '.join(map(repr, FAMILIES))}.")
+
+    def fit(self, task: TransferTask, X, y):
+        """Fit the strategy on target samples, without work that was done on the source before.
+
+        The predictions are those of ``build(task).fit(X, y)``. The source is mapped once in the
+        life of the task, and the task's estimator is fitted on the source alone once.
+
+        Parameters
+        ----------
+        task : TransferTask
+        X : array-like of shape (n_samples, n_features)
+            Target samples, as they enter the task's estimator.
+        y : array-like of shape (n_samples,)
+            Their labels.
+
+        Returns
+        -------
+        estimator : estimator
+            Fitted, for target samples as they enter the task's estimator.
+        """
+        if self.ignores_target:
+            return task.source_model
+        if self.adapt is None:
+            return self.build(task).fit(X, y)
+        return task.for_raw_rows(self.fit_mapped(task, task.map(X), y))
+
+    def fit_mapped(self, task: TransferTask, rows, y):
+        """Fit ``adapt(task)`` on target samples as they enter the last step of the estimator.
+
+        Parameters
+        ----------
+        task : TransferTask
+        rows : array-like of shape (n_samples, n_features)
+            Target samples, mapped by ``task.map``.
+        y : array-like of shape (n_samples,)
+            Their labels.
+
+        Returns
+        -------
+        estimator : estimator
+            Fitted, for target samples that are mapped so.
+        """
+        estimator = self.adapt(task)
+        is_pipeline = isinstance(estimator, Pipeline)
+        steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
+        X, y_source, weights = task.source_rows, task.y_source, task.source_sample_weight
+        if all(_asks_for_target(step) for step in steps):
+            # Metadata routing would take longer than many fits.
+            for step in steps[:-1]:
+                X = step.fit_transform(X, y_source, X_target=rows)
+                rows = step.transform(rows)
+            given = {} if weights is None else {"sample_weight": weights}
+            steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
+        elif consumed_keywords(estimator, "fit", ["X_target"]):
+            target = {"X_target": rows, "y_target": y}
+            fit_with_target(estimator, X, y_source, sample_weight=weights, **target)
+        else:
+            estimator.fit(rows, y)
+        return estimator
+
+    @classmethod
+    def two_domain(cls, name: str, family: str, adapt, *, use_y: bool = True, **options):
+        """Return a strategy that fits ``adapt(task)`` on both domains, behind the task's steps.
+
+        Parameters
+        ----------
+        name, family : str
+        adapt : callable
+            Function of a task; see the class.
+        use_y : bool, default=True
+            Whether labels of the target are used.
+        **options : dict
+            Further fields of the strategy.
+        """
+
+        def build(task):
+            return skltransfer.WithSource(
+                task.behind_steps(adapt(task)),
+                task.X_source,
+                task.y_source,
+                source_sample_weight=task.source_sample_weight,
+                use_y=use_y,
+            )
+
+        if not use_y or options.get("ignores_target"):
+            return cls(name, build, family, needs_source=True, **options)
+        return cls(name, build, family, needs_source=True, adapt=adapt, **options)
+
+    @classmethod
+    def alone(cls, name: str, family: str, estimator, **options):
+        """Return a strategy that fits ``estimator(task)`` on the target, behind the task's steps.
+
+        Parameters
+        ----------
+        name, family : str
+        estimator : callable
+            Function of a task that returns an unfitted estimator.
+        **options : dict
+            Further fields of the strategy.
+        """
+        return cls(name, lambda task: task.behind_steps(estimator(task)), family, **options)
+
+
+def _asks_for_target(step) -> bool:
+    """Tell whether the class of a step itself takes target samples."""
+    return "X_target" in signature(type(step).fit).parameters
+
+
+def _check_kind(task: str | None) -> None:
+    if task not in (None, "classification", "regression"):
+        raise ValueError(f"task={task!r} is not 'classification', 'regression' or None.")
+
+
+def _no_transfer() -> Strategy:
+    return Strategy(NO_TRANSFER, lambda task: clone(task.estimator), "baseline")
+
+
+def _source_only() -> Strategy:
+    return Strategy.two_domain(
+        SOURCE_ONLY, "baseline", lambda task: clone(task.model), ignores_target=True
+    )
+
+
+def mixture_strategies(task: TransferTask) -> list[Strategy]:
+    """Return the cheap strategies of which the transfer estimators are mixtures.
+
+    Parameters
+    ----------
+    task : TransferTask
+        Task of the strategies. If its model is not linear, linear models join beside it.
+
+    Returns
+    -------
+    strategies : list of Strategy
+        The baseline comes first.
+
+    See Also
+    --------
+    TransferClassifier : Weighs them by their losses on samples that were left out.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skltransfer.model_selection import TransferTask, mixture_strategies
+    >>> [strategy.name for strategy in mixture_strategies(TransferTask(LogisticRegression()))][:5]
+    ['no transfer', 'source only', 'recalibrated source', 'source score', 'pooled']
+    >>> task = TransferTask(HistGradientBoostingClassifier())
+    >>> [strategy.name for strategy in mixture_strategies(task)][-3:]
+    ['no transfer, linear', 'pooled, linear', 'balanced, linear']
+    """
+    head = [
+        _no_transfer(),
+        _source_only(),
+        _recalibrated(),
+        _source_score(),
+        _pooled(),
+        _balanced(),
+    ]
+    if is_linear(task.model):
+        return [
+            *head,
+            _anchored("anchored", 1.0),
+            _anchored("anchored strongly", 10.0),
+            _augmented(),
+        ]
+    return [
+        *head,
+        Strategy.alone("no transfer, linear", "baseline", _linear_model),
+        _pooled("pooled, linear", _linear_model),
+        _balanced("balanced, linear", _linear_model),
+    ]
+
+
+def is_linear(model) -> bool:
+    """Tell whether a model is a linear one of scikit-learn or of this package."""
+    return isinstance(model, LinearModel | LinearClassifierMixin | BaseSGD | LinearTransfer)
+
+
+def _own_model(task: TransferTask):
+    return clone(task.model)
+
+
+def _linear_model(task: TransferTask):
+    """Return a linear model for the columns of a model that is not."""
+    model = LogisticRegression(max_iter=1000) if task.is_classification else Ridge()
+    return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), model)
+
+
+def _pooled(name="pooled", model=_own_model) -> Strategy:
+    return Strategy.two_domain(
+        name, "instance", lambda task: skltransfer.PooledEstimator(model(task))
+    )
+
+
+def _balanced(name="balanced", model=_own_model) -> Strategy:
+    return Strategy.two_domain(
+        name,
+        "instance",
+        lambda task: skltransfer.PooledEstimator(model(task), target_weight="balanced"),
+    )
+
+
+def _recalibrated() -> Strategy:
+    def model(task, source):
+        scores = skltransfer.SourceScoreTransformer(source, passthrough=False)
+        return make_pipeline(scores, LogisticRegression() if task.is_classification else Ridge())
+
+    return _of_source_scores("recalibrated source", model)
+
+
+def _source_score() -> Strategy:
+    def model(task, source):
+        return make_pipeline(skltransfer.SourceScoreTransformer(source), clone(task.model))
+
+    return _of_source_scores("source score", model)
+
+
+def _of_source_scores(name: str, model) -> Strategy:
+    """Return a strategy whose model begins with the predictions of the source's."""
+
+    def adapt(task):
+        return model(task, task.source_model if task.steps is None else task.source_model[-1])
+
+    def build(task):
+        return model(task, task.source_model)
+
+    return Strategy(name, build, "feature", needs_source=True, adapt=adapt)
+
+
+def _augmented() -> Strategy:
+    def adapt(task):
+        pooled = skltransfer.PooledEstimator(clone(task.model))
+        return make_pipeline(skltransfer.FeatureAugmenter(), pooled)
+
+    return Strategy.two_domain("augmented", "feature", adapt)
+
+
+def _anchored(name: str, factor: float) -> Strategy:
+    """Pull the coefficients to the source's by `factor` times the penalty of the model."""
+
+    def adapt(task):
+        alpha = _penalty(task)
+        kind = "TransferLogisticRegression" if task.is_classification else "TransferRidge"
+        return getattr(skltransfer, kind)(alpha=factor * alpha, source_alpha=alpha)
+
+    return Strategy.two_domain(name, "parameter", adapt)
+
+
+def _penalty(task: TransferTask) -> float:
+    """Return the strength of the model's L2 penalty; of one that is chosen, the source's choice."""
+    model = task.model
+    if task.is_classification:
+        if hasattr(model, "Cs"):
+            model = task.source_model[-1] if task.steps is not None else task.source_model
+            return float(1 / np.mean(model.C_))
+        strength = getattr(model, "C", 1.0)
+        return 1 / strength if isinstance(strength, Real) and strength > 0 else 1.0
+    if hasattr(model, "alphas"):
+        model = task.source_model[-1] if task.steps is not None else task.source_model
+        return float(np.mean(model.alpha_))
+    strength = getattr(model, "alpha", 1.0)
+    return float(strength) if isinstance(strength, Real) else 1.0
 
 
 def table_strategies(task: str | None = None, n_rows: int | None = None) -> list[Strategy]:
@@ -85,8 +385,6 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     Returns
     -------
     strategies : list of Strategy
-        ``build(steps, model, X_source, y_source)`` makes an estimator for target rows out of
-        preprocessing steps (a transformer) and a model.
 
     Examples
     --------
@@ -96,98 +394,108 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     >>> [strategy.name for strategy in table_strategies("regression")][-4:]
     ['linear transfer', 'network, no transfer', 'fine-tuned network', 'L2-SP network']
     """
-    if task not in (None, "classification", "regression"):
-        raise ValueError(f"task={task!r} is not 'classification', 'regression' or None.")
+    _check_kind(task)
 
-    def from_source(name, adapt, *, task=None, settings=None, use_y=True):
-        def build(steps, model, X_source, y_source):
-            pipeline = make_pipeline(steps, adapt(model))
-            return skltransfer.WithSource(pipeline, X_source, y_source, use_y=use_y)
+    def by_task(task, classifier: str, regressor: str):
+        return getattr(skltransfer, classifier if task.is_classification else regressor)
 
-        return Strategy(name, build, needs_source=True, task=task, settings=settings)
+    def weighted(name, reweighter, *, settings=None, use_y=True, task=None):
+        """Weigh the samples of the source by those of the target, with a label or without."""
+        return Strategy.two_domain(
+            name,
+            "instance",
+            lambda task: reweighter(clone(task.model)),
+            use_y=use_y,
+            settings=settings,
+            task=task,
+            uses_unlabelled=True,
+        )
 
-    def by_task(model, classifier: str, regressor: str):
-        return getattr(skltransfer, classifier if is_classifier(model) else regressor)
-
-    kmm = skltransfer.KMMReweighter
-    relative = partial(skltransfer.ULSIFReweighter, alpha=0.1)
-    boosted_twice = partial(
-        skltransfer.TwoStageTrAdaBoostRegressor, n_estimators=_N_ROUNDS, n_steps=5, cv=3
-    )
-
-    def boosted(model):
-        kind = by_task(model, "TrAdaBoostClassifier", "TrAdaBoostRegressor")
-        return kind(model, n_estimators=_N_ROUNDS)
-
-    def linear_transfer(model):
-        return by_task(model, "TransferLogisticRegressionCV", "TransferRidgeCV")()
-
-    def network(model):
-        kind = by_task(model, "FineTunedClassifier", "FineTunedRegressor")
-        return kind(max_epochs=N_ITERATIONS)
-
-    def fine_tuned(model):
-        return PretrainedOnSource(network(model), network(model))
-
-    def l2_sp(model):
-        kind = by_task(model, "RegularizedTransferClassifier", "RegularizedTransferRegressor")
-        return PretrainedOnSource(kind(max_epochs=N_ITERATIONS), network(model))
+    def boosted(name, make, **options):
+        return Strategy.two_domain(name, "instance", make, **options)
 
     def aligned(name, aligner, **options):
         """Map both domains, and pool the labelled rows of both in the space where they meet."""
 
-        def build(steps, model, X_source, y_source):
-            pipeline = make_pipeline(steps, aligner(), skltransfer.PooledEstimator(model))
-            return skltransfer.WithSource(pipeline, X_source, y_source)
+        def adapt(task):
+            return make_pipeline(aligner(), skltransfer.PooledEstimator(clone(task.model)))
 
-        return Strategy(name, build, needs_source=True, **options)
+        return Strategy.two_domain(name, "feature", adapt, **options)
+
+    def trained(name, make):
+        settings = f"max_epochs={N_ITERATIONS}"
+        return Strategy.two_domain(name, "network", make, settings=settings)
+
+    kmm = skltransfer.KMMReweighter
+    relative = partial(skltransfer.ULSIFReweighter, alpha=0.1)
+
+    def tradaboost(task):
+        kind = by_task(task, "TrAdaBoostClassifier", "TrAdaBoostRegressor")
+        return kind(clone(task.model), n_estimators=_N_ROUNDS)
+
+    def boosted_twice(task):
+        kind = skltransfer.TwoStageTrAdaBoostRegressor
+        return kind(clone(task.model), n_estimators=_N_ROUNDS, n_steps=5, cv=3)
+
+    def linear_transfer(task):
+        return by_task(task, "TransferLogisticRegressionCV", "TransferRidgeCV")()
+
+    def network(task):
+        kind = by_task(task, "FineTunedClassifier", "FineTunedRegressor")
+        return kind(max_epochs=N_ITERATIONS)
+
+    def fine_tuned(task):
+        return PretrainedOnSource(network(task), network(task))
+
+    def l2_sp(task):
+        kind = by_task(task, "RegularizedTransferClassifier", "RegularizedTransferRegressor")
+        return PretrainedOnSource(kind(max_epochs=N_ITERATIONS), network(task))
 
     def transport():
         if n_rows is None or n_rows <= _MAX_PAIRED_ROWS:
-            return aligned("optimal transport", skltransfer.OptimalTransportMapper, needs="ot")
-        linear = partial(skltransfer.OptimalTransportMapper, "linear")
-        name = "optimal transport, linear"
-        return aligned(name, linear, needs="ot", settings="method='linear'")
+            kind, options = skltransfer.OptimalTransportMapper, {}
+            name = "optimal transport"
+        else:
+            kind = partial(skltransfer.OptimalTransportMapper, "linear")
+            name, options = "optimal transport, linear", {"settings": "method='linear'"}
+        return aligned(name, kind, needs="ot", uses_unlabelled=True, **options)
 
-    def alone(name, estimator, settings=None):
-        def build(steps, model, *source):
-            return make_pipeline(steps, estimator(model))
-
-        return Strategy(name, build, settings=settings)
-
+    unlabelled = {"uses_unlabelled": True}
     strategies = [
-        alone("no transfer", lambda model: model),
-        from_source("source only", lambda model: model),
-        from_source("pooled", skltransfer.PooledEstimator),
-        from_source("KMM", kmm),
-        from_source("KMM without target labels", kmm, use_y=False),
-        from_source("KLIEP", skltransfer.KLIEPReweighter),
-        from_source("uLSIF", skltransfer.ULSIFReweighter),
-        from_source("RuLSIF", relative, settings="ULSIFReweighter(alpha=0.1)"),
-        from_source("discriminative", skltransfer.DiscriminativeReweighter),
-        from_source("nearest neighbours", skltransfer.NearestNeighborsReweighter),
-        from_source("Gaussian", skltransfer.GaussianReweighter),
-        from_source("kernel density", skltransfer.KernelDensityReweighter),
-        from_source("label shift", skltransfer.LabelShiftReweighter, task="classification"),
-        from_source("selected rows", skltransfer.SourceSelector),
-        from_source("TrAdaBoost", boosted, settings=f"n_estimators={_N_ROUNDS}"),
-        from_source(
+        _no_transfer(),
+        _source_only(),
+        _pooled(),
+        weighted("KMM", kmm),
+        weighted("KMM without target labels", kmm, use_y=False),
+        weighted("KLIEP", skltransfer.KLIEPReweighter),
+        weighted("uLSIF", skltransfer.ULSIFReweighter),
+        weighted("RuLSIF", relative, settings="ULSIFReweighter(alpha=0.1)"),
+        weighted("discriminative", skltransfer.DiscriminativeReweighter),
+        weighted("nearest neighbours", skltransfer.NearestNeighborsReweighter),
+        weighted("Gaussian", skltransfer.GaussianReweighter),
+        weighted("kernel density", skltransfer.KernelDensityReweighter),
+        weighted("label shift", skltransfer.LabelShiftReweighter, task="classification"),
+        weighted("selected rows", skltransfer.SourceSelector),
+        boosted("TrAdaBoost", tradaboost, settings=f"n_estimators={_N_ROUNDS}"),
+        boosted(
             "two-stage TrAdaBoost",
             boosted_twice,
             task="regression",
             settings=f"n_estimators={_N_ROUNDS}, n_steps=5, cv=3",
         ),
-        aligned("CORAL", skltransfer.CORAL),
-        aligned("subspace alignment", skltransfer.SubspaceAlignment),
-        aligned("geodesic flow kernel", skltransfer.GeodesicFlowKernel),
-        aligned("TCA", skltransfer.TCA),
-        aligned("JDA", skltransfer.JDA, task="classification"),
+        aligned("CORAL", skltransfer.CORAL, **unlabelled),
+        aligned("subspace alignment", skltransfer.SubspaceAlignment, **unlabelled),
+        aligned("geodesic flow kernel", skltransfer.GeodesicFlowKernel, **unlabelled),
+        aligned("TCA", skltransfer.TCA, **unlabelled),
+        aligned("JDA", skltransfer.JDA, task="classification", **unlabelled),
         transport(),
-        aligned("augmented features", skltransfer.FeatureAugmenter),
-        from_source("linear transfer", linear_transfer),
-        alone("network, no transfer", network, settings=f"max_epochs={N_ITERATIONS}"),
-        from_source("fine-tuned network", fine_tuned, settings=f"max_epochs={N_ITERATIONS}"),
-        from_source("L2-SP network", l2_sp, settings=f"max_epochs={N_ITERATIONS}"),
+        _augmented(),
+        Strategy.two_domain("linear transfer", "parameter", linear_transfer),
+        Strategy.alone(
+            "network, no transfer", "network", network, settings=f"max_epochs={N_ITERATIONS}"
+        ),
+        trained("fine-tuned network", fine_tuned),
+        trained("L2-SP network", l2_sp),
     ]
     return [s for s in strategies if task is None or s.task in (None, task)]
 
@@ -204,10 +512,9 @@ def image_strategies(backbones=("tiny",)) -> list[Strategy]:
     Returns
     -------
     strategies : list of Strategy
-        ``build(model, **images)`` makes an estimator for images, where `images` are parameters of
-        their form, such as `image_shape` and `value_range`. The model is fitted on pixels and on
-        frozen features, and is a linear probe if it is linear. Trained networks have an output
-        layer of their own.
+        The last step of the task's estimator is fitted on pixels and on frozen features, and is a
+        linear probe if it is linear. Trained networks have an output layer of their own. The
+        ``images`` of the task tell how images are given.
 
     Examples
     --------
@@ -219,7 +526,7 @@ def image_strategies(backbones=("tiny",)) -> list[Strategy]:
     >>> [strategy.name for strategy in image_strategies(["tiny", "resnet18"])][1:3]
     ['linear probe of tiny', 'fine-tuned tiny']
     """
-    strategies = [Strategy("pixels", _probe(None))]
+    strategies = [Strategy("pixels", _probe(None), "baseline")]
     for backbone in backbones:
         name, weights = (backbone, "default") if isinstance(backbone, str) else backbone
         of, own = ("", "") if len(backbones) == 1 else (f" of {name}", f" {name}")
@@ -229,25 +536,92 @@ def image_strategies(backbones=("tiny",)) -> list[Strategy]:
             probe = _probe(name, weights=start)
             trained = {"trains_network": True, "backbone": name}
             strategies += [
-                Strategy(f"linear probe{of}{suffix}", probe, backbone=name),
-                Strategy(f"fine-tuned{own}{suffix}", tuned, **trained),
-                Strategy(f"L2-SP{own}{suffix}", held, **trained),
+                Strategy(f"linear probe{of}{suffix}", probe, "feature", backbone=name),
+                Strategy(f"fine-tuned{own}{suffix}", tuned, "network", **trained),
+                Strategy(f"L2-SP{own}{suffix}", held, "network", **trained),
             ]
     return strategies
 
 
 def _probe(backbone, **settings):
-    def build(model, **images):
-        features = skltransfer.PretrainedFeatureTransformer(backbone, **settings, **images)
-        return make_pipeline(features, StandardScaler(), model)
+    def build(task):
+        features = skltransfer.PretrainedFeatureTransformer(backbone, **settings, **task.images)
+        return make_pipeline(features, StandardScaler(), clone(task.model))
 
     return build
 
 
 def _trained(estimator: str, backbone, **settings):
-    def build(model, **images):
+    def build(task):
         network = getattr(skltransfer, estimator)
-        return network(backbone, max_epochs=N_EPOCHS, **settings, **images)
+        return network(backbone, max_epochs=N_EPOCHS, **settings, **task.images)
+
+    return build
+
+
+def text_strategies(backbones=()) -> list[Strategy]:
+    """Return TF-IDF, the baseline, and encoders; each alone, and pooled with a source.
+
+    Parameters
+    ----------
+    backbones : sequence of str or of (str, str or None), default=()
+        Names of encoders, or pairs of a name and weights.
+
+    Returns
+    -------
+    strategies : list of Strategy
+        The last step of the task's estimator is fitted on the representations; its first steps are
+        not used.
+
+    Examples
+    --------
+    >>> from skltransfer.model_selection import text_strategies
+    >>> [strategy.name for strategy in text_strategies(["tiny-bert"])][:3]
+    ['TF-IDF', 'tiny-bert', 'tiny-bert, random']
+    >>> [strategy.name for strategy in text_strategies(["tiny-bert"])][3:]
+    ['TF-IDF, pooled', 'tiny-bert, pooled', 'tiny-bert, random, pooled']
+    """
+    representations = [("TF-IDF", "baseline", None, TfidfVectorizer)]
+    for backbone in backbones:
+        name, weights = (backbone, "default") if isinstance(backbone, str) else backbone
+        representations += [
+            (name, "feature", name, _encoder(name, weights)),
+            (f"{name}, random", "feature", name, _encoder(name, None)),
+        ]
+    alone = [
+        Strategy(name, _text_alone(make), family, backbone=backbone)
+        for name, family, backbone, make in representations
+    ]
+    pooled = [
+        Strategy(
+            f"{name}, pooled", _text_pooled(make), "instance", needs_source=True, backbone=backbone
+        )
+        for name, _, backbone, make in representations
+    ]
+    return alone + pooled
+
+
+def _encoder(name: str, weights: str | None):
+    def make():
+        features = skltransfer.PretrainedFeatureTransformer(name, weights=weights)
+        return make_pipeline(features, StandardScaler())
+
+    return make
+
+
+def _text_alone(make):
+    return lambda task: make_pipeline(make(), clone(task.model))
+
+
+def _text_pooled(make):
+    def build(task):
+        pipeline = make_pipeline(make(), skltransfer.PooledEstimator(clone(task.model)))
+        return skltransfer.WithSource(
+            pipeline,
+            task.X_source,
+            task.y_source,
+            source_sample_weight=task.source_sample_weight,
+        )
 
     return build
 

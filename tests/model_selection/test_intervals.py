@@ -1,10 +1,10 @@
-"""Intervals for means over draws and folds."""
+"""Intervals for means over draws, folds and samples, and p-values of several comparisons."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from skltransfer.model_selection import mean_interval
+from skltransfer.model_selection import holm, mean_interval, row_interval
 
 
 def test_the_interval_is_students():
@@ -32,3 +32,31 @@ def test_missing_and_single_values():
     assert mean_interval([1.0, np.nan, 3.0])[0] == 2.0
     assert mean_interval([1.0]) == (1.0, -np.inf, np.inf)
     assert np.isnan(mean_interval([])).all()
+
+
+def test_the_interval_over_rows_is_students_with_a_wider_variance():
+    values = np.random.default_rng(0).normal(size=40)
+    mean, low, high = row_interval(values, 5, confidence=0.9)
+    margin = stats.t.ppf(0.95, 39) * np.sqrt(values.var(ddof=1) / 40 * 5 / 4)
+    assert (mean, low, high) == pytest.approx(
+        (values.mean(), values.mean() - margin, values.mean() + margin)
+    )
+    assert row_interval([*values, np.nan], 5, confidence=0.9) == (mean, low, high)
+    assert row_interval([1.0], 2) == (1.0, -np.inf, np.inf)
+    with pytest.raises(ValueError, match="n_folds=1 is not at least 2"):
+        row_interval(values, 1)
+
+
+def test_holm_rejects_what_the_step_down_procedure_rejects():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        p_values = rng.uniform(size=6) ** 3
+        level, rejected = 0.05, np.zeros(6, dtype=bool)
+        for rank, i in enumerate(np.argsort(p_values)):  # Holm, section 2: stop at the first
+            if p_values[i] > level / (6 - rank):
+                break
+            rejected[i] = True
+        np.testing.assert_array_equal(holm(p_values) <= level, rejected)
+    np.testing.assert_allclose(holm([0.5, np.nan, 0.01]), [0.5, np.nan, 0.02])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert holm([]).shape == (0,)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import (
@@ -35,7 +36,17 @@ from skltransfer import (
     ULSIFReweighter,
     WithSource,
 )
-from skltransfer.model_selection import image_strategies, table_strategies
+from skltransfer.model_selection import (
+    Strategy,
+    TransferTask,
+    image_strategies,
+    table_strategies,
+    text_strategies,
+)
+
+
+def _scaled(model, X_source, y_source, weights=None):
+    return TransferTask(make_pipeline(StandardScaler(), model), X_source, y_source, weights)
 
 
 def test_table_strategies():
@@ -43,7 +54,7 @@ def test_table_strategies():
     X_source, X = rng.normal(size=(80, 2)), rng.normal(1, 1, size=(30, 2))
     y_source, y = (X_source[:, 0] > 0).astype(int), (X[:, 0] > 1).astype(int)
     models = {
-        strategy.name: strategy.build(StandardScaler(), LogisticRegression(), X_source, y_source)
+        strategy.name: strategy.build(_scaled(LogisticRegression(), X_source, y_source))
         for strategy in table_strategies("classification")
     }
     alone = [s.name for s in table_strategies() if not s.needs_source]
@@ -64,7 +75,7 @@ def test_table_strategies():
 
 def test_linear_transfer_of_numbers_is_a_regression():
     strategy = next(s for s in table_strategies() if s.name == "linear transfer")
-    model = strategy.build(StandardScaler(), Ridge(), np.eye(3), np.arange(3.0))
+    model = strategy.build(_scaled(Ridge(), np.eye(3), np.arange(3.0)))
     assert isinstance(model.estimator[-1], TransferRidgeCV)
 
 
@@ -82,7 +93,7 @@ def test_fine_tuned_networks_start_from_the_source():
     }
     for strategy in table_strategies():
         if strategy.name in tuned:
-            model = strategy.build(StandardScaler(), LogisticRegression(), X_source, y_source)
+            model = strategy.build(_scaled(LogisticRegression(), X_source, y_source))
             by_hand = tuned[strategy.name].fit(scaler.transform(X[:12]), y[:12])
             expected = by_hand.predict_proba(scaler.transform(X))
             np.testing.assert_array_equal(model.fit(X, labels).predict_proba(X), expected)
@@ -100,7 +111,7 @@ def test_networks_for_numbers_are_regressors():
     }
     for strategy in table_strategies():
         if strategy.name.removesuffix(", linear") in kinds:
-            model = strategy.build(StandardScaler(), Ridge(), X, y).fit(X[:10], y[:10])
+            model = strategy.build(_scaled(Ridge(), X, y)).fit(X[:10], y[:10])
             last = model.estimator_[-1].estimator_ if strategy.needs_source else model[-1]
             assert type(last) is kinds[strategy.name]
             assert model.predict(X).shape == (30,)
@@ -108,7 +119,9 @@ def test_networks_for_numbers_are_regressors():
 
 def test_image_strategies():
     built = {
-        strategy.name: strategy.build(LogisticRegression(), image_shape=(8, 8))
+        strategy.name: strategy.build(
+            TransferTask(LogisticRegression(), images={"image_shape": (8, 8)})
+        )
         for strategy in image_strategies()
     }
     trained = {strategy.name for strategy in image_strategies() if strategy.trains_network}
@@ -133,7 +146,7 @@ def test_image_strategies():
 def test_strategies_of_the_instance_family():
     X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
     last = {
-        strategy.name: strategy.build(StandardScaler(), LogisticRegression(), X, y).estimator[-1]
+        strategy.name: strategy.build(_scaled(LogisticRegression(), X, y)).estimator[-1]
         for strategy in table_strategies("classification")
         if strategy.needs_source
     }
@@ -171,14 +184,13 @@ def test_aligners_pool_the_labelled_rows_of_both_domains(n_rows):
         "TCA": TCA,
         "JDA": JDA,
         "optimal transport": OptimalTransportMapper,
-        "augmented features": FeatureAugmenter,
+        "augmented": FeatureAugmenter,
     }
     steps = {}
     for strategy in table_strategies("classification", n_rows):
         if strategy.name.removesuffix(", linear") in kinds:
-            model = strategy.build(
-                StandardScaler(), LogisticRegression(), X_source, y_source.astype(float)
-            )
+            task = _scaled(LogisticRegression(), X_source, y_source.astype(float))
+            model = strategy.build(task)
             other = 1 - np.array(labels)
             predicted, of_others = (
                 model.fit(X, known).predict_proba(X) for known in (labels, other)
@@ -206,7 +218,7 @@ def test_several_networks_of_images():
         "linear probe of resnet18",
         "linear probe of resnet18, random",
     ]
-    probe, tuned = (s.build(LogisticRegression()) for s in strategies[7:9])
+    probe, tuned = (s.build(TransferTask(LogisticRegression())) for s in strategies[7:9])
     assert (probe[0].backbone, probe[0].weights) == ("resnet18", "a.pt")
     assert (tuned.backbone, tuned.weights) == ("resnet18", "a.pt")
     assert [s.backbone for s in strategies] == [None] + ["tiny"] * 6 + ["resnet18"] * 6
@@ -220,9 +232,68 @@ def test_strategies_by_task():
     assert every - numbers == {"label shift", "JDA"}
     build = {s.name: s.build for s in table_strategies("regression")}
     X, y = np.eye(3), np.arange(3.0)
-    boosted = build["TrAdaBoost"](StandardScaler(), Ridge(), X, y).estimator[-1]
+    task = _scaled(Ridge(), X, y)
+    boosted = build["TrAdaBoost"](task).estimator[-1]
     assert type(boosted) is TrAdaBoostRegressor
-    twice = build["two-stage TrAdaBoost"](StandardScaler(), Ridge(), X, y).estimator[-1]
+    twice = build["two-stage TrAdaBoost"](task).estimator[-1]
     assert type(twice) is TwoStageTrAdaBoostRegressor
     with pytest.raises(ValueError, match="task='clustering' is not 'classification'"):
         table_strategies("clustering")
+
+
+@pytest.mark.parametrize("weighs", [False, True])
+def test_a_strategy_fits_as_what_it_builds(weighs):
+    """Work on the source that is kept changes no prediction, nor do its weights get lost."""
+    rng = np.random.default_rng(0)
+    X_source, X = rng.normal(size=(60, 3)), rng.normal(1, 1, size=(20, 3))
+    noisy = (rows[:, 0] + rng.normal(size=len(rows)) > rows[:, 1] for rows in (X_source, X))
+    y_source, y = (np.where(above, "b", "a") for above in noisy)
+    weights = rng.integers(1, 5, size=60) if weighs else None
+    task = _scaled(LogisticRegression(), X_source, y_source, weights)
+    names = ["no transfer", "source only", "pooled", "KMM", "KMM without target labels", "CORAL"]
+    names += ["TrAdaBoost", "augmented", "linear transfer"]
+    for strategy in table_strategies("classification"):
+        if strategy.name in names:
+            names.remove(strategy.name)
+            expected = strategy.build(task).fit(X, y)
+            found = strategy.fit(task, X, y)
+            assert found.classes_.tolist() == expected.classes_.tolist()
+            np.testing.assert_allclose(
+                found.predict_proba(X), expected.predict_proba(X), rtol=0, atol=1e-12
+            )
+    assert not names
+    assert task.source_model is task.source_model
+
+
+def test_unlabelled_rows_are_of_use_where_a_strategy_says_so():
+    rng = np.random.default_rng(0)
+    X_source, X = rng.normal(size=(60, 3)), rng.normal(1, 1, size=(30, 3))
+    noisy = (rows[:, 0] + rng.normal(size=len(rows)) > rows[:, 1] for rows in (X_source, X))
+    y_source, y = (above.astype(float) for above in noisy)
+    labels = np.where(np.arange(30) < 15, y, np.nan)
+    task = _scaled(LogisticRegression(), X_source, y_source)
+    for strategy in table_strategies("classification"):
+        if strategy.family in ("instance", "feature"):
+            both = [
+                strategy.build(task).fit(rows, known).predict_proba(X)
+                for rows, known in ((X, labels), (X[:15], y[:15]))
+            ]
+            assert np.allclose(*both) != strategy.uses_unlabelled, strategy.name
+
+
+def test_text_strategies():
+    task = TransferTask(LogisticRegression(), ["good", "bad"] * 3, [1, 0] * 3)
+    strategies = {s.name: s for s in text_strategies([("tiny-bert", "a.safetensors")])}
+    alone, pooled = (strategies[name].build(task) for name in ("TF-IDF", "TF-IDF, pooled"))
+    X, y = ["good day", "bad day", "no day"], [1, 0, 0]
+    assert alone.fit(X, y).predict_proba(X).shape == (3, 2)
+    assert isinstance(pooled.estimator[-1], PooledEstimator)
+    assert not np.allclose(pooled.fit(X, y).predict_proba(X), alone.predict_proba(X))
+    encoder, random = (strategies[f"tiny-bert{end}"].build(task)[0] for end in ("", ", random"))
+    assert [step[0].weights for step in (encoder, random)] == ["a.safetensors", None]
+    assert [s.needs_source for s in strategies.values()] == [False] * 3 + [True] * 3
+
+
+def test_a_family_is_one_of_the_list():
+    with pytest.raises(ValueError, match="family='magic' is none of 'baseline'"):
+        Strategy("new", lambda task: task.estimator, "magic")

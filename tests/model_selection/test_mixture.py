@@ -1,0 +1,98 @@
+"""Weights of a mixture, against formulas written out row by row."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+
+from skltransfer.model_selection._mixture import (
+    class_probabilities,
+    cross_fitted,
+    exponential_weights,
+    sample_losses,
+    spread_folds,
+)
+
+
+def test_classes_are_spread_evenly_over_folds():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c", "d"], [23, 11, 1, 2])
+    fold = spread_folds(y, 5, rng)
+    sizes = np.array([np.bincount(fold[y == label], minlength=5) for label in "abcd"])
+    assert (np.ptp(sizes, axis=1) <= 1).all()
+    assert np.ptp(np.bincount(fold)) <= 1
+    again = spread_folds(y, 5, np.random.default_rng(0))
+    np.testing.assert_array_equal(fold, again)
+    assert not np.array_equal(fold, spread_folds(y, 5, np.random.default_rng(1)))
+
+
+def test_numbers_are_spread_at_random():
+    y = np.arange(12.0)
+    fold = spread_folds(y, 5, np.random.default_rng(0), is_classification=False)
+    assert sorted(np.bincount(fold)) == [2, 2, 2, 3, 3]
+    assert spread_folds(np.arange(3), 3, np.random.default_rng(0)).tolist() != [0, 0, 0]
+
+
+def test_no_class_has_probability_zero():
+    model = DummyClassifier(strategy="prior").fit([[0], [0], [0], [0]], ["b", "b", "b", "d"])
+    p = class_probabilities(model, [[0]], np.array(["a", "b", "c", "d"]))
+    np.testing.assert_allclose(p, [[0.005, 0.74, 0.005, 0.25]])
+
+
+def test_losses_of_samples():
+    p = np.array([[[0.2, 0.8], [0.5, 0.5]], [[0.7, 0.3], [0.1, 0.9]]])
+    losses = sample_losses(p, np.array([1, 0]))
+    np.testing.assert_allclose(losses[0], [-math.log(0.8), -math.log(0.5)])
+    np.testing.assert_allclose(losses[1, 1], -math.log(0.1))
+    errors = sample_losses(np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([1.0, 4.0]))
+    assert errors.tolist() == [[0, 4], [1, 16]]
+
+
+def test_weights_by_hand():
+    losses = np.array([[1.0, 2.0, 0.5], [0.2, 0.4, 0.1], [0.9, 0.1, 2.0]])
+    eta = 3 / (3 + 20)
+    raw = [math.exp(-eta * sum(row)) for row in losses]
+    expected = [0.8 * value / sum(raw) for value in raw]
+    expected[0] += 0.2
+    weights = exponential_weights(losses, prior_rows=20, baseline_share=0.2)
+    np.testing.assert_allclose(weights, expected)
+    as_of_six = exponential_weights(losses, prior_rows=20, baseline_share=0.2, n_samples=6)
+    doubled = exponential_weights(np.hstack([losses] * 2), prior_rows=20, baseline_share=0.2)
+    np.testing.assert_allclose(as_of_six, doubled)
+
+
+def test_small_weights_are_dropped_but_never_the_baseline():
+    losses = np.array([[900.0], [1.0], [1.1], [5.0]])
+    weights = exponential_weights(losses, prior_rows=0, baseline_share=0, min_weight=0.03)
+    raw = np.exp([-1.0, -1.1])
+    np.testing.assert_allclose(weights, [0, *raw / raw.sum(), 0], atol=1e-12)
+    weights = exponential_weights(losses, prior_rows=0, baseline_share=0.01, min_weight=0.03)
+    assert weights[0] == pytest.approx(0.01 / (1 - weights_of_small(losses)), rel=0.01)
+    alone = exponential_weights(losses[:1], prior_rows=20, baseline_share=0.2, min_weight=0.03)
+    assert alone.tolist() == [1.0]
+
+
+def weights_of_small(losses):
+    raw = np.exp(-losses[1:, 0])
+    return 0.99 * raw[-1] / raw.sum()
+
+
+def test_a_cross_fitted_prediction_does_not_know_its_own_sample():
+    rng = np.random.default_rng(0)
+    predictions, losses = rng.normal(size=(3, 10)), rng.exponential(size=(3, 10))
+    fold = np.arange(10) % 5
+
+    def weigh(losses):
+        return exponential_weights(losses, prior_rows=20, baseline_share=0.2, n_samples=10)
+
+    mixed = cross_fitted(predictions, losses, fold, weigh)
+    for row in range(10):
+        others = [i for i in range(10) if fold[i] != fold[row]]
+        raw = np.exp(-10 / 30 * losses[:, others].sum(axis=1) * 10 / len(others))
+        weights = 0.8 * raw / raw.sum() + [0.2, 0, 0]
+        assert mixed[row] == pytest.approx(weights @ predictions[:, row])
+    changed = losses.copy()
+    changed[0, fold == 2] = 100
+    same = cross_fitted(predictions, changed, fold, weigh)[fold == 2]
+    np.testing.assert_array_equal(same, mixed[fold == 2])
