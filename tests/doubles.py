@@ -12,11 +12,12 @@ from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     OneToOneFeatureMixin,
+    RegressorMixin,
     TransformerMixin,
     is_classifier,
 )
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 
 from skltransfer import WithSource, WithTarget
@@ -82,6 +83,32 @@ class TableNetwork(nn.Sequential):
 
     def __init__(self):
         super().__init__(nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, 8))
+
+
+class SumRegressor(RegressorMixin, BaseEstimator):
+    """A source's model, fitted for columns of any number: it predicts their sum."""
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def fit(self, X, y=None):
+        return self
+
+    def predict(self, X):
+        return check_array(X, dtype=np.float64, estimator=self).sum(axis=1)
+
+
+class SignClassifier(ClassifierMixin, SumRegressor):
+    """A source's model, fitted for columns of any number: the class is the sign of their sum."""
+
+    classes_ = np.array([0, 1])
+
+    def predict_proba(self, X):
+        scores = 1 / (1 + np.exp(-np.clip(super().predict(X), -50, 50)))
+        return np.column_stack([1 - scores, scores])
+
+    def predict(self, X):
+        return self.predict_proba(X).argmax(axis=1)
 
 
 class NumbersAsText(TransformerMixin, BaseEstimator):

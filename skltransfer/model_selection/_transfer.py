@@ -47,7 +47,7 @@ from skltransfer.domains._data import (
 from skltransfer.domains._frames import fitted_categories, with_fitted_categories
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import (
-    given_target,
+    given_weighted_target,
     has_known_label,
     warn_without_labels,
     warn_without_target,
@@ -99,7 +99,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
     A subclass says what is predicted.
     """
 
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     _parameters = {
         "cv": Folds(),
@@ -150,7 +150,16 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         """Refuse an estimator of another kind."""
 
     @fits_anew
-    def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Fit the strategies on both domains, and weigh them.
 
         Parameters
@@ -167,6 +176,9 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
             objects also by ``None`` or ``pandas.NA``. If no label is known, nothing can be weighed,
             and the estimator is fitted on the source alone.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the target samples, in the fits, in the losses and in the scores. A sample
+            of weight 0 is left out.
 
         Returns
         -------
@@ -188,7 +200,9 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         check_parameters(self)
         estimator = self._base()
         self._check_base(estimator)
-        X_target, y_target = given_target(X_target, y_target)
+        X_target, y_target, weights = given_weighted_target(
+            X_target, y_target, target_sample_weight
+        )
         X, y = indexable(X, y)
         y = self._checked_labels(X, y)
         if sample_weight is not None:
@@ -211,8 +225,8 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
                     "among estimators of one kind",
                 )
                 return self._fit_source(TransferTask(estimator, X, y, sample_weight))
-            known, labels = known_labels(y_target, X_target, y)
-            self._fit_mixture(estimator, X, y, sample_weight, X_target, known, labels)
+            target = X_target, known_labels(y_target, X_target, y), weights
+            self._fit_mixture(estimator, X, y, sample_weight, *target)
         self._categories = fitted_categories(X)
         return self
 
@@ -250,14 +264,15 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             if hasattr(fitted, name):
                 setattr(self, name, getattr(fitted, name))
 
-    def _fit_mixture(self, estimator, X, y, sample_weight, X_target, known, labels) -> None:
+    def _fit_mixture(self, estimator, X, y, sample_weight, X_target, known, weights) -> None:
+        known, labels = known
         classes = None
         if is_classifier(self):
             classes = np.unique(np.concatenate([y, labels]))
             if len(classes) == 1:
                 raise ValueError(
-                    f"y and y_target hold one class, {classes[0]!r}. A {type(self).__name__} needs "
-                    "samples of at least 2 classes."
+                    f"y and y_target hold one class, {classes.tolist()[0]!r}. "
+                    f"{type(self).__name__} needs samples of at least 2 classes."
                 )
         else:
             y, labels = (np.asarray(part, dtype=np.float64) for part in (y, labels))
@@ -272,10 +287,11 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         menu = members(self.strategies, task, _num_samples(X_target))
         if not len(kept):
             menu = [strategy for strategy in menu if not strategy.needs_source]
-        samples = TargetSamples(X_known, labels, unlabelled, classes)
-        folds = self._folds(X_known, labels)
+        parts = [None if weights is None else weights[part] for part in (rows, others)]
+        samples = TargetSamples(X_known, labels, parts[0], unlabelled, parts[1], classes)
         if any(strategy.needs_source for strategy in menu):
             self._fit_source_once(task)
+        folds = self._folds(X_known, labels)
         fits, fitted = fit_members(menu, task, samples, folds, self.n_jobs)
         self._set_classes(classes)
         menu, fits, fitted = self._without_failures(menu, fits, fitted, task)
@@ -367,18 +383,24 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             self.comparison_ = None
             return
         metric = Metric.of(None, samples.y, samples.classes)
+        shares = None if samples.weights is None else samples.weights / samples.weights.mean()
+        n_samples = len(samples.y) if shares is None else float(samples.weights.sum())
         scoring = Scoring(
-            TargetFolds(folds, len(samples.y), 1), metric, samples.X, samples.y, samples.classes
+            TargetFolds(folds, len(samples.y), 1),
+            metric,
+            samples.X,
+            samples.y,
+            samples.classes,
+            shares,
         )
         for row in fits:
             for (_, test), fit in zip(folds, row, strict=True):
-                fit.values = self._values(fit.outputs, samples.y[test], metric)
-                fit.score = float(fit.values.mean())
+                fit.score, fit.values = scoring.score(fit.outputs, test)
         tracks = {
             strategy.name: Track(strategy.name, strategy.family, strategy.settings, row)
             for strategy, row in zip(menu, fits, strict=True)
         }
-        tracks[MIXTURE], self.weights_ = mixed(scoring, tracks, weigh)
+        tracks[MIXTURE], self.weights_ = mixed(scoring, tracks, weigh, n_samples)
         paired = Paired(scoring, tracks)
         self.score_, self.baseline_score_ = (
             _estimate(paired.score(name)) for name in (MIXTURE, NO_TRANSFER)
@@ -399,10 +421,6 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             notes=self._notes(samples, n_copies),
             best_=MIXTURE,
         )
-
-    @abstractmethod
-    def _values(self, outputs, y, metric) -> np.ndarray:
-        """Return the part of each sample in the score."""
 
     def _notes(self, samples: TargetSamples, n_copies: int) -> list[str]:
         notes = []
@@ -471,8 +489,8 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
     baseline_share : float, default=0.2
         Share that stays with no transfer, whatever the others predict. 0.4 is more cautious.
     prior_rows : float, default=20
-        Number of labelled samples at which losses count by half. More of them trust the losses of
-        few samples less.
+        Number of labelled samples at which a difference of losses that varies by 1 counts by half.
+        More of them trust the losses of few samples less.
     min_weight : float, default=0.03
         Strategies with a smaller weight are left out.
     n_jobs : int, default=None
@@ -511,12 +529,15 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
 
     Notes
     -----
-    The weights are proportional to ``exp(-eta * L)``, where ``L`` is the sum of the log losses of
-    the `n` samples, each from a fit without its fold, and ``eta = n / (n + prior_rows)``
-    [1]_; a share of `baseline_share` is kept for no transfer. The prediction is the weighted mean
-    of the probabilities. 2 % of all probabilities are spread evenly over the classes, because a
-    class that a fold lacks would otherwise have an infinite loss. There are at most 50 fits, one
-    of them on the source alone.
+    The weights are proportional to ``exp(-eta * n * d)`` [1]_, where ``d`` is the mean log loss of
+    a strategy over the `n` samples, each from a fit without its fold, less that of all strategies.
+    ``eta = n / (n + prior_rows * v)``, where ``v`` is the variance of the difference to the loss of
+    another strategy, on average: ``eta * d`` is the mean of ``d`` a posteriori, if its variance is
+    ``1 / prior_rows`` a priori. A difference thus counts as far as the samples agree on it. A share of
+    `baseline_share` is kept for no transfer. The prediction is the weighted mean of the
+    probabilities. 2 % of all probabilities are spread evenly over the classes, because a class that
+    a fold lacks would otherwise have an infinite loss. There are at most 50 fits, one of them on
+    the source alone.
 
     Where a class has a single labelled sample, no transfer never sees it when it is tested. Its
     score is then too low, and the gain too large.
@@ -563,9 +584,6 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
         y = super()._checked_labels(X, y)
         check_classification_targets(y)
         return y
-
-    def _values(self, outputs, y, metric):
-        return (metric.classes[outputs.argmax(axis=1)] == y).astype(float)
 
     def _warn_of_source(self, model, samples):
         predicted = outputs_of(model, samples.X, samples.classes).argmax(axis=1)
@@ -638,7 +656,8 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 class TransferRegressor(RegressorMixin, TransferMixture):
@@ -661,8 +680,8 @@ class TransferRegressor(RegressorMixin, TransferMixture):
     baseline_share : float, default=0.2
         Share that stays with no transfer, whatever the others predict. 0.4 is more cautious.
     prior_rows : float, default=20
-        Number of labelled samples at which losses count by half. More of them trust the losses of
-        few samples less.
+        Number of labelled samples at which a difference of losses that varies by 1 counts by half.
+        More of them trust the losses of few samples less.
     min_weight : float, default=0.03
         Strategies with a smaller weight are left out.
     n_jobs : int, default=None
@@ -699,9 +718,9 @@ class TransferRegressor(RegressorMixin, TransferMixture):
 
     Notes
     -----
-    The weights are proportional to ``exp(-eta * L)``, where ``L`` is the sum of the squared errors
-    of the `n` samples over twice the smallest mean squared error of all strategies, which is the
-    logarithm of a likelihood, and ``eta = n / (n + prior_rows)``.
+    The weights are those of :class:`TransferClassifier`, with the squared errors over twice the
+    smallest mean squared error of all strategies in place of the log losses: both are logarithms
+    of a likelihood.
 
     Examples
     --------
@@ -724,9 +743,6 @@ class TransferRegressor(RegressorMixin, TransferMixture):
                 f"estimator is a {type(estimator).__name__}, which is no regressor. Pass one, or "
                 "use TransferClassifier."
             )
-
-    def _values(self, outputs, y, metric):
-        return 1 - (outputs - y) ** 2 / metric.variance
 
     def predict(self, X):
         """Predict numbers: the weighted mean of the predictions of the strategies.
