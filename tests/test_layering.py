@@ -23,6 +23,7 @@ RANK = {
     "_shared_cache": -1,
     "_parameters": 0,
     "_warnings": -1,
+    "_table_columns": 0,
     "_texts": 0,
     "_solvers": 0,
     "_torch": 1,

@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_compare(commands)
+    _add_predict(commands)
     _add_extract(commands)
     _add_backbones(commands)
     return top
@@ -26,28 +27,71 @@ def parser() -> argparse.ArgumentParser:
 def _add_compare(commands) -> None:
     compare = commands.add_parser(
         "compare",
-        help="compare models with and without transfer",
+        help="find out whether transfer pays, and which strategy",
         description=(
-            "Compare models with and without transfer. Without arguments the data are bundled: "
-            "handwritten digits with few labels, and tumours of which one clinic saw a biased "
-            "sample. With a CSV file, the folds of its rows are scored; --source adds the rows of "
-            "another domain, and --text predicts from texts. With a folder of images, one folder "
-            "per class, pixels are compared with pretrained networks for few labels."
+            "Compare strategies with and without transfer on the same folds of the target, and "
+            "write a report, the scores, the chosen model and its predictions. Without arguments "
+            "the data are bundled: tumours of which one clinic saw a biased sample, and "
+            "handwritten digits with few labels. TARGET is a CSV or Parquet file, or a folder of "
+            "images with one folder for each class."
         ),
     )
-    compare.add_argument("target", nargs="?", metavar="TARGET", help="CSV file or folder of images")
-    compare.add_argument("--label", metavar="COLUMN", help="column to predict")
     compare.add_argument(
-        "--source",
-        metavar="SOURCE.csv",
-        help="CSV file with labelled rows of another domain and the same columns",
+        "target", nargs="?", metavar="TARGET", help="CSV or Parquet file, or folder of images"
     )
-    compare.add_argument(
+    _add_data(compare.add_argument_group("tables and texts"))
+    _add_networks(compare.add_argument_group("pretrained networks, for images and texts"))
+    _add_strategies(compare.add_argument_group("strategies and scores"))
+    _add_output(compare.add_argument_group("output"))
+    compare.set_defaults(run="skltransfer.cli._compare.compare")
+
+
+def _add_data(group) -> None:
+    group.add_argument("--label", metavar="COLUMN", help="column to predict")
+    group.add_argument(
+        "--source",
+        metavar="SOURCE",
+        help="CSV or Parquet file with labelled rows of another domain and the same columns",
+    )
+    group.add_argument(
+        "--domain",
+        metavar="COLUMN[=VALUE]",
+        help=(
+            "column that tells the domains apart, if both are in one file; rows with VALUE are the "
+            "target (default: the value with fewer labelled rows)"
+        ),
+    )
+    group.add_argument(
         "--text",
         metavar="COLUMN",
         help="column of texts to predict from, by TF-IDF and by the encoder of --backbone",
     )
-    compare.add_argument(
+    group.add_argument(
+        "--drop",
+        metavar="COLUMN",
+        action="append",
+        default=[],
+        help="column to leave out, such as an id; may be repeated",
+    )
+    group.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="column of groups, such as patients, that no fold cuts apart; it is no feature",
+    )
+    group.add_argument(
+        "--align-columns",
+        action="store_true",
+        help="leave out the columns that only one of two files has",
+    )
+    group.add_argument(
+        "--task",
+        choices=("classification", "regression"),
+        help="kind of prediction (default: guessed from the labels)",
+    )
+
+
+def _add_networks(group) -> None:
+    group.add_argument(
         "--backbone",
         metavar="NAME",
         action=_Backbone,
@@ -57,33 +101,85 @@ def _add_compare(commands) -> None:
             "'skltransfer backbones' lists the names"
         ),
     )
-    compare.add_argument(
+    group.add_argument(
         "--weights",
         metavar="FILE",
         action=_Weights,
         help="file of weights for the preceding --backbone (default: published weights)",
     )
-    compare.add_argument(
+    group.add_argument(
         "--fine-tune",
         action="store_true",
         help="also train networks larger than tiny, which takes minutes to hours without a GPU",
     )
-    compare.add_argument("--metric", help="scorer of scikit-learn (default: accuracy or r2)")
-    compare.add_argument(
-        "--task",
-        choices=("classification", "regression"),
-        help="kind of prediction (default: guessed from the labels)",
+
+
+def _add_strategies(group) -> None:
+    group.add_argument(
+        "--strategies",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        help="strategies to compare, beside the baseline (default: all that suit the data)",
     )
-    compare.add_argument(
+    group.add_argument("--metric", help="scorer of scikit-learn (default: accuracy or r2)")
+    group.add_argument(
+        "--positive",
+        metavar="CLASS",
+        help="class that a metric of one class scores, such as f1 or average_precision",
+    )
+    group.add_argument(
+        "--budget",
+        type=_minutes,
+        metavar="MINUTES",
+        help="time after which weaker strategies are given up",
+    )
+    group.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default: 1)")
+    group.add_argument(
+        "--quick", action="store_true", help="fewer strategies and folds, no learning curve"
+    )
+    group.add_argument("--seed", type=_seed, default=0, help="seed of draws and folds (default: 0)")
+
+
+def _add_output(group) -> None:
+    group.add_argument(
         "--output",
         metavar="FOLDER",
         default="skltransfer-report",
-        help="folder of the scores and the picture (default: %(default)s)",
+        help="folder of the report, the scores and the model (default: %(default)s)",
     )
-    compare.add_argument(
-        "--seed", type=_seed, default=0, help="seed of draws and folds (default: 0)"
+    group.add_argument(
+        "--force", action="store_true", help="replace the report that the folder holds"
     )
-    compare.set_defaults(run="skltransfer.cli._compare.compare")
+    shown = group.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the summary as JSON")
+    shown.add_argument("--quiet", action="store_true", help="print the verdict alone")
+
+
+def _add_predict(commands) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="predict with the model that compare has saved",
+        description=(
+            "Predict with the model.skops of 'skltransfer compare'. INPUT is a CSV or Parquet "
+            "file with the columns of the model, in any order, or a folder of images. The output "
+            "has a row for each row of the input: its number, the prediction, and with --proba "
+            "the probability of each class."
+        ),
+    )
+    predict.add_argument("model", metavar="MODEL", help="file written by 'skltransfer compare'")
+    predict.add_argument("input", metavar="INPUT", help="CSV or Parquet file, or folder of images")
+    predict.add_argument(
+        "--output",
+        metavar="FILE",
+        default="predictions.csv",
+        help=".csv or .parquet file to write (default: %(default)s)",
+    )
+    predict.add_argument(
+        "--proba", action="store_true", help="write the probability of each class too"
+    )
+    predict.add_argument("--force", action="store_true", help="replace the output if it exists")
+    predict.set_defaults(run="skltransfer.cli._predict.predict")
 
 
 def _add_extract(commands) -> None:
@@ -182,6 +278,16 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**32 - 1")
     return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
+    return minutes
 
 
 def _count(text: str) -> int:

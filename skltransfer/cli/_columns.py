@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skltransfer.cli._csv_files import CSVTable
 from skltransfer.cli._errors import import_extra, shorten
+from skltransfer.cli._table_files import FileTable
 
 # Marks of a missing value in any column; pandas has the same, and the question mark beside them.
 _MISSING = {"", "?", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a"}
@@ -35,6 +35,7 @@ _DATES = re.compile(
     r"([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?)?"
 )
 _DAYS = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_MOST_DATES = 0.9
 
 
 def _number(decimal: str) -> re.Pattern:
@@ -77,15 +78,44 @@ class _Column:
             dict(zip(self.cells[is_missing], self.counts[is_missing].tolist(), strict=True))
         )
 
-    def texts(self, columns: list[_Column]) -> np.ndarray:
-        """Return the texts, shape (n_rows,); 1.0 is 1 where another file holds numbers."""
-        cells = [np.nan if cell in _MISSING else cell for cell in self.cells]
-        if not all(column.is_odd.any() for column in columns):
-            cells = [_WHOLE.sub(r"\1", cell) if isinstance(cell, str) else cell for cell in cells]
+    def texts(self) -> np.ndarray:
+        """Return the texts, shape (n_rows,); 1.0 is 1, as another file may write it."""
+        cells = [np.nan if cell in _MISSING else _WHOLE.sub(r"\1", cell) for cell in self.cells]
         return np.array(cells, dtype=object)[self.rows]
 
+    @property
+    def are_dates(self) -> bool:
+        """Tell whether nearly all cells are dates, written with signs between their parts."""
+        cells = self.cells[~self.is_mark]
+        return len(cells) > 1 and _share(_DATES, cells) > _MOST_DATES
 
-def interpret(tables: list[CSVTable], label: str, text: str | None, notes: list[str]) -> list:
+    @property
+    def are_packed_dates(self) -> bool:
+        """Tell whether nearly all cells are numbers such as 20240131."""
+        cells = self.cells[~self.is_mark]
+        return len(cells) > 1 and len(cells[0]) == 8 and _share(_DAYS, cells) > _MOST_DATES
+
+
+def _share(form: re.Pattern, cells) -> float:
+    return sum(form.fullmatch(cell) is not None for cell in cells) / len(cells)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What the columns of a table are, apart from the label."""
+
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]  # categories, and columns of texts
+    dates: tuple[str, ...]  # those of the texts that are dates
+
+
+def interpret(
+    tables: list[FileTable],
+    label: str | None,
+    text: str | None,
+    notes: list[str],
+    known: Kinds | None = None,
+) -> tuple[list, Kinds]:
     """Return the columns of all files as numbers or texts, by one rule for all.
 
     A column that several files have is numbers in all or texts in all. Missing values are NaN.
@@ -94,17 +124,21 @@ def interpret(tables: list[CSVTable], label: str, text: str | None, notes: list[
 
     Parameters
     ----------
-    tables : list of CSVTable
-    label : str
+    tables : list of FileTable
+    label : str or None
         Column to predict.
     text : str or None
         Column whose texts are kept as they are.
     notes : list of str
         Notes are appended.
+    known : Kinds or None, default=None
+        What the columns are, if a model has learned it from other files. Cells among numbers that
+        are none are then missing.
 
     Returns
     -------
     frames : list of data frames
+    kinds : Kinds
     """
     pandas = import_extra("pandas")
     columns = [{name: _column(table, name) for name in table.cells.columns} for table in tables]
@@ -114,34 +148,45 @@ def interpret(tables: list[CSVTable], label: str, text: str | None, notes: list[
             _read_numbers(column, decimal)
     frames: list[dict] = [{} for _ in tables]
     missing: list[dict] = [{} for _ in tables]
+    numbers, texts, dates = [], [], []
     for name in dict.fromkeys(name for own in columns for name in own):
         found = [number for number, own in enumerate(columns) if name in own]
         alike = [columns[number][name] for number in found]
+        is_feature = name not in (label, text)
         n_notes = len(notes)
-        are_numbers = _are_numbers(alike, name, is_feature=name not in (label, text), notes=notes)
+        if known is None:
+            are_numbers = _are_numbers(alike, name, is_feature=is_feature, notes=notes)
+        else:
+            are_numbers = name in known.numbers
         for number, column in zip(found, alike, strict=True):
             if are_numbers:
                 frames[number][name] = pandas.Series(column.numbers())
-                if not np.isnan(column.values).all():
+                if known is not None or not np.isnan(column.values).all():
                     missing[number][name] = column.marks()
             elif name == text:
                 cells = tables[number].cells[name]
-                frames[number][name] = cells.where(cells.str.strip() != "")
+                cells = cells.where(cells.str.strip() != "").to_numpy()
+                frames[number][name] = pandas.Series(cells, dtype=object)
             else:
-                frames[number][name] = pandas.Series(column.texts(alike), dtype=object)
-        if name not in (label, text) and len(notes) == n_notes:
-            _note_dates_and_ids(alike[0], name, are_numbers, notes)
+                frames[number][name] = pandas.Series(column.texts(), dtype=object)
+        if name != label:
+            (numbers if are_numbers else texts).append(name)
+        if is_feature and not are_numbers and any(column.are_dates for column in alike):
+            dates.append(name)
+        elif is_feature and known is None and len(notes) == n_notes:
+            _note_ids(alike, name, are_numbers, notes)
             if not are_numbers:
                 _note_apart(alike, name, notes)
     for table, marks in zip(tables, missing, strict=True):
         _note_missing(table.path, {n: m for n, m in marks.items() if m and n != label}, notes)
-    return [
+    frames = [
         pandas.DataFrame({name: frame[name] for name in table.cells.columns})
         for table, frame in zip(tables, frames, strict=True)
     ]
+    return frames, Kinds(tuple(numbers), tuple(texts), tuple(dates))
 
 
-def _column(table: CSVTable, name: str) -> _Column:
+def _column(table: FileTable, name: str) -> _Column:
     pandas = import_extra("pandas")
     rows, cells = pandas.factorize(table.cells[name].str.strip().to_numpy(dtype=object))
     plain = pandas.to_numeric(pandas.Series(cells, dtype=object), errors="coerce").to_numpy()
@@ -162,7 +207,7 @@ def _bare(cell: str) -> str:
     return _GROUPS.sub("", cell)
 
 
-def _decimal(table: CSVTable, columns: dict[str, _Column], notes: list[str]) -> str:
+def _decimal(table: FileTable, columns: dict[str, _Column], notes: list[str]) -> str:
     """Return the decimal mark of a file: a comma if some numbers need it and none a point."""
     with_commas, has_points = [], False
     for name, column in columns.items():
@@ -255,32 +300,31 @@ def _note_apart(columns: list[_Column], name: str, notes: list[str]) -> None:
         notes.append(f"column {name!r} has no value that the files share: {shown}")
 
 
-def _note_dates_and_ids(column: _Column, name: str, are_numbers: bool, notes: list[str]) -> None:
-    cells = column.cells[~column.is_mark]
-    if not len(cells):
-        notes.append(f"column {name!r} of {column.path} is empty")
-        return
-    form = _DAYS if are_numbers else _DATES
-    may_be = len(cells) > 1 and (not are_numbers or len(cells[0]) == 8)
-    if may_be and sum(form.fullmatch(cell) is not None for cell in cells) > 0.9 * len(cells):
-        kind = "numbers" if are_numbers else "categories"
+def _note_ids(columns: list[_Column], name: str, are_numbers: bool, notes: list[str]) -> None:
+    """Note a column that is empty, that holds dates without signs, or that may be an id."""
+    for column in columns:
+        if column.is_mark.all():
+            notes.append(f"column {name!r} of {column.path} is empty")
+            return
+    column = columns[0]
+    if are_numbers and column.are_packed_dates:
         notes.append(
-            f"column {name!r} holds dates, which are taken for {kind}; write them as days "
-            "since a date, or leave the column out"
+            f"column {name!r} holds dates, which are taken for numbers; write them as 2024-01-31, "
+            f"or leave the column out by --drop {name}"
         )
         return
-    n_rows = len(column.rows)
+    n_rows, cells = len(column.rows), column.cells[~column.is_mark]
     if n_rows < _MIN_ROWS or len(cells) < n_rows:
         return
     if not are_numbers:
         notes.append(
             f"column {name!r} has another text in each row of {column.path}; if it is a name or an "
-            "id, leave it out"
+            f"id, leave it out by --drop {name}"
         )
     elif column.plain.dtype.kind in "iu":
         steps = np.diff(column.plain[column.rows])
         if (steps > 0).all() or (steps < 0).all():
             notes.append(
                 f"column {name!r} rises or falls with the rows of {column.path}; if it is an id, "
-                "leave it out, because it tells the order of the rows"
+                f"leave it out by --drop {name}, because it tells the order of the rows"
             )

@@ -9,7 +9,6 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from skltransfer._messages import first_line
 from skltransfer.cli._errors import CommandError, import_extra, shorten
@@ -31,15 +30,6 @@ class CSVFormat:
     separator: str
     # Lines before the header.
     n_before: int
-
-
-@dataclass(frozen=True)
-class CSVTable:
-    """The cells of a CSV file, as they are written."""
-
-    path: str
-    separator: str
-    cells: object  # data frame of str (n_rows, n_columns)
 
 
 @contextmanager
@@ -94,8 +84,10 @@ def _fit(lines: list[str], separator: str) -> tuple[bool, float, int]:
     return True, round(alike, 1), n_cells[0]
 
 
-def read_csv(path: str, notes: list[str]) -> CSVTable:
-    """Return the cells of a file; columns without a name are left out, with a note.
+def read_csv(path: str, notes: list[str]):
+    """Return the separator and the cells of a file, a data frame of str.
+
+    Columns without a name are left out, with a note.
 
     Raises
     ------
@@ -103,8 +95,6 @@ def read_csv(path: str, notes: list[str]) -> CSVTable:
         If the file cannot be read, or its lines are longer than its header.
     """
     pandas = import_extra("pandas")
-    if not Path(path).is_file():
-        raise CommandError(f"there is no file {path!r}.")
     with reading(path):
         written = csv_format(path)
         with _opened(path, written.encoding) as file, _long_cells():
@@ -126,7 +116,7 @@ def read_csv(path: str, notes: list[str]) -> CSVTable:
         notes.append(f"{len(header) - len(named)} columns of {path} have no name and are left out")
         cells = cells[named]
     cells.columns = [header[number] for number in cells.columns]
-    return CSVTable(path, written.separator, cells)
+    return written.separator, cells
 
 
 def _records(reader, path: str) -> tuple[list[str], list[list[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._rows import EncodedImageRows
 from skltransfer.cli._errors import CommandError, shorten
 from skltransfer.datasets import _image_folder
-from skltransfer.datasets._image_folder import check_no_parts, class_of
+from skltransfer.datasets._image_folder import IMAGE_SUFFIXES, check_no_parts, class_of
 
 # More images would cost minutes in a large network and hardly change a comparison of few labels.
 _MAX_IMAGES = 1000
@@ -33,25 +34,11 @@ class ImageData:
     notes: list[str]
 
     @property
-    def n_smallest(self) -> int:
-        """Return the number of images of the smallest class."""
-        return int(np.unique(self.y, return_counts=True)[1].min())
-
-    @property
     def look_like_photographs(self) -> bool:
         """Tell whether most of the images have no plain background."""
         colours = (self.pixels.astype(np.int64) >> 4).reshape(len(self.pixels), 3, -1)
         codes = colours[:, 0] * 256 + colours[:, 1] * 16 + colours[:, 2]
         return float(np.median([np.bincount(code).max() / len(code) for code in codes])) < _PLAIN
-
-    def resized(self, preprocessing: Preprocessing, advance) -> np.ndarray:
-        """Return the images as a network takes them, (n_images, 3, height, width), uint8."""
-        rows = EncodedImageRows(self.paths)
-        images = []
-        for number in range(len(rows)):
-            images.append(rows.batch([number], preprocessing)[0].numpy())
-            advance()
-        return np.stack(images)
 
 
 def read_images(folder: str, seed: int, advance) -> ImageData:
@@ -78,11 +65,17 @@ def read_images(folder: str, seed: int, advance) -> ImageData:
     if len(paths) < len(found):
         notes.append(
             f"{len(found) - len(paths)} images of {folder} lie in no folder of a class and are "
-            "left out."
+            "left out"
+        )
+    others = _other_files(folder)
+    if others:
+        notes.append(
+            f"{len(others)} files of {folder} are no images by their names and are passed over: "
+            f"{shorten(others)}"
         )
     chosen = _choose(paths, seed)
     if len(chosen) < len(paths):
-        notes.append(f"{len(chosen)} of {len(paths)} images are used, chosen by the seed.")
+        notes.append(f"{len(chosen)} of {len(paths)} images are used, chosen by the seed")
     rows = EncodedImageRows([str(Path(folder, path)) for path in chosen])
     pixels, known, unreadable = [], [], []
     for number, path in enumerate(chosen):
@@ -95,7 +88,7 @@ def read_images(folder: str, seed: int, advance) -> ImageData:
     if unreadable:
         notes.append(
             f"{len(unreadable)} files cannot be read as images and are left out: "
-            f"{shorten(unreadable)}."
+            f"{shorten(unreadable)}"
         )
         _check_classes(known, folder, f" that can be read, without {shorten(unreadable)}")
     return ImageData(
@@ -104,6 +97,19 @@ def read_images(folder: str, seed: int, advance) -> ImageData:
         np.stack(pixels),
         notes,
     )
+
+
+def _other_files(folder: str) -> list[str]:
+    """Return the files that are no images by their names, but hidden ones."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(place, name).relative_to(folder).as_posix()
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() not in IMAGE_SUFFIXES
+        ]
+    return sorted(found)
 
 
 def _check_classes(paths: list[str], folder: str, which: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from skltransfer.cli._errors import CommandError
 from skltransfer.cli._table_data import TableData
@@ -15,19 +15,23 @@ class TextData(TableData):
     steps = None
 
 
-def texts_of(table: TableData, column: str, path: str) -> TextData:
+def texts_of(table: TableData, column: str) -> TextData:
     """Return the texts of one column, an empty one where it is missing."""
-    if table.X[column].dtype.kind in "iuf":
-        raise CommandError(f"column {column!r} of {path!r} holds numbers, not texts.")
+    if table.kinds.numbers:
+        raise CommandError(f"column {column!r} of {table.name!r} holds numbers, not texts.")
     notes = list(table.notes)
     n_empty = int(table.X[column].isna().sum())
     if n_empty:
-        notes.append(f"{n_empty} rows of {path} have no text, which is taken for an empty one")
-    X, X_source = (
-        None if frame is None else frame[column].fillna("").astype(str)
-        for frame in (table.X, table.X_source)
-    )
-    return TextData(X, table.y, X_source, table.y_source, table.is_classification, tuple(notes))
+        notes.append(
+            f"{n_empty} rows of {table.name} have no text, which is taken for an empty one"
+        )
+    frames = {name: getattr(table, name) for name in ("X", "X_unlabelled", "X_source")}
+    texts = {
+        name: None if frame is None else frame[column].fillna("").astype(str)
+        for name, frame in frames.items()
+    }
+    kept = {entry.name: getattr(table, entry.name) for entry in fields(TableData)}
+    return TextData(**(kept | texts | {"notes": tuple(notes)}))
 
 
 def note_of_cut_texts(name: str, max_length: int, n_cut: int, n_texts: int) -> str:
@@ -40,7 +44,12 @@ def note_of_cut_texts(name: str, max_length: int, n_cut: int, n_texts: int) -> s
 
 def with_notes_of_cut_texts(table: TextData, backbones) -> TextData:
     """Return the texts with a note for each encoder that does not read all of them to the end."""
-    texts = [text for part in (table.X, table.X_source) if part is not None for text in part]
+    texts = [
+        text
+        for part in (table.X, table.X_unlabelled, table.X_source)
+        if part is not None
+        for text in part
+    ]
     notes = list(table.notes)
     for name, _, record in backbones:
         n_cut = int(record.preprocessing.is_cut(texts).sum())

@@ -32,6 +32,7 @@ from skltransfer._files import check_stored
 from skltransfer._networks._built import Built
 from skltransfer._networks._labels import Classes, Numbers
 from skltransfer._persisted import FRAMES, LeftOut
+from skltransfer._table_columns import TableColumns
 from skltransfer._torch._depth import DepthMap
 from skltransfer.parameter._multitask_network import MultiTaskNetwork, TaskClasses, TaskNumbers
 from skltransfer.persistence._library_networks import TokenizerData
@@ -45,6 +46,7 @@ _DATA = (
     ModuleData,
     MultiTaskNetwork,
     Numbers,
+    TableColumns,
     TaskClasses,
     TaskNumbers,
     TokenizerData,
@@ -105,6 +107,34 @@ _OTHERS = (
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
     "sklearn.utils.validation.check_array",
 )
+# Parts of skrub's TableVectorizer with its defaults.
+_OF_SKRUB = (
+    "skrub._apply_to_each_col.ApplyToEachCol",
+    "skrub._check_input.CheckInputDataFrame",
+    "skrub._clean_categories.CleanCategories",
+    "skrub._clean_null_strings.CleanNullStrings",
+    "skrub._dataframe._common.is_any_date",
+    "skrub._dataframe._common.is_categorical",
+    "skrub._dataframe._common.is_numeric",
+    "skrub._datetime_encoder.DatetimeEncoder",
+    "skrub._drop_uninformative.DropUninformative",
+    "skrub._duration_to_float.DurationToFloat",
+    "skrub._string_encoder.StringEncoder",
+    "skrub._table_vectorizer.PassThrough",
+    "skrub._table_vectorizer.ShortReprDict",
+    "skrub._table_vectorizer.TableVectorizer",
+    "skrub._table_vectorizer._created_by_predicate",
+    "skrub._to_categorical.ToCategorical",
+    "skrub._to_datetime.ToDatetime",
+    "skrub._to_float.ToFloat",
+    "skrub._to_str.ToStr",
+    "skrub.selectors._base.All",
+    "skrub.selectors._base.And",
+    "skrub.selectors._base.Cols",
+    "skrub.selectors._base.Filter",
+    "skrub.selectors._base.Sub",
+    "skrub.selectors._selectors._cardinality_below",
+)
 # Functions of numpy that compute, beside its ufuncs.
 _OF_NUMPY = ("average", "clip", "cumsum", "diff", "max", "mean", "median", "min", "nan_to_num")
 _OF_NUMPY += ("percentile", "prod", "quantile", "ravel", "reshape", "round", "std", "sum", "var")
@@ -143,7 +173,7 @@ def known_types() -> list[str]:
         if isinstance(value, type) and issubclass(value, sklearn.gaussian_process.kernels.Kernel)
     ]
     kinds = (*estimators, *others, *_DATA, *splitters, *functions, *kernels)
-    return [*_OTHERS, *(f"numpy.{name}" for name in _OF_NUMPY), *map(name_of, kinds)]
+    return [*_OTHERS, *_OF_SKRUB, *(f"numpy.{name}" for name in _OF_NUMPY), *map(name_of, kinds)]
 
 
 def nodes_of(root) -> Iterator:

@@ -8,9 +8,10 @@ import pytest
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
+from skltransfer.cli import _preprocessing
 from skltransfer.cli._errors import CommandError
 from skltransfer.cli._inputs import read_table
-from skltransfer.cli._table_data import read_tables
+from skltransfer.cli._table_data import TableRequest, read_tables
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +27,16 @@ def table(n=60, seed=0, **columns):
     return frame.assign(sick=np.where(x > 0, "yes", "no"), **columns)
 
 
-def read(frame=None, source=None, label="sick", task=None, **settings):
+def read(frame=None, source=None, label="sick", task=None, options=None, **settings):
     """Write the frames as CSV files, and read them again."""
     if frame is not None:
         frame.to_csv("a.csv", index=False, **settings)
     if source is not None:
         source.to_csv("b.csv", index=False)
-    return read_tables("a.csv", label, None if source is None else "b.csv", task)
+    request = TableRequest(
+        "a.csv", label, None if source is None else "b.csv", task=task, **(options or {})
+    )
+    return read_tables(request)
 
 
 def with_cell(frame, column, value, row=7):
@@ -97,7 +101,9 @@ def test_a_mark_beside_a_single_number_says_something():
 def test_marks_in_the_label_are_rows_without_a_label():
     data = read(with_cell(table(), "sick", "?"))
     assert len(data.y) == 59
-    assert data.notes == ("1 rows of a.csv have no label and are left out: 'sick' is '?'",)
+    assert data.notes[0].startswith("1 rows of a.csv have no label ('sick' is '?'): they serve")
+    assert data.unlabelled_rows.tolist() == [8]
+    assert len(data.X_unlabelled) == 1
     signs = table()
     data = read(signs.assign(sick=np.where(signs.x > 0, "+", "-")))
     assert len(data.y) == 60 and set(data.y) == {"+", "-"}
@@ -141,10 +147,121 @@ def test_categories_that_no_file_shares_are_noted():
     )
 
 
+def test_labels_spelled_otherwise_in_the_two_files_are_refused():
+    source = table(seed=1).replace({"yes": "Yes", "no": "N-O"})
+    message = error_of(frame=table(), source=source)
+    assert "'no' and 'N-O', 'yes' and 'Yes'" in message
+    assert "Write the labels of both in one way" in message
+    signs = table().replace({"yes": "1", "no": "-1"})  # a sign before a number is no spelling
+    data = read(signs, table(seed=1).replace({"yes": "1", "no": "0"}))
+    assert "only a.csv has the labels '-1'" in data.notes
+
+
+def test_columns_that_one_file_lacks_are_refused_unless_they_are_to_be_left_out():
+    frame, source = table(height=range(60)), table(seed=1, size=1.5)
+    message = error_of(frame=frame, source=source)
+    assert "only a.csv has 'height'; only b.csv has 'size'" in message
+    assert "--align-columns" in message
+    data = read(frame, source, options={"align_columns": True})
+    assert list(data.X) == list(data.X_source) == ["x", "place"]
+    assert "only a.csv has 'height': left out" in data.notes
+    data = read(frame, source, options={"drop": ("height", "size")})
+    assert list(data.X) == ["x", "place"]
+    assert "Did you mean 'size'" in error_of(frame=frame, source=source, options={"drop": ("siz",)})
+
+
+def test_columns_that_are_empty_in_one_file_are_noted_and_fitted():
+    data = read(table(void=1.0), table(seed=1, void=np.nan))
+    assert "column 'void' of b.csv is empty" in data.notes
+    assert np.isfinite(data.steps.fit(data.X_source).transform(data.X)).all()
+
+
+def test_categories_that_the_other_file_lacks_are_encoded():
+    data = read(table(), table(seed=1).replace({"place": {"c": "d"}}))
+    assert data.steps.fit(data.X_source).transform(data.X).shape == (60, 4)
+
+
+# --- domains, groups and rows without a label ------------------------------------------
+
+
+def test_one_file_with_two_domains():
+    frame = table(80, ward=["old", "new", "old", "old"] * 20)
+    frame.loc[:9, "sick"] = None
+    data = read(frame, options={"domain": "ward"})
+    assert (len(data.y), len(data.X_unlabelled), len(data.y_source)) == (17, 3, 53)
+    assert data.unlabelled_rows.tolist() == [2, 6, 10]
+    assert "ward" not in data.X and "ward" not in data.X_source
+    assert "the target is 'ward' = 'new'" in data.notes[0]
+    np.testing.assert_array_equal(data.X.x, frame.x[(frame.ward == "new") & frame.sick.notna()])
+    named = read(frame, options={"domain": "ward=old"})
+    assert len(named.y) == 53 and len(named.y_source) == 17
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domain": "wart"}, "no column 'wart'. Did you mean 'ward'"),
+        ({"domain": "ward=other"}, "never holds 'other'. It holds 'a', 'b', 'c'"),
+        ({"domain": "ward"}, "holds 'a', 'b', 'c', and two domains are needed"),
+        ({"domain": "ward=a", "source": "a.csv"}, "leave out --source"),
+    ],
+)
+def test_errors_of_domains_in_one_file(options, message):
+    table(ward=["a", "b", "c"] * 20).to_csv("a.csv", index=False)
+    with pytest.raises(CommandError, match=message):
+        read_tables(TableRequest("a.csv", "sick", **options))
+
+
+def test_groups_are_no_features():
+    frame = table(patient=np.arange(60) // 3)
+    frame.loc[5, "patient"] = np.nan
+    data = read(frame, table(seed=1, patient=0), options={"group": "patient"})
+    assert "patient" not in data.X and "patient" not in data.X_source
+    assert len(np.unique(data.groups)) == 21
+    assert "no column 'pat'" in error_of(frame=frame, options={"group": "pat"})
+
+
+@pytest.mark.parametrize("lacks_column", [True, False])
+def test_a_target_without_any_label(lacks_column):
+    frame = table().assign(sick=None)
+    data = read(frame.drop(columns="sick") if lacks_column else frame, table(seed=1))
+    assert len(data.y) == 0 and len(data.X_unlabelled) == 60
+    assert set(data.y_source) == {"no", "yes"}
+    assert any("has no column 'sick'" in note for note in data.notes) is lacks_column
+    if not lacks_column:
+        assert "Add labelled rows of another domain by --source" in error_of(frame=frame)
+
+
+# --- Parquet ---------------------------------------------------------------------------
+
+
+def test_parquet_is_read_as_the_same_table_in_csv():
+    frame = table(whole=range(60), old=[True, False, None] * 20, day=pd.Timestamp("2024-01-31"))
+    frame["size"] = pd.array([1, None, 3] * 20, dtype="Int64")
+    frame["kind"] = pd.Categorical(["u", "v", None] * 20)
+    frame.to_parquet("a.parquet")
+    parquet = read_tables(TableRequest("a.parquet", "sick"))
+    csv = read(frame)
+    pd.testing.assert_frame_equal(parquet.X, csv.X.replace({"2024-01-31": "2024-01-31 00:00:00"}))
+    assert parquet.kinds == csv.kinds
+    assert parquet.X["size"].isna().sum() == 20
+
+
+def test_a_file_that_is_no_parquet_and_nested_columns(folder):
+    (folder / "a.parquet").write_text("x,sick\n1,yes\n")
+    with pytest.raises(CommandError, match="'a.parquet' cannot be read"):
+        read_tables(TableRequest("a.parquet", "sick"))
+    table(parts=[[1, 2]] * 60).to_parquet("b.parquet")
+    data = read_tables(TableRequest("b.parquet", "sick"))
+    assert "columns of b.parquet hold lists, records or bytes: 'parts': left out" in data.notes
+
+
 # --- dates and ids ---------------------------------------------------------------------
 
 
-def test_dates_and_ids_are_noted():
+@pytest.mark.parametrize("with_skrub", [True, False])
+def test_dates_and_ids_are_noted(monkeypatch, with_skrub):
+    monkeypatch.setattr(_preprocessing, "has_skrub", lambda: with_skrub)
     days = pd.date_range("2020-01-01", periods=60)
     frame = table(
         number=range(1, 61),
@@ -156,11 +273,15 @@ def test_dates_and_ids_are_noted():
         void=np.nan,
     )
     notes = {note.split("'")[1]: note for note in read(frame).notes}
+    assert "'day', 'time'" in notes["day"]
+    assert ("of skrub" in notes["day"]) is with_skrub
+    assert ('pip install "skltransfer[tables]"' in notes["day"]) is not with_skrub
     assert "rises or falls with the rows" in notes["number"]
     assert "has another text in each row" in notes["name"]
-    assert all("holds dates" in notes[name] for name in ("day", "time", "packed"))
+    assert "holds dates" in notes["packed"]
+    assert all("--drop" in notes[name] for name in ("number", "name", "packed"))
     assert "is empty" in notes["void"]
-    assert len(notes) == 6
+    assert len(notes) == 5
 
 
 # --- how numbers are written -----------------------------------------------------------
@@ -197,12 +318,12 @@ def test_byte_order_marks(encoding):
 def test_packed_files_and_declared_separators(folder):
     text = table().to_csv(index=False, sep="|")
     (folder / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
-    assert list(read_tables("a.csv.gz", "sick", None, None).X) == ["x", "place"]
+    assert list(read_tables(TableRequest("a.csv.gz", "sick")).X) == ["x", "place"]
     (folder / "c.csv").write_text("sep=|\n" + text)
-    assert list(read_tables("c.csv", "sick", None, None).X) == ["x", "place"]
+    assert list(read_tables(TableRequest("c.csv", "sick")).X) == ["x", "place"]
     names = "length, cm;width, cm;sick\n" + "1;2;yes\n3;4;no\n" * 10
     (folder / "d.csv").write_text(names)
-    assert list(read_tables("d.csv", "sick", None, None).X) == ["length, cm", "width, cm"]
+    assert list(read_tables(TableRequest("d.csv", "sick")).X) == ["length, cm", "width, cm"]
 
 
 def test_lines_that_do_not_fit_the_header(folder):

@@ -1,5 +1,7 @@
-"""The command line: what it prints and writes, and every error it raises."""
+"""`skltransfer compare` on tables: what it writes and prints, its options, and every error."""
 
+import html
+import json
 import os
 import re
 import subprocess
@@ -8,19 +10,21 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from skltransfer import CORAL, GaussianReweighter
-from skltransfer.cli import _compare, _few_labels, _report, main
-from skltransfer.cli._table_data import read_tables
-from skltransfer.datasets import load_biased_breast_cancer
-from skltransfer.model_selection import table_strategies
-from tests.cli.sizes import set_sizes
+import skltransfer
+from skltransfer import CORAL
+from skltransfer.cli import _bundled, _compare, main
+from skltransfer.cli._output import FILES
+from skltransfer.cli._table_data import TableRequest, read_tables
+from skltransfer.model_selection._mixture import spread_folds
+from tests.cli.tables import SHORT, table, write_both
+
+LABELLED = ("target.csv", "--label", "sick")
+BOTH = (*LABELLED, "--source", "source.csv")
+WITH_SCORES = {"report.html", "scores.csv", "summary.json", "comparison.png", "model.skops"}
 
 
 @pytest.fixture
@@ -30,281 +34,339 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-FEW = {
-    *("no transfer", "source only", "pooled", "KMM without target labels", "Gaussian", "KLIEP"),
-    *("linear transfer", "network, no transfer", "CORAL"),
-}
-
-
-@pytest.fixture(autouse=True)
-def _few_strategies(monkeypatch):
-    """Fit a part of the menu: what a table goes through is the same for all."""
-
-    def few(*arguments):
-        return [strategy for strategy in table_strategies(*arguments) if strategy.name in FEW]
-
-    monkeypatch.setattr(_compare, "table_strategies", few)
-    set_sizes(monkeypatch, N_EPOCHS=2, N_ITERATIONS=5)
-
-
-@pytest.fixture
-def few_digits(monkeypatch):
-    X, y = load_digits(return_X_y=True)
-    monkeypatch.setattr(_few_labels, "load_digits", lambda return_X_y: (X[:300], y[:300]))
-
-
-@pytest.fixture
-def every_strategy(_few_strategies, monkeypatch):
-    monkeypatch.setattr(_compare, "table_strategies", table_strategies)
-
-
-def table(n, seed, shift=0.0, **columns):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(shift, 1, n)
-    frame = pd.DataFrame({"x": x, "z": rng.normal(size=n), "place": rng.choice(["a", "b", "c"], n)})
-    frame["sick"] = np.where(x + 0.5 * rng.normal(size=n) > 0, "yes", "no")
-    return frame.assign(**columns)
-
-
 @pytest.fixture
 def files(folder):
-    table(60, 0, 0.5).to_csv("target.csv", index=False)
-    table(200, 1).to_csv("source.csv", index=False)
+    write_both()
     return folder
 
 
 def run(*arguments):
-    return main(["compare", *arguments])
+    return main(["compare", *map(str, arguments)])
 
 
-# --- bundled data ------------------------------------------------------------------------------
+def summary(folder="skltransfer-report"):
+    with open(f"{folder}/summary.json") as file:
+        return json.load(file)
 
 
-def test_without_arguments_it_compares_on_bundled_data(
-    every_strategy, few_digits, folder, monkeypatch, capsys
-):
-    set_sizes(monkeypatch, N_DRAWS=2, N_CANCER_DRAWS=3)
-    set_sizes(monkeypatch, LABELS_PER_CLASS=(1, 5), TRAINED_LABELS_PER_CLASS=(1,))
-    assert run() == 0
+def scores(folder="skltransfer-report"):
+    return pd.read_csv(f"{folder}/scores.csv")
+
+
+# --- what is written and printed -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The folder of one comparison, for several tests."""
+    folder = tmp_path_factory.mktemp("report")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        write_both()
+        assert run(*BOTH, *SHORT, "--output", "out") == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def test_a_report_has_all_its_files_and_no_other(report):
+    assert {path.name for path in (report / "out").iterdir()} == WITH_SCORES | {"predictions.csv"}
+    assert (report / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    content = summary(report / "out")
+    assert content["verdict"] in html.unescape((report / "out" / "report.html").read_text())
+    assert (content["n_labelled"], content["n_unlabelled"], content["n_source"]) == (30, 10, 80)
+
+
+def test_scores_are_those_computed_by_hand(report):
+    data = read_tables(TableRequest(str(report / "target.csv"), "sick", str(report / "source.csv")))
+    fold = spread_folds(data.y, 5, np.random.default_rng(0))
+    alone = make_pipeline(data.steps, data.model)
+    source = clone(alone).fit(data.X_source, data.y_source)
+    expected = {"no transfer": [], "source only": []}
+    for k in range(5):
+        X, y = data.X[fold == k], data.y[fold == k]
+        model = clone(alone).fit(data.X[fold != k], data.y[fold != k])
+        expected["no transfer"].append(accuracy_score(y, model.predict(X)))
+        expected["source only"].append(accuracy_score(y, source.predict(X)))
+    found = scores(report / "out").groupby("strategy", sort=False).score
+    for name, values in expected.items():
+        np.testing.assert_allclose(found.get_group(name), values)
+
+
+def test_predictions_are_those_of_the_saved_model_for_the_rows_without_a_label(report):
+    found = pd.read_csv(report / "out" / "predictions.csv")
+    assert found.row.tolist() == list(range(1, 11))
+    model = skltransfer.load(report / "out" / "model.skops")
+    rows = pd.read_csv(report / "target.csv")[:10]
+    assert found.prediction.tolist() == model.predict(rows).tolist()
+    shares = found[["probability of no", "probability of yes"]]
+    np.testing.assert_allclose(shares, model.predict_proba(rows))
+    # The model is that of the best strategy, fitted on all labelled rows.
+    assert model[-1].__class__.__name__ in ("Pipeline", "WithSource")
+
+
+def test_the_model_holds_no_rows_of_the_source(report):
+    cells = pd.read_csv(report / "source.csv").x.to_numpy()
+    content = (report / "out" / "model.skops").read_bytes()
+    assert not any(cells[k : k + 2].tobytes() in content for k in range(len(cells) - 1))
+
+
+def test_the_verdict_comes_before_the_table_and_the_best_strategy_first(files, capsys):
+    assert run(*BOTH, *SHORT) == 0
     output = capsys.readouterr().out
-    scores = pd.read_csv("skltransfer-report/scores.csv")
-    digits, tumours = (scores[scores.task == name] for name in ("digits", "tumours"))
-    assert len(digits) == 3 * 2 * 2 + 4 * 2
-    assert len(tumours) == 26 * 3
-    assert set(digits[digits.setting == 5].strategy) == {
-        "pixels",
-        "linear probe",
-        "linear probe, random",
-    }
-    assert set(digits[digits.setting == 1].strategy) == {
-        "pixels",
-        "linear probe",
-        "fine-tuned",
-        "L2-SP",
-        "linear probe, random",
-        "fine-tuned, random",
-        "L2-SP, random",
-    }
-    assert set(tumours.strategy) == {s.name for s in table_strategies("classification")}
-    assert {"KMM", "label shift", "TrAdaBoost", "selected rows"} < set(tumours.strategy)
-    assert {"CORAL", "TCA", "JDA", "optimal transport"} < set(tumours.strategy)
-    assert scores.score.between(0, 1).all()
-    assert (scores.seconds >= 0).all()
-    mean = digits[(digits.strategy == "pixels") & (digits.setting == 5)].score.mean()
-    assert f"{100 * mean:.1f} ±" in output
-    assert "labels per class" in output
-    assert re.search(
-        r"TrAdaBoost came with a warning in \d of 3 fits \(TrAdaBoostClassifier stops after one",
-        " ".join(output.split()),
-    )
-    picture = (folder / "skltransfer-report" / "comparison.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) > 20_000
-    assert sorted(p.name for p in (folder / "skltransfer-report").iterdir()) == [
-        "comparison.png",
-        "scores.csv",
-    ]
+    content = summary()
+    assert output.index(content["verdict"]) < output.index("against no transfer")
+    ranking = sorted(content["strategies"], key=lambda s: -s["score"])
+    places = [re.search(rf"^{s['name']}  ", output, re.MULTILINE).start() for s in ranking]
+    assert places == sorted(places)
+    assert "In skltransfer-report: report.html, scores.csv" in output
 
 
-def test_draws_are_paired_and_follow_the_seed(few_digits, folder, monkeypatch):
-    set_sizes(monkeypatch, N_TRAINED_DRAWS=1, N_DRAWS=2, N_CANCER_DRAWS=2, LABELS_PER_CLASS=(1,))
-    results = []
-    for seed in ("0", "0", "1"):
-        assert run("--seed", seed, "--output", f"out-{len(results)}") == 0
-        results.append(pd.read_csv(f"out-{len(results)}/scores.csv").drop(columns="seconds"))
-    assert results[0].equals(results[1])
-    assert not results[0].equals(results[2])
+def test_json_and_quiet(files, capsys):
+    assert run(*BOTH, *SHORT, "--json", "--output", "a") == 0
+    assert json.loads(capsys.readouterr().out) == summary("a")
+    assert run(*BOTH, *SHORT, "--quiet", "--output", "b") == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{summary('b')['verdict']}\n"
+    assert printed.err == ""
+    # The same seed gives the same scores.
+    pd.testing.assert_frame_equal(scores("a"), scores("b"))
 
 
-def test_networks_are_trained_on_fewer_draws_and_paired_on_these(
-    few_digits, folder, monkeypatch, capsys
-):
-    set_sizes(monkeypatch, N_DRAWS=3, N_TRAINED_DRAWS=2, N_CANCER_DRAWS=2)
-    set_sizes(monkeypatch, LABELS_PER_CLASS=(1,), TRAINED_LABELS_PER_CLASS=(1,))
-    assert run() == 0
-    scores = pd.read_csv("skltransfer-report/scores.csv")
-    by_draw = scores[scores.task == "digits"].pivot(
-        index="draw", columns="strategy", values="score"
-    )
-    assert by_draw["pixels"].count() == 3
-    assert by_draw["fine-tuned"].dropna().index.tolist() == [0, 1]
-    gain = (by_draw["fine-tuned"] - by_draw["pixels"]).dropna().mean()
-    mean = by_draw["fine-tuned"].mean()
-    row = next(r for r in capsys.readouterr().out.splitlines() if "fine-tuned" in r)
-    assert f"{100 * mean:.1f} ±" in row
-    assert f"{100 * gain:+.1f} ±" in row
+def test_a_folder_with_a_report_is_replaced_with_force_only(files, capsys):
+    (files / "out").mkdir()
+    (files / "out" / "notes.txt").write_text("mine")
+    (files / "out" / "shift.csv").write_text("of an older report")
+    assert run(*BOTH, *SHORT, "--output", "out") == 2
+    error = capsys.readouterr().err
+    assert "--output out holds a report already (shift.csv). Add --force to replace it" in error
+    assert run(*BOTH, *SHORT, "--output", "out", "--force") == 0
+    names = {path.name for path in (files / "out").iterdir()}
+    assert names == WITH_SCORES | {"predictions.csv", "notes.txt"}  # what has no heir is gone
 
 
-def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
-    """Test rows are apart from all that may be trained on, and unknown labels stay unknown."""
-    set_sizes(monkeypatch, N_DRAWS=1, N_CANCER_DRAWS=1, TRAINED_LABELS_PER_CLASS=())
-    assert run("--seed", "3") == 0
-    scores = pd.read_csv("skltransfer-report/scores.csv").set_index(["strategy", "setting"]).score
-    rng = np.random.default_rng([3, 0])
-    X, y = load_digits(return_X_y=True)
-    orders = [rng.permutation(np.flatnonzero(y == label)) for label in range(10)]
-    train = np.concatenate([order[:5] for order in orders])
-    test = np.concatenate([order[20:] for order in orders])
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    expected = model.fit(X[train] / 16, y[train]).score(X[test] / 16, y[test])
-    np.testing.assert_allclose(scores["pixels", 5.0], expected, atol=0.004)
-    data = load_biased_breast_cancer(
-        random_state=int(np.random.default_rng([3, 0]).integers(2**31))
-    )
-    X, y = data.X_target, data.y_target
-    expected = model.fit(X[:10], y[:10]).score(X[110:], y[110:])
-    tumours = scores[scores.index.get_level_values("setting").isna()].droplevel("setting")
-    assert tumours["no transfer"] == expected
-    scaler = StandardScaler().fit(data.X_source)
-    rows = scaler.transform(np.vstack([data.X_source, X[:10]]))
-    pooled = LogisticRegression(max_iter=1000).fit(rows, np.concatenate([data.y_source, y[:10]]))
-    assert tumours["pooled"] == pooled.score(scaler.transform(X[110:]), y[110:])
+def test_notes_of_the_tables_are_part_of_the_report(files, capsys):
+    frame = pd.read_csv("source.csv").assign(number=range(80))
+    frame.to_csv("source.csv", index=False)
+    assert run(*BOTH, *SHORT, "--align-columns") == 0
+    notes = " ".join(summary()["notes"])
+    assert "only source.csv has 'number': left out" in notes
+    assert "10 rows of target.csv have no label" in notes
+    assert "only source.csv has 'number'" in (capsys.readouterr()).out
 
 
-# --- a user's tables -------------------------------------------------------------------
+# --- options -------------------------------------------------------------------------------
 
 
-def test_a_users_table_is_scored_on_folds_of_the_target(every_strategy, files, capsys):
-    assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
-    scores = pd.read_csv("out/scores.csv")
-    assert len(scores) == 26 * 10
-    task = read_tables("target.csv", "sick", None, None)
-    expected = cross_val_score(
-        make_pipeline(task.steps, LogisticRegression(max_iter=2000)),
-        task.X,
-        task.y,
-        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0),
-    )
-    np.testing.assert_allclose(scores[scores.strategy == "no transfer"].score, expected)
-    output = capsys.readouterr().out
-    assert "LogisticRegression on 60 target rows, 200 source rows" in output
-    assert "against no transfer" in output
+def test_one_file_with_both_domains_is_as_two_files(files):
+    parts = [pd.read_csv(f"{name}.csv").assign(ward=name) for name in ("target", "source")]
+    pd.concat(parts).to_csv("both.csv", index=False)
+    assert run(*BOTH, *SHORT, "--output", "a") == 0
+    assert run("both.csv", "--label", "sick", "--domain", "ward", *SHORT, "--output", "b") == 0
+    pd.testing.assert_frame_equal(scores("a"), scores("b"))
+    named = ("both.csv", "--label", "sick", "--domain", "ward=source", *SHORT, "--output", "c")
+    assert run(*named) == 0
+    assert summary("c")["n_labelled"] == 80
 
 
-def test_source_only_is_the_model_of_the_source(files):
-    task = read_tables("target.csv", "sick", "source.csv", None)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
-    scores = pd.read_csv("out/scores.csv")
-    model = task.steps.fit(task.X_source)
-    inner = LogisticRegression(max_iter=2000).fit(model.transform(task.X_source), task.y_source)
-    folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0)
+def test_no_fold_cuts_a_group(files, monkeypatch):
+    frame = pd.read_csv("target.csv").assign(patient=np.arange(40) % 9)
+    frame.to_csv("target.csv", index=False)
+    pd.read_csv("source.csv").assign(patient=0).to_csv("source.csv", index=False)
+    seen = []
+    real = _compare.Plan.compare
+
+    def watched(self, **settings):
+        seen.append((self.groups, list(self.X)))
+        return real(self, **settings)
+
+    monkeypatch.setattr(_compare.Plan, "compare", watched)
+    assert run(*BOTH, *SHORT, "--group", "patient") == 0
+    ((groups, columns),) = seen
+    assert groups.tolist() == [str(k % 9) for k in range(10, 40)]
+    assert columns == ["x", "z", "place"]
+    assert summary()["n_folds"] == 5
+
+
+def test_a_class_may_be_named_for_a_metric_of_one_class(files):
+    words = (*BOTH, *SHORT, "--metric", "f1")
+    assert run(*words, "--positive", "no", "--output", "out") == 0
+    assert set(scores("out").metric) == {"f1 of no"}
+    data = read_tables(TableRequest("target.csv", "sick", "source.csv"))
+    fold = spread_folds(data.y, 5, np.random.default_rng(0))
+    model = make_pipeline(data.steps, data.model).fit(data.X_source, data.y_source)
     expected = [
-        accuracy_score(task.y[test], inner.predict(model.transform(task.X.iloc[test])))
-        for _, test in folds.split(task.X, task.y)
+        f1_score(data.y[fold == k], model.predict(data.X[fold == k]), pos_label="no")
+        for k in range(5)
     ]
-    np.testing.assert_allclose(scores[scores.strategy == "source only"].score, expected)
-
-
-def test_an_aligner_maps_the_source_and_pools_the_labelled_rows_of_both(files):
-    assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
-    scores = pd.read_csv("out/scores.csv")
-    task = read_tables("target.csv", "sick", "source.csv", None)
-    steps = task.steps.fit(task.X_source)
-    folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0)
-    expected = []
-    for train, test in folds.split(task.X, task.y):
-        target = steps.transform(task.X.iloc[train])
-        source = CORAL().fit_transform(steps.transform(task.X_source), X_target=target)
-        model = LogisticRegression(max_iter=2000)
-        model.fit(np.vstack([source, target]), np.concatenate([task.y_source, task.y[train]]))
-        expected.append(model.score(steps.transform(task.X.iloc[test]), task.y[test]))
-    np.testing.assert_allclose(scores[scores.strategy == "CORAL"].score, expected)
-
-
-def test_a_strategy_whose_module_is_missing_is_left_out_with_a_note(files, monkeypatch, capsys):
-    transport = [s for s in table_strategies() if s.name in ("no transfer", "optimal transport")]
-    monkeypatch.setattr(_compare, "table_strategies", lambda *arguments: transport)
-    monkeypatch.setitem(sys.modules, "ot", None)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
-    output = " ".join(capsys.readouterr().out.split())
-    assert 'Note: optimal transport is left out: it needs pip install "skltransfer[ot]"' in output
-
-
-def test_without_a_source_only_the_baseline_is_scored(files, capsys):
-    assert run("target.csv", "--label", "sick") == 0
-    assert set(pd.read_csv("skltransfer-report/scores.csv").strategy) == {
-        "no transfer",
-        "network, no transfer",
-    }
-    assert "Add --source SOURCE.csv" in capsys.readouterr().out
-
-
-def test_regression(every_strategy, files):
-    for name in ("target", "source"):
-        frame = pd.read_csv(f"{name}.csv")
-        frame.assign(cost=frame.x * 2 + 0.1 * frame.z).drop(columns="sick").to_csv(
-            f"{name}.csv", index=False
-        )
-    arguments = ("target.csv", "--label", "cost", "--source", "source.csv", "--output", "out")
-    assert run(*arguments, "--metric", "neg_mean_absolute_error") == 0
-    scores = pd.read_csv("out/scores.csv")
-    assert set(scores.metric) == {"neg_mean_absolute_error"}
-    assert (scores.score <= 0).all()
-    assert scores[scores.strategy == "pooled"].score.mean() > -0.1
-
-
-def test_missing_values_semicolons_new_categories_and_other_columns(files, capsys):
-    target, source = pd.read_csv("target.csv"), pd.read_csv("source.csv")
-    target.loc[::7, "x"] = np.nan
-    target.loc[::5, "place"] = None
-    target.loc[:3, "sick"] = None
-    target["note"] = "hello"
-    source["place"] = source["place"].replace("c", "d")
-    source["z"] = source["z"].astype(str) + " cm"  # numbers here, texts there
-    target.to_csv("target.csv", index=False, sep=";")
-    source.to_csv("source.csv", index=False)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
-    output = capsys.readouterr()
-    notes = output.out + output.err
-    assert "4 rows of target.csv have no label and are left out" in notes
-    assert "only target.csv has 'note': left out" in notes
+    found = scores("out")
+    np.testing.assert_allclose(found[found.strategy == "source only"].score, expected)
 
 
 @pytest.mark.parametrize("kind", ["zero and one", "booleans", "floats"])
 def test_binary_metrics_work_on_numbered_classes(files, kind):
     for name in ("target", "source"):
-        frame = pd.read_csv(f"{name}.csv")
+        frame = pd.read_csv(f"{name}.csv").dropna()
         sick = frame.sick == "yes"
         frame["sick"] = sick if kind == "booleans" else sick.astype(int)
         if kind == "floats" and name == "target":
-            frame.loc[0, "sick"] = np.nan
+            frame.loc[frame.index[0], "sick"] = np.nan
         frame.to_csv(f"{name}.csv", index=False)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv", "--metric", "f1") == 0
-    scores = pd.read_csv("skltransfer-report/scores.csv")
-    assert scores.score.between(0, 1).all()
-    assert f1_score([1, 0], [1, 0]) == 1
+    assert run(*BOTH, *SHORT, "--metric", "f1") == 0
+    assert scores().score.between(0, 1).all()
 
 
-def test_a_class_that_one_domain_lacks(files):
-    for name, n_classes in (("target", 2), ("source", 3)):
+def test_regression_by_another_metric(files):
+    for name in ("target", "source"):
         frame = pd.read_csv(f"{name}.csv")
-        frame["sick"] = np.arange(len(frame)) % n_classes
+        frame.assign(cost=frame.x * 2 + 0.1 * frame.z).drop(columns="sick").to_csv(
+            f"{name}.csv", index=False
+        )
+    words = ("target.csv", "--label", "cost", "--source", "source.csv", *SHORT)
+    assert run(*words, "--metric", "neg_mean_absolute_error") == 0
+    found = scores()
+    assert set(found.metric) == {"neg_mean_absolute_error"}
+    assert found[found.strategy == "pooled"].score.mean() > -0.2
+
+
+def test_without_a_source_only_the_baseline_is_compared(files, capsys):
+    assert run(*LABELLED, "--quick") == 0
+    assert set(scores().strategy) == {"no transfer"}
+    assert "add --source SOURCE, or --domain COLUMN" in capsys.readouterr().out
+
+
+def test_a_budget_keeps_the_cheap_strategies(files):
+    assert run(*BOTH, "--strategies", "pooled", "CORAL", "--budget", "0.0001") == 0
+    results = {s["name"]: s for s in summary()["strategies"]}
+    assert results["no transfer"]["score"] is not None
+    assert "budget" in results["CORAL"]["failure"]
+
+
+@pytest.mark.parametrize("n_labels", [10])
+def test_few_rows_are_compared_and_said_to_tell_nothing(files, n_labels, capsys):
+    table(n_labels, 3, 0.5).to_csv("target.csv", index=False)
+    assert run(*BOTH, *SHORT) == 0
+    assert f"cannot be told from {n_labels} labels" in capsys.readouterr().out
+
+
+def test_a_class_of_one_row_is_a_note_and_no_error(files):
+    frame = table(30, 3, 0.5)
+    frame.loc[4, "sick"] = "perhaps"
+    frame.to_csv("target.csv", index=False)
+    assert run(*BOTH, *SHORT) == 0
+    notes = " ".join(summary()["notes"])
+    assert "only target.csv has the labels 'perhaps'" in notes
+    assert "have a single labelled sample" in notes
+
+
+def test_rows_of_the_target_among_the_source_are_left_out_with_a_note(files):
+    both = pd.concat([pd.read_csv("source.csv"), pd.read_csv("target.csv").dropna()[:7]])
+    both.to_csv("source.csv", index=False)
+    assert run(*BOTH, *SHORT) == 0
+    content = summary()
+    assert content["n_source"] == 80
+    assert sum("7 source samples equal" in note for note in content["notes"]) == 1
+
+
+def test_a_strategy_that_fails_is_reported_and_the_others_go_on(files, monkeypatch, capsys):
+    def fail(*arguments, **keywords):
+        raise ValueError("no covariance here. More words")
+
+    monkeypatch.setattr(CORAL, "fit_transform", fail)
+    monkeypatch.setattr(CORAL, "fit", fail)
+    assert run(*BOTH, "--quick", "--strategies", "pooled", "CORAL") == 0
+    assert scores().groupby("strategy").score.count()["pooled"] == 5
+    assert "CORAL" in (output := capsys.readouterr().out)
+    assert "no covariance here" in output
+
+
+def test_columns_of_dates_and_many_texts_go_through_skrub(files):
+    pytest.importorskip("skrub")
+    days = pd.date_range("2020-01-01", periods=80)
+    for name in ("target", "source"):
+        frame = pd.read_csv(f"{name}.csv")
+        frame["day"] = days[: len(frame)].strftime("%Y-%m-%d")
+        frame["street"] = [f"{k % 50} high street" for k in range(len(frame))]
         frame.to_csv(f"{name}.csv", index=False)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
-    assert pd.read_csv("skltransfer-report/scores.csv").score.notna().all()
+    assert run(*BOTH, *SHORT) == 0
+    assert "columns of dates, read by TableVectorizer of skrub: 'day'" in " ".join(
+        summary()["notes"]
+    )
+    rows = pd.read_csv("target.csv")[:10]
+    model = skltransfer.load("skltransfer-report/model.skops")
+    found = pd.read_csv("skltransfer-report/predictions.csv")
+    assert found.prediction.tolist() == model.predict(rows).tolist()
 
 
-# --- errors ----------------------------------------------------------------------------
+# --- a target without labels ---------------------------------------------------------------
+
+
+def test_a_target_without_any_label_has_a_report_without_scores(files, capsys):
+    frame = table(40, 0, 3.0)
+    frame.drop(columns="sick").to_csv("target.csv", index=False)
+    assert run(*BOTH, "--output", "out") == 0
+    assert {path.name for path in (files / "out").iterdir()} == (
+        WITH_SCORES - {"scores.csv"} | {"shift.csv", "predictions.csv"}
+    )
+    content = summary("out")
+    assert content["auc"] > 0.9
+    shifts = pd.read_csv("out/shift.csv").set_index("column")
+    assert shifts.index[0] == "x" and shifts.distance["x"] > 0.7 > shifts.distance["z"]
+    sizes = {size["method"]: size["size"] for size in content["sizes"]}
+    assert sizes["KMM"] < 40 and set(sizes) >= {"KLIEP", "label shift"}
+    data = read_tables(TableRequest("target.csv", "sick", "source.csv"))
+    model = make_pipeline(data.steps, data.model).fit(data.X_source, data.y_source)
+    found = pd.read_csv("out/predictions.csv")
+    assert found.prediction.tolist() == model.predict(data.X_unlabelled).tolist()
+    output = capsys.readouterr().out
+    assert output.index("nothing can be scored") < output.index("effective samples")
+    assert content["verdict"] in html.unescape((files / "out" / "report.html").read_text())
+
+
+def test_options_that_need_labels_are_refused_without_any(files, capsys):
+    table(40, 0).assign(sick=None).to_csv("target.csv", index=False)
+    assert run(*BOTH, "--metric", "f1") == 2
+    assert "--metric goes with a target that has labels" in capsys.readouterr().err
+
+
+# --- bundled data --------------------------------------------------------------------------
+
+
+def test_without_arguments_it_compares_on_bundled_data(folder, monkeypatch, capsys):
+    plans = _bundled.bundled_plans(0)
+    assert [len(plan.y) for plan in plans] == [_bundled.N_LABELLED, 10 * _bundled.N_DIGITS]
+
+    def reduced(seed):
+        tumours, digits = _bundled.bundled_plans(seed)
+        kept = ("no transfer", "pooled", "balanced")
+        tumours.strategies = [s for s in tumours.strategies if s in kept]
+        tumours.once = True
+        digits.strategies = digits.strategies[:2]
+        digits.learning_curve = [20]
+        return [tumours, digits]
+
+    monkeypatch.setattr(_compare, "bundled_plans", reduced)
+    assert run() == 0
+    content = summary()
+    assert content["title"].startswith("Tumours")
+    assert {s["name"] for s in content["strategies"]} == {
+        *("no transfer", "pooled", "balanced", "mixture")
+    }
+    (digits,) = content["others"]
+    assert {s["name"] for s in digits["strategies"]} == {"pixels", "linear probe"}
+    assert set(digits["curve"]) == {"20", "40"}
+    assert scores().comparison.nunique() == 2
+    output = capsys.readouterr().out
+    assert output.index(content["verdict"]) < output.index(digits["verdict"])
+    model = skltransfer.load("skltransfer-report/model.skops")
+    predictions = pd.read_csv("skltransfer-report/predictions.csv")
+    assert len(predictions) == _bundled.N_UNLABELLED
+    X = plans[0].X_unlabelled[plans[0].X.columns[::-1]]  # columns are taken by their names
+    assert predictions.prediction.tolist() == model.predict(X).tolist()
+
+
+# --- errors --------------------------------------------------------------------------------
 
 
 def write(name, **columns):
@@ -320,28 +382,26 @@ def write(name, **columns):
             ["target.csv", "--label", "sik"],
             "has no column 'sik'. Did you mean 'sick'.{2}It has 'x', 'z'",
         ),
-        (
-            ["target.csv", "--label", "sick", "--metric", "acuracy"],
-            "no such scorer. Did you mean 'accuracy'",
-        ),
-        (["target.csv", "--label", "sick", "--source", "none.csv"], "there is no file 'none.csv'"),
-        (
-            ["target.csv", "--label", "sick", "--source", "other.csv"],
-            "'other.csv' has no column 'sick'",
-        ),
-        (["target.csv", "--label", "sick", "--source", "apart.csv"], "no column in common"),
-        (
-            ["target.csv", "--label", "sick", "--output", "target.csv"],
-            "--output target.csv: File exists",
-        ),
-        (["target.csv", "--label", "sick", "--metric", "f1"], "Write the classes as 0 and 1"),
-        (["target.csv", "--label", "sick", "--task", "regression"], "are not numbers"),
+        ([*LABELLED, "--metric", "acuracy"], "no such scorer. Did you mean 'accuracy'"),
+        ([*LABELLED, "--source", "none.csv"], "there is no file 'none.csv'"),
+        ([*LABELLED, "--source", "other.csv"], "'other.csv' has no column 'sick'"),
+        ([*LABELLED, "--source", "apart.csv"], "no column in common"),
+        ([*LABELLED, "--source", "wide.csv"], "other columns: only wide.csv has 'more'.*--align"),
+        ([*LABELLED, "--output", "target.csv"], "--output target.csv: (File exists|Not a dir)"),
+        ([*LABELLED, "--metric", "f1"], "Name it by --positive CLASS, or choose .* f1_macro"),
+        ([*LABELLED, "--metric", "f1", "--positive", "yess"], "Did you mean 'yes'"),
+        ([*LABELLED, "--positive", "yes"], "accuracy is the same for either class"),
+        ([*LABELLED, "--task", "regression"], "are not numbers"),
+        ([*LABELLED, "--drop", "zz"], "has no column 'zz' to drop. Did you mean 'z'"),
+        ([*LABELLED, "--drop", "sick"], "--drop sick: this is the label"),
+        ([*LABELLED, "--strategies", "poold"], "Did you mean 'pooled'"),
+        ([*LABELLED, "--strategies", "pooled"], "'pooled' needs another domain. Add --source"),
         (["--label", "sick"], "--label goes with a file or folder of your own"),
+        (["--quick"], "--quick goes with a file or folder of your own"),
         (["empty.csv", "--label", "sick"], "cannot be read: "),
         (["header.csv", "--label", "sick"], "has a header and no rows"),
         (["constant.csv", "--label", "sick"], "all labels in 'constant.csv' are 'yes'"),
-        (["blank.csv", "--label", "sick"], "column 'sick' of 'blank.csv' is empty"),
-        (["single.csv", "--label", "sick"], "class 'maybe' has a single row"),
+        (["blank.csv", "--label", "sick"], "column 'sick' of 'blank.csv' is empty.*--source"),
         (["few.csv", "--label", "sick"], "has 4 labelled rows, and folds need at least 6"),
         (["names.csv", "--label", "sick"], "has 8 classes in 8 rows.*--task regression"),
         (["only.csv", "--label", "sick"], "no column besides the label"),
@@ -349,38 +409,73 @@ def write(name, **columns):
             ["binary.csv", "--label", "sick"],
             "cannot be read: |not a text in UTF-8|has no column 'sick'",
         ),
+        (["latin.csv", "--label", "sick"], "not a text in UTF-8 .* Save it as CSV in UTF-8"),
+        (["twice.csv", "--label", "a"], "several columns named 'sick'. Rename"),
+        (["number.csv", "--label", "sick", "--metric", "roc_auc"], "roc_auc is for classes"),
+        (["number.csv", "--label", "sick", "--metric", "f1"], "f1 is for classes"),
+        ([*LABELLED, "--metric", "r2"], "r2 is for numbers, and the labels"),
+        ([*LABELLED, "--source", "digits.csv"], "no label is in both files"),
+        ([*LABELLED, "--source", "spelled.csv"], "'no' and 'NO', 'yes' and 'YES'"),
+        ([*LABELLED, "--output", "~nobody-of-that-name/x"], "--output"),
+        ([*LABELLED, "--output", "taken"], "scores.csv is a folder"),
     ],
 )
 def test_errors_are_one_line_without_traceback_and_nothing_is_written(
     files, capsys, arguments, message
 ):
-    import re
-
-    write("other.csv", x=[1, 2], y=[1, 2])
-    write("apart.csv", u=[1, 2] * 5, sick=["yes", "no"] * 5)
-    write("constant.csv", x=range(9), sick=["yes"] * 9)
-    write("blank.csv", x=range(9), sick=[None] * 9)
-    write("single.csv", x=range(9), sick=["yes", "no"] * 4 + ["maybe"])
-    write("few.csv", x=range(4), sick=["yes", "no"] * 2)
-    write("names.csv", x=range(8), sick=list("abcdefgh"))
-    write("only.csv", sick=["yes", "no"] * 5)
-    (files / "empty.csv").write_text("")
-    (files / "header.csv").write_text("x,sick\n")
-    (files / "binary.csv").write_bytes(bytes(range(256)) * 4)
+    write_odd_files(files)
+    before = sorted(files.rglob("*"))
     assert run(*arguments) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("skltransfer: error: ")
     assert re.search(message, error), error
     report = files / "skltransfer-report"
     assert not report.exists() or not list(report.iterdir())
+    assert [path for path in sorted(files.rglob("*")) if path != report] == before
+
+
+def write_odd_files(folder):
+    write("other.csv", x=[1, 2], y=[1, 2])
+    write("apart.csv", u=[1, 2] * 5, sick=["yes", "no"] * 5)
+    write("constant.csv", x=range(9), sick=["yes"] * 9)
+    write("blank.csv", x=range(9), sick=[None] * 9)
+    write("few.csv", x=range(4), sick=["yes", "no"] * 2)
+    write("names.csv", x=range(8), sick=list("abcdefgh"))
+    write("only.csv", sick=["yes", "no"] * 5)
+    table(60, 1, more=1).to_csv("wide.csv", index=False)
+    number = table(60, 0)
+    number.assign(sick=number.x).to_csv("number.csv", index=False)
+    table(60, 1).replace({"yes": 1, "no": 0}).to_csv("digits.csv", index=False)
+    table(60, 1).replace({"yes": "YES", "no": "NO"}).to_csv("spelled.csv", index=False)
+    (folder / "empty.csv").write_text("")
+    (folder / "header.csv").write_text("x,sick\n")
+    (folder / "binary.csv").write_bytes(bytes(range(256)) * 4)
+    (folder / "twice.csv").write_text("a,b,sick, sick\n" + "1,2,yes,no\n" * 20)
+    (folder / "latin.csv").write_bytes("größe,sick\n1,ja\n".encode("latin-1") * 2)
+    (folder / "taken" / "scores.csv").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed", "-1"], "not a whole number"),
+        (["--jobs", "0"], "not a whole number of at least 1"),
+        (["--budget", "nan"], "not a number of minutes above 0"),
+        (["--json", "--quiet"], "not allowed with"),
+    ],
+)
+def test_options_that_are_none(folder, capsys, words, message):
+    with pytest.raises(SystemExit):
+        run(*words)
+    assert message in capsys.readouterr().err
 
 
 def test_an_interruption_leaves_nothing_half_written(files, capsys, monkeypatch):
     def interrupt(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(GaussianReweighter, "fit", interrupt)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv") == 130
+    monkeypatch.setattr(_compare, "draw_comparison", interrupt)
+    assert run(*BOTH, *SHORT) == 130
     assert "interrupted" in capsys.readouterr().err
     assert not list((files / "skltransfer-report").iterdir())
 
@@ -399,16 +494,16 @@ def test_a_failing_write_keeps_the_old_file(tmp_path):
 
 
 def test_a_missing_extra_names_the_command_that_installs_it(files, capsys, monkeypatch):
-    for module in ("pandas", "matplotlib"):
+    for module in ("pandas", "matplotlib", "jinja2"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
-            assert run("target.csv", "--label", "sick") == 2
+            assert run(*LABELLED) == 2
         assert f"needs {module}" in (error := capsys.readouterr().err)
         assert 'pip install "skltransfer[cli]"' in error
 
 
 def test_help_and_version_need_no_torch(tmp_path):
-    for arguments in (["--help"], ["compare", "--help"], ["--version"], []):
+    for arguments in (["--help"], ["compare", "--help"], ["predict", "--help"], ["--version"], []):
         code = (
             "import sys\nfrom skltransfer.cli import main\n"
             f"try: main({arguments})\nexcept SystemExit as e: assert e.code == 0\n"
@@ -417,130 +512,26 @@ def test_help_and_version_need_no_torch(tmp_path):
         subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
 
 
-# --- odd files -------------------------------------------------------------------------
+# --- odd files and surroundings ------------------------------------------------------------
 
 
 def test_markup_in_names_is_text(files, capsys):
     """Square brackets are not styles, dollar signs not formulas."""
     frame = table(60, 0, 0.5).rename(columns={"z": "glucose [mg/dl]", "x": "[/bold] $x$"})
     frame.assign(**{"pulse [/min]": 1.0}).to_csv("data[old] $a_$.csv", index=False)
-    table(200, 1).rename(columns={"z": "glucose [mg/dl]", "x": "[/bold] $x$"}).to_csv(
+    table(80, 1).rename(columns={"z": "glucose [mg/dl]", "x": "[/bold] $x$"}).to_csv(
         "source.csv", index=False
     )
-    assert run("data[old] $a_$.csv", "--label", "sick", "--source", "source.csv") == 0
-    printed = capsys.readouterr()
-    assert "data[old] $a_$.csv" in printed.out
-    assert "pulse [/min]" in printed.err
-
-
-def test_numbers_with_decimal_commas(folder):
-    frame = table(80, 0, 0.5)
-    frame.to_csv("points.csv", index=False)
-    frame.to_csv("commas.csv", index=False, sep=";", decimal=",")
-    scores = []
-    for name in ("points", "commas"):
-        assert run(f"{name}.csv", "--label", "sick", "--output", name) == 0
-        scores.append(pd.read_csv(f"{name}/scores.csv").score)
-    assert scores[0].equals(scores[1])
-    number = frame.assign(sick=frame.x + 0.25)
-    number.to_csv("number.csv", index=False, sep=";", decimal=",")
-    assert not read_tables("number.csv", "sick", None, None).is_classification
-
-
-def test_a_header_with_commas_in_quotes(folder):
-    frame = table(60, 0).rename(columns={"x": "a,b,c,d"})
-    text = frame.to_csv(index=False, sep=";").replace("a,b,c,d", '"a,b,c,d"', 1)
-    (folder / "quoted.csv").write_text(text)
-    assert "a,b,c,d" in read_tables("quoted.csv", "sick", None, None).X.columns
-
-
-def test_columns_that_are_numbers_in_one_file_and_texts_in_the_other(folder):
-    target, source = table(60, 0, code=1.0), table(100, 1, code="1")
-    source.loc[0, "code"] = "b"
-    target.loc[3, "code"] = None
-    target.to_csv("target.csv", index=False)
-    source.to_csv("source.csv", index=False)
-    task = read_tables("target.csv", "sick", "source.csv", None)
-    assert set(task.X.code.dropna()) == {"1"}
-    assert set(task.X_source.code) == {"1", "b"}
-    assert run("target.csv", "--label", "sick", "--source", "source.csv") == 0
-
-
-def test_yes_and_no_with_empty_cells(folder):
-    frame = table(60, 0)
-    frame["flag"] = [True, False, None] * 20
-    frame.to_csv("target.csv", index=False)
-    flag = read_tables("target.csv", "sick", None, None).X.flag
-    assert flag.dtype == float
-    assert flag.isna().sum() == 20
-    assert run("target.csv", "--label", "sick") == 0
-
-
-def test_a_column_without_a_name_is_left_out(folder, capsys):
-    table(60, 0).to_csv("target.csv")  # with its index
-    task = read_tables("target.csv", "sick", None, None)
-    assert list(task.X.columns) == ["x", "z", "place"]
-    assert "have no name and are left out" in task.notes[0]
-
-
-def test_classes_that_only_one_file_has_are_noted(folder):
-    table(60, 0, 0.5).to_csv("target.csv", index=False)
-    source = table(100, 1)
-    source.loc[:9, "sick"] = "perhaps"
-    source.to_csv("source.csv", index=False)
-    notes = read_tables("target.csv", "sick", "source.csv", None).notes
-    assert notes == ("only source.csv has the labels 'perhaps'",)
-
-
-def write_odd_files():
-    table(60, 0).to_csv("target.csv", index=False)
-    number = table(60, 0)
-    number.assign(sick=number.x).to_csv("number.csv", index=False)
-    table(60, 1).replace({"yes": 1, "no": 0}).to_csv("digits.csv", index=False)
-    with open("twice.csv", "w") as file:
-        file.write("a,b,sick, sick\n" + "1,2,yes,no\n" * 20)
-    with open("latin.csv", "wb") as file:
-        file.write("größe,sick\n1,ja\n".encode("latin-1") * 2)
-    table(3, 0).to_csv("few.csv", index=False)
-
-
-@pytest.mark.parametrize(
-    "arguments, match",
-    [
-        (["twice.csv", "--label", "a"], "several columns named 'sick'. Rename"),
-        (["latin.csv", "--label", "sick"], "not a text in UTF-8 .* Save it as CSV in UTF-8"),
-        (["few.csv", "--label", "sick"], "3 labelled rows, and folds need at least 6"),
-        (["number.csv", "--label", "sick", "--metric", "roc_auc"], "roc_auc is for classes"),
-        (["number.csv", "--label", "sick", "--metric", "neg_log_loss"], "is for classes"),
-        (["number.csv", "--label", "sick", "--metric", "f1"], "f1 is for classes"),
-        (["target.csv", "--label", "sick", "--metric", "r2"], "r2 is for numbers, and the labels"),
-        (["target.csv", "--label", "sick", "--source", "digits.csv"], "no label is in both files"),
-        (["target.csv", "--label", "sick", "--output", "~nobody-of-that-name/x"], "--output"),
-        (["target.csv", "--label", "sick", "--output", "taken"], "scores.csv is a folder"),
-    ],
-)
-def test_errors_of_odd_files(folder, capsys, arguments, match):
-    write_odd_files()
-    (folder / "taken" / "scores.csv").mkdir(parents=True)
-    before = sorted(folder.rglob("*"))
-    assert run(*arguments) == 2
-    message = capsys.readouterr().err
-    assert re.search(match, message), message
-    assert message.count("\n") == 1
-    assert ".." not in message.replace("...", "")
-    assert sorted(folder.rglob("*")) == before
-
-
-@pytest.mark.parametrize("seed", ["-1", "99999999999", "a"])
-def test_seeds_that_are_none(folder, capsys, seed):
-    with pytest.raises(SystemExit):
-        run("--seed", seed)
-    assert "not a whole number" in capsys.readouterr().err
+    words = ("data[old] $a_$.csv", "--label", "sick", "--source", "source.csv", "--align-columns")
+    assert run(*words, *SHORT) == 0
+    printed = capsys.readouterr().out
+    assert "data[old] $a_$.csv" in printed
+    assert "pulse [/min]" in printed
 
 
 @pytest.mark.parametrize("kind", ["closed", "full", "ascii"])
 def test_the_report_is_written_whatever_becomes_of_the_output(files, kind):
-    words = "compare target.csv --label sick --output out".split()
+    words = "compare target.csv --label sick --quick --output out".split()
     command = [sys.executable, "-m", "skltransfer.cli", *words]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"} if kind == "ascii" else None
     if kind == "full" and not os.path.exists("/dev/full"):
@@ -560,65 +551,83 @@ def test_the_report_is_written_whatever_becomes_of_the_output(files, kind):
         error = process.stderr.read()
     assert "Traceback" not in error
     assert process.returncode == {"closed": 141, "full": 1, "ascii": 0}[kind]
-    assert sorted(os.listdir("out")) == ["comparison.png", "scores.csv"]
+    assert set(os.listdir("out")) == WITH_SCORES | {"predictions.csv"} < set(FILES)
+
+
+# --- how tables are read -------------------------------------------------------------------
+
+
+def test_a_class_that_one_domain_lacks(files):
+    for name, n_classes in (("target", 2), ("source", 3)):
+        frame = pd.read_csv(f"{name}.csv")
+        frame["sick"] = np.arange(len(frame)) % n_classes
+        frame.to_csv(f"{name}.csv", index=False)
+    assert run(*BOTH, *SHORT) == 0
+    assert scores().score.notna().all()
+
+
+def test_numbers_with_decimal_commas(folder):
+    frame = table(80, 0, 0.5)
+    frame.to_csv("points.csv", index=False)
+    frame.to_csv("commas.csv", index=False, sep=";", decimal=",")
+    points, commas = (read_tables(TableRequest(f"{n}.csv", "sick")) for n in ("points", "commas"))
+    pd.testing.assert_frame_equal(points.X, commas.X)
+    number = frame.assign(sick=frame.x + 0.25)
+    number.to_csv("number.csv", index=False, sep=";", decimal=",")
+    assert not read_tables(TableRequest("number.csv", "sick")).is_classification
+
+
+def test_a_header_with_commas_in_quotes(folder):
+    frame = table(60, 0).rename(columns={"x": "a,b,c,d"})
+    text = frame.to_csv(index=False, sep=";").replace("a,b,c,d", '"a,b,c,d"', 1)
+    (folder / "quoted.csv").write_text(text)
+    assert "a,b,c,d" in read_tables(TableRequest("quoted.csv", "sick")).X.columns
+
+
+def test_columns_that_are_numbers_in_one_file_and_texts_in_the_other(folder):
+    target, source = table(60, 0, code=1.0), table(100, 1, code="1")
+    source.loc[0, "code"] = "b"
+    target.loc[3, "code"] = None
+    target.to_csv("target.csv", index=False)
+    source.to_csv("source.csv", index=False)
+    task = read_tables(TableRequest("target.csv", "sick", "source.csv"))
+    assert set(task.X.code.dropna()) == {"1"}
+    assert set(task.X_source.code) == {"1", "b"}
+
+
+def test_yes_and_no_with_empty_cells(folder):
+    frame = table(60, 0)
+    frame["flag"] = [True, False, None] * 20
+    frame.to_csv("target.csv", index=False)
+    flag = read_tables(TableRequest("target.csv", "sick")).X.flag
+    assert flag.dtype == float
+    assert flag.isna().sum() == 20
+
+
+def test_a_column_without_a_name_is_left_out(folder):
+    table(60, 0).to_csv("target.csv")  # with its index
+    task = read_tables(TableRequest("target.csv", "sick"))
+    assert list(task.X.columns) == ["x", "z", "place"]
+    assert "have no name and are left out" in task.notes[0]
+
+
+def test_classes_that_only_one_file_has_are_noted(folder):
+    table(60, 0, 0.5).to_csv("target.csv", index=False)
+    source = table(100, 1)
+    source.loc[:9, "sick"] = "perhaps"
+    source.to_csv("source.csv", index=False)
+    notes = read_tables(TableRequest("target.csv", "sick", "source.csv")).notes
+    assert notes == ("only source.csv has the labels 'perhaps'",)
 
 
 def test_codes_with_commas_beside_decimal_points_stay_codes(folder):
     frame = table(60, 0, code=["1,2", "2,1", "1,3"] * 20)
     frame.to_csv("codes.csv", index=False, sep=";")
-    X = read_tables("codes.csv", "sick", None, None).X
+    X = read_tables(TableRequest("codes.csv", "sick")).X
     assert X.x.dtype == float
     assert set(X.code) == {"1,2", "2,1", "1,3"}
 
 
 def test_a_column_may_be_called_unnamed(folder):
     table(60, 0).rename(columns={"z": "Unnamed: 0"}).to_csv("target.csv", index=False)
-    assert "Unnamed: 0" in read_tables("target.csv", "sick", None, None).X.columns
-
-
-# --- strategies that fail or collapse --------------------------------------------------
-
-
-def test_a_strategy_that_fails_is_a_note_and_the_others_go_on(files, monkeypatch, capsys):
-    def fail(*arguments, **keywords):
-        raise ValueError("no ratio here. More words")
-
-    monkeypatch.setattr(GaussianReweighter, "fit", fail)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
-    scores = pd.read_csv("out/scores.csv")
-    assert "Gaussian" not in set(scores.strategy)
-    assert "KLIEP" in set(scores.strategy)
-    output = " ".join(capsys.readouterr().out.split())
-    assert "Note: Gaussian could not be fitted in 10 of 10 fits (no ratio here" in output
-
-
-def test_a_collapse_is_a_note(files, capsys):
-    far = table(60, 0).assign(z=lambda frame: frame.z + 8)  # from nearly all of the source
-    far.to_csv("target.csv", index=False)
-    assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
-    output = " ".join(capsys.readouterr().out.split())
-    assert (
-        "Note: Gaussian left hardly any effective source rows, or of a class, in 10 of 10 fits."
-        in output
-    )
-
-
-def test_the_verdict_names_the_baseline_and_the_pool():
-    rng = np.random.default_rng(0)
-    base = rng.normal(0.7, 0.05, 20)
-    gains = {"no transfer": 0.0, "pooled": 0.1, "good": 0.2, "bad": 0.0, "same": 0.1}
-    scores = pd.DataFrame(
-        {"setting": "", "strategy": name, "draw": draw, "score": value + gain, "seconds": 0.0}
-        for name, gain in gains.items()
-        for draw, value in enumerate(base + 1e-3 * rng.normal(size=20))
-    )
-    task = _compare.Comparison("t", "t", "", "accuracy", list(gains), scores)
-    first, second, third = _report.verdict(task, _report.summarize(task)).splitlines()
-    assert first.startswith("Better than no transfer: pooled (+10.")
-    assert "good (+" in first and "bad" not in first
-    assert second.startswith("Better than pooled: good (+")
-    assert third.startswith("Worse than pooled: no transfer (-") and "bad (-" in third
-    few = scores[scores.strategy.isin(["no transfer", "bad"])]
-    alone = _compare.Comparison("t", "t", "", "accuracy", ["no transfer", "bad"], few)
-    words = _report.verdict(alone, _report.summarize(alone))
-    assert words == "No strategy differs from no transfer beyond chance."
+    assert "Unnamed: 0" in read_tables(TableRequest("target.csv", "sick")).X.columns

@@ -1,12 +1,12 @@
 """`skltransfer compare FOLDER`: which images are used, what is fitted to them, and what is said."""
 
+import json
 import re
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -14,16 +14,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedFeatureTransformer, load_backbone
-from skltransfer.cli import _image_data, _report, main
-from skltransfer.cli._comparison import Comparison
+from skltransfer.cli import _image_data, main
+from skltransfer.model_selection._mixture import spread_folds
 from tests.cli.sizes import set_sizes
 from tests.shared_data import SHARED_DATA
+
+# Networks that are not trained: a second each.
+PROBES = ("--strategies", "linear probe", "linear probe, random")
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    set_sizes(monkeypatch, N_DRAWS=2, N_TRAINED_DRAWS=1, N_EPOCHS=1)
-    set_sizes(monkeypatch, LABELS_PER_CLASS=(1, 5), TRAINED_LABELS_PER_CLASS=())
+    set_sizes(monkeypatch, N_EPOCHS=1, LABELS_PER_CLASS=(5,))
 
 
 @pytest.fixture
@@ -60,37 +62,53 @@ def read_scores():
 
 
 def test_scores_are_those_computed_by_hand(digits, capsys):
-    assert run("digits", "--seed", 3) == 0
+    assert run("digits", "--seed", 3, *PROBES) == 0
     scores = read_scores()
     assert set(scores.strategy) == {"pixels", "linear probe", "linear probe, random"}
-    assert set(scores.setting) == {1, 5}
     paths = sorted(path.relative_to(digits).as_posix() for path in digits.rglob("*.*"))
     y = np.array([path.split("/")[0] for path in paths])
-    rng = np.random.default_rng([3, 0])
-    orders = [rng.permutation(np.flatnonzero(y == label)) for label in np.unique(y)]
-    train = np.concatenate([order[:5] for order in orders])
-    test = np.concatenate([order[5:] for order in orders])
+    fold = spread_folds(y, 5, np.random.default_rng(3))
     paths = np.array([str(digits / path) for path in paths], dtype=object)
-    transformer = PretrainedFeatureTransformer("tiny")  # from the files, not from resized arrays
-    model = make_pipeline(transformer, StandardScaler(), LogisticRegression(max_iter=1000))
-    expected = model.fit(paths[train].tolist(), y[train]).score(paths[test].tolist(), y[test])
-    found = scores[(scores.setting == 5) & (scores.draw == 0)].set_index("strategy").score
+    transformer = PretrainedFeatureTransformer("tiny")
+    model = make_pipeline(transformer, StandardScaler(), LogisticRegression(max_iter=2000))
+    model.fit(paths[fold != 0].tolist(), y[fold != 0])
+    expected = model.score(paths[fold == 0].tolist(), y[fold == 0])
+    found = scores[(scores.fold == 0)].set_index("strategy").score
     assert found["linear probe"] == pytest.approx(expected, abs=1e-9)
+    # The baseline are the pixels at 32 x 32.
+    images = _image_data.read_images("digits", 0, lambda *n: None).pixels.reshape(len(y), -1)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    model.fit(images[fold != 0] / 255, y[fold != 0])
+    expected = model.score(images[fold == 0] / 255, y[fold == 0])
+    assert found["pixels"] == pytest.approx(expected, abs=0.05)
     output = " ".join(capsys.readouterr().out.split())
-    assert "120 images of 10 classes" in output
+    assert "120 target samples with a label" in output
     assert "photographs" not in output
-    assert "digits: does a pretrained network help?" in output
 
 
-def test_networks_are_trained_where_they_are_small(digits, monkeypatch):
-    set_sizes(monkeypatch, TRAINED_LABELS_PER_CLASS=(1,))
-    assert run("digits") == 0
-    scores = read_scores()
-    assert set(scores.strategy) == {
-        *("pixels", "linear probe", "fine-tuned", "L2-SP"),
-        *("linear probe, random", "fine-tuned, random", "L2-SP, random"),
-    }
-    assert len(scores[scores.strategy == "fine-tuned"]) == 1
+def test_all_labels_there_are_end_the_learning_curve_and_the_model_takes_a_folder(digits):
+    assert run("digits", *PROBES) == 0
+    with open("skltransfer-report/summary.json") as file:
+        content = json.load(file)
+    assert list(content["curve"]) == ["50", "96"]
+    scores = {s["name"]: s["score"] for s in content["strategies"]}
+    assert content["curve"]["96"]["linear probe"][0] == scores["linear probe"]
+    assert content["best"] in ("pixels", "linear probe")  # and never random weights
+    assert main(["predict", "skltransfer-report/model.skops", "digits", "--proba"]) == 0
+    found = pd.read_csv("predictions.csv")
+    right = found.prediction == [path.split("/")[0] for path in found.path]
+    assert len(found) == 120 and right.mean() > 0.95  # these were its training samples
+
+
+def test_networks_are_trained_where_they_are_small(digits):
+    assert run("digits", "--strategies", "fine-tuned", "L2-SP, random") == 0
+    assert set(read_scores().strategy) == {"pixels", "fine-tuned", "L2-SP, random"}
+    assert read_scores().score.notna().all()
+
+
+def test_a_quick_comparison_trains_no_network(digits):
+    assert run("digits", "--quick") == 0
+    assert set(read_scores().strategy) == {"pixels", "linear probe", "linear probe, random"}
 
 
 def test_several_networks_and_files_of_weights(folder, capsys):
@@ -101,17 +119,14 @@ def test_several_networks_and_files_of_weights(folder, capsys):
     torch.save(module.state_dict(), "squeeze.pt")
     words = ("--backbone", "tiny", "--backbone", "squeezenet1_1", "--weights", "squeeze.pt")
     assert run("digits", *words) == 0
-    scores = read_scores()
-    assert set(scores.strategy) == {
+    assert set(read_scores().strategy) == {
         "pixels",
-        "linear probe of tiny",
-        "linear probe of tiny, random",
-        "linear probe of squeezenet1_1",
-        "linear probe of squeezenet1_1, random",
+        *("linear probe of tiny", "linear probe of tiny, random"),
+        *("linear probe of squeezenet1_1", "linear probe of squeezenet1_1, random"),
+        *("fine-tuned tiny", "fine-tuned tiny, random", "L2-SP tiny", "L2-SP tiny, random"),
     }
     output = " ".join(capsys.readouterr().out.split())
     assert "Note: squeezenet1_1 is not trained here" in output
-    assert "tiny trained" in output
 
 
 def test_photographs_are_told_from_drawings(folder, capsys):
@@ -122,7 +137,7 @@ def test_photographs_are_told_from_drawings(folder, capsys):
             path.parent.mkdir(parents=True, exist_ok=True)
             coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
             coarse.resize((80, 60)).save(path)
-    assert run("photos") == 0
+    assert run("photos", "--quick") == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "tiny is a network for characters and shapes, not for photographs" in output
     assert "--backbone resnet18 (downloads 45 MB once)" in output
@@ -136,14 +151,18 @@ def test_real_photographs_and_real_drawings():
     assert len(images.paths) == 153
 
 
-def test_images_that_cannot_be_read_are_named(digits, capsys):
+def test_junk_among_the_images_is_named(digits, capsys):
     (digits / "class 0" / "broken.jpg").write_bytes(b"no image")
+    (digits / "class 0" / "Thumbs.db").write_bytes(b"")
+    (digits / "class 1" / ".hidden").write_bytes(b"")
     (digits / "alone.png").write_bytes((digits / "class 1" / "0001.png").read_bytes())
-    assert run("digits") == 0
+    assert run("digits", "--quick") == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "1 files cannot be read as images and are left out: 'class 0/broken.jpg'" in output
+    assert "1 files of digits are no images by their names" in output
+    assert "'class 0/Thumbs.db'" in output
     assert "1 images of digits lie in no folder of a class" in output
-    assert "120 images of 10 classes" in output
+    assert "120 target samples" in output
 
 
 def test_too_many_images_are_sampled_class_by_class(digits, monkeypatch):
@@ -153,7 +172,7 @@ def test_too_many_images_are_sampled_class_by_class(digits, monkeypatch):
     )
     assert first.paths == again.paths != other.paths
     assert np.unique(first.y, return_counts=True)[1].tolist() == [10] * 10
-    assert first.notes == ["100 of 120 images are used, chosen by the seed."]
+    assert first.notes == ["100 of 120 images are used, chosen by the seed"]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +184,8 @@ def test_too_many_images_are_sampled_class_by_class(digits, monkeypatch):
         (["broken"], "has 4 images that can be read, without 'class 2/0.png'"),
         (["split"], "'train', 'val', parts of a data set and no classes. Name one .*split/train"),
         (["empty"], "there is no image in 'empty'"),
-        (["digits", "--label", "y"], "--label goes with a CSV file, not with a folder"),
-        (["digits", "--text", "y"], "--text goes with a CSV file, not with a folder"),
+        (["digits", "--label", "y"], "--label goes with a table, not with a folder"),
+        (["digits", "--text", "y"], "--text goes with a table, not with a folder"),
         (["digits", "--backbone", "tinny"], "Unknown backbone 'tinny'. Did you mean 'tiny'"),
         (["digits", "--backbone", "tiny", "--backbone", "tiny"], "--backbone tiny is named twice"),
         (["digits", "--backbone", "tiny", "--weights", "a.pt"], "no such file"),
@@ -204,24 +223,3 @@ def test_weights_stand_after_their_backbone(folder, capsys):
     with pytest.raises(SystemExit):
         run("digits", "--weights", "a.pt")
     assert "goes after the --backbone whose weights they are" in capsys.readouterr().err
-
-
-def test_a_picture_of_one_number_of_labels_shows_each_mean_and_interval():
-    scores = [
-        {"setting": 5, "strategy": name, "draw": draw, "score": 0.8 + 0.02 * draw, "seconds": 1.0}
-        for name in ("pixels", "linear probe")
-        for draw in range(5)
-    ]
-    names = ["pixels", "linear probe"]
-    task = Comparison("i", "i", "", "accuracy", names, pd.DataFrame(scores), "labels per class")
-    axes = Figure().subplots()
-    rows = _report.summarize(task)
-    _report._draw_curves(task, rows, axes)
-    bars = [bar for bar in axes.collections if type(bar).__name__ == "LineCollection"]
-    drawn = [bar.get_segments()[0] for bar in bars]
-    np.testing.assert_allclose(
-        [bar[:, 1] for bar in drawn], [np.array(r["score"])[1:] * 100 for r in rows]
-    )
-    # Equal scores do not hide each other.
-    assert drawn[0][0, 0] != drawn[1][0, 0]
-    np.testing.assert_allclose([line.get_ydata() for line in axes.lines], 84)

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedFeatureTransformer
 from skltransfer.cli import main
+from skltransfer.model_selection._mixture import spread_folds
 from tests.tiny_bert import WORDS, save_tiny_bert
 
 
@@ -47,43 +47,50 @@ def test_scores_are_those_computed_by_hand(frame, bert, capsys):
     assert run("reviews.csv", *words) == 0
     scores = pd.read_csv("skltransfer-report/scores.csv")
     assert set(scores.strategy) == {"TF-IDF", bert, f"{bert}, random"}
-    folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0)
+    y = frame.mood.to_numpy()
+    fold = spread_folds(y, 5, np.random.default_rng(0))
     encoder = make_pipeline(PretrainedFeatureTransformer(bert), StandardScaler())
+    texts = np.array(frame.review, dtype=object)
     for name, steps in (("TF-IDF", TfidfVectorizer()), (bert, encoder)):
         model = make_pipeline(steps, LogisticRegression(max_iter=2000))
-        expected = cross_val_score(model, frame.review.tolist(), frame.mood, cv=folds)
-        np.testing.assert_allclose(scores[scores.strategy == name].score, expected)
-    printed = capsys.readouterr()
-    assert "only the texts in 'review' are used, not 'stars'" in printed.err
-    assert "against TF-IDF" in printed.out
-    assert "Only one domain" not in printed.out
+        model.fit(texts[fold != 0].tolist(), y[fold != 0])
+        expected = model.score(texts[fold == 0].tolist(), y[fold == 0])
+        own = scores[(scores.strategy == name) & (scores["repeat"] == 0) & (scores.fold == 0)]
+        assert own.score.item() == pytest.approx(expected)
+    printed = capsys.readouterr().out
+    assert "only the texts in 'review' are used, not 'stars'" in printed
+    assert "against TF-IDF" in printed
+    assert "only one domain" not in printed
 
 
-def test_texts_of_another_domain(frame, bert):
+def test_texts_of_another_domain_and_texts_to_predict(frame, bert):
+    frame.loc[:4, "mood"] = None
+    frame.loc[3, "review"] = None
+    frame.to_csv("reviews.csv", index=False)
     words = ("--label", "mood", "--text", "review", "--backbone", bert, "--source", "old.csv")
-    assert run("reviews.csv", *words) == 0
+    assert run("reviews.csv", *words, "--quick") == 0
     scores = pd.read_csv("skltransfer-report/scores.csv")
-    names = ["TF-IDF", bert, f"{bert}, random"]
+    names = ["TF-IDF", bert]
     assert set(scores.strategy) == {*names, *(f"{name}, pooled" for name in names)}
     by_name = scores.groupby("strategy").score.mean()
     assert by_name["TF-IDF, pooled"] >= by_name["TF-IDF"]  # a good word is one in both
+    found = pd.read_csv("skltransfer-report/predictions.csv")
+    assert found.row.tolist() == [1, 2, 3, 4, 5]
+    assert main(["predict", "skltransfer-report/model.skops", "reviews.csv"]) == 0
+    assert pd.read_csv("predictions.csv").prediction[:5].tolist() == found.prediction.tolist()
 
 
-def test_a_missing_text_is_an_empty_one(frame, bert, capsys):
-    frame.loc[3, "review"] = None
+def test_texts_that_are_empty_or_cut_are_notes(frame, bert, capsys):
+    frame.loc[3, "review"], frame.loc[4, "review"] = None, "good " * 99
     frame.to_csv("reviews.csv", index=False)
-    assert run("reviews.csv", "--label", "stars", "--text", "review", "--backbone", bert) == 0
-    assert "1 rows of reviews.csv have no text" in capsys.readouterr().err
-
-
-def test_texts_that_are_cut_are_a_note(frame, bert, capsys):
-    frame.loc[3, "review"] = "good " * 99
-    frame.to_csv("reviews.csv", index=False)
-    assert run("reviews.csv", "--label", "mood", "--text", "review", "--backbone", bert) == 0
+    words = ("--label", "stars", "--text", "review", "--backbone", bert, "--quick")
+    assert run("reviews.csv", *words) == 0
+    printed = capsys.readouterr()
+    output = " ".join(printed.out.split())
+    assert "1 rows of reviews.csv have no text" in output
     note = f"{bert} reads the first 64 tokens of a text; 1 of 40 texts (2%) are longer and are cut"
-    error = " ".join(capsys.readouterr().err.split())
-    assert error.count(note) == 1
-    assert "Warning" not in error
+    assert output.count(note) == 1
+    assert "Warning" not in printed.err
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,11 @@ from skltransfer.backbones import load_backbone
 from skltransfer.cli import _compare, main
 from skltransfer.cli._errors import CommandError
 from skltransfer.cli._named_networks import explain, load
-from skltransfer.model_selection import table_strategies
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    alone = [s for s in table_strategies("classification") if s.name == "no transfer"]
-    monkeypatch.setattr(_compare, "table_strategies", lambda *arguments: alone)
     return tmp_path
 
 
@@ -46,9 +43,10 @@ def write_table(path):
 )
 def test_files_and_folders_with_odd_names(folder, name, capsys):
     write_table(folder / name)
-    assert main(["compare", "--label", "y", "--output", f"out {name}", "--", name]) == 0
+    words = ["compare", "--label", "y", "--quick", "--output", f"out {name}", "--", name]
+    assert main(words) == 0
     scores = pd.read_csv(folder / f"out {name}" / "scores.csv")
-    assert len(scores) == 10
+    assert len(scores) == 5
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -124,8 +122,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(folder, monkeypatch, capsys):
     def fail(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
 
-    monkeypatch.setattr(_compare, "write_scores", fail)
-    error = error_of(capsys, "compare", "t.csv", "--label", "y", "--output", "out", status=1)
+    monkeypatch.setattr(_compare, "_write_scores", fail)
+    arguments = ("compare", "t.csv", "--label", "y", "--quick", "--output", "out")
+    error = error_of(capsys, *arguments, status=1)
     assert f"{place}" in error and "No space left on device" in error
     assert not os.listdir("out")  # no picture without its scores
 
@@ -136,8 +135,8 @@ def test_an_interruption_between_the_two_files_leaves_none(folder, monkeypatch, 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_compare, "write_scores", interrupt)
-    arguments = ("compare", "t.csv", "--label", "y", "--output", "out")
+    monkeypatch.setattr(_compare, "_write_scores", interrupt)
+    arguments = ("compare", "t.csv", "--label", "y", "--quick", "--output", "out")
     assert "interrupted" in error_of(capsys, *arguments, status=130)
     assert not os.listdir("out")
 
