@@ -58,6 +58,18 @@ _PUBLIC = {
             "ULSIFReweighter",
         ),
     },
+    "model_selection": {
+        "model_selection": (
+            "LabelledKFold",
+            "LabelledStratifiedKFold",
+            "circular_validation_scorer",
+            "deep_embedded_validation_scorer",
+            "importance_weighted_scorer",
+            "prediction_entropy_scorer",
+            "soft_neighborhood_density_scorer",
+            "target_scorer",
+        ),
+    },
     "parameter": {
         "parameter._fine_tuned": ("FineTunedClassifier", "FineTunedRegressor"),
         "parameter._logistic": ("TransferLogisticRegression", "TransferLogisticRegressionCV"),
