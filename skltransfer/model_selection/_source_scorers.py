@@ -89,7 +89,7 @@ class _ImportanceWeightedScorer(SourceScorer):
         if reweighter is None:
             reweighter = DiscriminativeReweighter()
         if hasattr(reweighter, "fit"):
-            reweighter = clone(reweighter).fit(X, X_target=X_target)
+            reweighter = clone(reweighter).fit(X, None, X_target=X_target)
             ratio = reweighter.sample_weight_
         else:
             ratio = reweighter(X)
@@ -156,7 +156,8 @@ def importance_weighted_scorer(
         Labels of `X_source`. Held by reference.
     reweighter : reweighter or callable, default=None
         Any reweighter, without an estimator. A clone of it is fitted to the source samples that are
-        scored and to the target samples, in every call; its weights have mean 1. Or a function that
+        scored and to the target samples, in every call; its weights have mean 1 or nearly so. Or a
+        function that
         takes samples and returns the ratio of the densities, such as the method ``density_ratio``
         of a fitted reweighter: then the ratio is learned once, from all samples. ``None`` is
         :class:`~skltransfer.DiscriminativeReweighter`.
@@ -184,14 +185,18 @@ def importance_weighted_scorer(
 
     Notes
     -----
-    Aligners map the scored samples as samples of the source (``transform_source``), unlike
-    ``predict``. With the exact ratio the score has no bias but one of the order of 1 / n, from the
-    division or the control variate; its variance grows with that of the weights. If the domains
-    hardly overlap, a few samples decide, and the score is noise: an
+    With the exact ratio the score has no bias but one of the order of 1 / n, from the division or
+    the control variate; its variance grows with that of the weights. If the domains hardly overlap,
+    a few samples decide, and the score is noise: an
     :class:`~skltransfer.EffectiveSampleSizeWarning` of the reweighter says so. If labels depend on
-    the features in another way in the target, no weights help. The ratio must not be learned from
-    what the candidates change. With the control variate a few weights may be negative; a metric
-    that refuses them needs ``control_variate=False``.
+    the features in another way in the target, no weights help.
+
+    Aligners map the scored samples as samples of the source (``transform_source``), unlike
+    ``predict``. A linear model behind a map that can be undone (:class:`~skltransfer.CORAL`)
+    predicts the source as it would without: this score cannot rank such aligners.
+
+    With the control variate a few weights may be negative; a metric that refuses them needs
+    ``control_variate=False``.
 
     The ratio is a function of the samples as the estimator is given them. If they are no numbers,
     choose a reweighter that takes them, such as ``DiscriminativeReweighter(classifier=...)``.
