@@ -23,6 +23,9 @@ from skltransfer.model_selection._scorers import (
 )
 from skltransfer.model_selection._source_samples import as_source, last_features
 
+# A mean of weights this far from 1 is not chance.
+_STANDARD_ERRORS = 3
+
 
 class SourceScorer(DomainScorer):
     """A scorer that needs labelled samples of the source and samples of the target."""
@@ -112,12 +115,13 @@ def _with_control_variate(ratio: np.ndarray) -> np.ndarray:
     """Return weights whose mean of any losses has the control variate of You et al. in it.
 
     ``mean(w l) + eta (mean(w) - 1)`` with ``eta = -cov(w l, w) / var(w)`` is linear in the losses.
-    Their weights sum to the number of samples.
+    Their weights sum to the number of samples. What is far from a mean of 1 is no ratio of
+    densities, and is returned as it is.
     """
     mean, variance = ratio.mean(), ratio.var()
-    if variance <= (1e-12 * mean) ** 2:
-        return np.ones_like(ratio)
-    return ratio * (1 - (ratio - mean) * (mean - 1) / variance)
+    if abs(mean - 1) > _STANDARD_ERRORS * np.sqrt(variance / len(ratio)):
+        return ratio
+    return ratio * (1 - (ratio - mean) * (mean - 1) / variance) if variance > 0 else ratio
 
 
 def importance_weighted_scorer(
@@ -162,9 +166,10 @@ def importance_weighted_scorer(
         of a fitted reweighter: then the ratio is learned once, from all samples. ``None`` is
         :class:`~skltransfer.DiscriminativeReweighter`.
     control_variate : bool, default=True
-        Whether to use that the weights should have mean 1 [2]_. This lowers the variance of a ratio
-        that is known, or was learned from other samples. With False the metric divides by the sum
-        of the weights.
+        Whether to use that the weights should have mean 1 [2]_. This lowers the variance with a
+        ratio that is known, or was learned from other samples. With False, and where the mean is
+        further from 1 than three standard errors, so that the ratio is wrong, the metric divides by
+        the sum of the weights.
 
     Returns
     -------

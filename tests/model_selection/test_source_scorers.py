@@ -114,6 +114,15 @@ def test_the_control_variate_is_that_of_the_paper(simulated):
     assert scorer(classifier, X, labels) == pytest.approx(-expected)
 
 
+def test_a_ratio_of_another_scale_gets_no_control_variate(simulated):
+    """Its mean is not 1 by chance, so that the difference is no noise to correct."""
+    model, _, draws = simulated
+    X, y = draws[0]
+    tripled = importance_weighted_scorer(X_target=X, reweighter=lambda X: 3 * exact_ratio(X))
+    plain = importance_weighted_scorer(X_target=X, reweighter=exact_ratio, control_variate=False)
+    assert tripled(model, X, y) == pytest.approx(plain(model, X, y))
+
+
 def test_metrics_that_are_no_means_are_weighted_too(simulated):
     X, y = simulated[2][0]
     labels = (y > 0).astype(int)
