@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pickle import PicklingError
+
 import numpy as np
+from joblib import hash as hash_of_content
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import _num_samples
 
 from skltransfer._persisted import LeftOut
+from skltransfer._shared_cache import SharedCache
 from skltransfer.domains import WithSource, WithTarget
 from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._data import check_no_missing_labels, check_not_empty, check_same_length
@@ -23,6 +27,8 @@ from skltransfer.model_selection._scorers import (
 )
 from skltransfer.model_selection._source_samples import as_source, last_features
 
+# Weights by the content of what they are learned from: candidates of a search share folds.
+_learned = SharedCache(64)
 # A mean of weights this far from 1 is not chance.
 _STANDARD_ERRORS = 3
 
@@ -91,11 +97,8 @@ class _ImportanceWeightedScorer(SourceScorer):
         reweighter = self.reweighter
         if reweighter is None:
             reweighter = DiscriminativeReweighter()
-        if hasattr(reweighter, "fit"):
-            reweighter = clone(reweighter).fit(X, None, X_target=X_target)
-            ratio = reweighter.sample_weight_
-        else:
-            ratio = reweighter(X)
+        learned = hasattr(reweighter, "fit")
+        ratio = _learned_weights(reweighter, X, X_target) if learned else reweighter(X)
         ratio, n = np.asarray(ratio, dtype=np.float64), _num_samples(X)
         if ratio.shape != (n,) or not np.isfinite(ratio).all() or (ratio < 0).any():
             raise ValueError(
@@ -109,6 +112,19 @@ class _ImportanceWeightedScorer(SourceScorer):
                 "that are scored: none of them resembles the target. Use fewer folds."
             )
         return ratio
+
+
+def _learned_weights(reweighter, X, X_target) -> np.ndarray:
+    """Return the weights of a clone of a reweighter, fitted once for all candidates of a fold."""
+
+    def learn():
+        return clone(reweighter).fit(X, None, X_target=X_target).sample_weight_
+
+    try:
+        key = hash_of_content((reweighter, X, X_target))
+    except (PicklingError, AttributeError, TypeError):  # a function of the user's, say
+        return learn()
+    return _learned.get(key, learn)
 
 
 def _with_control_variate(ratio: np.ndarray) -> np.ndarray:
@@ -160,8 +176,8 @@ def importance_weighted_scorer(
         Labels of `X_source`. Held by reference.
     reweighter : reweighter or callable, default=None
         Any reweighter, without an estimator. A clone of it is fitted to the source samples that are
-        scored and to the target samples, in every call; its weights have mean 1 or nearly so. Or a
-        function that
+        scored and to the target samples, once for all candidates of a search; its weights have mean
+        1 or nearly so. Or a function that
         takes samples and returns the ratio of the densities, such as the method ``density_ratio``
         of a fitted reweighter: then the ratio is learned once, from all samples. ``None`` is
         :class:`~skltransfer.DiscriminativeReweighter`.
@@ -280,7 +296,7 @@ def deep_embedded_validation_scorer(
         Labels of `X_source`. Held by reference.
     reweighter : reweighter or callable, default=None
         Any reweighter, without an estimator, of which a clone is fitted to the features of both
-        domains in every call; or a function that takes features and returns the ratio of the
+        domains; or a function that takes features and returns the ratio of the
         densities. ``None`` is :class:`~skltransfer.DiscriminativeReweighter`, a classifier of
         domains as in the paper, whose predictions are cross-fitted.
     control_variate : bool, default=True

@@ -161,6 +161,35 @@ def test_weights_of_a_reweighter_are_those_of_its_fit(simulated):
     assert len({scorer(model, X, y) for scorer in scorers.values()}) == 3
 
 
+class Counting(GaussianReweighter):
+    """Counts its fits."""
+
+    fits = []
+
+    def fit(self, X, y=None, **keywords):
+        self.fits.append(X.shape)
+        return super().fit(X, y, **keywords)
+
+
+def test_weights_are_learned_once_for_the_candidates_of_a_fold(simulated):
+    class Local(Counting):
+        """Cannot be pickled, so that nothing tells what it would learn."""
+
+        fits = []
+
+    X, y = simulated[2][1]
+    X_target = np.random.default_rng(2).normal(0.5, WIDTH, size=(60, 1))
+    model = WithTarget(KMMReweighter(Ridge(), tol=1e-3), X_target)
+    grid = {"estimator__max_weight": [2.0, 5.0, 10.0]}
+    scores = []
+    for kind in (Counting, Local):
+        scorer = importance_weighted_scorer(reweighter=kind())
+        search = GridSearchCV(model, grid, scoring=scorer, cv=2, refit=False).fit(X, y)
+        scores.append(search.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(*scores)
+    assert (len(Counting.fits), len(Local.fits)) == (2, 6)
+
+
 # --- samples of the source as such ---------------------------------------------------------
 
 
