@@ -188,7 +188,8 @@ class _TargetScorer(DomainScorer):
     _maker = "target_scorer"
 
     def __call__(self, estimator, X=None, y=None) -> float:
-        return check_scoring(estimator, scoring=self.metric)(estimator, self.X_val, self.y_val)
+        X_val = in_fitted_order(estimator, self.X_val, "X_val")
+        return check_scoring(estimator, scoring=self.metric)(estimator, X_val, self.y_val)
 
 
 def target_scorer(metric, X_val, y_val):

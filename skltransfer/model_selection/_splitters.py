@@ -58,8 +58,8 @@ class LabelledKFold(_LabelledFolds, KFold):
     """K folds whose test samples are labelled, while unlabelled samples join every training set.
 
     For :class:`~skltransfer.WithSource`, and any other estimator that learns from samples without
-    labels. A sample of an integer ``cv`` may be unlabelled, and can then not be scored: an integer
-    is refused or gives scores of ``nan`` if labels are missing.
+    labels. If labels are missing, scikit-learn refuses an integer ``cv`` ("Input y contains NaN"),
+    or makes test sets with unlabelled samples, on which a metric is ``nan``.
 
     Parameters
     ----------
@@ -77,6 +77,7 @@ class LabelledKFold(_LabelledFolds, KFold):
     Notes
     -----
     The labelled samples are split as :class:`~sklearn.model_selection.KFold` splits them alone.
+    ``cross_val_predict`` asks for every sample to be in a test set, and refuses unlabelled ones.
 
     Examples
     --------
@@ -112,7 +113,8 @@ class LabelledStratifiedKFold(_LabelledFolds, StratifiedKFold):
     Notes
     -----
     The labelled samples are split as :class:`~sklearn.model_selection.StratifiedKFold` splits them
-    alone.
+    alone. ``cross_val_predict`` asks for every sample to be in a test set, and refuses unlabelled
+    ones.
 
     Examples
     --------

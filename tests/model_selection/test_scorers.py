@@ -33,6 +33,7 @@ from skltransfer import (
     soft_neighborhood_density_scorer,
     target_scorer,
 )
+from skltransfer._persisted import LeftOut
 from skltransfer.model_selection import _prediction_scorers
 
 # The Gaussian ratio is quick, and depends on no folds.
@@ -225,6 +226,8 @@ def test_frames_in_another_order_and_sparse_rows(domains):
         expected = maker()(fitted(domains), *new_source(domains))
         new = pandas.DataFrame(new_source(domains)[0], columns=["a", "b"])
         assert maker()(model, new, y) == pytest.approx(expected)
+    known = target_scorer("accuracy", target.iloc[:, ::-1], domains[3])
+    assert known(model, new) == model.score(target[["a", "b"]], domains[3])
     rows = sparse.csr_array(np.abs(X).round()), sparse.csr_array(np.abs(X_target).round())
     counts = LogisticRegression().fit(rows[0], y)
     dense = LogisticRegression().fit(rows[0].toarray(), y)
@@ -357,6 +360,16 @@ def test_a_wrapper_without_its_target_is_named(domains):
         model = WithTarget(LogisticRegression()).fit(X, y)
     with pytest.raises(ValueError, match=r"holds no X_target.*prediction_entropy_scorer\(X_tar"):
         prediction_entropy_scorer()(model, X)
+
+
+def test_samples_that_were_not_saved_are_asked_for(domains):
+    X, y, X_target, _ = domains
+    model = fitted(domains).set_params(X_target=LeftOut("X_target"))
+    with pytest.raises(ValueError, match=r"left out when it was saved.*_scorer\(X_target=\.\.\.\)"):
+        prediction_entropy_scorer()(model, X)
+    held = WithSource(aligned(), X, y).fit(X_target).set_params(X_source=LeftOut("X_source"))
+    with pytest.raises(ValueError, match=r"holds no labelled source.*X_source=\.\.\., y_source"):
+        circular_validation_scorer()(held, X_target)
 
 
 def test_scores_of_source_folds_are_those_of_the_target(domains):
