@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
+from sklearn.model_selection import KFold, RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -30,10 +30,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-FEW = {
-    *("no transfer", "source only", "pooled", "KMM without target labels", "Gaussian", "KLIEP"),
-    *("linear transfer", "network, no transfer", "CORAL"),
-}
+FEW = {"no transfer", "source only", "pooled", "Gaussian", "CORAL", "network, no transfer"}
 
 
 @pytest.fixture(autouse=True)
@@ -184,10 +181,10 @@ def test_scores_on_bundled_data_are_those_computed_by_hand(folder, monkeypatch):
 # --- a user's tables -------------------------------------------------------------------
 
 
-def test_a_users_table_is_scored_on_folds_of_the_target(every_strategy, files, capsys):
+def test_a_users_table_is_scored_on_folds_of_the_target(files, capsys):
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
-    assert len(scores) == 26 * 10
+    assert len(scores) == len(FEW) * 10
     task = read_tables("target.csv", "sick", None, None)
     expected = cross_val_score(
         make_pipeline(task.steps, LogisticRegression(max_iter=2000)),
@@ -249,7 +246,8 @@ def test_without_a_source_only_the_baseline_is_scored(files, capsys):
     assert "Add --source SOURCE.csv" in capsys.readouterr().out
 
 
-def test_regression(every_strategy, files):
+def test_regression(every_strategy, files, monkeypatch):
+    monkeypatch.setattr(_compare, "RepeatedKFold", lambda **settings: KFold(2))
     for name in ("target", "source"):
         frame = pd.read_csv(f"{name}.csv")
         frame.assign(cost=frame.x * 2 + 0.1 * frame.z).drop(columns="sick").to_csv(
@@ -587,7 +585,7 @@ def test_a_strategy_that_fails_is_a_note_and_the_others_go_on(files, monkeypatch
     assert run("target.csv", "--label", "sick", "--source", "source.csv", "--output", "out") == 0
     scores = pd.read_csv("out/scores.csv")
     assert "Gaussian" not in set(scores.strategy)
-    assert "KLIEP" in set(scores.strategy)
+    assert "CORAL" in set(scores.strategy)
     output = " ".join(capsys.readouterr().out.split())
     assert "Note: Gaussian could not be fitted in 10 of 10 fits (no ratio here" in output
 
