@@ -161,10 +161,9 @@ class Strategy:
             for step in steps[:-1]:
                 X = step.fit_transform(X, y_source, X_target=rows)
                 rows = step.transform(rows)
-            target = {"X_target": rows, "y_target": y}
-            if sample_weight is not None:
-                target["target_sample_weight"] = sample_weight
-            steps[-1].fit(X, y_source, weights, **target)
+            given = {"sample_weight": weights, "target_sample_weight": sample_weight}
+            given = {name: value for name, value in given.items() if value is not None}
+            steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
         elif consumed_keywords(estimator, "fit", ["X_target"]):
             target = {"X_target": rows, "y_target": y, "target_sample_weight": sample_weight}
             fit_with_target(estimator, X, y_source, sample_weight=weights, **target)

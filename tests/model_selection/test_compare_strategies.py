@@ -1,5 +1,6 @@
 """compare_strategies: paired folds, nothing leaks, and what is interrupted goes on."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from skltransfer import DomainDataWarning, FeatureStore, PretrainedFeatureTransformer
 from skltransfer.model_selection import Strategy, compare_strategies
@@ -266,6 +269,35 @@ def test_a_baseline_that_fails_is_an_error():
         compare(*data, estimator=Fails(), strategies=["no transfer"])
 
 
+def test_an_error_of_the_users_own_callback_is_no_failure_of_the_baseline():
+    def stop(progress):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        compare(*make_domains(20), progress=stop)
+
+
+def test_a_model_without_probabilities_is_compared_by_its_scores():
+    X, y, *source = make_domains(60, 200)
+    comparison = compare(X, y, *source, make_pipeline(StandardScaler(), LinearSVC()), ["pooled"])
+    assert list(comparison.results) == ["no transfer", "pooled"]
+    result = comparison.results["pooled"]
+    assert (result.loss, comparison.outcome) == (None, "unknown")
+    assert result.difference is not None
+    assert comparison.verdict.startswith("No strategy is better than no transfer beyond chance.")
+
+
+def test_texts():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["bad", "good"], 20)
+    words = {"bad": ["awful", "poor", "sad", "film"], "good": ["great", "fine", "glad", "film"]}
+    X = [" ".join(rng.choice(words[label], 3)) for label in y]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    comparison = compare(X[::2], y[::2], X[1::2], y[1::2], model, "cheap")
+    assert {r.name: r.failure for r in comparison.results.values() if r.failure} == {}
+    assert comparison.results["mixture"].score > 0.9
+
+
 def test_what_the_budget_leaves_no_time_for_is_reported(monkeypatch):
     now = [0.0]
     clock = SimpleNamespace(time=lambda: now[0], perf_counter=lambda: now[0])
@@ -350,6 +382,47 @@ def test_labels_that_mean_the_opposite_are_noted():
     notes = compare(X, y, X_source, flipped).notes
     assert any("less than chance" in note for note in notes)
     assert not any("less than chance" in note for note in compare(X, y, X_source, y_source).notes)
+
+
+def test_the_whole_menu_can_be_fitted():
+    pytest.importorskip("ot")
+    comparison = compare(*make_domains(12, 16), strategies="auto", cv=2)
+    assert {r.name: r.failure for r in comparison.results.values() if r.failure} == {}
+    assert len(comparison.results) > 25
+    for name in comparison.estimators:
+        assert comparison.code(name).endswith("model.fit(X, y)")
+
+
+def test_the_files_hold_what_the_comparison_holds(tmp_path):
+    pytest.importorskip("matplotlib")
+    pandas = pytest.importorskip("pandas")
+    comparison = compare(*make_domains(30))
+    comparison.save(tmp_path / "new" / "folder")
+    files = {path.name: path for path in (tmp_path / "new" / "folder").iterdir()}
+    assert set(files) == {"comparison.png", "report.html", "scores.csv", "summary.json"}
+    frame = pandas.read_csv(files["scores.csv"])
+    pandas.testing.assert_frame_equal(frame, comparison.fold_frame(), rtol=1e-15)
+    summary = json.loads(files["summary.json"].read_text(encoding="utf-8"))
+    assert summary["verdict"] == comparison.verdict
+    for entry in summary["strategies"]:
+        result = comparison.results[entry["name"]]
+        assert entry["score"] == result.score
+        assert entry["loss_difference_low"] == result.loss_difference_low
+
+
+def test_either_all_files_are_written_or_none(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    comparison = compare(*make_domains(20))
+    (tmp_path / "scores.csv").write_text("earlier")
+
+    def fails(comparison, path):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("skltransfer.model_selection._report.write_report", fails)
+    with pytest.raises(OSError, match="no space left"):
+        comparison.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    assert (tmp_path / "scores.csv").read_text() == "earlier"
 
 
 def test_the_code_makes_the_strategy():
