@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -221,7 +221,12 @@ def _fitted(estimator, X, y, sample_weight):
 
 def _asks_for_target(step) -> bool:
     """Tell whether the class of a step itself takes target samples."""
-    return "X_target" in signature(type(step).fit).parameters
+    return _takes_target(type(step))
+
+
+@cache
+def _takes_target(kind: type) -> bool:
+    return "X_target" in signature(kind.fit).parameters
 
 
 def _check_kind(task: str | None) -> None:
