@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -161,12 +161,9 @@ class Strategy:
             for step in steps[:-1]:
                 X = step.fit_transform(X, y_source, X_target=rows)
                 rows = step.transform(rows)
-            given = {"X_target": rows, "y_target": y}
-            if weights is not None:
-                given["sample_weight"] = weights
-            if sample_weight is not None:
-                given["target_sample_weight"] = sample_weight
-            steps[-1].fit(X, y_source, **given)
+            given = {"sample_weight": weights, "target_sample_weight": sample_weight}
+            given = {name: value for name, value in given.items() if value is not None}
+            steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
         elif consumed_keywords(estimator, "fit", ["X_target"]):
             target = {"X_target": rows, "y_target": y, "target_sample_weight": sample_weight}
             fit_with_target(estimator, X, y_source, sample_weight=weights, **target)
@@ -224,7 +221,12 @@ def _fitted(estimator, X, y, sample_weight):
 
 def _asks_for_target(step) -> bool:
     """Tell whether the class of a step itself takes target samples."""
-    return "X_target" in signature(type(step).fit).parameters
+    return _takes_target(type(step))
+
+
+@cache
+def _takes_target(kind: type) -> bool:
+    return "X_target" in signature(kind.fit).parameters
 
 
 def _check_kind(task: str | None) -> None:
