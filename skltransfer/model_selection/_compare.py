@@ -9,7 +9,6 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
-from skltransfer._messages import first_line
 from skltransfer.domains._data import check_same_length
 from skltransfer.model_selection._checkpoint import FitFolder
 from skltransfer.model_selection._compared_data import compared_data
@@ -165,13 +164,7 @@ def compare_strategies(
     if checkpoint is not None:
         folder = FitFolder(checkpoint, contest.key(groups))
     fits = contest.fits(n_jobs, folder, progress, deadline)
-    try:
-        reasons = contest.run(fits)
-    except Exception as error:
-        raise ValueError(
-            f"{contest.baseline!r}, the baseline, cannot be fitted or scored: {first_line(error)}. "
-            "Check the estimator, the samples and scoring."
-        ) from error
+    reasons = contest.run(fits)
     return contest.comparison(fits, reasons, seed)
 
 

@@ -58,6 +58,14 @@ class StrategyResult:
         Why folds have no score: the error, or the budget.
     settings : str or None, default=None
         Settings that are not the defaults.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skltransfer.model_selection import StrategyResult
+    >>> result = StrategyResult("pooled", "instance", np.array([0.8, 0.9]), 0.85, 0.2, 1.5)
+    >>> result.numbers()["score"]
+    0.85
     """
 
     name: str
@@ -85,7 +93,13 @@ class StrategyResult:
     settings: str | None = None
 
     def numbers(self) -> dict[str, Any]:
-        """Return everything but the scores of the folds, by name."""
+        """Return everything but the scores of the folds.
+
+        Returns
+        -------
+        numbers : dict of str to object
+            Values by the names of the parameters.
+        """
         names = [entry.name for entry in fields(self) if entry.name != "fold_scores"]
         return {name: getattr(self, name) for name in names}
 
@@ -156,12 +170,12 @@ class Comparison:
     >>> data = load_biased_breast_cancer(n_source=100, random_state=0)
     >>> comparison = compare_strategies(
     ...     LogisticRegression(max_iter=2000), data.X_target[:60, :3], data.y_target[:60],
-    ...     X_source=data.X_source[:, :3], y_source=data.y_source,
+    ...     X_source=data.X_source[:, :3], y_source=data.y_source, strategies="cheap",
     ... )
     >>> comparison.best_
     'mixture'
-    >>> comparison.verdict.split(":")[0]
-    'No evidence either way'
+    >>> comparison.outcome
+    'helps'
     """
 
     title: str

@@ -179,7 +179,7 @@ class Fits:
                 self._metric,
                 self._classes,
                 one_thread=one_thread,
-                is_baseline=job.strategy == self._baseline,
+                baseline=self._baseline if job.strategy == self._baseline else None,
                 latest=self._latest(job),
             )
             for job in jobs
@@ -231,7 +231,7 @@ def _fit_fold(
     classes,
     *,
     one_thread: bool,
-    is_baseline: bool,
+    baseline: str | None,
     latest: float | None,
 ) -> FoldFit | None:
     """Fit a strategy and score it; a failure is part of the result, but for the baseline's."""
@@ -254,8 +254,11 @@ def _fit_fold(
             test = samples.X_test, samples.y_test
             result.score, result.values = metric(model, *test, result.outputs)
         except Exception as error:
-            if is_baseline:
-                raise
+            if baseline is not None:
+                raise ValueError(
+                    f"{baseline!r}, the baseline, cannot be fitted or scored: {first_line(error)}. "
+                    "Check the estimator, the samples and scoring."
+                ) from error
             result = FoldFit(failure=f"{type(error).__name__}: {first_line(error)}")
     result.seconds = time.perf_counter() - started
     result.remarks = [f"{w.category.__name__}: {first_line(w.message)}" for w in caught]

@@ -107,7 +107,7 @@ class Strategy:
         if self.family not in FAMILIES:
             raise ValueError(f"family={self.family!r} is none of {', '.join(map(repr, FAMILIES))}.")
 
-    def fit(self, task: TransferTask, X, y):
+    def fit(self, task: TransferTask, X, y, sample_weight=None):
         """Fit the strategy on target samples, without work that was done on the source before.
 
         The predictions are those of ``build(task).fit(X, y)``. The source is mapped once in the
@@ -120,6 +120,8 @@ class Strategy:
             Target samples, as they enter the task's estimator.
         y : array-like of shape (n_samples,)
             Their labels.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Their weights.
 
         Returns
         -------
@@ -129,10 +131,10 @@ class Strategy:
         if self.ignores_target:
             return task.source_model
         if self.adapt is None:
-            return self.build(task).fit(X, y)
-        return task.for_raw_rows(self.fit_mapped(task, task.map(X), y))
+            return _fitted(self.build(task), X, y, sample_weight)
+        return task.for_raw_rows(self.fit_mapped(task, task.map(X), y, sample_weight))
 
-    def fit_mapped(self, task: TransferTask, rows, y):
+    def fit_mapped(self, task: TransferTask, rows, y, sample_weight=None):
         """Fit ``adapt(task)`` on target samples as they enter the last step of the estimator.
 
         Parameters
@@ -142,6 +144,8 @@ class Strategy:
             Target samples, mapped by ``task.map``.
         y : array-like of shape (n_samples,)
             Their labels.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Their weights.
 
         Returns
         -------
@@ -157,13 +161,14 @@ class Strategy:
             for step in steps[:-1]:
                 X = step.fit_transform(X, y_source, X_target=rows)
                 rows = step.transform(rows)
-            given = {} if weights is None else {"sample_weight": weights}
+            given = {"sample_weight": weights, "target_sample_weight": sample_weight}
+            given = {name: value for name, value in given.items() if value is not None}
             steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
         elif consumed_keywords(estimator, "fit", ["X_target"]):
-            target = {"X_target": rows, "y_target": y}
+            target = {"X_target": rows, "y_target": y, "target_sample_weight": sample_weight}
             fit_with_target(estimator, X, y_source, sample_weight=weights, **target)
         else:
-            estimator.fit(rows, y)
+            _fitted(estimator, rows, y, sample_weight)
         return estimator
 
     @classmethod
@@ -207,6 +212,11 @@ class Strategy:
             Further fields of the strategy.
         """
         return cls(name, lambda task: task.behind_steps(estimator(task)), family, **options)
+
+
+def _fitted(estimator, X, y, sample_weight):
+    fit_weighted(estimator, X, y, sample_weight)
+    return estimator
 
 
 def _asks_for_target(step) -> bool:

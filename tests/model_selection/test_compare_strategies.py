@@ -8,10 +8,12 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from skltransfer import DomainDataWarning, FeatureStore, PretrainedFeatureTransformer
 from skltransfer.model_selection import Strategy, compare_strategies
@@ -267,6 +269,35 @@ def test_a_baseline_that_fails_is_an_error():
         compare(*data, estimator=Fails(), strategies=["no transfer"])
 
 
+def test_an_error_of_the_users_own_callback_is_no_failure_of_the_baseline():
+    def stop(progress):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        compare(*make_domains(20), progress=stop)
+
+
+def test_a_model_without_probabilities_is_compared_by_its_scores():
+    X, y, *source = make_domains(60, 200)
+    comparison = compare(X, y, *source, make_pipeline(StandardScaler(), LinearSVC()), ["pooled"])
+    assert list(comparison.results) == ["no transfer", "pooled"]
+    result = comparison.results["pooled"]
+    assert (result.loss, comparison.outcome) == (None, "unknown")
+    assert result.difference is not None
+    assert comparison.verdict.startswith("No strategy is better than no transfer beyond chance.")
+
+
+def test_texts():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["bad", "good"], 20)
+    words = {"bad": ["awful", "poor", "sad", "film"], "good": ["great", "fine", "glad", "film"]}
+    X = [" ".join(rng.choice(words[label], 3)) for label in y]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    comparison = compare(X[::2], y[::2], X[1::2], y[1::2], model, "cheap")
+    assert {r.name: r.failure for r in comparison.results.values() if r.failure} == {}
+    assert comparison.results["mixture"].score > 0.9
+
+
 def test_what_the_budget_leaves_no_time_for_is_reported(monkeypatch):
     now = [0.0]
     clock = SimpleNamespace(time=lambda: now[0], perf_counter=lambda: now[0])
@@ -355,7 +386,7 @@ def test_labels_that_mean_the_opposite_are_noted():
 
 def test_the_whole_menu_can_be_fitted():
     pytest.importorskip("ot")
-    comparison = compare(*make_domains(16, 20), strategies="auto", cv=2)
+    comparison = compare(*make_domains(12, 16), strategies="auto", cv=2)
     assert {r.name: r.failure for r in comparison.results.values() if r.failure} == {}
     assert len(comparison.results) > 25
     for name in comparison.estimators:

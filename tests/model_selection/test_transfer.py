@@ -53,6 +53,14 @@ def fit(model, X_source, y_source, X, y, **kwargs):
     return model.fit(X_source, y_source, X_target=X, y_target=y, **kwargs)
 
 
+def posterior(losses, n):
+    """Return what the weights are proportional to, from losses of all strategies."""
+    pairs = (losses[:, None] - losses[None]).var(axis=2, ddof=1)
+    noise = pairs.sum(axis=1) / (len(losses) - 1)
+    gaps = losses.mean(axis=1) - losses.mean()
+    return np.exp(-n * gaps / (1 + 20 * noise / n))
+
+
 def by_hand(strategies, task, X, y, classes, fold):
     """Return the weights, and the mixture's probabilities on samples left out, one by one."""
     p = np.empty((len(strategies), len(y), len(classes)))
@@ -68,7 +76,7 @@ def by_hand(strategies, task, X, y, classes, fold):
     losses = -np.log(p[:, np.arange(len(y)), code])
 
     def weigh(losses, n):
-        raw = np.exp(-n / (n + 20) * losses.mean(axis=1) * n)
+        raw = posterior(losses, n)
         weights = 0.8 * raw / raw.sum()
         weights[0] += 0.2
         weights[1:][weights[1:] < 0.03] = 0
@@ -149,8 +157,7 @@ def test_weights_of_regression_are_those_of_a_likelihood():
         for k in range(5):
             fitted = strategies[name].build(task).fit(X[fold != k], y[fold != k])
             errors[i, fold == k] = (fitted.predict(X[fold == k]) - y[fold == k]) ** 2
-    sums = errors.sum(axis=1)
-    raw = np.exp(-25 / 45 * sums / (2 * sums.min() / 25))
+    raw = posterior(errors / (2 * errors.mean(axis=1).min()), 25)
     expected = 0.8 * raw / raw.sum() + [0.2, 0, 0]
     np.testing.assert_allclose(list(model.weights_.values()), expected)
     p = sum(w * model.estimators_[name].predict(X) for name, w in model.weights_.items())
@@ -517,4 +524,33 @@ def test_pooling_is_one_of_the_strategies():
     pooled = PooledEstimator(LogisticRegression()).fit(X_source, y_source, X_target=X, y_target=y)
     np.testing.assert_allclose(
         model.estimators_["pooled"].predict_proba(X), pooled.predict_proba(X)
+    )
+
+
+def test_the_weights_of_the_target_count():
+    X_source, y_source, X, y = draw()
+    weights = np.arange(20) % 4
+    model = TransferClassifier(LogisticRegression(), strategies=["pooled"], min_weight=0)
+    fit(model, X_source, y_source, X, y, target_sample_weight=weights)
+    X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
+    fold = spread_folds(y, 5, np.random.RandomState(0))
+    losses, hits = np.empty((2, 15)), np.empty((2, 15))
+    for k in range(5):
+        a, b = fold != k, fold == k
+        alone = LogisticRegression().fit(X[a], y[a], weights[a])
+        pooled = LogisticRegression().fit(
+            np.vstack([X_source, X[a]]),
+            np.concatenate([y_source, y[a]]),
+            np.concatenate([np.ones(60), weights[a]]),
+        )
+        for i, own in enumerate([alone, pooled]):
+            p = 0.98 * own.predict_proba(X[b])[np.arange(b.sum()), y[b]] + 0.01
+            losses[i, b], hits[i, b] = -np.log(p), p > 0.5
+    raw = posterior(losses * weights / weights.mean(), weights.sum())
+    expected = 0.8 * raw / raw.sum() + [0.2, 0]
+    np.testing.assert_allclose(list(model.weights_.values()), expected, rtol=1e-6)
+    assert model.baseline_score_.value == pytest.approx(np.average(hits[0], weights=weights))
+    alone = LogisticRegression().fit(X, y, weights)
+    np.testing.assert_allclose(
+        model.estimators_["no transfer"].predict_proba(X), alone.predict_proba(X)
     )
