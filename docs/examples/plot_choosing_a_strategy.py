@@ -60,9 +60,9 @@ comparison.title = "Heavy patients: do light ones help?"
 print(comparison.verdict)
 
 # %%
-# The picture: intervals of the differences to the baseline, sorted by the score. A hollow marker may
-# be chance. The dotted line is plain pooling, which other methods have to beat to be worth their
-# cost. Below, the same strategies with fewer labels.
+# The picture: intervals of the differences to the baseline, sorted by the score. A hollow marker
+# may be chance. The dotted line is plain pooling, which other methods have to beat to be worth
+# their cost. Below, the same strategies with fewer labels.
 fig, ax = plt.subplots(figsize=(8.5, 8.5), layout="constrained")
 comparison.plot(ax=ax)
 plt.show()
