@@ -16,7 +16,7 @@ from skltransfer.datasets import load_biased_breast_cancer
 from skltransfer.model_selection import Strategy, TransferTask, image_strategies, mixture_strategies
 
 # Source rows, and target rows with a label and without, of the tumours.
-N_SOURCE, N_LABELLED, N_UNLABELLED = 100, 20, 100
+N_SOURCE, N_LABELLED, N_UNLABELLED = 100, 30, 100
 # Digits of each class, and ways to use the network: few, because a fit of it takes seconds.
 N_DIGITS = 5
 _OF_DIGITS = ("linear probe", "linear probe, random", "fine-tuned")

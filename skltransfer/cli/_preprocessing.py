@@ -78,7 +78,10 @@ def preprocessing(frames, kinds: Kinds) -> ColumnTransformer:
         from skrub import TableVectorizer
 
         of_skrub = make_pipeline(
-            TableVectorizer(cardinality_threshold=_MANY_CATEGORIES),
+            TableVectorizer(
+                cardinality_threshold=_MANY_CATEGORIES,
+                low_cardinality=OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+            ),
             SimpleImputer(keep_empty_features=True),
             StandardScaler(),
         )

@@ -68,8 +68,9 @@ def make_within_budget(
     reasons : dict of str to str
         Why strategies were left out, or lack folds.
     """
-    make_all(fits, [name for name in names if name in cheap], n_splits)
-    left, reasons = [name for name in names if name not in cheap], {}
+    first = {names[0], *cheap}  # the baseline, which all others are compared with
+    make_all(fits, [name for name in names if name in first], n_splits)
+    left, reasons = [name for name in names if name not in first], {}
     for n_done in sorted({1, max(n_folds // 2, 1), n_folds, n_splits}):
         scores, behind = scores_of()
         for name in behind & set(left):

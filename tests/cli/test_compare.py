@@ -22,6 +22,19 @@ from skltransfer.cli._table_data import TableRequest, read_tables
 from skltransfer.model_selection._mixture import spread_folds
 from tests.cli.tables import SHORT, table, write_both
 
+
+@pytest.fixture(autouse=True)
+def _without_picture(request, monkeypatch):
+    """Draw the picture in few tests: it takes a third of the time of a small comparison."""
+    if "drawn" not in request.fixturenames and "report" not in request.fixturenames:
+        monkeypatch.setattr(_compare, "draw_comparison", lambda parts, path: path.touch())
+
+
+@pytest.fixture
+def drawn():
+    """Ask for the picture."""
+
+
 LABELLED = ("target.csv", "--label", "sick")
 BOTH = (*LABELLED, "--source", "source.csv")
 WITH_SCORES = {"report.html", "scores.csv", "summary.json", "comparison.png", "model.skops"}
@@ -333,9 +346,9 @@ def test_options_that_need_labels_are_refused_without_any(files, capsys):
 # --- bundled data --------------------------------------------------------------------------
 
 
-def test_without_arguments_it_compares_on_bundled_data(folder, monkeypatch, capsys):
+def test_without_arguments_it_compares_on_bundled_data(drawn, folder, monkeypatch, capsys):
     plans = _bundled.bundled_plans(0)
-    assert [len(plan.y) for plan in plans] == [_bundled.N_LABELLED, 10 * _bundled.N_DIGITS]
+    assert [len(plan.y) for plan in plans] == [30, 50]
 
     def reduced(seed):
         tumours, digits = _bundled.bundled_plans(seed)
@@ -515,7 +528,7 @@ def test_help_and_version_need_no_torch(tmp_path):
 # --- odd files and surroundings ------------------------------------------------------------
 
 
-def test_markup_in_names_is_text(files, capsys):
+def test_markup_in_names_is_text(drawn, files, capsys):
     """Square brackets are not styles, dollar signs not formulas."""
     frame = table(60, 0, 0.5).rename(columns={"z": "glucose [mg/dl]", "x": "[/bold] $x$"})
     frame.assign(**{"pulse [/min]": 1.0}).to_csv("data[old] $a_$.csv", index=False)
