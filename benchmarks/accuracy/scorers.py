@@ -9,7 +9,7 @@ labelled target samples (``target_scorer``), source only, and the mean of all ca
 choice by lot. Samples are drawn once per task; intervals are Student's over the twelve tasks of a
 group. All scorers have their defaults. Losses are part of the table.
 
-Needs the shared data (office_caltech_surf, amazon_review_400).
+Needs the shared data (heart_uci, wine, office_caltech_surf, amazon_review_400); uses the last two.
 """
 
 from __future__ import annotations
