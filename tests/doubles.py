@@ -12,11 +12,12 @@ from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     OneToOneFeatureMixin,
+    RegressorMixin,
     TransformerMixin,
     is_classifier,
 )
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 
 from skltransfer import WithSource, WithTarget
@@ -84,6 +85,32 @@ class TableNetwork(nn.Sequential):
         super().__init__(nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, 8))
 
 
+class SumRegressor(RegressorMixin, BaseEstimator):
+    """A source's model, fitted for columns of any number: it predicts their sum."""
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def fit(self, X, y=None):
+        return self
+
+    def predict(self, X):
+        return check_array(X, dtype=np.float64, estimator=self).sum(axis=1)
+
+
+class SignClassifier(ClassifierMixin, SumRegressor):
+    """A source's model, fitted for columns of any number: the class is the sign of their sum."""
+
+    classes_ = np.array([0, 1])
+
+    def predict_proba(self, X):
+        scores = 1 / (1 + np.exp(-np.clip(super().predict(X), -50, 50)))
+        return np.column_stack([1 - scores, scores])
+
+    def predict(self, X):
+        return self.predict_proba(X).argmax(axis=1)
+
+
 class NumbersAsText(TransformerMixin, BaseEstimator):
     """Writes each row of numbers as a text, for what takes texts."""
 
@@ -124,13 +151,20 @@ def _fit_of(parent):
         if issubclass(parent, WithTarget):
             with patch.multiple(self, X_target=target[0], y_target=target[1]):
                 return parent.fit(self, X, *args, **kwargs)
-        if issubclass(parent, WithSource):
-            if y is None:  # without labels there is no source
-                return parent.fit(self, X, *args, **kwargs)
-            with patch.multiple(self, X_source=X, y_source=y):
-                return parent.fit(self, *target)
         return parent.fit(self, X, *args, **kwargs, **_keywords(self, target))
 
+    @wraps(parent.fit)
+    def fit_with_source(self, X, y=None, *no_weights):
+        _, target = _y_and_target(parent.fit, self, X, y)
+        if y is None:  # without labels there is no source
+            return parent.fit(self, X)
+        with patch.multiple(self, X_source=X, y_source=y):
+            return parent.fit(self, *target)
+
+    if issubclass(parent, WithSource):
+        # The rows of the checks are the source's here, whose weights `fit` does not take.
+        fit_with_source.__signature__ = signature(fit_with_source, follow_wrapped=False)
+        return fit_with_source
     return fit
 
 

@@ -8,10 +8,11 @@ samples alone, untuned and with its penalty chosen by cross-validation, the sour
 domains pooled, and the strategy of the menu that is best in hindsight: the one with the best mean
 over the draws of a pair. Regret is the distance to it. A pair is hurt beyond chance if the loss is
 more than twice its standard error over the draws. The record also holds the estimator's own scores,
-their bias, and how often its intervals cover. Needs the shared data (amazon_review_400, heart_uci,
-mnist_usps, office_caltech_surf, school_mtl, wine).
+their bias, and how often its intervals cover. A simulation draws a source whose labels mean
+nothing, so that nothing can help.
 
-A run that was stopped goes on where it was: finished draws lie in a file beside the record.
+Needs the shared data (amazon_review_400, heart_uci, mnist_usps, office_caltech_surf, school_mtl,
+wine). A run that was stopped goes on where it was: finished draws lie in a file beside the record.
 """
 
 from __future__ import annotations
@@ -37,22 +38,130 @@ from skltransfer import TransferClassifier, TransferRegressor
 from skltransfer.model_selection._mixture import class_probabilities, spread_folds
 
 DATA = (
-    *("amazon_review_400", "heart_uci", "mnist_usps", "office_caltech_surf", "school_mtl", "wine"),
+    "amazon_review_400",
+    "heart_uci",
+    "mnist_usps",
+    "office_caltech_surf",
+    "school_mtl",
+    "wine",
 )
-N_DRAWS = 5
+# fmt: off
+CLAIMS = [
+    {"claim": "Pairs with classes, 10 labels: regret", "beside": "best strategy in hindsight",
+     "value": ["summary", {"kind": "classification", "n_labels": 10}, "regret"],
+     "at_most": 3.2, "unit": "points"},
+    {"claim": "Pairs with classes, 30 labels: regret", "beside": "best strategy in hindsight",
+     "value": ["summary", {"kind": "classification", "n_labels": 30}, "regret"],
+     "at_most": 1.4, "unit": "points"},
+    {"claim": "Pairs with classes, 100 labels: regret", "beside": "best strategy in hindsight",
+     "value": ["summary", {"kind": "classification", "n_labels": 100}, "regret"],
+     "at_most": 0.7, "unit": "points"},
+    {"claim": "Pairs with classes, 10 labels: gain", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 10}, "gain"],
+     "at_least": 9.5, "unit": "points"},
+    {"claim": "Pairs with classes, 30 labels: gain", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 30}, "gain"],
+     "at_least": 7.4, "unit": "points"},
+    {"claim": "Pairs with classes, 100 labels: gain", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 100}, "gain"],
+     "at_least": 2.5, "unit": "points"},
+    {"claim": "Pairs with classes, 10 labels: hurt by more than 2", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 10}, "hurt > 2"],
+     "at_most": 1, "unit": "pairs"},
+    {"claim": "Pairs with classes, 30 labels: hurt by more than 2", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 30}, "hurt > 2"],
+     "at_most": 1, "unit": "pairs"},
+    {"claim": "Pairs with classes, 100 labels: hurt by more than 2", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 100}, "hurt > 2"],
+     "at_most": 0, "unit": "pairs"},
+    {"claim": "Pairs with classes, 10 labels: log loss worse by .01", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 10}, "log loss hurt"],
+     "at_most": 3, "unit": "pairs"},
+    {"claim": "Pairs with classes, 30 labels: log loss worse by .01", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 30}, "log loss hurt"],
+     "at_most": 1, "unit": "pairs"},
+    {"claim": "Pairs with classes, 100 labels: log loss worse by .01", "beside": "no transfer",
+     "value": ["summary", {"kind": "classification", "n_labels": 100}, "log loss hurt"],
+     "at_most": 1, "unit": "pairs"},
+    {"claim": "Pairs with numbers, 10 labels: gain", "beside": "no transfer",
+     "value": ["summary", {"kind": "regression", "n_labels": 10}, "gain"],
+     "at_least": 24, "unit": "% of the deviation"},
+    {"claim": "Pairs with numbers, 30 labels: gain", "beside": "no transfer",
+     "value": ["summary", {"kind": "regression", "n_labels": 30}, "gain"],
+     "at_least": 8, "unit": "% of the deviation"},
+    {"claim": "Pairs with numbers, 100 labels: gain", "beside": "no transfer",
+     "value": ["summary", {"kind": "regression", "n_labels": 100}, "gain"],
+     "at_least": 2, "unit": "% of the deviation"},
+    {"claim": "Pairs with numbers, 10 labels: worst pair", "beside": "no transfer",
+     "value": ["summary", {"kind": "regression", "n_labels": 10}, "worst pair"],
+     "at_least": -0.5, "unit": "% of the deviation"},
+    {"claim": "Pairs with numbers, 30 labels: worst pair", "beside": "no transfer",
+     "value": ["summary", {"kind": "regression", "n_labels": 30}, "worst pair"],
+     "at_least": -0.5, "unit": "% of the deviation"},
+    {"claim": "Pairs with numbers, 100 labels: worst pair", "beside": "no transfer",
+     "value": ["summary", {"kind": "regression", "n_labels": 100}, "worst pair"],
+     "at_least": -0.5, "unit": "% of the deviation"},
+    {"claim": "Own score, 30 labels: bias, few classes", "beside": "accuracy",
+     "value": ["summary", {"kind": "classification", "n_labels": 30}, "bias, few classes"],
+     "within": [0, 2], "unit": "points"},
+    {"claim": "Own gain, 30 labels: intervals that cover", "beside": "limit",
+     "value": ["summary", {"kind": "classification", "n_labels": 30}, "gain covered"],
+     "at_least": 0.93, "unit": "of the draws"},
+    {"claim": "Own score, 100 labels: bias, few classes", "beside": "accuracy",
+     "value": ["summary", {"kind": "classification", "n_labels": 100}, "bias, few classes"],
+     "within": [0, 2], "unit": "points"},
+    {"claim": "Own gain, 100 labels: intervals that cover", "beside": "limit",
+     "value": ["summary", {"kind": "classification", "n_labels": 100}, "gain covered"],
+     "at_least": 0.93, "unit": "of the draws"},
+    {"claim": "Heart flipped labels, 10 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "heart flipped labels", "n_labels": 10}, "gain"],
+     "at_least": -8, "unit": "points"},
+    {"claim": "Heart flipped labels, 30 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "heart flipped labels", "n_labels": 30}, "gain"],
+     "at_least": -1, "unit": "points"},
+    {"claim": "Heart flipped labels, 100 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "heart flipped labels", "n_labels": 100}, "gain"],
+     "at_least": -1, "unit": "points"},
+    {"claim": "Amazon flipped labels, 10 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "amazon flipped labels", "n_labels": 10}, "gain"],
+     "at_least": -8, "unit": "points"},
+    {"claim": "Amazon flipped labels, 30 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "amazon flipped labels", "n_labels": 30}, "gain"],
+     "at_least": -1, "unit": "points"},
+    {"claim": "Amazon flipped labels, 100 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "amazon flipped labels", "n_labels": 100}, "gain"],
+     "at_least": -1, "unit": "points"},
+    {"claim": "Heart random labels, 10 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "heart random labels", "n_labels": 10}, "gain"],
+     "at_least": -0.5, "unit": "points"},
+    {"claim": "Heart random labels, 30 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "heart random labels", "n_labels": 30}, "gain"],
+     "at_least": -0.5, "unit": "points"},
+    {"claim": "Heart random labels, 100 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "heart random labels", "n_labels": 100}, "gain"],
+     "at_least": -0.5, "unit": "points"},
+    {"claim": "Wine random labels, 10 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "wine random labels", "n_labels": 10}, "gain"],
+     "at_least": -0.5, "unit": "% of the deviation"},
+    {"claim": "Wine random labels, 30 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "wine random labels", "n_labels": 30}, "gain"],
+     "at_least": -0.5, "unit": "% of the deviation"},
+    {"claim": "Wine random labels, 100 labels: gain", "beside": "no transfer",
+     "value": ["controls", {"control": "wine random labels", "n_labels": 100}, "gain"],
+     "at_least": -0.5, "unit": "% of the deviation"},
+    {"claim": "Simulation, useless source: gain covered", "beside": "limit",
+     "value": ["simulation", "gain covered"],
+     "at_least": 0.93, "unit": "of the draws"},
+    {"claim": "Simulation, useless source: verdicts that it helps", "beside": "limit",
+     "value": ["simulation", "false help"],
+     "at_most": 0.05, "unit": "of the draws"},
+]
+# fmt: on
+
+N_DRAWS, N_SIMULATIONS = 5, 200
 C_VALUES = 10.0 ** np.arange(-3, 3)
 ALPHAS = 10.0 ** np.arange(-2, 5)
 HURT, HURT_LOG_LOSS = 2.0, 0.01
-
-
-def _bar(kind: str, n_labels: int, what: str, key: str, unit: str, **bar) -> dict:
-    return {
-        "claim": f"{kind}, {n_labels} labels: {what}",
-        "beside": "no transfer" if key != "regret" else "best strategy in hindsight",
-        "value": ["summary", {"kind": kind, "n_labels": n_labels}, key],
-        "unit": unit,
-        **bar,
-    }
 
 
 def pipeline(model):
@@ -112,6 +221,32 @@ def score_draw(pair, n_labels: int, number: int) -> dict:
     }  # fmt: skip
 
 
+def simulate(n_draws: int) -> dict:
+    """Return what the intervals say where the source is noise: 30 labels, 5 columns."""
+    results = []
+    for number in range(n_draws):
+        rng = np.random.default_rng(number)
+        X_source, X = rng.normal(size=(100, 5)), rng.normal(size=(2030, 5))
+        y = (X[:, 0] + rng.normal(size=len(X)) > 0).astype(int)
+        y_source = rng.integers(2, size=100)
+        model = TransferClassifier(pipeline(LogisticRegression()), random_state=number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a source that is worse than chance by chance
+            model.fit(X_source, y_source, X_target=X[:30], y_target=y[:30])
+        test = X[30:], y[30:]
+        alone = model.estimators_["no transfer"].score(*test)
+        results.append((*model.gain_, model.score(*test) - alone, model.comparison_.outcome))
+    gain = float(np.mean([result[3] for result in results]))
+    return {
+        "draws": n_draws,
+        "gain, points": round(100 * gain, 2),
+        "gain covered": round(
+            float(np.mean([low <= gain <= high for _, low, high, *_ in results])), 3
+        ),
+        "false help": round(float(np.mean([result[4] == "helps" for result in results])), 3),
+    }
+
+
 def main(options) -> None:
     """Score all pairs, draws that are known excepted."""
     path = output_folder(__file__, options) / "choosing.part.jsonl"
@@ -141,6 +276,7 @@ def main(options) -> None:
             print(rows[-1], flush=True)
     record = {"n_draws": n_draws, "groups": options.groups or "all"}
     record |= {"summary": summaries(rows), "controls": controls(rows)}
+    record["simulation"] = simulate(5 if options.quick else N_SIMULATIONS)
     table = [{name: value for name, value in row.items() if name != "own"} for row in rows]
     write(__file__, {**record, **in_columns(table, 3)}, options)
     path.unlink()
@@ -216,11 +352,11 @@ def summaries(rows: list[dict]) -> list[dict]:
                 record[name] = round(float(column[name].mean()), 3)
             record |= {
                 "worst pair": round(float(gains.min()), 2),
-                "hurt by more than half a point": int((gains < -0.5).sum()),
-                "hurt by more than two points": int((gains < -HURT).sum()),
+                "hurt > 0.5": int((gains < -0.5).sum()),
+                "hurt > 2": int((gains < -HURT).sum()),
                 "hurt beyond chance": int((gains < -0.5 - 2 * column["error"]).sum()),
                 "worst pair beside tuned": round(float(tuned_gains.min()), 2),
-                "hurt by more than two points beside tuned": int((tuned_gains < -HURT).sum()),
+                "hurt > 2 beside tuned": int((tuned_gains < -HURT).sum()),
                 "log loss hurt": int((column["gain in loss"] < -HURT_LOG_LOSS).sum()),
                 "log loss hurt beside tuned": int(
                     (column["gain in loss over tuned"] < -HURT_LOG_LOSS).sum()
@@ -237,13 +373,11 @@ def _own_scores(rows: list[dict]) -> dict:
     few = [row["own"]["bias"] for row in rows if row["n_classes"] <= 3]
     every = {key: np.concatenate([row["own"][key] for row in rows]) for key in rows[0]["own"]}
     return {
-        "bias of its score, two or three classes": (
-            round(float(np.concatenate(few).mean()), 2) if few else None
-        ),
-        "bias of its score, all": round(float(every["bias"].mean()), 2),
+        "bias, few classes": (round(float(np.concatenate(few).mean()), 2) if few else None),
+        "bias, all classes": round(float(every["bias"].mean()), 2),
         "intervals": len(every["bias"]),
-        "intervals of the gain that cover": round(float(every["covers gain"].mean()), 3),
-        "intervals of the score that cover": round(float(every["covers score"].mean()), 3),
+        "gain covered": round(float(every["covers gain"].mean()), 3),
+        "score covered": round(float(every["covers score"].mean()), 3),
         "false help": round(float(every["false help"].mean()), 3),
     }
 

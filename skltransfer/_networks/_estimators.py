@@ -285,7 +285,7 @@ class FineTuning(
         return self._fit_domains(X, y, sample_weight)
 
     @with_callbacks
-    def _fit_to_target(self, X, y, sample_weight, X_target, adapt):
+    def _fit_to_target(self, X, y, sample_weight, X_target, target_weights, adapt):
         """Train on samples of two domains.
 
         Parameters
@@ -294,14 +294,16 @@ class FineTuning(
             As for `fit`.
         X_target : array-like
             Samples of the target.
+        target_weights : ndarray of shape (n_target_samples,), or None
+            Weights of these samples.
         adapt : callable
             Takes the :class:`Objective` of this estimator and returns one for batches of both
             domains, see :class:`~skltransfer._torch._batches.TwoDomainBatch`.
         """
-        return self._fit_domains(X, y, sample_weight, X_target, adapt)
+        return self._fit_domains(X, y, sample_weight, X_target, target_weights, adapt)
 
     @fits_anew
-    def _fit_domains(self, X, y, sample_weight, X_target=None, adapt=None):
+    def _fit_domains(self, X, y, sample_weight, X_target=None, target_weights=None, adapt=None):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=None)
         check_parameters(self)
         earlier = self._earlier_fit() if self.warm_start else None
@@ -312,7 +314,7 @@ class FineTuning(
             rows = self._rows(X_target, reset=False, is_text=isinstance(data.rows, TextRows))
             if record is not None:
                 check_images_for(record.name, record.preprocessing, rows)
-            target = Data(rows)
+            target = Data(rows, weights=target_weights)
         parts = [part.rows for part in (data, validation, target) if part is not None]
         self._look_at_lengths(record, *parts)
         fitting = Fitting(

@@ -118,8 +118,9 @@ class Data:
     def tensors(self, device: torch.device, dtype: torch.dtype) -> tuple:
         """Return targets, and weights relative to their mean (or None), on a device."""
         if self.labels is None:
-            return torch.zeros(len(self), device=device), None
-        targets = self.labels.tensor(device, dtype)
+            targets = torch.zeros(len(self), device=device)
+        else:
+            targets = self.labels.tensor(device, dtype)
         if self.weights is None:
             return targets, None
         relative = self.weights / self.weights.mean()
@@ -425,7 +426,9 @@ class Fitting:
     def _key_of_training(self, module: nn.Module) -> str:
         """Return what stands for this training: parameters, samples of all domains, the start."""
         start = None if self.is_first else list(module.state_dict().values())
-        target = None if self.target is None else b"".join(self.target.rows.digests())
+        target = None
+        if self.target is not None:
+            target = b"".join(self.target.rows.digests()), self.target.weights
         return digest_of(
             (
                 self.plan.settings,

@@ -13,6 +13,8 @@ from skltransfer._solvers._kernels import KERNELS, loses_digits
 
 # Rows of each domain whose distances decide on a median.
 _MEDIAN_ROWS = 1000
+# Rows of more weight than this, together, are drawn by rounded shares of it.
+_MOST_TICKETS = 1_000_000
 # Position of such a row in its stride: no simple fraction, so that it is no boundary between rows.
 _MEDIAN_OFFSET = 0.382
 
@@ -62,8 +64,6 @@ def fitted_gamma(
         )
     if not isinstance(estimator.gamma, str):
         return float(estimator.gamma)
-    if target_counts is None:
-        target_counts = np.ones(X_target.shape[0])
     if is_chi2:
         return _histogram_gamma(X, counts, X_target, target_counts)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -79,6 +79,7 @@ def fitted_gamma(
 def _histogram_gamma(X, counts, T, T_counts) -> float:
     """Return 1 over the mean sum of a row, each counted as often as its count says."""
     sums = np.concatenate([X.sum(axis=1), T.sum(axis=1)])
+    T_counts = np.ones(len(T)) if T_counts is None else T_counts
     mean = np.average(sums, weights=np.concatenate([counts, T_counts]))
     return float(1 / mean) if mean > 0 else 1.0
 
@@ -87,14 +88,14 @@ def _is_finite(value) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def scale_gamma(X, counts: np.ndarray, T, T_counts: np.ndarray) -> float:
+def scale_gamma(X, counts: np.ndarray, T, T_counts: np.ndarray | None = None) -> float:
     """Return 1 over the sum of the columns' variances, of the stacked rows.
 
     For columns of one mean and variance it is scikit-learn's ``"scale"``. The variances are about
     the mean of each column, so that no origin of a column matters. A row counts as often as its
     count says. Rows may be sparse. It is 1 if nothing varies.
     """
-    weights = np.concatenate([counts, T_counts])
+    weights = np.concatenate([counts, np.ones(T.shape[0]) if T_counts is None else T_counts])
     weights /= weights.sum()
     parts = np.split(weights, [X.shape[0]])
     rows = list(zip((X, T), parts, strict=True))
@@ -127,10 +128,12 @@ def median_gamma(X, T) -> float:
         stacked = stacked[np.linspace(0, len(stacked) - 1, _MEDIAN_ROWS).astype(np.intp)]
     distances = pdist(stacked, "sqeuclidean")
     median = np.median(distances) if len(distances) else 0.0
-    return float(1 / median) if median > 0 else scale_gamma(X, np.ones(len(X)), T, np.ones(len(T)))
+    return float(1 / median) if median > 0 else scale_gamma(X, np.ones(len(X)), T)
 
 
-def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
+def draw_centers(
+    sorted_target: np.ndarray, n_centers: int, rng, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Draw `n_centers` different rows, or all there are.
 
     Parameters
@@ -139,16 +142,22 @@ def draw_centers(sorted_target: np.ndarray, n_centers: int, rng) -> np.ndarray:
         In lexicographic order, so that their order as given does not matter.
     n_centers : int
     rng : RandomState
+    weights : ndarray of shape (n_target_samples,), default=None
+        Weights of the rows, above 0. A row of weight 2 is drawn as one of two equal rows would be.
 
     Returns
     -------
     drawn : ndarray of shape (<= n_centers,)
         Indices of the rows.
     """
+    tickets = np.arange(sorted_target.shape[0])
+    if weights is not None:
+        shares = weights * min(1.0, _MOST_TICKETS / weights.sum())
+        tickets = np.repeat(tickets, np.ceil(shares).astype(np.intp))
     differs = sorted_target[1:] != sorted_target[:-1]
     differs = differs.sum(axis=1) > 0 if sparse.issparse(differs) else differs.any(axis=1)
     group = np.concatenate([[0], np.cumsum(differs)])
-    order = rng.permutation(sorted_target.shape[0])
+    order = tickets[rng.permutation(len(tickets))]
     _, position = np.unique(group[order], return_index=True)  # of equal rows the first drawn
     return order[np.sort(position)[:n_centers]]
 

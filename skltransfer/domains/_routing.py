@@ -23,6 +23,7 @@ from sklearn.multioutput import (
     RegressorChain,
 )
 from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 
 from skltransfer.domains._composition import (
     candidates,
@@ -64,6 +65,7 @@ def fit_with_target(
     X_target,
     y_target=None,
     sample_weight=None,
+    target_sample_weight=None,
     sample_domain=None,
     method: str = "fit",
 ):
@@ -82,6 +84,8 @@ def fit_with_target(
         Target samples, and their known labels.
     sample_weight : array-like of shape (n_samples,), optional
         Weights of the source samples, for the steps that ask for ``X_target`` and the last one.
+    target_sample_weight : ndarray of shape (n_target_samples,), optional
+        Weights of the target samples, above 0, for the steps that ask for them.
     sample_domain : ndarray of shape (n_samples,), int, optional
         Numbers of several source domains.
     method : {"fit", "fit_transform"}
@@ -92,11 +96,20 @@ def fit_with_target(
     result : object
         The result of `method`.
     """
-    # In 1-tuples the data have as many entries as there are other domains: no splitter cuts them.
-    keywords = {"X_target": (X_target,)}
     drop_requests = not has_requests(estimator)
     with config_context(enable_metadata_routing=True):
         isolate_strangers(estimator)
+        asks_for_weights = target_sample_weight is not None and consumed_keywords(
+            estimator, method, ["target_sample_weight"]
+        )
+        if target_sample_weight is not None and not asks_for_weights:
+            target = X_target, y_target, target_sample_weight
+            X_target, y_target = _repeat_target(estimator, method, *target)
+        # In 1-tuples the data have as many entries as there are other domains: no splitter cuts
+        # them.
+        keywords = {"X_target": (X_target,)}
+        if asks_for_weights:
+            keywords["target_sample_weight"] = (target_sample_weight,)
         if y_target is not None and "y_target" in consumed_keywords(estimator, method):
             keywords["y_target"] = (y_target,)
         if sample_domain is not None and consumed_keywords(estimator, method, ["sample_domain"]):
@@ -138,9 +151,43 @@ def check_candidates(estimator) -> None:
                 )
 
 
+def _repeat_target(estimator, method, X_target, y_target, target_sample_weight) -> tuple:
+    """Return target samples, and labels or None, each as often as its weight says.
+
+    This serves compositions in which the target is used, but no part of it takes its weights.
+    """
+    if (target_sample_weight != np.floor(target_sample_weight)).any():
+        parts = [each for each in routed_parts(estimator) if not is_router(each)]
+        users = [each for each in parts if consumed_keywords(each, method, ["X_target"])]
+        raise TypeError(
+            f"{' and '.join(map(name_steps, users))} would leave out the weights of the target "
+            "rows, which count alike there. Pass whole numbers, by which the rows are repeated; "
+            "end in an estimator that takes them, such as PooledEstimator(model); or leave the "
+            "weights out."
+        )
+    rows = np.repeat(np.arange(len(target_sample_weight)), target_sample_weight.astype(int))
+    y_target = None if y_target is None else _safe_indexing(y_target, rows)
+    return _safe_indexing(X_target, rows), y_target
+
+
+def _check_takes_target_weights(part, method) -> None:
+    """Refuse what predicts and uses the target, but would leave out the weights of its samples.
+
+    A transformer may: it brings the domains together, and a later step learns by the weights.
+    """
+    wanted = {"X_target", "target_sample_weight"}
+    if hasattr(part, "predict") and consumed_keywords(part, method, wanted) == {"X_target"}:
+        raise TypeError(
+            f"{type(part).__name__} uses X_target, but takes no target_sample_weight in {method}, "
+            "so that the weights of the target rows would be lost. Leave them out."
+        )
+
+
 def _check_passes_keywords_on(part, method, y, X_target, keywords) -> None:
     """Refuse a meta-estimator that would hand on the keywords, or the labels, wrongly."""
     if not is_router(part):
+        if "target_sample_weight" in keywords:
+            _check_takes_target_weights(part, method)
         return
     name = type(part).__name__
     if isinstance(part, StackingClassifier | StackingRegressor) and consumed_keywords(part, method):

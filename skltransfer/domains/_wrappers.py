@@ -35,7 +35,7 @@ from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import check_candidates, fit_with_target, is_numbered
 from skltransfer.domains._sources import Source, one_stack
 from skltransfer.domains._surroundings import changes_labels, numbers_classes
-from skltransfer.domains._two_domains import given_target
+from skltransfer.domains._two_domains import given_target, weighed_rows
 from skltransfer.domains._weights import fit_weighted
 
 
@@ -336,8 +336,8 @@ class WithSource(_HoldsDomain):
         Source labels, all known; for several sources a list with an entry for each. Held by
         reference.
     source_sample_weight : array-like of shape (n_source_samples,), or list of such, default=None
-        Weights of the source samples. A target sample weighs 1. In a list for several sources an
-        entry may be ``None``. Held by reference.
+        Weights of the source samples. Those of the target samples are given to `fit`. In a list
+        for several sources an entry may be ``None``. Held by reference.
     use_y : bool, default=True
         Whether the target labels given to `fit` may be used. With False they serve only for
         scoring, which is the honest cross-validation of an unsupervised method.
@@ -367,6 +367,11 @@ class WithSource(_HoldsDomain):
     estimator is fitted on the samples given to `fit`, with a
     :class:`DomainDataWarning`.
 
+    The `sample_weight` given to `fit` reaches the steps that learn from target samples, as
+    ``target_sample_weight``. Aligners in front of them count target samples alike. If no step takes
+    weights, target samples are repeated by whole numbers, and others are refused with a
+    ``TypeError``. The source-only baseline uses no target sample, and no weight of one.
+
     Examples
     --------
     >>> import numpy as np
@@ -394,7 +399,7 @@ class WithSource(_HoldsDomain):
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Fit a clone of the estimator on the held source and the given target samples.
 
         Parameters
@@ -404,6 +409,9 @@ class WithSource(_HoldsDomain):
         y : array-like of shape (n_samples,), default=None
             Known target labels. A missing label is marked by ``NaN``, or in arrays of objects also
             by ``None`` or ``pandas.NA``. ``None`` if no label is known.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the target samples, at least 0, for the steps that learn from them. One of
+            weight 0 is left out. ``None`` weighs each by 1.
 
         Returns
         -------
@@ -411,10 +419,13 @@ class WithSource(_HoldsDomain):
             The fitted wrapper.
         """
         self._check_held()
-        task = FitTask.begin(self, X, y, max_subtasks=1)
+        task = FitTask.begin(self, X, y, sample_weight, max_subtasks=1)
         source = self._checked_source(X, y)
         X_source = source.X
         if X_source is not None:
+            if sample_weight is not None:
+                names = ("X", "y", "sample_weight")
+                X, y, sample_weight = weighed_rows(X, y, sample_weight, names)
             X_source = at_one_stage("WithSource", X, X_source, "X_source")
             warn_of_columns(X, X_source, ("X_source", "X"), self.estimator)
             with columns_compared():
@@ -429,7 +440,7 @@ class WithSource(_HoldsDomain):
         ):
             if X_source is None:
                 self._warn_without_data("X_source")
-                estimator.fit(X, y)
+                fit_weighted(estimator, X, y, sample_weight)
             elif "X_target" not in consumed_keywords(self.estimator, "fit"):
                 fit_weighted(estimator, X_source, source.y, source.sample_weight)
             else:
@@ -440,6 +451,7 @@ class WithSource(_HoldsDomain):
                     X_target=X,
                     y_target=y if self.use_y else None,
                     sample_weight=source.sample_weight,
+                    target_sample_weight=sample_weight,
                     sample_domain=source.sample_domain,
                 )
         self._adopt(estimator, X)
@@ -447,7 +459,7 @@ class WithSource(_HoldsDomain):
         return self
 
     @available_if(estimator_has("transform"))
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X, y=None, sample_weight=None):
         """Fit and return the target samples, mapped as target.
 
         Parameters
@@ -456,13 +468,15 @@ class WithSource(_HoldsDomain):
             Target samples.
         y : array-like of shape (n_samples,), default=None
             Known target labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the target samples.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_features_out)
             Transformed target samples.
         """
-        return self.fit(X, y).transform(X)
+        return self.fit(X, y, sample_weight).transform(X)
 
     def _checked_source(self, X, y) -> Source:
         """Return the source, several ones in one stack, after a check against the target."""

@@ -168,8 +168,8 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
             ``passthrough=False``.
         """
         check_is_fitted(self)
+        rows, scores = self._score(X)  # refuses what is no matrix
         validate_data(self, X, skip_check_array=True, reset=False)
-        rows, scores = self._score(X)
         return self._join(rows, scores)
 
     def get_feature_names_out(self, input_features=None):

@@ -56,7 +56,7 @@ class KernelRatioReweighter(DensityRatioReweighter):
         target_rows = target_rows[target_order]
         target_weights = None if target_weights is None else target_weights[target_order]
         rng = check_random_state(self.random_state)
-        center_rows = draw_centers(target_rows, self.n_centers, rng)
+        center_rows = draw_centers(target_rows, self.n_centers, rng, target_weights)
         self.centers_ = target_rows[center_rows]
         self.gammas_ = self._candidates_of_gamma(distinct, counts, target_rows, target_weights)
         largest = float(self.gammas_.max())

@@ -212,9 +212,10 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
 
     The factor :math:`\beta_t` is chosen so that the target's share of the weights is
     :math:`\frac{m}{n + m} + \frac{t}{S - 1} (1 - \frac{m}{n + m})` for ``n`` source samples, ``m``
-    target samples and ``S`` steps, where samples count by their weights. The steps lead from both domains pooled to the target alone. The
-    second stage boosts from each set of weights by AdaBoost.R2 with the weights of the source
-    frozen, measures the result by cross-validation on the target samples, and keeps the best step.
+    target samples and ``S`` steps, where samples count by their weights. The steps lead from both
+    domains pooled to the target alone. The second stage boosts from each set of weights by
+    AdaBoost.R2 with the weights of the source frozen, measures the result by cross-validation on
+    the target samples, and keeps the best step.
 
     Parameters
     ----------

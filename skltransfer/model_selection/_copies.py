@@ -31,9 +31,9 @@ def is_copy(X_source, X) -> np.ndarray:
     n_source = _num_samples(X_source)
     source, target = group[:n_source], group[n_source:]
     copied = np.isin(source, target)
-    counts = np.bincount(source, minlength=group.max() + 1)
-    others = np.unique(source[~copied])
-    occurs_often = counts[others] > 1
-    if len(others) and 2 * counts[others][occurs_often].sum() > counts[others].sum():
+    counts = np.bincount(source)
+    # How often samples occur in the source: of those that the target lacks, if there are any.
+    counts = counts[np.unique(source if copied.all() else source[~copied])]
+    if 2 * counts[counts > 1].sum() > counts.sum():
         return np.zeros(n_source, dtype=bool)
     return copied

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtrit  # a tenth of the time of scipy.stats
+from scipy.special import stdtrit
 
 
 def mean_interval(values, *, test_to_train=0.0, confidence=0.95) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import _safe_indexing
@@ -108,15 +109,21 @@ class TargetSamples:
         Samples with a label.
     y : ndarray of shape (n_labelled,)
         Their labels.
+    weights : ndarray of shape (n_labelled,), or None
+        Their weights, None if all are 1.
     X_unlabelled : array-like of shape (n_unlabelled, n_features), or None
-        Samples without one.
+        Samples without a label.
+    unlabelled_weights : ndarray of shape (n_unlabelled,), or None
+        Their weights, None if all are 1.
     classes : ndarray of shape (n_classes,) or None
         Classes of both domains, sorted. None in regression.
     """
 
     X: Any
     y: np.ndarray
+    weights: np.ndarray | None
     X_unlabelled: Any
+    unlabelled_weights: np.ndarray | None
     classes: np.ndarray | None
 
     def mapped(self, task: TransferTask) -> TargetSamples:
@@ -125,15 +132,18 @@ class TargetSamples:
         return replace(self, X=task.map(self.X), X_unlabelled=free)
 
     def part(self, rows, *, with_unlabelled: bool) -> tuple:
-        """Return some of the labelled samples, and perhaps all unlabelled ones, with labels."""
+        """Return some of the labelled samples, perhaps with all others: rows, labels, weights."""
         X, y = _safe_indexing(self.X, rows), self.y[rows]
+        weights = None if self.weights is None else self.weights[rows]
         if not with_unlabelled or self.X_unlabelled is None:
-            return X, y
+            return X, y, weights
         n_unlabelled = _num_samples(self.X_unlabelled)
         is_number = y.dtype.kind in "biuf"
         missing = np.full(n_unlabelled, np.nan, dtype=float if is_number else object)
         labels = np.concatenate([y.astype(missing.dtype), missing])
-        return concatenate_rows(X, self.X_unlabelled), labels
+        if weights is not None:
+            weights = np.concatenate([weights, self.unlabelled_weights])
+        return concatenate_rows(X, self.X_unlabelled), labels, weights
 
 
 def fit_members(
@@ -184,21 +194,24 @@ def _fit(strategy, task, samples: TargetSamples, train, test):
     started = time.perf_counter()
     with (
         warnings.catch_warnings() if is_fold else nullcontext(),
+        # The source's own fit has looked at the parameters.
+        config_context(skip_parameter_validation=is_fold),
         _controller().limit(limits=1, user_api="blas"),
         classes_compared(),
         columns_compared(),
     ):
         if is_fold:  # the fit on all samples says the same
             warnings.simplefilter("ignore")
-        X, y = samples.part(train, with_unlabelled=strategy.uses_unlabelled)
+        X, y, weights = samples.part(train, with_unlabelled=strategy.uses_unlabelled)
         known = samples.y[train]
         is_constant = samples.classes is not None and len(np.unique(known)) == 1
         is_mapped, failure = strategy.adapt is not None, None
         try:
-            fitted = (strategy.fit_mapped if is_mapped else strategy.fit)(task, X, y)
+            fitted = (strategy.fit_mapped if is_mapped else strategy.fit)(task, X, y, weights)
         except Exception as error:
             failure = error
-            fitted = _frequencies(known, samples.classes)
+            own_weights = None if samples.weights is None else samples.weights[train]
+            fitted = _frequencies(known, samples.classes, own_weights)
         if not is_fold:
             if failure is not None:
                 return fitted if is_constant else failure
@@ -209,13 +222,13 @@ def _fit(strategy, task, samples: TargetSamples, train, test):
     return FoldFit(outputs=outputs, seconds=seconds, remarks=remarks)
 
 
-def _frequencies(labels, classes):
+def _frequencies(labels, classes, sample_weight):
     """Return a model that predicts the frequencies of the classes, or the mean of the numbers.
 
     It stands in where a strategy cannot be fitted on a part of the samples, such as on one class.
     """
     kind = DummyRegressor if classes is None else DummyClassifier
-    return kind().fit(np.zeros((len(labels), 1)), labels)
+    return kind().fit(np.zeros((len(labels), 1)), labels, sample_weight)
 
 
 def outputs_of(fitted, X, classes) -> np.ndarray:

@@ -95,25 +95,28 @@ def exponential_weights(
     prior_rows: float,
     baseline_share: float,
     min_weight: float = 0.0,
-    n_samples: int | None = None,
+    n_samples: float | None = None,
 ) -> np.ndarray:
     """Weigh strategies by how well they did on samples that were left out.
 
-    The weights are proportional to ``exp(-eta * L)``, where ``L`` are the summed losses of the
-    `n` samples and ``eta = n / (n + prior_rows)``: few samples move the weights little. A share is
-    then kept for the baseline, whatever its loss.
+    The weights are proportional to ``exp(-eta * n * d)``, where ``d`` is the mean loss of a
+    strategy over the `n` samples, less that of all strategies, and ``eta = n / (n + prior_rows *
+    v)``, where ``v`` is the variance of the difference to the loss of another strategy, on average:
+    ``eta * d`` is the mean of ``d`` a posteriori, if its variance is ``1 / prior_rows`` a priori. A
+    difference thus counts as far as the samples agree on it. A share is then kept for the baseline,
+    whatever its loss.
 
     Parameters
     ----------
     losses : ndarray of shape (n_strategies, n_samples)
         Log losses, or losses of the same scale, the baseline's first.
     prior_rows : float
-        Number of samples by which the weights are tempered.
+        Number of samples at which a difference of losses counts by half, if it varies by 1.
     baseline_share : float
         Share that always stays with the baseline, from 0 to 1.
     min_weight : float, default=0
         Smaller weights become 0, and the others grow in proportion. The baseline stays.
-    n_samples : int or None, default=None
+    n_samples : float or None, default=None
         Number of samples for which the losses stand, if some were left out: the sum of the losses
         grows in proportion.
 
@@ -122,10 +125,16 @@ def exponential_weights(
     weights : ndarray of shape (n_strategies,)
         At least 0, with sum 1.
     """
-    n_given = losses.shape[1]
+    n_strategies, n_given = losses.shape
     n_samples = n_given if n_samples is None else n_samples
-    total = losses.sum(axis=1) * (n_samples / max(n_given, 1))
-    weights = (1 - baseline_share) * softmax(-n_samples / (n_samples + prior_rows) * total)
+    evidence = np.zeros(n_strategies)
+    if n_strategies > 1 and n_given > 1:  # one sample does not tell how much the losses vary
+        differences = losses - losses.mean(axis=0)
+        own = differences.var(axis=1, ddof=1)
+        variance = (own + own.mean()) * n_strategies / (n_strategies - 1)
+        eta = n_samples / (n_samples + prior_rows * variance)
+        evidence = eta * n_samples * differences.mean(axis=1)
+    weights = (1 - baseline_share) * softmax(-evidence)
     weights[0] += baseline_share
     is_small = weights < min_weight
     is_small[0] = False
@@ -144,31 +153,3 @@ def mixture_weights(losses, *, is_classification: bool, **settings) -> np.ndarra
         noise = losses.mean(axis=1).min()
         losses = losses / (2 * max(noise, np.finfo(float).tiny))
     return exponential_weights(losses, **settings)
-
-
-def cross_fitted(predictions, losses, fold, weigh) -> np.ndarray:
-    """Return predictions of the mixture on samples that had no part in its weights.
-
-    The weights of a fold come from the losses on the other folds.
-
-    Parameters
-    ----------
-    predictions : ndarray of shape (n_strategies, n_samples, ...)
-        Predictions on samples that were left out.
-    losses : ndarray of shape (n_strategies, n_samples)
-        Their losses.
-    fold : ndarray of shape (n_samples,), int
-        Number of the fold in which a sample was left out.
-    weigh : callable
-        Function of losses of shape (n_strategies, n) that returns weights.
-
-    Returns
-    -------
-    mixed : ndarray of shape (n_samples, ...)
-    """
-    mixed = np.empty(predictions.shape[1:])
-    for number in np.unique(fold):
-        inside = fold == number
-        weights = weigh(losses[:, ~inside])
-        mixed[inside] = np.tensordot(weights, predictions[:, inside], axes=1)
-    return mixed

@@ -104,6 +104,8 @@ class Scoring:
         Labels.
     classes : ndarray of shape (n_classes,) or None
         All classes, sorted; None in regression.
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Weights of the samples, with mean 1. None if all are 1.
     """
 
     folds: Folds
@@ -111,6 +113,7 @@ class Scoring:
     X: object
     y: np.ndarray
     classes: np.ndarray | None
+    sample_weight: np.ndarray | None = None
 
     @property
     def coded(self) -> np.ndarray:
@@ -123,9 +126,21 @@ class Scoring:
         """Return the loss of each test sample of each fold."""
         coded = self.coded
         return [
-            None if outputs is None else sample_losses(outputs, coded[test])
+            None if outputs is None else self._weighed(sample_losses(outputs, coded[test]), test)
             for (_, test), outputs in zip(self.folds.splits, track.parts("outputs"), strict=True)
         ]
+
+    def score(self, outputs, test) -> tuple[float, np.ndarray | None]:
+        """Return the score of predictions for test samples, and the part of each sample."""
+        model, rows = Predicted(outputs, self.classes), _safe_indexing(self.X, test)
+        score, values = self.metric(model, rows, self.y[test], outputs)
+        if self.sample_weight is None or values is None:
+            return score, values
+        values = self._weighed(values, test)
+        return float(values.sum() / self.sample_weight[test].sum()), values
+
+    def _weighed(self, values, test):
+        return values if self.sample_weight is None else values * self.sample_weight[test]
 
 
 @dataclass(frozen=True)
@@ -289,9 +304,8 @@ def mixed(
         )
         seconds = sum(track.fits[number].seconds for track in members.values())
         fit = FoldFit(outputs=outputs, seconds=seconds)
-        model, rows = Predicted(outputs, scoring.classes), _safe_indexing(scoring.X, test)
         try:
-            fit.score, fit.values = scoring.metric(model, rows, scoring.y[test], outputs)
+            fit.score, fit.values = scoring.score(outputs, test)
         except Exception as error:  # of a metric that wants more of a model than predictions
             fit.failure = f"{type(error).__name__}: {first_line(error)}"
         fits.append(fit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -24,7 +24,8 @@ from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import fit_with_target
-from skltransfer.domains._two_domains import given_target, labelled_rows
+from skltransfer.domains._two_domains import given_weighted_target, labelled_rows
+from skltransfer.domains._weights import fit_weighted
 from skltransfer.model_selection._task import TransferTask
 from skltransfer.parameter._linear import LinearTransfer
 
@@ -106,7 +107,7 @@ class Strategy:
         if self.family not in FAMILIES:
             raise ValueError(f"family={self.family!r} is none of {', '.join(map(repr, FAMILIES))}.")
 
-    def fit(self, task: TransferTask, X, y):
+    def fit(self, task: TransferTask, X, y, sample_weight=None):
         """Fit the strategy on target samples, without work that was done on the source before.
 
         The predictions are those of ``build(task).fit(X, y)``. The source is mapped once in the
@@ -119,6 +120,8 @@ class Strategy:
             Target samples, as they enter the task's estimator.
         y : array-like of shape (n_samples,)
             Their labels.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Their weights.
 
         Returns
         -------
@@ -128,10 +131,10 @@ class Strategy:
         if self.ignores_target:
             return task.source_model
         if self.adapt is None:
-            return self.build(task).fit(X, y)
-        return task.for_raw_rows(self.fit_mapped(task, task.map(X), y))
+            return _fitted(self.build(task), X, y, sample_weight)
+        return task.for_raw_rows(self.fit_mapped(task, task.map(X), y, sample_weight))
 
-    def fit_mapped(self, task: TransferTask, rows, y):
+    def fit_mapped(self, task: TransferTask, rows, y, sample_weight=None):
         """Fit ``adapt(task)`` on target samples as they enter the last step of the estimator.
 
         Parameters
@@ -141,6 +144,8 @@ class Strategy:
             Target samples, mapped by ``task.map``.
         y : array-like of shape (n_samples,)
             Their labels.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Their weights.
 
         Returns
         -------
@@ -156,13 +161,14 @@ class Strategy:
             for step in steps[:-1]:
                 X = step.fit_transform(X, y_source, X_target=rows)
                 rows = step.transform(rows)
-            given = {} if weights is None else {"sample_weight": weights}
+            given = {"sample_weight": weights, "target_sample_weight": sample_weight}
+            given = {name: value for name, value in given.items() if value is not None}
             steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
         elif consumed_keywords(estimator, "fit", ["X_target"]):
-            target = {"X_target": rows, "y_target": y}
+            target = {"X_target": rows, "y_target": y, "target_sample_weight": sample_weight}
             fit_with_target(estimator, X, y_source, sample_weight=weights, **target)
         else:
-            estimator.fit(rows, y)
+            _fitted(estimator, rows, y, sample_weight)
         return estimator
 
     @classmethod
@@ -208,9 +214,19 @@ class Strategy:
         return cls(name, lambda task: task.behind_steps(estimator(task)), family, **options)
 
 
+def _fitted(estimator, X, y, sample_weight):
+    fit_weighted(estimator, X, y, sample_weight)
+    return estimator
+
+
 def _asks_for_target(step) -> bool:
     """Tell whether the class of a step itself takes target samples."""
-    return "X_target" in signature(type(step).fit).parameters
+    return _takes_target(type(step))
+
+
+@cache
+def _takes_target(kind: type) -> bool:
+    return "X_target" in signature(kind.fit).parameters
 
 
 def _check_kind(task: str | None) -> None:
@@ -636,14 +652,23 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         Is fitted on the source rows.
     """
 
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     def __init__(self, estimator, pretrained):
         self.estimator = estimator
         self.pretrained = pretrained
 
     @fits_anew
-    def fit(self, X, y, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Fit both; without a labelled target row, the first alone.
 
         Parameters
@@ -652,20 +677,31 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
             Source rows.
         y : array-like of shape (n_samples,)
             Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their weights.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows.
         y_target : array-like of shape (n_target_samples,), default=None
             Labels of target rows, NaN where unknown.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of target rows.
 
         Returns
         -------
         self : estimator
+
+        Raises
+        ------
+        TypeError
+            If there are weights for an estimator that takes none.
         """
-        X_target, y_target = given_target(X_target, y_target)
-        fitted = clone(self.pretrained).fit(X, y)
-        if X_target is not None:
-            rows, labels, _ = labelled_rows(X_target, y_target, y)
+        target = given_weighted_target(X_target, y_target, target_sample_weight)
+        fitted = clone(self.pretrained)
+        fit_weighted(fitted, X, y, sample_weight)
+        if target[0] is not None:
+            rows, labels, weights = labelled_rows(*target[:2], y, target[2])
             if rows is not None:
-                fitted = clone(self.estimator).set_params(backbone=fitted).fit(rows, labels)
+                fitted = clone(self.estimator).set_params(backbone=fitted)
+                fit_weighted(fitted, rows, labels, weights)
         self._adopt(fitted)
         return self

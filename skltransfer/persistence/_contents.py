@@ -104,6 +104,9 @@ _OTHERS = (
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
     "sklearn.utils.validation.check_array",
+    "skltransfer.model_selection._comparison.Comparison",
+    "skltransfer.model_selection._comparison.StrategyResult",
+    "skltransfer.model_selection._transfer_mixture.Estimate",
 )
 # Functions of numpy that compute, beside its ufuncs.
 _OF_NUMPY = ("average", "clip", "cumsum", "diff", "max", "mean", "median", "min", "nan_to_num")

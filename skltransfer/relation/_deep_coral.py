@@ -33,10 +33,15 @@ from skltransfer.domains._data import (
 )
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
-from skltransfer.domains._two_domains import given_target, join_labelled, warn_without_target
+from skltransfer.domains._two_domains import (
+    given_weighted_target,
+    join_labelled,
+    labelled_rows,
+    warn_without_target,
+)
 
 
-def coral_distance(source, target, weights=None) -> torch.Tensor:
+def coral_distance(source, target, weights=None, target_weights=None) -> torch.Tensor:
     r"""Return the distance between the covariances of two sets of features.
 
     :math:`\frac{1}{4 d^2} \lVert C_S - C_T \rVert_F^2` (Sun and Saenko 2016, equation 1). The
@@ -49,12 +54,14 @@ def coral_distance(source, target, weights=None) -> torch.Tensor:
     target : Tensor of shape (n_target, d)
     weights : Tensor of shape (n_source,), optional
         Weights of the source samples.
+    target_weights : Tensor of shape (n_target,), optional
+        Weights of the target samples.
 
     Returns
     -------
     distance : Tensor of shape ()
     """
-    difference = _covariance(source, weights) - _covariance(target)
+    difference = _covariance(source, weights) - _covariance(target, target_weights)
     return (difference**2).sum() / (4 * source.shape[1] ** 2)
 
 
@@ -94,7 +101,7 @@ class CORALLoss(TwoDomainObjective):
         terms = self.of_source(network, source, own)
         other = network.embed(target.inputs)
         with torch.autocast(own.device.type, enabled=False):
-            distance = coral_distance(own, other, source.weights)
+            distance = coral_distance(own, other, source.weights, target.weights)
         return terms | {"coral_loss": self.trade_off * distance}
 
 
@@ -179,7 +186,7 @@ class DeepCORALClassifier(
     """
 
     _parameters = {"trade_off": Number(0, inf, high_open=True)}
-    __metadata_request__fit = {"X_target": True, "y_target": True}
+    __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     def __init__(self, estimator=None, *, trade_off=1.0):
         self.estimator = estimator
@@ -187,7 +194,16 @@ class DeepCORALClassifier(
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_target=None,
+        y_target=None,
+        target_sample_weight=None,
+    ):
         """Train the network on labelled source samples and on target samples.
 
         Parameters
@@ -204,8 +220,11 @@ class DeepCORALClassifier(
         y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_labels), \
                 default=None
             Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
-            objects also by ``None`` or ``pandas.NA``. Labelled samples join the source samples,
-            with weight 1. ``None`` if no label is known.
+            objects also by ``None`` or ``pandas.NA``. Labelled samples join the source samples.
+            ``None`` if no label is known.
+        target_sample_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the target samples, in the loss and in their covariance. One of weight 0 is
+            left out. ``None`` weighs each by 1.
 
         Returns
         -------
@@ -218,7 +237,8 @@ class DeepCORALClassifier(
                 f"estimator={self.estimator!r} is not a classifier that trains a network. Pass a "
                 "FineTunedClassifier or a RegularizedTransferClassifier."
             )
-        X_target, y_target = given_target(X_target, y_target)
+        target = given_weighted_target(X_target, y_target, target_sample_weight)
+        X_target, y_target, target_sample_weight = target
         if not sparse.issparse(y):
             check_no_missing_labels(y)
         if sample_weight is not None:
@@ -233,13 +253,15 @@ class DeepCORALClassifier(
         given = X, X_target
         if X_target is not None:
             compare_classes(y, y_target)
-            X, y, sample_weight = join_labelled(X, y, sample_weight, X_target, y_target)
+            labelled = labelled_rows(X_target, y_target, y, target_sample_weight)
+            X, y, sample_weight = join_labelled(X, y, sample_weight, labelled)
         with task.hand_on(estimator), named_rows(*given):
             if X_target is None or self.trade_off == 0:
                 estimator.fit(X, y, sample_weight)
             else:
                 adapt = partial(CORALLoss, trade_off=self.trade_off)
-                estimator._fit_to_target(X, y, sample_weight, X_target, adapt)
+                target = X_target, target_sample_weight
+                estimator._fit_to_target(X, y, sample_weight, *target, adapt)
         self._adopt(estimator)
         task.end({})
         return self

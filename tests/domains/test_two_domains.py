@@ -33,22 +33,24 @@ def test_the_target_is_unwrapped_and_labels_alone_are_refused():
 
 
 def test_labelled_rows_are_those_with_a_known_label_of_the_type_of_the_source():
-    rows, labels = labelled_rows(TARGET, [np.nan, 1.0, 0.0], Y)
+    rows, labels, weights = labelled_rows(TARGET, [np.nan, 1.0, 0.0], Y, np.array([1.0, 2, 3]))
     np.testing.assert_array_equal(rows, [[6.0], [7.0]])
     np.testing.assert_array_equal(labels, [1, 0])
+    np.testing.assert_array_equal(weights, [2, 3])
     assert labels.dtype == Y.dtype
     for unknown in (None, [None] * 3, [np.nan] * 3):
-        assert labelled_rows(TARGET, unknown, Y) == (None, None)
+        assert labelled_rows(TARGET, unknown, Y) == (None, None, None)
 
 
 def test_labelled_target_rows_join_the_source_with_weight_one():
     weights = np.array([1.0, 2.0, 0.0, 3.0])
-    joined = join_labelled(X, Y, weights, TARGET, [None, 1, None])
+    labelled = labelled_rows(TARGET, [None, 1, None], Y)
+    joined = join_labelled(X, Y, weights, labelled)
     np.testing.assert_array_equal(joined[0], [[0.0], [1.0], [2.0], [3.0], [6.0]])
     np.testing.assert_array_equal(joined[1], [0, 1, 0, 1, 1])
     np.testing.assert_array_equal(joined[2], [1, 2, 0, 3, 1])
-    assert join_labelled(X, Y, None, TARGET, [None, 1, None])[2] is None
-    assert join_labelled(X, Y, weights, TARGET, None) == (X, Y, weights)
+    assert join_labelled(X, Y, None, labelled)[2] is None
+    assert join_labelled(X, Y, weights, (None, None, None)) == (X, Y, weights)
 
 
 ESTIMATORS = {

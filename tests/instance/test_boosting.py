@@ -217,7 +217,7 @@ def test_one_round_is_said_of_classes():
     source = rng.normal(size=(4000, 2))
     labels = source[:, 0] > 0
     flipped = np.where(np.arange(12) < 3, ~known["y_target"], known["y_target"])
-    with pytest.warns(ConvergenceWarning, match="second learner is no better.*smaller sample_wei"):
+    with pytest.warns(ConvergenceWarning, match="second learner is no better.*larger target_wei"):
         TrAdaBoostClassifier().fit(source, labels, X_target=X_target, y_target=flipped)
 
 

@@ -140,10 +140,11 @@ def test_ties_are_kept_together(domains, keep):
 class FirstColumn(BaseReweighter):
     """Weighs a row by its first column, or by 0 where that is negative."""
 
-    def __init__(self, estimator=None):
+    def __init__(self, estimator=None, target_weight=1.0):
         self.estimator = estimator
+        self.target_weight = target_weight
 
-    def _weigh(self, X, y, sample_weight, X_target):
+    def _weigh(self, X, y, sample_weight, X_target, target_sample_weight):
         return np.maximum(np.asarray(X)[:, 0], 0)
 
 

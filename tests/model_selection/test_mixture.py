@@ -1,6 +1,7 @@
 """Weights of a mixture, against formulas written out row by row."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -8,7 +9,6 @@ from sklearn.dummy import DummyClassifier
 
 from skltransfer.model_selection._mixture import (
     class_probabilities,
-    cross_fitted,
     exponential_weights,
     sample_losses,
     spread_folds,
@@ -49,50 +49,54 @@ def test_losses_of_samples():
     assert errors.tolist() == [[0, 4], [1, 16]]
 
 
+def by_hand(losses, n_samples):
+    """Weigh by the mean differences a posteriori, for 20 prior rows, one strategy at a time."""
+    raw = []
+    for row in losses:
+        others = [other for other in losses if other is not row]
+        noise = statistics.mean(
+            statistics.variance([a - b for a, b in zip(row, other, strict=True)])
+            for other in others
+        )
+        gap = statistics.mean(row) - statistics.mean(map(statistics.mean, losses))
+        prior, noise = 1 / 20, noise / n_samples
+        raw.append(math.exp(-n_samples * gap * prior / (prior + noise)))
+    weights = [0.8 * value / sum(raw) for value in raw]
+    weights[0] += 0.2
+    return weights
+
+
 def test_weights_by_hand():
     losses = np.array([[1.0, 2.0, 0.5], [0.2, 0.4, 0.1], [0.9, 0.1, 2.0]])
-    eta = 3 / (3 + 20)
-    raw = [math.exp(-eta * sum(row)) for row in losses]
-    expected = [0.8 * value / sum(raw) for value in raw]
-    expected[0] += 0.2
+    expected = by_hand(losses.tolist(), 3)
     weights = exponential_weights(losses, prior_rows=20, baseline_share=0.2)
     np.testing.assert_allclose(weights, expected)
     as_of_six = exponential_weights(losses, prior_rows=20, baseline_share=0.2, n_samples=6)
-    doubled = exponential_weights(np.hstack([losses] * 2), prior_rows=20, baseline_share=0.2)
-    np.testing.assert_allclose(as_of_six, doubled)
+    np.testing.assert_allclose(as_of_six, by_hand(losses.tolist(), 6))
+
+
+def test_what_samples_agree_on_counts_more():
+    """The same mean differences, the same for all samples, or of one sample alone."""
+    agreed = np.array([[0.3] * 10, [0.0] * 10])
+    one = np.array([[3.0] + [0.0] * 9, [0.0] * 10])
+    settings = {"prior_rows": 20, "baseline_share": 0.0}
+    weights = [exponential_weights(losses, **settings)[1] for losses in (agreed, one)]
+    assert weights[0] == pytest.approx(1 / (1 + math.exp(-3)))
+    assert 0.5 < weights[1] < 0.75
+
+
+def test_one_sample_tells_nothing():
+    weights = exponential_weights(np.array([[5.0], [0.0]]), prior_rows=20, baseline_share=0.2)
+    np.testing.assert_allclose(weights, [0.6, 0.4])
 
 
 def test_small_weights_are_dropped_but_never_the_baseline():
-    losses = np.array([[900.0], [1.0], [1.1], [5.0]])
+    losses = np.repeat([[900.0], [1.0], [1.1], [5.0]], 2, axis=1)
     weights = exponential_weights(losses, prior_rows=0, baseline_share=0, min_weight=0.03)
-    raw = np.exp([-1.0, -1.1])
+    raw = np.exp([-2.0, -2.2])
     np.testing.assert_allclose(weights, [0, *raw / raw.sum(), 0], atol=1e-12)
     weights = exponential_weights(losses, prior_rows=0, baseline_share=0.01, min_weight=0.03)
-    assert weights[0] == pytest.approx(0.01 / (1 - weights_of_small(losses)), rel=0.01)
+    small = 0.99 * np.exp(-10) / np.exp(-2 * losses[1:, 0]).sum()
+    assert weights[0] == pytest.approx(0.01 / (1 - small))
     alone = exponential_weights(losses[:1], prior_rows=20, baseline_share=0.2, min_weight=0.03)
     assert alone.tolist() == [1.0]
-
-
-def weights_of_small(losses):
-    raw = np.exp(-losses[1:, 0])
-    return 0.99 * raw[-1] / raw.sum()
-
-
-def test_a_cross_fitted_prediction_does_not_know_its_own_sample():
-    rng = np.random.default_rng(0)
-    predictions, losses = rng.normal(size=(3, 10)), rng.exponential(size=(3, 10))
-    fold = np.arange(10) % 5
-
-    def weigh(losses):
-        return exponential_weights(losses, prior_rows=20, baseline_share=0.2, n_samples=10)
-
-    mixed = cross_fitted(predictions, losses, fold, weigh)
-    for row in range(10):
-        others = [i for i in range(10) if fold[i] != fold[row]]
-        raw = np.exp(-10 / 30 * losses[:, others].sum(axis=1) * 10 / len(others))
-        weights = 0.8 * raw / raw.sum() + [0.2, 0, 0]
-        assert mixed[row] == pytest.approx(weights @ predictions[:, row])
-    changed = losses.copy()
-    changed[0, fold == 2] = 100
-    same = cross_fitted(predictions, changed, fold, weigh)[fold == 2]
-    np.testing.assert_array_equal(same, mixed[fold == 2])

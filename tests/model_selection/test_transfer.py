@@ -53,6 +53,14 @@ def fit(model, X_source, y_source, X, y, **kwargs):
     return model.fit(X_source, y_source, X_target=X, y_target=y, **kwargs)
 
 
+def posterior(losses, n):
+    """Return what the weights are proportional to, from losses of all strategies."""
+    pairs = (losses[:, None] - losses[None]).var(axis=2, ddof=1)
+    noise = pairs.sum(axis=1) / (len(losses) - 1)
+    gaps = losses.mean(axis=1) - losses.mean()
+    return np.exp(-n * gaps / (1 + 20 * noise / n))
+
+
 def by_hand(strategies, task, X, y, classes, fold):
     """Return the weights, and the mixture's probabilities on samples left out, one by one."""
     p = np.empty((len(strategies), len(y), len(classes)))
@@ -68,7 +76,7 @@ def by_hand(strategies, task, X, y, classes, fold):
     losses = -np.log(p[:, np.arange(len(y)), code])
 
     def weigh(losses, n):
-        raw = np.exp(-n / (n + 20) * losses.mean(axis=1) * n)
+        raw = posterior(losses, n)
         weights = 0.8 * raw / raw.sum()
         weights[0] += 0.2
         weights[1:][weights[1:] < 0.03] = 0
@@ -149,8 +157,7 @@ def test_weights_of_regression_are_those_of_a_likelihood():
         for k in range(5):
             fitted = strategies[name].build(task).fit(X[fold != k], y[fold != k])
             errors[i, fold == k] = (fitted.predict(X[fold == k]) - y[fold == k]) ** 2
-    sums = errors.sum(axis=1)
-    raw = np.exp(-25 / 45 * sums / (2 * sums.min() / 25))
+    raw = posterior(errors / (2 * errors.mean(axis=1).min()), 25)
     expected = 0.8 * raw / raw.sum() + [0.2, 0, 0]
     np.testing.assert_allclose(list(model.weights_.values()), expected)
     p = sum(w * model.estimators_[name].predict(X) for name, w in model.weights_.items())
@@ -207,6 +214,7 @@ def test_flipped_labels_of_the_source_cost_little():
 def test_its_own_score_knows_chance():
     """Labels without meaning: the intervals cover chance."""
     covered = []
+    names = ["no transfer", "source only", "pooled"]
     for seed in range(20):
         rng = np.random.default_rng(seed)
         X_source, X = rng.normal(size=(60, 3)), rng.normal(size=(30, 3))
@@ -214,10 +222,7 @@ def test_its_own_score_knows_chance():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DomainDataWarning)  # worse than chance by chance
             model = fit(
-                TransferClassifier(
-                    strategies=["no transfer", "source only", "pooled", "balanced"],
-                    random_state=seed,
-                ),
+                TransferClassifier(strategies=names, random_state=seed),
                 *(X_source, y_source, X, y),
             )
         covered.append(model.score_.low <= 0.5 <= model.score_.high)
@@ -256,14 +261,13 @@ def test_a_source_of_copies_is_no_source():
 
 def test_the_names_of_classes_do_not_matter():
     X_source, y_source, X, y = draw(n_source=100, n=33, n_classes=3)
+    strategies = ["no transfer", "source only", "pooled", "anchored"]
     p = [
-        fit(TransferClassifier(pipeline()), X_source, names[y_source], X, names[y]).predict_proba(X)
-        for names in (
-            np.arange(3),
-            np.arange(1, 4),
-            np.array(["a", "b", "c"]),
-            np.array([0.5, 1, 2]),
-        )
+        fit(
+            TransferClassifier(pipeline(), strategies=strategies),
+            *(X_source, names[y_source], X, names[y]),
+        ).predict_proba(X)
+        for names in (np.arange(3), np.arange(1, 4), np.array(["a", "b", "c"]))
     ]
     for other in p[1:]:
         np.testing.assert_allclose(other, p[0], atol=1e-10)
@@ -304,8 +308,11 @@ def test_labels_of_one_class():
 
 def test_a_source_of_one_class_can_still_be_pooled():
     X_source, _, X, y = draw()
-    with pytest.warns(DomainDataWarning, match="cannot be fitted are left out: source only"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         model = fit(TransferClassifier(pipeline()), X_source, np.ones(60, dtype=int), X, y)
+    messages = [str(warning.message) for warning in caught]
+    assert any("cannot be fitted are left out: source only" in message for message in messages)
     assert {"no transfer", "pooled", "balanced", "augmented"} <= model.weights_.keys()
     with pytest.raises(ValueError, match="y and y_target hold one class, 1"):
         fit(TransferClassifier(), X_source, np.ones(60), X, np.ones(20))
@@ -314,7 +321,7 @@ def test_a_source_of_one_class_can_still_be_pooled():
 def test_without_labels_the_source_decides_alone():
     X_source, y_source, X, _ = draw()
     expected = pipeline().fit(X_source, y_source).predict_proba(X)
-    with pytest.warns(DomainDataWarning, match="no label .* importance_weighted_scorer"):
+    with pytest.warns(DomainDataWarning, match="no label .*importance_weighted_scorer"):
         model = fit(TransferClassifier(pipeline()), X_source, y_source, X, np.full(20, np.nan))
     assert model.weights_ == {"source only": 1.0}
     np.testing.assert_array_equal(model.predict_proba(X), expected)
@@ -395,7 +402,9 @@ def test_a_share_stays_with_no_transfer():
     X_source, y_source, X, y = draw(n_source=300, n=10, shift=0)
     shares = [
         fit(
-            TransferClassifier(pipeline(), baseline_share=share, min_weight=0),
+            TransferClassifier(
+                pipeline(), strategies=["pooled"], baseline_share=share, min_weight=0
+            ),
             *(X_source, y_source, X, y),
         ).weights_["no transfer"]
         for share in (0.0, 0.4, 1.0)
@@ -408,24 +417,23 @@ def test_the_weights_of_the_source_count():
     X_source, y_source, X, y = draw()
     weights = np.arange(60) % 3
     rows = np.repeat(np.arange(60), weights)
-    base = LogisticRegression(tol=1e-8, max_iter=1000)
-    weighted = fit(TransferClassifier(base), X_source, y_source, X, y, sample_weight=weights)
-    repeated = fit(TransferClassifier(base), X_source[rows], y_source[rows], X, y)
+    base = TransferClassifier(LogisticRegression(tol=1e-8, max_iter=1000), cv=2)
+    weighted = fit(base, X_source, y_source, X, y, sample_weight=weights)
+    repeated = fit(clone(base), X_source[rows], y_source[rows], X, y)
     np.testing.assert_allclose(
         list(weighted.weights_.values()), list(repeated.weights_.values()), atol=1e-5
     )
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-5)
-    plain = fit(TransferClassifier(base), X_source, y_source, X, y)
+    plain = fit(clone(base), X_source, y_source, X, y)
     assert not np.allclose(weighted.predict_proba(X), plain.predict_proba(X), atol=1e-3)
 
 
-@pytest.mark.parametrize("n_jobs", [2])
-def test_processes_change_nothing(n_jobs):
+def test_processes_change_nothing():
     X_source, y_source, X, y = draw()
     names = ["no transfer", "source only", "pooled", "anchored"]
     alone, together = (
         fit(TransferClassifier(pipeline(), strategies=names, n_jobs=n), X_source, y_source, X, y)
-        for n in (None, n_jobs)
+        for n in (None, 2)
     )
     assert alone.weights_ == together.weights_
     np.testing.assert_array_equal(alone.predict_proba(X), together.predict_proba(X))
@@ -469,18 +477,18 @@ def test_a_boosted_model_has_linear_ones_beside_it():
 def test_the_penalty_of_anchored_strategies_is_the_model_s():
     X_source, y_source, X, y = draw()
     number = X_source[:, 0]
-    for own, labels, name, expected in (
-        (LogisticRegression(C=0.1), y_source, "alpha", 10.0),
-        (LogisticRegressionCV(Cs=[0.25], l1_ratios=(0,), use_legacy_attributes=False), y_source,
-         "alpha", 4.0),
-        (Ridge(3.0), number, "alpha", 3.0),
-        (RidgeCV([7.0]), number, "alpha", 7.0),
-    ):  # fmt: skip
+    new = {"l1_ratios": (0,), "use_legacy_attributes": False, "scoring": "neg_log_loss"}
+    for own, labels, expected in (
+        (LogisticRegression(C=0.1), y_source, 10.0),
+        (LogisticRegressionCV(Cs=[0.25], **new), y_source, 4.0),
+        (Ridge(3.0), number, 3.0),
+        (RidgeCV([7.0]), number, 7.0),
+    ):
         task = TransferTask(own, X_source, labels)
         strategies = {s.name: s for s in mixture_strategies(task)}
         for strategy, factor in (("anchored", 1), ("anchored strongly", 10)):
             anchored = strategies[strategy].adapt(task)
-            assert getattr(anchored, name) == pytest.approx(factor * expected)
+            assert anchored.alpha == pytest.approx(factor * expected)
             assert anchored.source_alpha == pytest.approx(expected)
 
 
@@ -516,4 +524,33 @@ def test_pooling_is_one_of_the_strategies():
     pooled = PooledEstimator(LogisticRegression()).fit(X_source, y_source, X_target=X, y_target=y)
     np.testing.assert_allclose(
         model.estimators_["pooled"].predict_proba(X), pooled.predict_proba(X)
+    )
+
+
+def test_the_weights_of_the_target_count():
+    X_source, y_source, X, y = draw()
+    weights = np.arange(20) % 4
+    model = TransferClassifier(LogisticRegression(), strategies=["pooled"], min_weight=0)
+    fit(model, X_source, y_source, X, y, target_sample_weight=weights)
+    X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
+    fold = spread_folds(y, 5, np.random.RandomState(0))
+    losses, hits = np.empty((2, 15)), np.empty((2, 15))
+    for k in range(5):
+        a, b = fold != k, fold == k
+        alone = LogisticRegression().fit(X[a], y[a], weights[a])
+        pooled = LogisticRegression().fit(
+            np.vstack([X_source, X[a]]),
+            np.concatenate([y_source, y[a]]),
+            np.concatenate([np.ones(60), weights[a]]),
+        )
+        for i, own in enumerate([alone, pooled]):
+            p = 0.98 * own.predict_proba(X[b])[np.arange(b.sum()), y[b]] + 0.01
+            losses[i, b], hits[i, b] = -np.log(p), p > 0.5
+    raw = posterior(losses * weights / weights.mean(), weights.sum())
+    expected = 0.8 * raw / raw.sum() + [0.2, 0]
+    np.testing.assert_allclose(list(model.weights_.values()), expected, rtol=1e-6)
+    assert model.baseline_score_.value == pytest.approx(np.average(hits[0], weights=weights))
+    alone = LogisticRegression().fit(X, y, weights)
+    np.testing.assert_allclose(
+        model.estimators_["no transfer"].predict_proba(X), alone.predict_proba(X)
     )
