@@ -16,6 +16,7 @@ from skltransfer.cli._named_networks import image_backbones, text_backbones
 from skltransfer.cli._output import (
     LiveLine,
     Terminal,
+    Written,
     check_folder,
     made_folder,
     write_files,
@@ -45,16 +46,17 @@ def compare(options) -> None:
         plans = _plans(options, live)
         folder = made_folder(options.output)
         if isinstance(plans, TableData):
-            content, verdict, names = report_domains(plans, options, folder)
+            report = report_domains(plans, options, folder)
         else:
-            content, verdict, names = _report(plans, options, folder, live)
+            report = _report(plans, options, folder, live)
     # Files come first, because the terminal may be closed.
     if options.json:
-        terminal.say(json.dumps(content, indent=1, ensure_ascii=False))
+        terminal.say(json.dumps(report.content, indent=1, ensure_ascii=False))
     elif options.quiet:
-        terminal.say(verdict)
+        terminal.say(report.verdict)
     else:
-        files = ", ".join(names)
+        terminal.say(f"{report.text}\n")
+        files = ", ".join(report.names)
         terminal.say(f"{time.perf_counter() - started:.0f} s. In {shown(folder)}: {files}")
     sys.stdout.flush()
 
@@ -114,8 +116,8 @@ def _refuse(options, names: tuple[str, ...], place: str) -> None:
             raise CommandError(f"--{name.replace('_', '-')} goes with {place}.")
 
 
-def _report(plans: list[Plan], options, folder: Path, live: LiveLine):
-    """Make comparisons and write their files; return the summary, the verdict and the names."""
+def _report(plans: list[Plan], options, folder: Path, live: LiveLine) -> Written:
+    """Make comparisons and write their files."""
     comparisons = [
         plan.compare(n_jobs=options.jobs, seed=options.seed, progress=live.fits_of(plan.title))
         for plan in plans
@@ -136,11 +138,8 @@ def _report(plans: list[Plan], options, folder: Path, live: LiveLine):
     if predicted is not None:
         writers["predictions.csv"] = lambda path: write_predictions(predicted, path)
     write_files(folder, writers)
-    if not options.json and not options.quiet:
-        terminal = Terminal()
-        for comparison in comparisons:
-            terminal.say(f"{comparison.summary()}\n")
-    return content, main.verdict, list(writers)
+    text = "\n\n".join(comparison.summary() for comparison in comparisons)
+    return Written(content, main.verdict, text, list(writers))
 
 
 def _chosen_model(comparison, plan: Plan):

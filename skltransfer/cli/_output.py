@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +27,16 @@ FILES = (
     "predictions.csv",
     "shift.csv",
 )
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report whose files are written."""
+
+    content: dict  # of summary.json
+    verdict: str
+    text: str  # for the terminal
+    names: list[str]  # of the files
 
 
 def check_folder(folder: str, force: bool) -> None:

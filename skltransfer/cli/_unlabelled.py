@@ -19,7 +19,7 @@ from skltransfer._messages import first_line
 from skltransfer._table_columns import TableColumns
 from skltransfer.cli._errors import CommandError, import_extra, shown
 from skltransfer.cli._models import predictions, saved, write_predictions
-from skltransfer.cli._output import Terminal, write_files, write_json
+from skltransfer.cli._output import Written, write_files, write_json
 from skltransfer.cli._table_data import TableData
 from skltransfer.model_selection import mean_interval
 from skltransfer.model_selection._report import ReportTable, write_page_without_scores
@@ -93,8 +93,8 @@ def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def report_domains(data: TableData, options, folder: Path):
-    """Compare the domains and write the files; return the summary, the verdict and the names."""
+def report_domains(data: TableData, options, folder: Path) -> Written:
+    """Compare the domains and write the files."""
     for option in ("metric", "positive", "strategies", "group"):
         if getattr(options, option):
             raise CommandError(
@@ -110,7 +110,8 @@ def report_domains(data: TableData, options, folder: Path):
         with_probabilities=data.is_classification,
     )
     columns = TableColumns(list(data.X_source.columns), list(data.kinds.numbers))
-    content, notes = model_and_notes(model, columns, compared.notes)
+    notes = [f"{note}." for note in compared.notes]
+    content = saved(model, columns, notes)
     tables = _tables(compared, predicted)
     writers = {
         "report.html": lambda path: write_page_without_scores(
@@ -124,31 +125,21 @@ def report_domains(data: TableData, options, folder: Path):
     if content is not None:
         writers["model.skops"] = lambda path: path.write_bytes(content)
     write_files(folder, writers)
-    if not options.json and not options.quiet:
-        _print(compared)
-    return compared.to_dict(), compared.verdict, list(writers)
+    return Written(compared.to_dict(), compared.verdict, _as_text(compared), list(writers))
 
 
-def model_and_notes(model, columns, notes: list[str]) -> tuple[bytes | None, list[str]]:
-    """Return a model as the content of a file, and all notes as sentences."""
-    notes = [f"{note}." for note in notes]
-    return saved(model, columns, notes), notes
-
-
-def _print(compared: DomainComparison) -> None:
-    terminal = Terminal()
-    terminal.say(f"{compared.title}\n{compared.verdict}\n")
-    for table in _tables(compared)[:2]:
-        cells = [
-            [_cell(value) for value in row[:3]] for row in (table.columns, *table.rows[:_N_SHOWN])
-        ]
+def _as_text(compared: DomainComparison) -> str:
+    """Return the verdict and the first rows of the tables for the terminal."""
+    lines = [compared.title, compared.verdict, ""]
+    for table in _tables(compared):
+        rows = (table.columns, *table.rows[:_N_SHOWN])
+        cells = [[_cell(value) for value in row[:3]] for row in rows]
         widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
         for row in cells:
             padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            terminal.say("  ".join(padded).rstrip())
-        terminal.say()
-    for note in compared.notes:
-        terminal.say(f"Note: {note}.")
+            lines.append("  ".join(padded).rstrip())
+        lines.append("")
+    return "\n".join([*lines, *(f"Note: {note}." for note in compared.notes)])
 
 
 def _cell(value) -> str:
