@@ -61,6 +61,16 @@ _PUBLIC = {
     },
     "model_selection": {
         "model_selection._transfer": ("TransferClassifier", "TransferRegressor"),
+        "model_selection": (
+            "LabelledKFold",
+            "LabelledStratifiedKFold",
+            "circular_validation_scorer",
+            "deep_embedded_validation_scorer",
+            "importance_weighted_scorer",
+            "prediction_entropy_scorer",
+            "soft_neighborhood_density_scorer",
+            "target_scorer",
+        ),
     },
     "parameter": {
         "parameter._fine_tuned": ("FineTunedClassifier", "FineTunedRegressor"),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cache
 from math import inf, isfinite
 from numbers import Integral, Real
 
@@ -271,6 +272,7 @@ def check_parameters(estimator) -> None:
         estimator._check_combinations()
 
 
+@cache
 def declared_parameters(cls: type) -> dict[str, Parameter]:
     """Return the declarations of a class and its bases, the bases first."""
     declared = {}

@@ -151,13 +151,20 @@ def _fit_of(parent):
         if issubclass(parent, WithTarget):
             with patch.multiple(self, X_target=target[0], y_target=target[1]):
                 return parent.fit(self, X, *args, **kwargs)
-        if issubclass(parent, WithSource):
-            if y is None:  # without labels there is no source
-                return parent.fit(self, X, *args, **kwargs)
-            with patch.multiple(self, X_source=X, y_source=y):
-                return parent.fit(self, *target)
         return parent.fit(self, X, *args, **kwargs, **_keywords(self, target))
 
+    @wraps(parent.fit)
+    def fit_with_source(self, X, y=None, *no_weights):
+        _, target = _y_and_target(parent.fit, self, X, y)
+        if y is None:  # without labels there is no source
+            return parent.fit(self, X)
+        with patch.multiple(self, X_source=X, y_source=y):
+            return parent.fit(self, *target)
+
+    if issubclass(parent, WithSource):
+        # The rows of the checks are the source's here, whose weights `fit` does not take.
+        fit_with_source.__signature__ = signature(fit_with_source, follow_wrapped=False)
+        return fit_with_source
     return fit
 
 

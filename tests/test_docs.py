@@ -73,6 +73,7 @@ def public_estimators():
 SETTINGS = {
     "GeodesicFlowKernel": {"n_components": 1},
     "PooledEstimator": {"estimator": LogisticRegression()},
+    "SourceScoreTransformer": {"source": LogisticRegression()},
     "SourceSelector": {"estimator": LogisticRegression()},
     "TCA": {"kernel": "rbf"},
     "TwoStageTrAdaBoostRegressor": {"n_steps": 2, "cv": 2},
@@ -100,6 +101,8 @@ def fitted(kind):
         | ({"estimator": LogisticRegression()} if name.endswith("Reweighter") else {})
         | SETTINGS.get(name, {})
     )
+    if name == "SourceScoreTransformer":
+        estimator.source.fit(X, y)
     if name == "WithSource":
         return [estimator.set_params(X_source=X, y_source=y).fit(target["X_target"])]
     if name == "WithTarget":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import pickle
 from pathlib import Path
 from zipfile import ZipFile, is_zipfile
 
@@ -48,15 +47,11 @@ def read_state(path: str | Path, name: str) -> dict[str, torch.Tensor]:
             if path.suffix == ".pt2":
                 state = read_program_weights(path)
             else:
-                with torch.serialization.safe_globals(_plain_types()):
-                    state = torch.load(path, map_location="cpu", weights_only=True)
+                state = _unpickled(path)
     except Exception as error:  # damaged files make torch raise many kinds
-        reason = first_line(error)
-        if isinstance(error, pickle.UnpicklingError):  # torch advises to run the code in it
-            reason = "it is damaged, or holds more than tensors, and a pickle can run any code"
         raise ArgumentError(
             ("weights", str(path)),
-            f" cannot be read as weights of {name!r}: {reason}. "
+            f" cannot be read as weights of {name!r}: {first_line(error)}. "
             "Pass a complete .safetensors or .pt2 file, or a .pt or .pth file that holds tensors "
             "only (torch.save(module.state_dict(), path)); copy or download a truncated one again.",
         ) from error
@@ -104,6 +99,18 @@ def _plain_types() -> list:
             for package in {multiarray.rpartition(".")[0], "numpy.core", "numpy._core"}
         ]
     return types
+
+
+def _unpickled(path: Path):
+    try:
+        with torch.serialization.safe_globals(_plain_types()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, MemoryError):
+        raise
+    except Exception as error:  # "pop from empty list" for a table, or advice to run the code in it
+        raise ValueError(
+            "it is damaged, or holds more than tensors, and a pickle can run any code"
+        ) from error
 
 
 def _check_inflation(path: Path) -> None:

@@ -55,6 +55,8 @@ def unwrap(value):
 
 def column_names(X):
     """Return the column names of a data frame as a list, and None for anything else."""
+    if isinstance(X, np.ndarray):  # scikit-learn looks long
+        return None
     names = _get_feature_names(X)
     return None if names is None else list(names)
 

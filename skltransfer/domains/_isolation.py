@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from numbers import Number
 
@@ -46,6 +47,26 @@ def has_requests(estimator) -> bool:
     """Tell whether the user has set a metadata request on an estimator or a part of it."""
     parts = [estimator, *estimator.get_params().values()]
     return any(hasattr(part, "fit") and "_metadata_request" in vars(part) for part in parts)
+
+
+@contextmanager
+def metadata_routing(estimator) -> Iterator[None]:
+    """Switch metadata routing on for a fit that isolates parts and sets requests.
+
+    Afterwards the parts have their own classes, and the requests that the user has set, even if the
+    fit fails.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The caller's clone.
+    """
+    drop_requests = not has_requests(estimator)
+    try:
+        with config_context(enable_metadata_routing=True):
+            yield
+    finally:
+        release(estimator, drop_requests=drop_requests)
 
 
 def release(fitted, *, drop_requests: bool) -> None:

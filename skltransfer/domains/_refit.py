@@ -61,10 +61,13 @@ def forget(estimator) -> None:
 
 def fitted_attributes(estimator) -> list[str]:
     """Return the names of the attributes that `fit` has set, private ones included."""
-    parameters = estimator.get_params(deep=False)
-    return [
+    names = [
         name
         for name in vars(estimator)
         if (name.endswith("_") or name.startswith("_"))
-        and not (name.startswith(("__", *_OF_SKLEARN)) or name in parameters)
+        and not name.startswith(("__", *_OF_SKLEARN))
     ]
+    if not names:
+        return names
+    parameters = estimator.get_params(deep=False)
+    return [name for name in names if name not in parameters]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn import config_context
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -34,7 +33,7 @@ from skltransfer.domains._composition import (
     routed_parts,
 )
 from skltransfer.domains._data import column_names, known_labels
-from skltransfer.domains._isolation import has_requests, release, skip_samplers
+from skltransfer.domains._isolation import metadata_routing, skip_samplers
 from skltransfer.domains._weights import (
     isolate_bystanders,
     repeat_rows,
@@ -96,8 +95,7 @@ def fit_with_target(
     result : object
         The result of `method`.
     """
-    drop_requests = not has_requests(estimator)
-    with config_context(enable_metadata_routing=True):
+    with metadata_routing(estimator):
         isolate_strangers(estimator)
         asks_for_weights = target_sample_weight is not None and consumed_keywords(
             estimator, method, ["target_sample_weight"]
@@ -131,9 +129,7 @@ def fit_with_target(
                 if "sample_domain" in keywords:
                     keywords["sample_domain"] = np.repeat(sample_domain, np.intp(sample_weight))
         isolate_bystanders(estimator, list(keywords))
-        result = getattr(estimator, method)(X, y, **keywords)
-    release(estimator, drop_requests=drop_requests)
-    return result
+        return getattr(estimator, method)(X, y, **keywords)
 
 
 def check_candidates(estimator) -> None:

@@ -102,8 +102,9 @@ def _one_kind(labels: list[np.ndarray], name: str) -> np.ndarray:
 def are_several(X, y, like=None) -> bool:
     """Tell whether `X` is a list of the samples of several domains, and not a list of samples.
 
-    The labels decide: they come in a list with an array for each domain. Without labels, the
-    entries have to be frames, sparse matrices, or matrices as wide as `like`.
+    The labels decide: they come in a list with an array for each domain, or there are as many as
+    samples in all domains, by mistake. Without labels, the entries have to be frames, sparse
+    matrices, or matrices as wide as `like`.
     """
     if not isinstance(X, list | tuple) or not len(X) or not all(map(_holds_samples, X)):
         return False
@@ -115,7 +116,9 @@ def are_several(X, y, like=None) -> bool:
             for rows in X
         )
     if not isinstance(y, list | tuple) or len(y) != len(X):
-        return all(frame_library(rows) is not None or sparse.issparse(rows) for rows in X)
+        return len(X) < _num_samples(y) == sum(map(_num_samples, X)) or all(
+            frame_library(rows) is not None or sparse.issparse(rows) for rows in X
+        )
     if not all(hasattr(part, "__len__") and not isinstance(part, str | bytes) for part in y):
         return False
     return any(len(part) == _num_samples(rows) for part, rows in zip(y, X, strict=True))

@@ -29,11 +29,9 @@ def given_target(X_target, y_target) -> tuple:
         If there are labels without samples.
     """
     X_target, y_target = unwrap(X_target), unwrap(y_target)
-    if sparse.issparse(X_target) and X_target.format not in ("csr", "csc"):
-        X_target = X_target.tocsr()  # rows are taken from it
     if X_target is None and y_target is not None:
         raise ValueError("y_target was given without X_target. Pass the target's rows too.")
-    if sparse.issparse(X_target):  # of a format that may not be indexed
+    if sparse.issparse(X_target):
         X_target = X_target.tocsr()
     return X_target, y_target
 
@@ -89,8 +87,8 @@ def weighed_rows(X, y, sample_weight, names: tuple[str, str, str]) -> tuple:
     used = weights > 0
     if not used.any():
         raise ValueError(
-            f"{name} is 0 for all rows of {rows_name}. Give some of them weight, or leave {name} "
-            "out."
+            f"{name} is 0 for all rows of {rows_name}. Sample weights must contain at least one "
+            f"non-zero number. Give some rows weight, or leave {name} out."
         )
     if not used.all():
         rows = np.flatnonzero(used)
@@ -173,7 +171,8 @@ def labelled_rows(X_target, y_target, y=None, target_sample_weight=None) -> tupl
     if not known.any():
         return None, None, None
     weights = None if target_sample_weight is None else target_sample_weight[known]
-    return _safe_indexing(X_target, np.flatnonzero(known)), labels, weights
+    rows = X_target if known.all() else _safe_indexing(X_target, np.flatnonzero(known))
+    return rows, labels, weights
 
 
 def weights_of_target(source_weights, weights, target_weight) -> np.ndarray:
@@ -206,9 +205,7 @@ def weights_of_both(source_weights, weights, target_weight) -> tuple[np.ndarray,
     return factor * source_weights, factor * target
 
 
-def join_labelled(
-    X, y, sample_weight, X_target, y_target, target_sample_weight=None, target_weight=1.0
-) -> tuple:
+def join_labelled(X, y, sample_weight, labelled: tuple, target_weight=1.0) -> tuple:
     """Stack the target samples whose label is known under the source samples.
 
     Parameters
@@ -216,9 +213,8 @@ def join_labelled(
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     sample_weight : ndarray of shape (n_samples,), or None
-    X_target : array-like of shape (n_target_samples, n_features)
-    y_target : array-like of shape (n_target_samples,) or (n_target_samples, n_outputs), or None
-    target_sample_weight : ndarray of shape (n_target_samples,), or None
+    labelled : tuple
+        Samples, labels and weights of the target, as :func:`labelled_rows` returns them.
     target_weight : float or "balanced", default=1.0
         See :func:`weights_of_both`.
 
@@ -227,7 +223,7 @@ def join_labelled(
     X, y, sample_weight : stacked, or as they were given where no label is known
         The weights are None if all samples weigh 1.
     """
-    rows, labels, weights = labelled_rows(X_target, y_target, y, target_sample_weight)
+    rows, labels, weights = labelled
     if rows is None:
         return X, y, sample_weight
     if not (sample_weight is None and weights is None and target_weight == 1):

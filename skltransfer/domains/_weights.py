@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from inspect import signature
+from types import FunctionType
 
 import numpy as np
 from sklearn import config_context
@@ -34,7 +36,7 @@ from skltransfer.domains._composition import (
     learners,
     name_steps,
 )
-from skltransfer.domains._isolation import has_requests, is_sampler, isolate, release
+from skltransfer.domains._isolation import is_sampler, isolate, metadata_routing
 
 # They draw samples by their weights: their members need not take any.
 _DRAWS_BY_WEIGHT = (BaggingClassifier, BaggingRegressor, AdaBoostRegressor)
@@ -64,14 +66,11 @@ def fit_weighted(estimator, X, y, sample_weight=None, *, method: str = "fit"):
     if keyword is not None:
         with config_context(enable_metadata_routing=False):
             return getattr(estimator, method)(X, y, **{keyword: sample_weight})
-    drop_requests = not has_requests(estimator)
-    with config_context(enable_metadata_routing=True):
+    with metadata_routing(estimator):
         isolate_strangers(estimator)
         request_weights(estimator)
         isolate_bystanders(estimator, ["sample_weight"])
-        result = getattr(estimator, method)(X, y, sample_weight=sample_weight)
-    release(estimator, drop_requests=drop_requests)
-    return result
+        return getattr(estimator, method)(X, y, sample_weight=sample_weight)
 
 
 def weight_keyword(estimator) -> str | None:
@@ -110,11 +109,11 @@ def weighted_selectors(pipeline: Pipeline) -> list:
 
 def _takes_by_itself(estimator) -> bool:
     """Tell whether ``estimator.fit`` names ``sample_weight``, and needs no routing for it."""
-    if not has_fit_parameter(estimator, "sample_weight"):
+    if not _fit_names_weights(estimator):
         return False
     if isinstance(estimator, _DRAWS_BY_WEIGHT) or not is_router(estimator):
         return True
-    return all(has_fit_parameter(learner, "sample_weight") for learner in learners(estimator))
+    return all(_fit_names_weights(learner) for learner in learners(estimator))
 
 
 def check_takes_weights(estimator) -> None:
@@ -155,7 +154,7 @@ def _obstacle(part, whole) -> str | None:
                     f"make_pipeline({sampler}(), KMMReweighter(model)), X_target), with the "
                     "pipeline of imbalanced-learn; or leave sample_weight out."
                 )
-    elif isinstance(part, _DRAWS_BY_WEIGHT) and has_fit_parameter(part, "sample_weight"):
+    elif isinstance(part, _DRAWS_BY_WEIGHT) and _fit_names_weights(part):
         if not consumed_keywords(part, "fit", ["X_target"]):
             return None
     elif isinstance(part, SelfTrainingClassifier):
@@ -165,7 +164,7 @@ def _obstacle(part, whole) -> str | None:
         )
     elif isinstance(part, _HANDS_ON_BY_KEYWORD):
         for learner in learners(part):
-            if not has_fit_parameter(learner, "sample_weight"):
+            if not _fit_names_weights(learner):
                 return (
                     f"{name} hands sample_weight on by keyword, which the fit of "
                     f"{type(learner).__name__} does not name. Use an estimator that does, and put "
@@ -182,7 +181,7 @@ def _obstacle(part, whole) -> str | None:
                 "balanced_accuracy."
             )
     elif not (is_router(part) and learners(part) and _names_weights(part.fit)):
-        return None if has_fit_parameter(part, "sample_weight") else _takes_none(part, whole)
+        return None if _fit_names_weights(part) else _takes_none(part, whole)
     inside = learners(part)
     if not inside:  # a pipeline that ends in "passthrough"
         return _takes_none(part, whole)
@@ -194,6 +193,19 @@ def _takes_none(part, whole) -> str:
     steps = name_steps(whole)
     reason = "" if steps.endswith(name_steps(part)) else f", because {name_steps(part)} does not"
     return f"The estimator {steps} does not support sample_weight in fit{reason}. {_REMEDY}"
+
+
+def _fit_names_weights(estimator) -> bool:
+    """Tell whether ``estimator.fit`` names ``sample_weight``, as ``has_fit_parameter`` does."""
+    fit = getattr(type(estimator), "fit", None)
+    if isinstance(fit, FunctionType) and "fit" not in getattr(estimator, "__dict__", ()):
+        return _function_names_weights(fit)
+    return has_fit_parameter(estimator, "sample_weight")
+
+
+@lru_cache(maxsize=512)  # a look at a signature takes as long as a small fit's checks
+def _function_names_weights(fit) -> bool:
+    return "sample_weight" in signature(fit).parameters
 
 
 def _names_weights(function) -> bool:
@@ -212,7 +224,7 @@ def request_weights(estimator, *, learns: bool = True) -> None:
     Requests that the user has set stay as they are.
     """
     uses_target = bool(consumed_keywords(estimator, "fit", ["X_target"]))
-    if hasattr(estimator, "fit") and has_fit_parameter(estimator, "sample_weight"):
+    if hasattr(estimator, "fit") and _fit_names_weights(estimator):
         _request_unless_set(estimator, "fit", learns or uses_target)
         if _takes_by_itself(estimator) and not uses_target:
             return
@@ -248,7 +260,7 @@ def _is_end_of_the_way(router, keywords) -> bool:
             return False
     if "sample_weight" not in keywords or _takes_by_itself(router):
         return True
-    if has_fit_parameter(router, "sample_weight"):
+    if _fit_names_weights(router):
         return False
     return not any(consumed_keywords(child, "fit", ["sample_weight"]) for child in inside)
 

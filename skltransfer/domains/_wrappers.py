@@ -91,7 +91,11 @@ class _HoldsDomain(
         if y is not None and not sparse.issparse(y) and missing_labels(y).any():
             known, y = known_labels(y, X, name="y")
             if not known.any():
-                raise ValueError("y holds no known label, and there is nothing to score on.")
+                raise ValueError(
+                    "y holds no known label, and there is nothing to score on. In cross-validation "
+                    "pass cv=LabelledKFold() or cv=LabelledStratifiedKFold(), whose test samples "
+                    "are labelled."
+                )
             rows = np.flatnonzero(known)
             X = _safe_indexing(X, rows)
             sample_weight = None if sample_weight is None else _safe_indexing(sample_weight, rows)
@@ -371,6 +375,11 @@ class WithSource(_HoldsDomain):
     ``target_sample_weight``. Aligners in front of them count target samples alike. If no step takes
     weights, target samples are repeated by whole numbers, and others are refused with a
     ``TypeError``. The source-only baseline uses no target sample, and no weight of one.
+
+    If labels are missing, cross-validate with :class:`~skltransfer.LabelledKFold` or
+    :class:`~skltransfer.LabelledStratifiedKFold`: scikit-learn refuses to make folds of an integer
+    ``cv`` then ("Input y contains NaN"), or cannot score them. Without any label choose one of the
+    scorers that need none, such as :func:`~skltransfer.prediction_entropy_scorer`.
 
     Examples
     --------

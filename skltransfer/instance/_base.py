@@ -27,7 +27,6 @@ from skltransfer.domains._data import (
     column_names,
     columns_compared,
     in_one_form,
-    known_labels,
     named_rows,
 )
 from skltransfer.domains._delegation import DelegatingMixin
@@ -35,7 +34,9 @@ from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import names_its_columns
 from skltransfer.domains._two_domains import (
     given_weighted_target,
+    has_known_label,
     join_labelled,
+    labelled_rows,
     warn_without_target,
     weights_of_target,
 )
@@ -117,7 +118,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
             check_no_missing_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        known = None
+        labelled = None, None, None
         if X_target is None:
             warn_without_target(self, "is fitted without adaptation")
         else:
@@ -129,20 +130,21 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
             if y is not None:
                 if has_estimator and is_classifier(estimator):
                     compare_classes(y, y_target)
-                known = known_labels(y_target, X_target, y)  # refused before the work
+                # Bad labels are refused before the work.
+                labelled = labelled_rows(X_target, y_target, y, target_sample_weight)
+            elif has_estimator and has_known_label(y_target):
+                raise ValueError("y_target was given without y. Pass the source's labels too.")
         with named_rows(X, X_target):
             self.sample_weight_ = self._weigh(X, y, sample_weight, X_target, target_sample_weight)
         self.effective_sample_size_ = effective_sample_size(self.sample_weight_)
         if X_target is not None:
-            before = unit_weights(X, sample_weight)
-            self._warn_of_collapse(y, before, self._known(known, before, target_sample_weight))
+            self._warn_of_collapse(y, unit_weights(X, sample_weight), *labelled[1:])
         if has_estimator:
             with task.hand_on(estimator), named_rows(X, X_target):
                 if X_target is None:
                     fit_weighted(estimator, X, y, sample_weight)
                 else:
-                    target = X_target, y_target, target_sample_weight
-                    self._fit_on_both(estimator, X, y, sample_weight, *target)
+                    self._fit_on_both(estimator, X, y, sample_weight, labelled)
             self._adopt(estimator, X)
         task.end({})
         return self
@@ -175,37 +177,29 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         """Tell whether the estimator has to take ``sample_weight``."""
         return True
 
-    def _known(self, known, source_weights, target_sample_weight) -> tuple:
-        """Return the known labels of the target, and what these samples weigh in the fit."""
-        if known is None:
-            return np.empty(0), np.empty(0)
-        has_label, labels = known
-        weights = np.ones(len(labels))
-        if target_sample_weight is not None:
-            weights = target_sample_weight[has_label]
-        if len(labels):
-            weights = weights_of_target(source_weights, weights, self.target_weight)
-        return labels, weights
-
-    def _warn_of_collapse(self, y, weights, known) -> None:
+    def _warn_of_collapse(self, y, weights, known_labels, known_weights) -> None:
         """Warn if the weights leave too little of `weights`, those before, to the fit.
 
         Parameters
         ----------
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
         weights : ndarray of shape (n_samples,)
-        known : tuple of (ndarray, ndarray)
-            Known labels of the target, and the weights of these samples.
+        known_labels : ndarray of shape (n_known,) or (n_known, n_outputs), or None
+            Known labels of the target.
+        known_weights : ndarray of shape (n_known,), or None
+            Weights of these samples. None weighs each by 1.
         """
-        warn_of_collapse(self, y, self.sample_weight_, weights, *known)
+        if known_labels is None:
+            known_labels = known_weights = np.empty(0)
+        else:
+            known_weights = np.ones(len(known_labels)) if known_weights is None else known_weights
+            known_weights = weights_of_target(weights, known_weights, self.target_weight)
+        warn_of_collapse(self, y, self.sample_weight_, weights, known_labels, known_weights)
 
-    def _fit_on_both(
-        self, estimator, X, y, sample_weight, X_target, y_target, target_sample_weight
-    ):
+    def _fit_on_both(self, estimator, X, y, sample_weight, labelled):
         check_consistent_length(X, y)
         weights = self._weights_of_fit(sample_weight)
-        target = X_target, y_target, target_sample_weight, self.target_weight
-        fit_weighted(estimator, *join_labelled(X, y, weights, *target))
+        fit_weighted(estimator, *join_labelled(X, y, weights, labelled, self.target_weight))
 
     def _weights_of_fit(self, sample_weight):
         """Return the weights for the fit of the estimator; None if all are 1."""

@@ -252,7 +252,7 @@ class LabelShiftReweighter(BaseReweighter):
         ratio[used] = self.class_prior_ratio_[codes]
         return weights * ratio
 
-    def _warn_of_collapse(self, y, weights, known):
+    def _warn_of_collapse(self, y, weights, known_labels, known_weights):
         """Say which classes are lost. Small shares that are estimates are no collapse."""
         absent = self.source_classes_[self.class_prior_ratio_ < _SMALLEST_RATIO].tolist()
         if absent:

@@ -70,6 +70,9 @@ class PooledEstimator(BaseReweighter):
         if not has_known_label(y_target):
             warn_without_labels(self, "is fitted on the source alone")
 
+    def _warn_of_collapse(self, y, weights, known_labels, known_weights):
+        """Do nothing: the weights are those of before."""
+
     def _needs_weights(self):
         return not is_whole(self.target_weight)
 

@@ -230,11 +230,11 @@ class SourceSelector(BaseReweighter):
             return (weights @ ratio) ** 2 / (weights @ ratio**2)
         return self.keep * weights.sum()
 
-    def _fit_on_both(self, estimator, X, y, sample_weight, *target):
+    def _fit_on_both(self, estimator, X, y, sample_weight, labelled):
         check_consistent_length(X, y)
         rows = np.flatnonzero(self.support_)
         y = None if y is None else _safe_indexing(y, rows)
-        super()._fit_on_both(estimator, _safe_indexing(X, rows), y, sample_weight, *target)
+        super()._fit_on_both(estimator, _safe_indexing(X, rows), y, sample_weight, labelled)
 
     def _weights_of_fit(self, sample_weight):
         # All-one weights are left out, so that any estimator will do.

@@ -1,8 +1,19 @@
-"""Comparison of transfer strategies on paired draws."""
+"""Comparison of transfer strategies on paired draws, scorers and splitters."""
 
 from skltransfer.model_selection._compare import compare_strategies
 from skltransfer.model_selection._comparison import Comparison, StrategyResult
 from skltransfer.model_selection._intervals import holm, mean_interval, row_interval
+from skltransfer.model_selection._prediction_scorers import (
+    prediction_entropy_scorer,
+    soft_neighborhood_density_scorer,
+)
+from skltransfer.model_selection._scorers import target_scorer
+from skltransfer.model_selection._source_scorers import (
+    circular_validation_scorer,
+    deep_embedded_validation_scorer,
+    importance_weighted_scorer,
+)
+from skltransfer.model_selection._splitters import LabelledKFold, LabelledStratifiedKFold
 from skltransfer.model_selection._strategies import (
     Strategy,
     image_strategies,
@@ -15,17 +26,25 @@ from skltransfer.model_selection._transfer import TransferClassifier, TransferRe
 
 __all__ = [
     "Comparison",
+    "LabelledKFold",
+    "LabelledStratifiedKFold",
     "Strategy",
     "StrategyResult",
     "TransferClassifier",
     "TransferRegressor",
     "TransferTask",
+    "circular_validation_scorer",
     "compare_strategies",
+    "deep_embedded_validation_scorer",
     "holm",
     "image_strategies",
+    "importance_weighted_scorer",
     "mean_interval",
     "mixture_strategies",
+    "prediction_entropy_scorer",
     "row_interval",
+    "soft_neighborhood_density_scorer",
     "table_strategies",
+    "target_scorer",
     "text_strategies",
 ]

@@ -153,31 +153,3 @@ def mixture_weights(losses, *, is_classification: bool, **settings) -> np.ndarra
         noise = losses.mean(axis=1).min()
         losses = losses / (2 * max(noise, np.finfo(float).tiny))
     return exponential_weights(losses, **settings)
-
-
-def cross_fitted(predictions, losses, fold, weigh) -> np.ndarray:
-    """Return predictions of the mixture on samples that had no part in its weights.
-
-    The weights of a fold come from the losses on the other folds.
-
-    Parameters
-    ----------
-    predictions : ndarray of shape (n_strategies, n_samples, ...)
-        Predictions on samples that were left out.
-    losses : ndarray of shape (n_strategies, n_samples)
-        Their losses.
-    fold : ndarray of shape (n_samples,), int
-        Number of the fold in which a sample was left out.
-    weigh : callable
-        Function of losses of shape (n_strategies, n) that returns weights.
-
-    Returns
-    -------
-    mixed : ndarray of shape (n_samples, ...)
-    """
-    mixed = np.empty(predictions.shape[1:])
-    for number in np.unique(fold):
-        inside = fold == number
-        weights = weigh(losses[:, ~inside])
-        mixed[inside] = np.tensordot(weights, predictions[:, inside], axes=1)
-    return mixed

@@ -55,7 +55,7 @@ class TransferTask:
     source_sample_weight: Any = None
     images: dict = field(default_factory=dict)
 
-    @property
+    @cached_property
     def is_classification(self) -> bool:
         """Whether the estimator is a classifier."""
         return is_classifier(self.estimator)
@@ -73,7 +73,18 @@ class TransferTask:
         return self.estimator[-1] if isinstance(self.estimator, Pipeline) else self.estimator
 
     def behind_steps(self, estimator) -> Pipeline:
-        """Return a pipeline of clones of the steps before the last one, and an estimator."""
+        """Return a pipeline of clones of the steps before the last one, and an estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Last step; the steps of a pipeline follow one by one.
+
+        Returns
+        -------
+        pipeline : Pipeline
+            Unfitted.
+        """
         first = [] if self.steps is None else self.steps.steps
         steps = [clone(step, safe=False) for _, step in first]
         is_pipeline = isinstance(estimator, Pipeline)
@@ -123,11 +134,33 @@ class TransferTask:
         return estimator
 
     def map(self, X):
-        """Return samples as they enter the last step."""
+        """Return samples as they enter the last step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples of either domain.
+
+        Returns
+        -------
+        rows : array-like of shape (n_samples, n_features_out)
+            Samples mapped by the first steps, which were fitted on the source.
+        """
         return X if self.fitted_steps is None else self.fitted_steps.transform(X)
 
     def for_raw_rows(self, fitted):
-        """Return an estimator that was fitted on mapped samples, for samples as they are given."""
+        """Return an estimator that was fitted on mapped samples, for samples as they are given.
+
+        Parameters
+        ----------
+        fitted : estimator
+            Fitted on samples that `map` returned.
+
+        Returns
+        -------
+        estimator : estimator
+            Fitted; a pipeline if there are steps in front of it.
+        """
         if self.fitted_steps is None:
             return fitted
         return make_pipeline(FrozenEstimator(self.fitted_steps), fitted)

@@ -183,18 +183,18 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         self : estimator
 
-        Warns
-        -----
-        DomainDataWarning
-            If the target has no sample or no label, if source samples equal target samples, if a
-            strategy cannot be fitted, or if the labels seem to mean something else in the source.
-
         Raises
         ------
         ValueError
             If a parameter is out of range or the data do not fit together.
         TypeError
             If the estimator is of another kind.
+
+        Warns
+        -----
+        DomainDataWarning
+            If the target has no sample or no label, if source samples equal target samples, if a
+            strategy cannot be fitted, or if the labels seem to mean something else in the source.
         """
         check_parameters(self)
         estimator = self._base()
@@ -293,7 +293,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         folds = self._folds(X_known, labels)
         fits, fitted = fit_members(menu, task, samples, folds, self.n_jobs)
         self._set_classes(classes)
-        menu, fits, fitted = self._without_failures(menu, fits, fitted, task)
+        menu, fits, fitted = self._without_failures(menu, fits, fitted)
         self.estimators_ = {s.name: e for s, e in zip(menu, fitted, strict=True)}
         self._take_form(self.estimators_[NO_TRANSFER])
         self._weigh(menu, fits, samples, folds, n_copies, len(kept))
@@ -348,7 +348,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             if len(np.unique(task.y_source)) > 1 or not is_classifier(self):
                 raise
 
-    def _without_failures(self, menu, fits, fitted, task) -> tuple[list, list, list]:
+    def _without_failures(self, menu, fits, fitted) -> tuple[list, list, list]:
         """Leave out strategies that cannot be fitted on all samples."""
         failed = [isinstance(each, Exception) for each in fitted]
         if failed[0]:

@@ -36,6 +36,7 @@ from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import (
     given_weighted_target,
     join_labelled,
+    labelled_rows,
     warn_without_target,
 )
 
@@ -252,8 +253,8 @@ class DeepCORALClassifier(
         given = X, X_target
         if X_target is not None:
             compare_classes(y, y_target)
-            target = X_target, y_target, target_sample_weight
-            X, y, sample_weight = join_labelled(X, y, sample_weight, *target)
+            labelled = labelled_rows(X_target, y_target, y, target_sample_weight)
+            X, y, sample_weight = join_labelled(X, y, sample_weight, labelled)
         with task.hand_on(estimator), named_rows(*given):
             if X_target is None or self.trade_off == 0:
                 estimator.fit(X, y, sample_weight)

@@ -1,5 +1,7 @@
 """The multi-task solvers against dense ridge, scipy's minimiser and a semidefinite programme."""
 
+from dataclasses import replace
+
 import clarabel
 import numpy as np
 import pytest
@@ -291,6 +293,18 @@ def test_the_certificate_bounds_the_true_gap(k):
         assert solution.objective >= optimum * (1 - 1e-10)
     assert solve(50000, 1e-4).gap <= 1e-4
     assert solve(50000, 1e-4).n_iter < solve(50000, 1e-8).n_iter
+
+
+def test_trace_norm_ends_where_steps_are_lost_in_rounding():
+    """A column far smaller than the others has no say, and no iteration would give it one."""
+    tasks = make_tasks()
+    small = [replace(task, X=task.X * [1.0, 1.0, 1e-60, 1.0, 1e-90]) for task in tasks]
+    rest = [replace(task, X=np.delete(task.X, [2, 4], axis=1)) for task in tasks]
+    solution = trace_norm_ridge(small, 1e-40, tol=1e-6, max_iter=10000)
+    assert solution.gap > 1
+    assert solution.n_iter < 5000
+    expected = trace_norm_ridge(rest, 1e-40, tol=1e-6, max_iter=10000)
+    np.testing.assert_allclose(solution.coef[:, 0, [0, 1, 3]], expected.coef[:, 0], rtol=1e-6)
 
 
 def test_a_large_trace_norm_leaves_the_means():

@@ -8,6 +8,9 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from skltransfer._torch._engine_onnx import feature_graph
+from tests.exports import share_operators
+
+share_operators()
 
 
 def conv(*arguments, **settings):

@@ -24,7 +24,9 @@ from skltransfer import (
     WithSource,
     WithTarget,
 )
-from skltransfer.domains._isolation import isolate, release
+from skltransfer.domains._isolation import has_requests, isolate, release
+from skltransfer.domains._routing import fit_with_target
+from skltransfer.domains._weights import fit_weighted
 from tests.doubles import MeanAligner, Recorder
 
 rng = np.random.default_rng(0)
@@ -120,6 +122,32 @@ def test_fitted_parts_have_their_own_classes():
     assert not [c for c in model.estimator_[-1].cv_results_["param_model"] if type(c) not in found]
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(X_TARGET), model.predict(X_TARGET))
+
+
+class Refusing(LogisticRegression):
+    """Cannot be fitted."""
+
+    def fit(self, X, y, sample_weight=None):
+        raise ValueError("refused")
+
+
+@pytest.mark.parametrize(
+    ("model", "fit"),
+    [
+        (VotingClassifier([("a", make_pipeline(SelectFromModel(Ridge()), Refusing()))]), "weights"),
+        (make_pipeline(StandardScaler(), CORAL(), SelectFromModel(Refusing())), "target"),
+    ],
+    ids=["weights", "target"],
+)
+def test_a_fit_that_fails_gives_parts_their_own_classes_too(model, fit):
+    with pytest.raises(ValueError, match="refused"):
+        if fit == "weights":
+            fit_weighted(model, X, Y, WEIGHTS)
+        else:
+            fit_with_target(model, X, Y, X_target=X_TARGET)
+    found = list(classes_in(model))
+    assert not [each for each in found if "_skltransfer_twin_of" in vars(each)]
+    assert not has_requests(model)
 
 
 def test_isolated_parts_survive_copies_and_processes():

@@ -95,6 +95,9 @@ def test_frames_of_several_sources_meet_by_the_rule():
         ([np.zeros((8, 8)), np.zeros((8, 8))], None, False),
         ([np.zeros(3), np.zeros(3)], [0, 1], False),
         (A, Y_A, False),
+        ([A, B], np.concatenate([Y_A, Y_B]), True),  # refused later
+        ([A, B], [*Y_A, *Y_B], True),
+        ([np.zeros((8, 8)), np.zeros((8, 8))], np.zeros(3), False),
     ],
 )
 def test_a_list_of_sources_is_told_from_a_list_of_samples(X, y, several):
@@ -108,6 +111,7 @@ def test_a_list_of_sources_is_told_from_a_list_of_samples(X, y, several):
         (([A, B[:, :1]], [Y_A, Y_B]), r"X_source\[1\] has 1 features"),
         (([A, B], [Y_A, np.array(["0"] * 30)]), "y_source holds labels like '0' and like"),
         (([A, B[:0]], [Y_A, Y_B[:0]]), r"X_source\[1\] has 0 rows"),
+        (([A, B], np.concatenate([Y_A, Y_B])), "list of 2 sources. Pass y_source as a list with"),
     ],
 )
 def test_sources_that_do_not_fit_are_named(held, message):

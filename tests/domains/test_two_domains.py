@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -28,27 +29,31 @@ def test_the_target_is_unwrapped_and_labels_alone_are_refused():
     X_target, y_target = given_target((TARGET,), ([0, 1, None],))
     assert X_target is TARGET
     assert y_target == [0, 1, None]
+    for rows in (sparse.csc_matrix(TARGET), sparse.coo_array(TARGET)):
+        assert given_target(rows, None)[0].format == "csr"
     with pytest.raises(ValueError, match="y_target was given without X_target"):
         given_target(None, [0])
 
 
 def test_labelled_rows_are_those_with_a_known_label_of_the_type_of_the_source():
-    rows, labels = labelled_rows(TARGET, [np.nan, 1.0, 0.0], Y)
+    rows, labels, weights = labelled_rows(TARGET, [np.nan, 1.0, 0.0], Y, np.array([1.0, 2, 3]))
     np.testing.assert_array_equal(rows, [[6.0], [7.0]])
     np.testing.assert_array_equal(labels, [1, 0])
+    np.testing.assert_array_equal(weights, [2, 3])
     assert labels.dtype == Y.dtype
     for unknown in (None, [None] * 3, [np.nan] * 3):
-        assert labelled_rows(TARGET, unknown, Y) == (None, None)
+        assert labelled_rows(TARGET, unknown, Y) == (None, None, None)
 
 
 def test_labelled_target_rows_join_the_source_with_weight_one():
     weights = np.array([1.0, 2.0, 0.0, 3.0])
-    joined = join_labelled(X, Y, weights, TARGET, [None, 1, None])
+    labelled = labelled_rows(TARGET, [None, 1, None], Y)
+    joined = join_labelled(X, Y, weights, labelled)
     np.testing.assert_array_equal(joined[0], [[0.0], [1.0], [2.0], [3.0], [6.0]])
     np.testing.assert_array_equal(joined[1], [0, 1, 0, 1, 1])
     np.testing.assert_array_equal(joined[2], [1, 2, 0, 3, 1])
-    assert join_labelled(X, Y, None, TARGET, [None, 1, None])[2] is None
-    assert join_labelled(X, Y, weights, TARGET, None) == (X, Y, weights)
+    assert join_labelled(X, Y, None, labelled)[2] is None
+    assert join_labelled(X, Y, weights, (None, None, None)) == (X, Y, weights)
 
 
 ESTIMATORS = {

@@ -22,9 +22,11 @@ from torchvision.models import mobilenet_v3_small, resnet18
 import skltransfer
 from skltransfer import FeatureStore, PretrainedFeatureTransformer, load_backbone
 from skltransfer._torch import _engines
+from tests.exports import share_operators
 from tests.rounding import assert_within_rounding
 from tests.tiny_bert import WORDS, save_tiny_bert
 
+share_operators()
 ENGINES = ["onnxruntime", "openvino"]
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (45, 32, 32, 3), dtype=np.uint8)

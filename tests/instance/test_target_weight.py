@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
+from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -277,6 +278,11 @@ BAD = [
 def test_bad_weights_are_refused(model, weights, message):
     with pytest.raises(ValueError, match=message):
         clone(model).fit(X, Y, **TARGET, target_sample_weight=weights)
+
+
+def test_labels_of_the_target_alone_are_refused():
+    with pytest.raises(ValueError, match="y_target was given without y"):
+        KMMReweighter(KMeans(2)).fit(X, **TARGET)
 
 
 def test_weights_without_rows_are_refused():

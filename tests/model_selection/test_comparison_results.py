@@ -1,7 +1,5 @@
 """From fits of folds to results: means, paired differences, intervals, the mixture, the verdict."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from skltransfer.model_selection._comparison import Comparison
 from skltransfer.model_selection._folds import Folds, target_folds
 from skltransfer.model_selection._metrics import Metric, Predicted
-from skltransfer.model_selection._mixture import cross_fitted, exponential_weights, sample_losses
+from skltransfer.model_selection._mixture import exponential_weights, sample_losses
 from skltransfer.model_selection._results import (
     FoldFit,
     Paired,
@@ -163,13 +161,11 @@ def test_the_mixture_is_cross_fitted(classified):
     outputs = [two_columns(part) for part in (p, q)]
     tracks = {n: make_track(n, scoring, o) for n, o in zip("ab", outputs, strict=True)}
     track, weights = mixed(scoring, tracks, weigh)
-    fold = np.empty(40, dtype=int)
-    for number, (_, test) in enumerate(scoring.folds.splits):
-        fold[test] = number
     losses = np.array([sample_losses(part, scoring.coded) for part in outputs])
-    expected = cross_fitted(np.array(outputs), losses, fold, partial(weigh, n_samples=40))
-    for (_, test), fit in zip(scoring.folds.splits, track.fits, strict=True):
-        np.testing.assert_allclose(fit.outputs, expected[test])
+    for (train, test), fit in zip(scoring.folds.splits, track.fits, strict=True):
+        share = weigh(losses[:, train], 40)[1]
+        expected = (1 - share) * outputs[0][test] + share * outputs[1][test]
+        np.testing.assert_allclose(fit.outputs, expected)
     assert list(weights.values()) == pytest.approx(weigh(losses, 40).tolist())
 
 

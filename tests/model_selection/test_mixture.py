@@ -9,7 +9,6 @@ from sklearn.dummy import DummyClassifier
 
 from skltransfer.model_selection._mixture import (
     class_probabilities,
-    cross_fitted,
     exponential_weights,
     sample_losses,
     spread_folds,
@@ -101,22 +100,3 @@ def test_small_weights_are_dropped_but_never_the_baseline():
     assert weights[0] == pytest.approx(0.01 / (1 - small))
     alone = exponential_weights(losses[:1], prior_rows=20, baseline_share=0.2, min_weight=0.03)
     assert alone.tolist() == [1.0]
-
-
-def test_a_cross_fitted_prediction_does_not_know_its_own_sample():
-    rng = np.random.default_rng(0)
-    predictions, losses = rng.normal(size=(3, 10)), rng.exponential(size=(3, 10))
-    fold = np.arange(10) % 5
-
-    def weigh(losses):
-        return exponential_weights(losses, prior_rows=20, baseline_share=0.2, n_samples=10)
-
-    mixed = cross_fitted(predictions, losses, fold, weigh)
-    for row in range(10):
-        others = [i for i in range(10) if fold[i] != fold[row]]
-        weights = weigh(losses[:, others])
-        assert mixed[row] == pytest.approx(weights @ predictions[:, row])
-    changed = losses.copy()
-    changed[0, fold == 2] = 100
-    same = cross_fitted(predictions, changed, fold, weigh)[fold == 2]
-    np.testing.assert_array_equal(same, mixed[fold == 2])

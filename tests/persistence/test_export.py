@@ -24,6 +24,7 @@ from skltransfer import (
     TransferRidge,
 )
 from skltransfer.persistence import export_inputs, export_onnx, export_torch
+from tests.exports import share_operators
 from tests.persistence.models import (
     COLUMNS,
     DIGITS,
@@ -34,6 +35,8 @@ from tests.persistence.models import (
     SHORT,
     TEXTS,
 )
+
+share_operators()
 
 
 def run_onnx(model, path, X, example=None):
