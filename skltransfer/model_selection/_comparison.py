@@ -204,10 +204,13 @@ class Comparison:
 
     @property
     def ranking(self) -> list[StrategyResult]:
-        """Return the results by score, the best first; those without a score last."""
+        """Return the results by score, the best first; those that lack folds come last."""
         results = sorted(self.results.values(), key=lambda result: result.name != MIXTURE)
-        # numpy sorts NaN last; of equal scores the mixture's comes first.
-        order = np.argsort([-result.score for result in results], kind="stable")
+        # Scores of other folds do not compare, and numpy sorts NaN last; of equal scores the
+        # mixture's comes first.
+        order = np.lexsort(
+            ([-result.score for result in results], [r.failure is not None for r in results])
+        )
         return [results[position] for position in order]
 
     @property
@@ -392,7 +395,8 @@ class Comparison:
         found = [
             f"{result.name} ({self.show(getattr(result, difference), sign=True)})"
             for result in self.ranking
-            if (p := getattr(result, p_value)) is not None
+            if result.failure is None
+            and (p := getattr(result, p_value)) is not None
             and p < _LEVEL
             and self._is_better(result, difference)
         ]

@@ -254,6 +254,7 @@ def test_a_budget_keeps_the_cheap_strategies(files):
     results = {s["name"]: s for s in summary()["strategies"]}
     assert results["no transfer"]["score"] is not None
     assert "budget" in results["CORAL"]["failure"]
+    assert summary()["strategies"][-1]["name"] == "CORAL"  # what lacks folds is not ranked
 
 
 @pytest.mark.parametrize("n_labels", [10])
