@@ -235,6 +235,20 @@ def test_a_damaged_fit_is_made_again(tmp_path):
         assert_equal(first, compare(*data, checkpoint=tmp_path))
 
 
+def test_a_comparison_whose_checkpoint_cannot_be_written_goes_on(tmp_path, monkeypatch):
+    data = make_domains(20)
+
+    def fails(*args, **arrays):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez", fails)
+    with pytest.warns(RuntimeWarning, match="cannot be written") as caught:
+        comparison = compare(*data, strategies=["pooled"], checkpoint=tmp_path)
+    assert len(caught) == 1
+    assert comparison.results["mixture"].failure is None
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison.json"]
+
+
 def test_the_number_of_processes_changes_nothing():
     data = make_domains()
     assert_equal(compare(*data), compare(*data, n_jobs=2))
@@ -429,7 +443,7 @@ def test_the_code_makes_the_strategy():
     X, y, X_source, y_source = make_domains(30)
     names = "recalibrated source", "source score", "anchored strongly", "augmented"
     others = "KMM without target labels", "RuLSIF", "CORAL", "TrAdaBoost"
-    comparison = compare(X, y, X_source, y_source, strategies=[*FEW, *names, *others])
+    comparison = compare(X, y, X_source, y_source, strategies=[*FEW, *names, *others], cv=2)
     for name in comparison.estimators:
         names = {"X": X, "y": y, "X_source": X_source, "y_source": y_source}
         exec(comparison.code(name), names)
