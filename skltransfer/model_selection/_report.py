@@ -204,7 +204,7 @@ class _Axis:
         scale = comparison.scale
         self.ticks = [
             (self.place(value), f"{value * scale:+.6g}".replace("-", "−") if value else "0")
-            for value in ticks(self._low, self._high, 4)
+            for value in ticks(self._low, self._high, 5)
         ]
 
     def place(self, value: float | None) -> float | None:
@@ -224,7 +224,7 @@ def ticks(low: float, high: float, n_ticks: int) -> list[float]:
     """Return about `n_ticks` round numbers between two bounds."""
     step = (high - low) / n_ticks
     power = 10.0 ** np.floor(np.log10(step))
-    step = power * next(round_ for round_ in (1, 2, 5, 10) if round_ * power >= step)
+    step = power * next(round_ for round_ in (1, 2, 2.5, 5, 10) if round_ * power >= step)
     first = int(np.ceil(low / step))
     return [float(f"{k * step:.12g}") for k in range(first, int(np.floor(high / step)) + 1)]
 

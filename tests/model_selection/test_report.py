@@ -256,8 +256,8 @@ def test_one_strategy_one_fold_and_failures_have_a_page(tmp_path):
 
 @pytest.mark.parametrize("bounds", [(-0.013, 0.097), (0, 1), (-1e-9, 2e-9), (-3100, 420)])
 def test_ticks_are_few_and_round(bounds):
-    places = ticks(*bounds, 4)
-    assert 2 <= len(places) <= 6
+    places = ticks(*bounds, 5)
+    assert 3 <= len(places) <= 6
     assert all(bounds[0] <= place <= bounds[1] for place in places)
     steps = np.diff(places)
     np.testing.assert_allclose(steps, steps[0])
