@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 
 def mean_interval(values, *, test_to_train=0.0, confidence=0.95) -> tuple[float, float, float]:
@@ -47,7 +47,7 @@ def mean_interval(values, *, test_to_train=0.0, confidence=0.95) -> tuple[float,
     if len(values) == 1:
         return mean, -np.inf, np.inf
     error = np.sqrt(values.var(ddof=1) * (1 / len(values) + test_to_train))
-    margin = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * error)
+    margin = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * error)
     return mean, mean - margin, mean + margin
 
 

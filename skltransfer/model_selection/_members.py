@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import _safe_indexing
@@ -193,6 +194,8 @@ def _fit(strategy, task, samples: TargetSamples, train, test):
     started = time.perf_counter()
     with (
         warnings.catch_warnings() if is_fold else nullcontext(),
+        # The source's own fit has looked at the parameters.
+        config_context(skip_parameter_validation=is_fold),
         _controller().limit(limits=1, user_api="blas"),
         classes_compared(),
         columns_compared(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -20,7 +20,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skltransfer
-from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._routing import fit_with_target
@@ -75,11 +74,12 @@ class Strategy:
         Settings in which its estimator differs from the defaults of the class, as they are written
         in the call.
     adapt : callable or None, default=None
-        Function of a :class:`TransferTask` that returns the unfitted estimator behind the task's
-        first steps, fitted on the source. If it asks for ``X_target``, it is fitted on both
-        domains, else on the target.
+        Function of a :class:`TransferTask` that returns the unfitted two-domain estimator, which
+        asks for ``X_target``, behind the task's first steps.
     ignores_target : bool, default=False
         Whether it is the task's estimator, fitted on the source alone.
+    ignores_source : bool, default=False
+        Whether ``adapt(task)`` holds all it needs of the source, and is fitted on the target.
 
     Examples
     --------
@@ -102,6 +102,7 @@ class Strategy:
     settings: str | None = None
     adapt: Callable[[TransferTask], Any] | None = None
     ignores_target: bool = False
+    ignores_source: bool = False
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -153,6 +154,8 @@ class Strategy:
             Fitted, for target samples that are mapped so.
         """
         estimator = self.adapt(task)
+        if self.ignores_source:
+            return _fitted(estimator, rows, y, sample_weight)
         is_pipeline = isinstance(estimator, Pipeline)
         steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
         X, y_source, weights = task.source_rows, task.y_source, task.source_sample_weight
@@ -164,11 +167,9 @@ class Strategy:
             given = {"sample_weight": weights, "target_sample_weight": sample_weight}
             given = {name: value for name, value in given.items() if value is not None}
             steps[-1].fit(X, y_source, X_target=rows, y_target=y, **given)
-        elif consumed_keywords(estimator, "fit", ["X_target"]):
+        else:
             target = {"X_target": rows, "y_target": y, "target_sample_weight": sample_weight}
             fit_with_target(estimator, X, y_source, sample_weight=weights, **target)
-        else:
-            _fitted(estimator, rows, y, sample_weight)
         return estimator
 
     @classmethod
@@ -221,7 +222,12 @@ def _fitted(estimator, X, y, sample_weight):
 
 def _asks_for_target(step) -> bool:
     """Tell whether the class of a step itself takes target samples."""
-    return "X_target" in signature(type(step).fit).parameters
+    return _takes_target(type(step))
+
+
+@cache
+def _takes_target(kind: type) -> bool:
+    return "X_target" in signature(kind.fit).parameters
 
 
 def _check_kind(task: str | None) -> None:
@@ -343,7 +349,7 @@ def _of_source_scores(name: str, model) -> Strategy:
     def build(task):
         return model(task, task.source_model)
 
-    return Strategy(name, build, "feature", needs_source=True, adapt=adapt)
+    return Strategy(name, build, "feature", needs_source=True, adapt=adapt, ignores_source=True)
 
 
 def _augmented() -> Strategy:

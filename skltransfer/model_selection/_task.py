@@ -55,7 +55,7 @@ class TransferTask:
     source_sample_weight: Any = None
     images: dict = field(default_factory=dict)
 
-    @property
+    @cached_property
     def is_classification(self) -> bool:
         """Whether the estimator is a classifier."""
         return is_classifier(self.estimator)

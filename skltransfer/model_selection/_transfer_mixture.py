@@ -286,7 +286,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         folds = self._folds(X_known, labels)
         fits, fitted = fit_members(menu, task, samples, folds, self.n_jobs)
         self._set_classes(classes)
-        menu, fits, fitted = self._without_failures(menu, fits, fitted, task)
+        menu, fits, fitted = self._without_failures(menu, fits, fitted)
         self.estimators_ = {s.name: e for s, e in zip(menu, fitted, strict=True)}
         self._take_form(self.estimators_[NO_TRANSFER])
         self._weigh(menu, fits, samples, folds, n_copies, len(kept))
@@ -341,7 +341,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             if len(np.unique(task.y_source)) > 1 or not is_classifier(self):
                 raise
 
-    def _without_failures(self, menu, fits, fitted, task) -> tuple[list, list, list]:
+    def _without_failures(self, menu, fits, fitted) -> tuple[list, list, list]:
         """Leave out strategies that cannot be fitted on all samples."""
         failed = [isinstance(each, Exception) for each in fitted]
         if failed[0]:
