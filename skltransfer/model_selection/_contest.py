@@ -25,17 +25,15 @@ from skltransfer.model_selection._remarks import notes_on
 from skltransfer.model_selection._results import Paired, Scoring, Track, best_of, mixed, results_of
 from skltransfer.model_selection._schedule import in_order, make_within_budget
 from skltransfer.model_selection._strategies import (
+    NO_TRANSFER,
     Strategy,
     mixture_strategies,
     table_strategies,
 )
 from skltransfer.model_selection._task import TransferTask
 
-_NO_TRANSFER = "no transfer"
-
-
-# Of TransferClassifier, whose mixture this is.
-_MIXTURE_SETTINGS = {"prior_rows": 20, "baseline_share": 0.2, "min_weight": 0.03}
+# Settings of the mixture of TransferClassifier.
+_WEIGHING = ("prior_rows", "baseline_share", "min_weight")
 
 
 def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy], set[str]]:
@@ -75,10 +73,10 @@ def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"strategies names {twice} twice. Give each its own name.")
     own = [s for s in menu if s.family == "baseline" and not s.needs_source]
-    baseline = next((s for s in own if s.name == _NO_TRANSFER), own[0] if own else None)
+    baseline = next((s for s in own if s.name == NO_TRANSFER), own[0] if own else None)
     if baseline is None:
-        baseline = known[_NO_TRANSFER]
-    mixed = {s.name for s in menu if s is of_mixture.get(s.name)} | {_NO_TRANSFER}
+        baseline = known[NO_TRANSFER]
+    mixed = {s.name for s in menu if s is of_mixture.get(s.name)} | {NO_TRANSFER}
     return [baseline, *(s for s in menu if s is not baseline)], mixed
 
 
@@ -280,8 +278,9 @@ class Contest:
 
     @property
     def _weigh(self):
-        is_classification = self.task.is_classification
-        return partial(mixture_weights, is_classification=is_classification, **_MIXTURE_SETTINGS)
+        settings = self._mixture_kind().get_params(deep=False)
+        settings = {name: settings[name] for name in _WEIGHING}
+        return partial(mixture_weights, is_classification=self.task.is_classification, **settings)
 
     def _standing(self, fits: Fits) -> tuple[dict[str, float], set[str]]:
         """Return mean scores so far, and the strategies that are clearly worse than the best."""
@@ -328,12 +327,14 @@ class Contest:
     def _whole_mixture(self) -> set[str]:
         return {strategy.name for strategy in mixture_strategies(self.task)}
 
-    def _mixture_estimator(self, members, seed):
+    @property
+    def _mixture_kind(self):
         kind = "TransferClassifier" if self.task.is_classification else "TransferRegressor"
+        return getattr(skltransfer, kind)
+
+    def _mixture_estimator(self, members, seed):
         settings = {} if members is None else {"strategies": members}
-        mixture = getattr(skltransfer, kind)(
-            clone(self.task.estimator), random_state=seed, **settings
-        )
+        mixture = self._mixture_kind(clone(self.task.estimator), random_state=seed, **settings)
         return skltransfer.WithSource(mixture, self.data.X_source, self.data.y_source)
 
     def _curve(self, fits: Fits, reasons, results) -> dict | None:

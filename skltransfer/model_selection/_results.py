@@ -153,12 +153,11 @@ class Estimate:
     p_value: float
 
 
-def of_samples(parts, folds: Folds) -> Estimate:
-    """Estimate a mean over samples from the parts of each fold.
+def of_samples(values, folds: Folds) -> Estimate:
+    """Estimate a mean over samples, of which some may be NaN.
 
     Samples of one group are one observation: its deviations are summed.
     """
-    values = folds.by_sample(parts)
     known = ~np.isnan(values)
     values, mean = values[known], np.mean(values[known]) if known.any() else np.nan
     if folds.groups is not None and known.any():
@@ -186,10 +185,6 @@ def _with_p_value(interval, n_values: int) -> Estimate:
     return Estimate(mean, low, high, float(2 * stdtr(n_values - 1, -statistic)))
 
 
-def _differences(first, second) -> list:
-    return [None if a is None or b is None else a - b for a, b in zip(first, second, strict=True)]
-
-
 class Paired:
     """Scores and losses of tracks, and their paired differences.
 
@@ -202,42 +197,63 @@ class Paired:
     def __init__(self, scoring: Scoring, tracks: dict[str, Track]):
         self.scoring, self.folds = scoring, scoring.folds
         self.tracks = tracks
-        self._losses = {name: scoring.losses(track) for name, track in tracks.items()}
-        self._kept: dict[tuple[str, str], Estimate | None] = {}
+        self._parts = {
+            "loss": {name: scoring.losses(track) for name, track in tracks.items()},
+            "score": {name: track.parts("values") for name, track in tracks.items()},
+        }
+        self._kept: dict[tuple, np.ndarray | Estimate] = {}
 
     @property
     def _is_mean(self) -> bool:
         return self.scoring.metric.by_sample is not None
 
-    def _scores(self, name: str) -> np.ndarray:
+    def fold_scores(self, name: str) -> np.ndarray:
+        """Return the score of each fold, NaN where there is none."""
         parts = self.tracks[name].parts("score")
         return np.array([np.nan if part is None else part for part in parts])
+
+    def _of_samples(self, kind: str, name: str, reference: str | None = None) -> Estimate:
+        """Estimate the mean loss or score, or its difference to another strategy."""
+        key = kind, name, reference
+        if key not in self._kept:
+            self._kept[key] = of_samples(self._by_sample(*key), self.folds)
+        return self._kept[key]
+
+    def _by_sample(self, kind: str, name: str, reference: str | None) -> np.ndarray:
+        parts = self._parts[kind]
+        if reference is None:
+            if (kind, name) not in self._kept:
+                self._kept[kind, name] = self.folds.by_sample(parts[name])
+            return self._kept[kind, name]
+        pair = parts[name], parts[reference]
+        if any(part is None for side in pair for part in side):
+            differences = [
+                None if a is None or b is None else a - b for a, b in zip(*pair, strict=True)
+            ]
+            return self.folds.by_sample(differences)
+        return self._by_sample(kind, name, None) - self._by_sample(kind, reference, None)
 
     def score(self, name: str) -> Estimate:
         """Return the mean score of a strategy."""
         if self._is_mean:
-            return of_samples(self.tracks[name].parts("values"), self.folds)
-        return of_folds(self._scores(name), self.folds)
+            return self._of_samples("score", name)
+        return of_folds(self.fold_scores(name), self.folds)
 
     def difference(self, name: str, reference: str) -> Estimate:
         """Return the mean paired difference of scores."""
         if self._is_mean:
-            parts = [self.tracks[key].parts("values") for key in (name, reference)]
-            return of_samples(_differences(*parts), self.folds)
-        return of_folds(self._scores(name) - self._scores(reference), self.folds)
+            return self._of_samples("score", name, reference)
+        return of_folds(self.fold_scores(name) - self.fold_scores(reference), self.folds)
 
     def loss(self, name: str) -> float | None:
         """Return the mean loss of a strategy."""
-        mean = of_samples(self._losses[name], self.folds).mean
+        mean = self._of_samples("loss", name).mean
         return None if np.isnan(mean) else mean
 
     def loss_difference(self, name: str, reference: str) -> Estimate | None:
         """Return the mean paired difference of losses, None where they are not known."""
-        if (name, reference) not in self._kept:
-            parts = _differences(self._losses[name], self._losses[reference])
-            estimate = of_samples(parts, self.folds)
-            self._kept[name, reference] = None if np.isnan(estimate.mean) else estimate
-        return self._kept[name, reference]
+        estimate = self._of_samples("loss", name, reference)
+        return None if np.isnan(estimate.mean) else estimate
 
     def evidence(self, name: str, reference: str) -> Estimate:
         """Return the gain over another strategy, of losses where they are known."""
@@ -352,7 +368,7 @@ def results_of(paired: Paired, baseline: str, weights: dict[str, float]) -> dict
         result = StrategyResult(
             name,
             track.family,
-            paired._scores(name),
+            paired.fold_scores(name),
             score.mean,
             score.low,
             score.high,

@@ -291,7 +291,7 @@ def test_texts():
     rng = np.random.default_rng(0)
     y = np.repeat(["bad", "good"], 20)
     words = {"bad": ["awful", "poor", "sad", "film"], "good": ["great", "fine", "glad", "film"]}
-    X = [" ".join(rng.choice(words[label], 3)) for label in y]
+    X = [" ".join([*rng.choice(words[label], 3), f"n{i}"]) for i, label in enumerate(y)]
     model = make_pipeline(TfidfVectorizer(), LogisticRegression())
     comparison = compare(X[::2], y[::2], X[1::2], y[1::2], model, "cheap")
     assert {r.name: r.failure for r in comparison.results.values() if r.failure} == {}
