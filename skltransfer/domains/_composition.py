@@ -22,6 +22,9 @@ _ROUTE_TO_ALL_PARTS = [
 # Methods that build the requests which the classes declare, and for fits no others.
 _ADD_NONE_TO_FITS = [each._get_metadata_request for each in (BaseEstimator, DelegatingMixin)]
 _GRIDS = ("param_grid", "param_distributions")
+# Errors of estimators whose requests cannot be built: unwritten, or, for RidgeCV and
+# RidgeClassifierCV without `scoring`, asked of a scorer that asks the estimator again.
+_WITHOUT_REQUESTS = (NotImplementedError, RecursionError)
 
 
 def consumed_keywords(estimator, method: str, keywords=("X_target", "y_target")) -> set[str]:
@@ -81,7 +84,7 @@ def _knows_routing(estimator) -> bool:
         return all(_knows_routing(part) for part in _parts(estimator))
     try:
         get_routing_for_object(estimator)
-    except NotImplementedError:
+    except _WITHOUT_REQUESTS:
         return False
     return True
 
@@ -94,7 +97,7 @@ def is_router(estimator) -> bool:
         return _knows_routing(estimator)
     try:
         return isinstance(get_routing_for_object(estimator), MetadataRouter)
-    except NotImplementedError:
+    except _WITHOUT_REQUESTS:
         return False
 
 

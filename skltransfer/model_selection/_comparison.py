@@ -225,6 +225,15 @@ class Comparison:
         """Return the metric with its unit."""
         return f"{self.metric} (%)" if self.scale == 100 else self.metric
 
+    @property
+    def digits(self) -> int:
+        """Return the number of decimals of scores: one for shares, four digits of the others."""
+        if self.scale == 100:
+            return 1
+        scores = [abs(result.score) for result in self.results.values()]
+        largest = max((score for score in scores if np.isfinite(score)), default=0.0)
+        return int(np.clip(3 - np.floor(np.log10(max(largest, 1.0))), 0, 3))
+
     def show(self, mean: float | None, high: float | None = None, *, sign: bool = False) -> str:
         """Write a score, or a difference with a sign, and half of its interval.
 
@@ -241,11 +250,10 @@ class Comparison:
         """
         if mean is None or np.isnan(mean):
             return ""
-        digits = 1 if self.scale == 100 else 3
-        text = f"{mean * self.scale:{'+' if sign else ''}.{digits}f}"
+        text = f"{mean * self.scale:{'+z' if sign else 'z'}.{self.digits}f}"
         if high is None or not np.isfinite(high):
             return text
-        return f"{text} ± {(high - mean) * self.scale:.{digits}f}"
+        return f"{text} ± {(high - mean) * self.scale:.{self.digits}f}"
 
     def to_frame(self):
         """Return the results as a data frame, a row for each strategy, the best score first.
@@ -343,7 +351,7 @@ class Comparison:
         name = f"the {result.name}'s {self.loss_name}"
         if result.loss_difference is None:
             name, words = f"the {result.name}'s {self.metric}", ("higher", "lower")
-            values, digits = [v * self.scale for v in values], 1 if self.scale == 100 else 3
+            values, digits = [v * self.scale for v in values], self.digits
             unit = " points" if self.scale == 100 else ""
         elif self.is_classification:
             unit = " nats"

@@ -226,14 +226,15 @@ def _draw_differences(comparison, rows, ax) -> None:
                 bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
     _label_rows(comparison, rows, places, ax)
-    _add_legend(comparison, has_pooled, ax)
     ax.tick_params(axis="x", labelsize=8.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color=_GRID, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
     label = f"{comparison.axis_label}: difference to {comparison.baseline}, with 95 % interval"
-    ax.set_xlabel(wrapped(label, _AXIS_WIDTH), fontsize=9, parse_math=False)
+    label = wrapped(label, _AXIS_WIDTH)
+    ax.set_xlabel(label, fontsize=9, parse_math=False)
+    _add_legend(comparison, has_pooled, ax, below=4.6 + 1.5 * label.count("\n"))
     _title(ax, comparison.title)
 
 
@@ -296,7 +297,7 @@ def _label_rows(comparison, rows, places, ax) -> None:
     beside.spines["right"].set_visible(False)
 
 
-def _add_legend(comparison, has_pooled: bool, ax) -> None:
+def _add_legend(comparison, has_pooled: bool, ax, *, below: float) -> None:
     from matplotlib.lines import Line2D
 
     scored = [result for result in comparison.ranking if not np.isnan(result.score)]
@@ -315,7 +316,7 @@ def _add_legend(comparison, has_pooled: bool, ax) -> None:
         handles.append(Line2D([], [], markersize=5.5, label="hollow: may be chance", **hollow))
     ax.legend(
         handles=handles, frameon=False, fontsize=8, loc="upper center", ncols=4,
-        bbox_to_anchor=(0.5, 0), borderaxespad=4.6, handletextpad=0.3, columnspacing=1.2,
+        bbox_to_anchor=(0.5, 0), borderaxespad=below, handletextpad=0.3, columnspacing=1.2,
     )  # fmt: skip
 
 

@@ -117,6 +117,7 @@ class Strategy:
         Parameters
         ----------
         task : TransferTask
+            The estimator and the source.
         X : array-like of shape (n_samples, n_features)
             Target samples, as they enter the task's estimator.
         y : array-like of shape (n_samples,)
@@ -141,6 +142,7 @@ class Strategy:
         Parameters
         ----------
         task : TransferTask
+            The estimator and the source.
         rows : array-like of shape (n_samples, n_features)
             Target samples, mapped by ``task.map``.
         y : array-like of shape (n_samples,)
@@ -179,6 +181,7 @@ class Strategy:
         Parameters
         ----------
         name, family : str
+            Name, and family of methods.
         adapt : callable
             Function of a task; see the class.
         use_y : bool, default=True
@@ -207,6 +210,7 @@ class Strategy:
         Parameters
         ----------
         name, family : str
+            Name, and family of methods.
         estimator : callable
             Function of a task that returns an unfitted estimator.
         **options : dict

@@ -73,7 +73,17 @@ class TransferTask:
         return self.estimator[-1] if isinstance(self.estimator, Pipeline) else self.estimator
 
     def behind_steps(self, estimator) -> Pipeline:
-        """Return a pipeline of clones of the steps before the last one, and an estimator."""
+        """Return a pipeline of clones of the steps before the last one, and an estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            What follows the steps. A pipeline is taken apart.
+
+        Returns
+        -------
+        pipeline : Pipeline
+        """
         first = [] if self.steps is None else self.steps.steps
         steps = [clone(step, safe=False) for _, step in first]
         is_pipeline = isinstance(estimator, Pipeline)
@@ -123,11 +133,33 @@ class TransferTask:
         return estimator
 
     def map(self, X):
-        """Return samples as they enter the last step."""
+        """Return samples as they enter the last step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples as they enter the estimator.
+
+        Returns
+        -------
+        rows : array-like
+            What the steps make of them, which are fitted on the source.
+        """
         return X if self.fitted_steps is None else self.fitted_steps.transform(X)
 
     def for_raw_rows(self, fitted):
-        """Return an estimator that was fitted on mapped samples, for samples as they are given."""
+        """Return an estimator that was fitted on mapped samples, for samples as they are given.
+
+        Parameters
+        ----------
+        fitted : estimator
+            Fitted on samples that :meth:`map` returned.
+
+        Returns
+        -------
+        estimator : estimator
+            Fitted, for samples as they enter the task's estimator.
+        """
         if self.fitted_steps is None:
             return fitted
         return make_pipeline(FrozenEstimator(self.fitted_steps), fitted)

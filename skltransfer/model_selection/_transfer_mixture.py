@@ -176,18 +176,18 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         self : estimator
 
-        Warns
-        -----
-        DomainDataWarning
-            If the target has no sample or no label, if source samples equal target samples, if a
-            strategy cannot be fitted, or if the labels seem to mean something else in the source.
-
         Raises
         ------
         ValueError
             If a parameter is out of range or the data do not fit together.
         TypeError
             If the estimator is of another kind.
+
+        Warns
+        -----
+        DomainDataWarning
+            If the target has no sample or no label, if source samples equal target samples, if a
+            strategy cannot be fitted, or if the labels seem to mean something else in the source.
         """
         check_parameters(self)
         estimator = self._base()

@@ -19,7 +19,13 @@ from sklearn.ensemble import (
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import RFE, RFECV, SelectFromModel, SequentialFeatureSelector
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, RANSACRegressor, Ridge
+from sklearn.linear_model import (
+    LogisticRegression,
+    RANSACRegressor,
+    Ridge,
+    RidgeClassifierCV,
+    RidgeCV,
+)
 from sklearn.metrics import get_scorer, make_scorer
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -387,3 +393,15 @@ def test_weights_that_vanish_in_single_precision_are_refused():
         with pytest.raises(ValueError, match="sample_weight is zero in the precision of X"):
             KMMReweighter(Ridge()).fit(X, y, tiny, X_target=X[:5])
     KMMReweighter(Ridge()).fit(X.astype(float), y, np.full(N, 1e-50), X_target=X[:5].astype(float))
+
+
+@pytest.mark.parametrize("searcher", [RidgeCV(), RidgeClassifierCV()])
+@pytest.mark.parametrize("is_in_pipeline", [False, True])
+def test_ridges_with_a_search_of_their_own_take_weights(searcher, is_in_pipeline):
+    # Without `scoring`, scikit-learn asks their scorer for requests, which asks them again.
+    inner = make_pipeline(FunctionTransformer(), searcher) if is_in_pipeline else searcher
+    model = WithTarget(KMMReweighter(inner), X_target=ROWS[:15]).fit(ROWS[:N], LABELS[:N])
+    weights = model.estimator_.sample_weight_
+    assert np.ptp(weights) > 0.1
+    expected = clone(searcher).fit(ROWS[:N], LABELS[:N], sample_weight=weights)
+    np.testing.assert_array_equal(model.predict(ROWS), expected.predict(ROWS))

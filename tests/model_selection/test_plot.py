@@ -129,3 +129,11 @@ def test_given_axes_are_drawn_on():
             plot_comparison(comparison, ax=figure.add_axes((0, 0, 1, 1)))
     finally:
         plt.close(figure)
+
+
+def test_scores_are_written_with_about_four_digits():
+    for size, text in ((0.5, "0.500"), (50, "50.00"), (500, "500.0"), (5e6, "5000000")):
+        comparison = comparison_of({"no transfer": "baseline"}, metric="r2")
+        comparison.results["no transfer"].score = -size
+        assert comparison.show(size) == text
+    assert comparison_of().show(-0.0001, sign=True) == "+0.0"
