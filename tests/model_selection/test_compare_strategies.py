@@ -531,3 +531,20 @@ def test_frames_are_matched_by_name():
     target, source = frames
     mixed_up = compare(target, y, source[["c", "a", "b"]], y_source)
     np.testing.assert_equal(scores_of(mixed_up), scores_of(compare(X, y, X_source, y_source)))
+
+
+def test_several_sources_are_stacked():
+    X, y, X_source, y_source = make_domains(24, 40)
+    parts = [X_source[:15], X_source[15:]], [y_source[:15], y_source[15:]]
+    options = {"strategies": ["pooled"], "cv": 2}
+    assert_equal(compare(X, y, *parts, **options), compare(X, y, X_source, y_source, **options))
+
+
+def test_labels_of_each_type_may_be_missing():
+    X, y, X_source, y_source = make_domains(24, 40)
+    for labels in (y == "yes", (y == "yes").astype(int), y):
+        source_labels = (y_source == "yes").astype(labels.dtype) if labels is not y else y_source
+        options = {"strategies": ["KMM"], "cv": 2, "X_unlabelled": X + 1}
+        comparison = compare(X, labels, X_source, source_labels, **options)
+        assert comparison.n_unlabelled == 24
+        assert comparison.results["KMM"].failure is None
