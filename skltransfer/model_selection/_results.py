@@ -153,7 +153,7 @@ class Estimate:
     p_value: float
 
 
-def of_samples(parts, folds: Folds) -> Estimate:
+def of_samples(parts, folds: Folds, step: float = 0.0) -> Estimate:
     """Estimate a mean over samples from the parts of each fold.
 
     Samples of one group are one observation: its deviations are summed.
@@ -165,7 +165,7 @@ def of_samples(parts, folds: Folds) -> Estimate:
         _, group = np.unique(folds.groups[known], return_inverse=True)
         sums = np.bincount(group, weights=values - mean)
         values = mean + sums * len(sums) / len(values)
-    return _with_p_value(row_interval(values, folds.n_folds), len(values))
+    return _with_p_value(row_interval(values, folds.n_folds, step=step), len(values))
 
 
 def of_folds(values, folds: Folds) -> Estimate:
@@ -209,6 +209,10 @@ class Paired:
     def _is_mean(self) -> bool:
         return self.scoring.metric.by_sample is not None
 
+    @property
+    def _step(self) -> float:
+        return self.scoring.metric.step
+
     def _scores(self, name: str) -> np.ndarray:
         parts = self.tracks[name].parts("score")
         return np.array([np.nan if part is None else part for part in parts])
@@ -216,14 +220,14 @@ class Paired:
     def score(self, name: str) -> Estimate:
         """Return the mean score of a strategy."""
         if self._is_mean:
-            return of_samples(self.tracks[name].parts("values"), self.folds)
+            return of_samples(self.tracks[name].parts("values"), self.folds, self._step)
         return of_folds(self._scores(name), self.folds)
 
     def difference(self, name: str, reference: str) -> Estimate:
         """Return the mean paired difference of scores."""
         if self._is_mean:
             parts = [self.tracks[key].parts("values") for key in (name, reference)]
-            return of_samples(_differences(*parts), self.folds)
+            return of_samples(_differences(*parts), self.folds, self._step)
         return of_folds(self._scores(name) - self._scores(reference), self.folds)
 
     def loss(self, name: str) -> float | None:
