@@ -348,7 +348,7 @@ def test_options_that_need_labels_are_refused_without_any(files, capsys):
 
 def test_without_arguments_it_compares_on_bundled_data(drawn, folder, monkeypatch, capsys):
     plans = _bundled.bundled_plans(0)
-    assert [len(plan.y) for plan in plans] == [30, 50]
+    assert [len(plan.y) for plan in plans] == [30, 100]
 
     def reduced(seed):
         tumours, digits = _bundled.bundled_plans(seed)
@@ -368,7 +368,7 @@ def test_without_arguments_it_compares_on_bundled_data(drawn, folder, monkeypatc
     }
     (digits,) = content["others"]
     assert {s["name"] for s in digits["strategies"]} == {"pixels", "linear probe"}
-    assert set(digits["curve"]) == {"20", "40"}
+    assert set(digits["curve"]) == {"20", "80"}
     assert scores().comparison.nunique() == 2
     output = capsys.readouterr().out
     assert output.index(content["verdict"]) < output.index(digits["verdict"])
