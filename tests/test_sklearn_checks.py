@@ -145,7 +145,7 @@ ESTIMATORS = [
     SourceSelector(LogisticRegression(), keep=0.5, use_weights=True),
     SourceSelector(Ridge(), keep="neighbors"),
     TransferClassifier(),
-    TransferClassifier(strategies=["balanced", "anchored", "KMM"], cv=3, baseline_share=0.5),
+    TransferClassifier(strategies=["balanced", "anchored"], cv=2, baseline_share=0.5),
     TransferRegressor(),
     TransferRegressor(Ridge(10.0), strategies=["source only", "pooled", "augmented"], cv=KFold(2)),
     TransferLogisticRegression(),

@@ -89,7 +89,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
     >>> model.score(X[10:], y[10:]) > 0.9
     True
     >>> model[0].transform(X).shape
-    (284, 1)
+    (285, 1)
     """
 
     _held = ("source",)

@@ -34,7 +34,7 @@ class FitFolder:
     """
 
     def __init__(self, folder, key: dict):
-        self.path = Path(folder).expanduser()
+        self.path, self._has_failed = Path(folder).expanduser(), False
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"checkpoint={str(folder)!r} is a file. Pass the path of a folder.")
         self.path.mkdir(parents=True, exist_ok=True)
@@ -88,14 +88,24 @@ class FitFolder:
             return None
 
     def store(self, job, fit: FoldFit) -> None:
-        """Write the fit of a job."""
+        """Write the fit of a job; warn, once, if it cannot be written."""
         arrays = {"values": fit.values, "outputs": fit.outputs}
         texts = json.dumps({"failure": fit.failure, "remarks": fit.remarks})
-        with write_whole(self._file(job)) as temporary:
-            np.savez(
-                temporary,
-                score=fit.score,
-                seconds=fit.seconds,
-                texts=texts,
-                **{name: array for name, array in arrays.items() if array is not None},
-            )
+        try:
+            with write_whole(self._file(job)) as temporary:
+                np.savez(
+                    temporary,
+                    score=fit.score,
+                    seconds=fit.seconds,
+                    texts=texts,
+                    **{name: array for name, array in arrays.items() if array is not None},
+                )
+        except OSError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                warn(
+                    f"The checkpoint {self.path} cannot be written ({first_line(error)}): the "
+                    "comparison goes on, and could not be continued after an interruption. Make "
+                    "room, or set checkpoint to another folder.",
+                    RuntimeWarning,
+                )

@@ -51,7 +51,7 @@ def mean_interval(values, *, test_to_train=0.0, confidence=0.95) -> tuple[float,
     return mean, mean - margin, mean + margin
 
 
-def row_interval(values, n_folds, *, confidence=0.95) -> tuple[float, float, float]:
+def row_interval(values, n_folds, *, step=0.0, confidence=0.95) -> tuple[float, float, float]:
     """Return the mean over samples of one cross-validation, and its confidence interval.
 
     It is for scores that are means over samples, such as accuracy and log loss, and for paired
@@ -67,6 +67,10 @@ def row_interval(values, n_folds, *, confidence=0.95) -> tuple[float, float, flo
         cross-validation, the mean over the repetitions. ``NaN`` is ignored.
     n_folds : int
         Number of folds, at least 2.
+    step : float, default=0
+        Smallest distance of two values, if they are discrete: 1 for hits and for differences of
+        hits. One more deviation of this size enters the variance, because samples that happen to
+        agree would otherwise make an interval without width.
     confidence : float, default=0.95
         Probability that the interval covers the mean.
 
@@ -91,9 +95,14 @@ def row_interval(values, n_folds, *, confidence=0.95) -> tuple[float, float, flo
     values = np.asarray(values, dtype=float)
     n_values = max(int((~np.isnan(values)).sum()), 1)
     # The correction of `mean_interval` is added to 1 / n; here the sum is K / (K - 1) / n.
-    return mean_interval(
-        values, test_to_train=1 / (n_values * (n_folds - 1)), confidence=confidence
-    )
+    correction = 1 / (n_values * (n_folds - 1))
+    mean, low, high = mean_interval(values, test_to_train=correction, confidence=confidence)
+    if step == 0 or not np.isfinite(high):
+        return mean, low, high
+    quantile = stdtrit(n_values - 1, (1 + confidence) / 2)
+    added = step**2 / (n_values - 1) * (1 / n_values + correction)
+    margin = float(np.hypot(high - mean, quantile * np.sqrt(added)))
+    return mean, mean - margin, mean + margin
 
 
 def holm(p_values) -> np.ndarray:

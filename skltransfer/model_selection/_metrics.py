@@ -95,6 +95,11 @@ class Metric:
             return None
         return _BY_SAMPLE.get(getattr(self.scorer, "_score_func", None))
 
+    @property
+    def step(self) -> float:
+        """The smallest distance of two parts: 1 for hits, 0 for numbers."""
+        return 1.0 if self.by_sample is _accuracy else 0.0
+
     def __call__(self, model, X, y, outputs) -> tuple[float, np.ndarray | None]:
         """Score a model.
 

@@ -134,6 +134,7 @@ def _described(comparison) -> dict[str, Any]:
         "outcome": comparison.outcome.replace(" ", "-"),
         "figures": _figures(comparison),
         "axis_label": comparison.axis_label,
+        "loss_name": comparison.loss_name,
         "baseline": comparison.baseline,
         "has_pooled": any(result.pooled_difference is not None for result in scored),
         "axis": axis,
@@ -168,19 +169,28 @@ def _family(result) -> str:
 
 def _figures(comparison) -> list[dict]:
     """Return the numbers at the top: baseline, mixture or best strategy, and their difference."""
-    baseline = comparison.results[comparison.baseline]
-    name = MIXTURE if MIXTURE in comparison.results else comparison.best_
-    figures = [(f"{baseline.name}, {comparison.axis_label}", baseline.score, baseline.high, False)]
-    result = comparison.results.get(name)
+    baseline, label = comparison.results[comparison.baseline], comparison.axis_label
+    result = comparison.results.get(MIXTURE, comparison.results.get(comparison.best_))
+    figures = {f"{baseline.name}, {label}": comparison.show(baseline.score, baseline.high)}
     if result is not None and result.difference is not None:
-        figures += [
-            (f"{name}, {comparison.axis_label}", result.score, result.high, False),
-            ("difference, paired", result.difference, result.difference_high, True),
-        ]
-    return [
-        {"label": label, "text": comparison.show(mean, high, sign=sign) or "no score"}
-        for label, mean, high, sign in figures
-    ]
+        figures[f"{result.name}, {label}"] = comparison.show(result.score, result.high)
+        gain = comparison.show(result.difference, result.difference_high, sign=True)
+        figures[f"{label}, paired difference"] = gain
+        if has_interval(result.loss_difference_low, result.loss_difference_high):
+            figures |= _loss_figure(comparison, result)
+    return [{"label": name, "text": text or "no score"} for name, text in figures.items()]
+
+
+def _loss_figure(comparison, result) -> dict[str, str]:
+    """Return the difference of losses, which decides the verdict: in nats, or in percent."""
+    scale, unit = 1.0, "nats"
+    if not comparison.is_classification:
+        scale, unit = 100 / comparison.results[comparison.baseline].loss, "%"
+    mean = scale * result.loss_difference
+    half = scale * (result.loss_difference_high - result.loss_difference)
+    digits = 3 if comparison.is_classification else 1
+    label = f"{comparison.loss_name}, paired difference ({unit})"
+    return {label: f"{mean:+z.{digits}f} ± {half:.{digits}f}"}
 
 
 class _Axis:
@@ -194,7 +204,7 @@ class _Axis:
         scale = comparison.scale
         self.ticks = [
             (self.place(value), f"{value * scale:+.6g}".replace("-", "−") if value else "0")
-            for value in ticks(self._low, self._high, 4)
+            for value in ticks(self._low, self._high, 5)
         ]
 
     def place(self, value: float | None) -> float | None:
@@ -214,7 +224,7 @@ def ticks(low: float, high: float, n_ticks: int) -> list[float]:
     """Return about `n_ticks` round numbers between two bounds."""
     step = (high - low) / n_ticks
     power = 10.0 ** np.floor(np.log10(step))
-    step = power * next(round_ for round_ in (1, 2, 5, 10) if round_ * power >= step)
+    step = power * next(round_ for round_ in (1, 2, 2.5, 5, 10) if round_ * power >= step)
     first = int(np.ceil(low / step))
     return [float(f"{k * step:.12g}") for k in range(first, int(np.floor(high / step)) + 1)]
 

@@ -153,7 +153,7 @@ class Estimate:
     p_value: float
 
 
-def of_samples(values, folds: Folds) -> Estimate:
+def of_samples(values, folds: Folds, step: float = 0.0) -> Estimate:
     """Estimate a mean over samples, of which some may be NaN.
 
     Samples of one group are one observation: its deviations are summed.
@@ -164,7 +164,7 @@ def of_samples(values, folds: Folds) -> Estimate:
         _, group = np.unique(folds.groups[known], return_inverse=True)
         sums = np.bincount(group, weights=values - mean)
         values = mean + sums * len(sums) / len(values)
-    return _with_p_value(row_interval(values, folds.n_folds), len(values))
+    return _with_p_value(row_interval(values, folds.n_folds, step=step), len(values))
 
 
 def of_folds(values, folds: Folds) -> Estimate:
@@ -216,7 +216,8 @@ class Paired:
         """Estimate the mean loss or score, or its difference to another strategy."""
         key = kind, name, reference
         if key not in self._kept:
-            self._kept[key] = of_samples(self._by_sample(*key), self.folds)
+            step = self.scoring.metric.step if kind == "score" else 0.0
+            self._kept[key] = of_samples(self._by_sample(*key), self.folds, step)
         return self._kept[key]
 
     def _by_sample(self, kind: str, name: str, reference: str | None) -> np.ndarray:

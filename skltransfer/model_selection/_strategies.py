@@ -156,10 +156,13 @@ class Strategy:
             Fitted, for target samples that are mapped so.
         """
         estimator = self.adapt(task)
-        if self.ignores_source:
-            return _fitted(estimator, rows, y, sample_weight)
         is_pipeline = isinstance(estimator, Pipeline)
         steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
+        if self.ignores_source:
+            for step in steps[:-1]:
+                rows = step.fit_transform(rows, y)
+            fit_weighted(steps[-1], rows, y, sample_weight)
+            return estimator
         X, y_source, weights = task.source_rows, task.y_source, task.source_sample_weight
         if all(_asks_for_target(step) for step in steps):
             # Metadata routing would take longer than many fits.

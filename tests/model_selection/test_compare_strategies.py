@@ -235,6 +235,20 @@ def test_a_damaged_fit_is_made_again(tmp_path):
         assert_equal(first, compare(*data, checkpoint=tmp_path))
 
 
+def test_a_comparison_whose_checkpoint_cannot_be_written_goes_on(tmp_path, monkeypatch):
+    data = make_domains(20)
+
+    def fails(*args, **arrays):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez", fails)
+    with pytest.warns(RuntimeWarning, match="cannot be written") as caught:
+        comparison = compare(*data, strategies=["pooled"], checkpoint=tmp_path)
+    assert len(caught) == 1
+    assert comparison.results["mixture"].failure is None
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison.json"]
+
+
 def test_the_number_of_processes_changes_nothing():
     data = make_domains()
     assert_equal(compare(*data), compare(*data, n_jobs=2))
@@ -429,7 +443,7 @@ def test_the_code_makes_the_strategy():
     X, y, X_source, y_source = make_domains(30)
     names = "recalibrated source", "source score", "anchored strongly", "augmented"
     others = "KMM without target labels", "RuLSIF", "CORAL", "TrAdaBoost"
-    comparison = compare(X, y, X_source, y_source, strategies=[*FEW, *names, *others])
+    comparison = compare(X, y, X_source, y_source, strategies=[*FEW, *names, *others], cv=2)
     for name in comparison.estimators:
         names = {"X": X, "y": y, "X_source": X_source, "y_source": y_source}
         exec(comparison.code(name), names)
@@ -517,3 +531,20 @@ def test_frames_are_matched_by_name():
     target, source = frames
     mixed_up = compare(target, y, source[["c", "a", "b"]], y_source)
     np.testing.assert_equal(scores_of(mixed_up), scores_of(compare(X, y, X_source, y_source)))
+
+
+def test_several_sources_are_stacked():
+    X, y, X_source, y_source = make_domains(24, 40)
+    parts = [X_source[:15], X_source[15:]], [y_source[:15], y_source[15:]]
+    options = {"strategies": ["pooled"], "cv": 2}
+    assert_equal(compare(X, y, *parts, **options), compare(X, y, X_source, y_source, **options))
+
+
+def test_labels_of_each_type_may_be_missing():
+    X, y, X_source, y_source = make_domains(24, 40)
+    for labels in (y == "yes", (y == "yes").astype(int), y):
+        source_labels = (y_source == "yes").astype(labels.dtype) if labels is not y else y_source
+        options = {"strategies": ["KMM"], "cv": 2, "X_unlabelled": X + 1}
+        comparison = compare(X, labels, X_source, source_labels, **options)
+        assert comparison.n_unlabelled == 24
+        assert comparison.results["KMM"].failure is None

@@ -47,6 +47,17 @@ def test_the_interval_over_rows_is_students_with_a_wider_variance():
         row_interval(values, 1)
 
 
+def test_values_that_happen_to_agree_have_an_interval():
+    values = np.random.default_rng(0).integers(2, size=30)
+    _, low, high = row_interval(values, 5, step=1)
+    variance = (((values - values.mean()) ** 2).sum() + 1) / 29
+    margin = stats.t.ppf(0.975, 29) * np.sqrt(variance / 30 * 5 / 4)
+    assert (high - low) / 2 == pytest.approx(margin)
+    assert row_interval(np.zeros(30), 5) == (0, 0, 0)
+    _, low, high = row_interval(np.zeros(30), 5, step=1)
+    assert low == -high < -0.05
+
+
 def test_holm_rejects_what_the_step_down_procedure_rejects():
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -256,8 +256,8 @@ def test_one_strategy_one_fold_and_failures_have_a_page(tmp_path):
 
 @pytest.mark.parametrize("bounds", [(-0.013, 0.097), (0, 1), (-1e-9, 2e-9), (-3100, 420)])
 def test_ticks_are_few_and_round(bounds):
-    places = ticks(*bounds, 4)
-    assert 2 <= len(places) <= 6
+    places = ticks(*bounds, 5)
+    assert 3 <= len(places) <= 6
     assert all(bounds[0] <= place <= bounds[1] for place in places)
     steps = np.diff(places)
     np.testing.assert_allclose(steps, steps[0])
@@ -267,3 +267,16 @@ def test_ticks_are_few_and_round(bounds):
 def test_the_templates_lie_beside_the_module():
     folder = files("skltransfer.model_selection") / "templates"
     assert {entry.name for entry in folder.iterdir()} == {"report.html", "report.css"}
+
+
+@pytest.mark.parametrize(
+    ("is_classification", "text"), [(True, "-0.050 ± 0.020"), (False, "-10.0 ± 4.0")]
+)
+def test_the_loss_that_decides_the_verdict_stands_on_top(tmp_path, is_classification, text):
+    comparison = comparison_of(is_classification=is_classification)
+    comparison.results["no transfer"].loss = 0.5
+    mixture = comparison.results["mixture"]
+    mixture.loss, mixture.loss_difference = 0.45, -0.05
+    mixture.loss_difference_low, mixture.loss_difference_high = -0.07, -0.03
+    figures = page_of(tmp_path, comparison).all("dl", class_="figures")[0]["text"]
+    assert comparison.loss_name in figures and text in figures

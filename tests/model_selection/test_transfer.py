@@ -106,7 +106,7 @@ def test_weights_and_scores_are_those_written_out(n_classes):
     assert model.score_.value == pytest.approx(hits.mean())
     assert model.baseline_score_.value == pytest.approx(alone.mean())
     gains = hits.astype(float) - alone
-    margin = stats.t.ppf(0.975, 23) * np.sqrt(gains.var(ddof=1) / 24 * 3 / 2)
+    margin = stats.t.ppf(0.975, 23) * np.sqrt((gains.var(ddof=1) + 1 / 23) / 24 * 3 / 2)
     expected = (gains.mean(), gains.mean() - margin, gains.mean() + margin)
     assert model.gain_ == pytest.approx(expected)
     members = {s.name: s.build(task).fit(X, y) for s in strategies}
