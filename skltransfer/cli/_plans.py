@@ -142,7 +142,7 @@ def text_plan(data: TextData, column: str, backbones, options) -> Plan:
     """Return the comparison of TF-IDF with encoders of texts."""
     menu = text_strategies([(name, weights) for name, weights, _ in backbones])
     if options.quick:
-        menu = [strategy for strategy in menu if "random" not in strategy.name]
+        menu = [strategy for strategy in menu if not strategy.is_control]
     shared = _shared(data)
     shared |= {
         name: None if shared[name] is None else shared[name].tolist()

@@ -316,12 +316,16 @@ class Contest:
             is_classification=task.is_classification,
             notes=notes_on(self._scoring(), paired.tracks, data, self.baseline),
             curve=self._curve(fits, reasons, results),
-            best_=best_of(paired, self.baseline, estimators),
+            best_=best_of(paired, self.baseline, estimators.keys() - self._controls),
             estimators=estimators,
             with_unlabelled=with_unlabelled,
             target=TargetData(data.X, data.y, data.X_all, data.y_all),
             held=self.held,
         )
+
+    @property
+    def _controls(self) -> set[str]:
+        return {strategy.name for strategy in self.menu if strategy.is_control}
 
     @property
     def _whole_mixture(self) -> set[str]:

@@ -78,6 +78,9 @@ class Strategy:
         asks for ``X_target``, behind the task's first steps.
     ignores_target : bool, default=False
         Whether it is the task's estimator, fitted on the source alone.
+    is_control : bool, default=False
+        Whether it only shows what another strategy owes to pretrained weights, by random ones. It
+        is compared, but never recommended: the best of many random networks is best by luck.
     ignores_source : bool, default=False
         Whether ``adapt(task)`` holds all it needs of the source, and is fitted on the target.
 
@@ -102,6 +105,7 @@ class Strategy:
     settings: str | None = None
     adapt: Callable[[TransferTask], Any] | None = None
     ignores_target: bool = False
+    is_control: bool = False
     ignores_source: bool = False
 
     def __post_init__(self):
@@ -557,9 +561,10 @@ def image_strategies(backbones=("tiny",)) -> list[Strategy]:
             tuned = _trained("FineTunedClassifier", name, weights=start)
             held = _trained("RegularizedTransferClassifier", name, weights=start, alpha=_ALPHA)
             probe = _probe(name, weights=start)
-            trained = {"trains_network": True, "backbone": name}
+            shared = {"backbone": name, "is_control": start is None}
+            trained = {"trains_network": True, **shared}
             strategies += [
-                Strategy(f"linear probe{of}{suffix}", probe, "feature", backbone=name),
+                Strategy(f"linear probe{of}{suffix}", probe, "feature", **shared),
                 Strategy(f"fine-tuned{own}{suffix}", tuned, "network", **trained),
                 Strategy(f"L2-SP{own}{suffix}", held, "network", **trained),
             ]
@@ -604,22 +609,19 @@ def text_strategies(backbones=()) -> list[Strategy]:
     >>> [strategy.name for strategy in text_strategies(["tiny-bert"])][3:]
     ['TF-IDF, pooled', 'tiny-bert, pooled', 'tiny-bert, random, pooled']
     """
-    representations = [("TF-IDF", "baseline", None, TfidfVectorizer)]
+    representations = [("TF-IDF", "baseline", TfidfVectorizer, {})]
     for backbone in backbones:
         name, weights = (backbone, "default") if isinstance(backbone, str) else backbone
-        representations += [
-            (name, "feature", name, _encoder(name, weights)),
-            (f"{name}, random", "feature", name, _encoder(name, None)),
-        ]
+        for suffix, start in (("", weights), (", random", None)):
+            options = {"backbone": name, "is_control": start is None}
+            representations.append((name + suffix, "feature", _encoder(name, start), options))
     alone = [
-        Strategy(name, _text_alone(make), family, backbone=backbone)
-        for name, family, backbone, make in representations
+        Strategy(name, _text_alone(make), family, **options)
+        for name, family, make, options in representations
     ]
     pooled = [
-        Strategy(
-            f"{name}, pooled", _text_pooled(make), "instance", needs_source=True, backbone=backbone
-        )
-        for name, _, backbone, make in representations
+        Strategy(f"{name}, pooled", _text_pooled(make), "instance", needs_source=True, **options)
+        for name, _, make, options in representations
     ]
     return alone + pooled
 

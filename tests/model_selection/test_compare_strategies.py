@@ -458,6 +458,16 @@ def test_the_best_estimator_is_fitted_on_all_samples():
     assert comparison.best_estimator_.score(X, y) > 0.7
 
 
+@pytest.mark.parametrize("is_control", [False, True])
+def test_a_control_is_compared_but_never_the_one_to_use(is_control):
+    X, y, *_ = make_domains(60)
+    blind = Strategy("blind", lambda task: DummyClassifier(), "baseline")
+    good = Strategy("good", lambda task: task.estimator, "network", is_control=is_control)
+    comparison = compare_strategies(MODEL, X, y, strategies=[blind, good], cv=3)
+    assert comparison.ranking[0].name == "good"
+    assert comparison.best_ == ("blind" if is_control else "good")
+
+
 def test_each_sample_passes_a_frozen_network_once():
     X, y = load_digits(return_X_y=True)
     X, X_source, y, y_source = X[:40], 16 - X[40:100], y[:40] % 2, y[40:100] % 2
