@@ -269,11 +269,10 @@ def test_a_first_learner_no_better_than_a_guess_is_kept_with_a_warning(domains):
     X, y, X_target, y_target = domains[:4]
     model = boosted(5)
     with pytest.warns(
-        ConvergenceWarning, match=r"no better than a guess.*smaller sample"
+        ConvergenceWarning, match=r"no better than a guess.*larger target_weight"
     ) as caught:
         model.fit(X, X[:, 0] > 0, X_target=X_target, y_target=X_target[:, 0] < 0)
     assert [each.filename for each in caught] == [__file__]
-    assert "larger target_weight" in str(caught[0].message)
     assert len(model.estimators_) == 1
     assert model.estimator_errors_[0] >= 0.5
     np.testing.assert_array_equal(model.predict(X), model.estimators_[0].predict(X))
