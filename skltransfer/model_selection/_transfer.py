@@ -67,7 +67,7 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
     comparison_ : Comparison or None
         All strategies on these folds, with intervals of differences and a verdict, as
         :func:`~skltransfer.model_selection.compare_strategies` returns them. None if there was
-        nothing to compare.
+        nothing to compare, or after the estimator was loaded from a file: it holds the samples.
     estimators_ : dict of str to estimator
         Each strategy, fitted on all samples, for target samples as they are given.
     classes_ : ndarray of shape (n_classes,)
@@ -260,7 +260,7 @@ class TransferRegressor(RegressorMixin, TransferMixture):
     comparison_ : Comparison or None
         All strategies on these folds, as
         :func:`~skltransfer.model_selection.compare_strategies` returns them. None if there was
-        nothing to compare.
+        nothing to compare, or after the estimator was loaded from a file: it holds the samples.
     estimators_ : dict of str to estimator
         Each strategy, fitted on all samples, for target samples as they are given.
     n_features_in_ : int

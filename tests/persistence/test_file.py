@@ -41,7 +41,10 @@ from tests.persistence.models import (
 )
 from tests.test_sklearn_checks import ESTIMATORS, FIRST_OF_ITS_CLASS, takes_two_domains
 
-OF_THE_CHECKS = [f"tests.doubles.{n}" for n in ("TableNetwork", "MeanAligner", "NumbersAsText")]
+OF_THE_CHECKS = [
+    f"tests.doubles.{name}"
+    for name in ("TableNetwork", "MeanAligner", "NumbersAsText", "SignClassifier", "SumRegressor")
+]
 
 
 @pytest.mark.parametrize("name", MODELS)
