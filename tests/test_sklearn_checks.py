@@ -166,7 +166,7 @@ ESTIMATORS = [
     TrAdaBoostClassifier(LogisticRegression(), n_estimators=5, store_weights=False),
     TrAdaBoostRegressor(),
     TrAdaBoostRegressor(Ridge(), n_estimators=5, loss="square"),
-    WithSource(make_pipeline(expand(), TrAdaBoostClassifier(LogisticRegression()))),
+    WithSource(make_pipeline(expand(), TrAdaBoostClassifier(DecisionTreeClassifier(max_depth=2)))),
     WithTarget(make_pipeline(expand(), TrAdaBoostRegressor(n_estimators=5, random_state=0))),
     TwoStageTrAdaBoostRegressor(),
     TwoStageTrAdaBoostRegressor(Ridge(), loss="exponential", cv=3),
