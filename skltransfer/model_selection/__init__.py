@@ -15,12 +15,12 @@ from skltransfer.model_selection._source_scorers import (
 )
 from skltransfer.model_selection._splitters import LabelledKFold, LabelledStratifiedKFold
 from skltransfer.model_selection._strategies import (
-    Strategy,
     image_strategies,
     mixture_strategies,
     table_strategies,
     text_strategies,
 )
+from skltransfer.model_selection._strategy import Strategy
 from skltransfer.model_selection._task import TransferTask
 from skltransfer.model_selection._transfer import TransferClassifier, TransferRegressor
 

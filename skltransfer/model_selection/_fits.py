@@ -23,7 +23,7 @@ from skltransfer.domains._data import columns_compared
 from skltransfer.model_selection._metrics import Metric, Responses
 from skltransfer.model_selection._mixture import class_probabilities
 from skltransfer.model_selection._results import FoldFit
-from skltransfer.model_selection._strategies import Strategy
+from skltransfer.model_selection._strategy import Strategy
 from skltransfer.model_selection._task import TransferTask
 
 

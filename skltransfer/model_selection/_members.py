@@ -25,12 +25,8 @@ from skltransfer.domains._classes import classes_compared
 from skltransfer.domains._data import columns_compared, concatenate_rows
 from skltransfer.model_selection._mixture import class_probabilities
 from skltransfer.model_selection._results import FoldFit
-from skltransfer.model_selection._strategies import (
-    NO_TRANSFER,
-    Strategy,
-    mixture_strategies,
-    table_strategies,
-)
+from skltransfer.model_selection._strategies import mixture_strategies, table_strategies
+from skltransfer.model_selection._strategy import NO_TRANSFER, Strategy
 from skltransfer.model_selection._task import TransferTask
 
 

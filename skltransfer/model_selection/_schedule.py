@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from skltransfer.model_selection._fits import Fits, Job
-from skltransfer.model_selection._strategies import FAMILIES
+from skltransfer.model_selection._strategy import FAMILIES
 
 
 def in_order(contenders, cheap, baseline: str) -> list[str]:

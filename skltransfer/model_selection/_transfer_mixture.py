@@ -59,7 +59,7 @@ from skltransfer.model_selection._members import (
 from skltransfer.model_selection._metrics import Metric
 from skltransfer.model_selection._mixture import mixture_weights, spread_folds
 from skltransfer.model_selection._results import Paired, Scoring, Track, mixed, results_of
-from skltransfer.model_selection._strategies import NO_TRANSFER, SOURCE_ONLY
+from skltransfer.model_selection._strategy import NO_TRANSFER, SOURCE_ONLY
 from skltransfer.model_selection._task import TransferTask
 
 

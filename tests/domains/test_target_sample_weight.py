@@ -27,7 +27,7 @@ from skltransfer import (
     WithSource,
     WithTarget,
 )
-from skltransfer.model_selection._strategies import PretrainedOnSource
+from skltransfer.model_selection._pretrained_on_source import PretrainedOnSource
 from tests.doubles import MeanAligner, Recorder
 
 rng = np.random.default_rng(0)
