@@ -13,8 +13,9 @@ from skltransfer.domains._data import check_same_length
 from skltransfer.model_selection._checkpoint import FitFolder
 from skltransfer.model_selection._compared_data import compared_data
 from skltransfer.model_selection._comparison import Comparison
-from skltransfer.model_selection._contest import Contest, menu_of
+from skltransfer.model_selection._contest import Contest
 from skltransfer.model_selection._folds import curve_sizes, target_folds
+from skltransfer.model_selection._menu import menu_of
 from skltransfer.model_selection._metrics import Metric
 from skltransfer.model_selection._task import TransferTask
 

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 import numpy as np
 import sklearn
 from joblib import hash as digest
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 import skltransfer
-from skltransfer._messages import first_line, how_to_install, near_names
+from skltransfer._messages import first_line, how_to_install
 from skltransfer.model_selection._code import python_code
 from skltransfer.model_selection._compared_data import ComparedData
 from skltransfer.model_selection._comparison import MIXTURE, Comparison, TargetData
@@ -24,97 +24,12 @@ from skltransfer.model_selection._mixture import mixture_weights
 from skltransfer.model_selection._remarks import notes_on
 from skltransfer.model_selection._results import Paired, Scoring, Track, best_of, mixed, results_of
 from skltransfer.model_selection._schedule import in_order, make_within_budget
-from skltransfer.model_selection._strategies import (
-    NO_TRANSFER,
-    Strategy,
-    mixture_strategies,
-    table_strategies,
-)
+from skltransfer.model_selection._strategies import mixture_strategies
+from skltransfer.model_selection._strategy import Strategy
 from skltransfer.model_selection._task import TransferTask
 
 # Settings of the mixture of TransferClassifier.
 _WEIGHING = ("prior_rows", "baseline_share", "min_weight")
-
-
-def menu_of(strategies, task: TransferTask, n_rows: int) -> tuple[list[Strategy], set[str]]:
-    """Return the strategies of a comparison, the baseline first, and the names of the mixed ones.
-
-    Parameters
-    ----------
-    strategies : "auto", "cheap", list or dict
-    task : TransferTask
-    n_rows : int
-        Number of target samples.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or occurs twice, or if a strategy needs a source and there is none.
-    """
-    mixture = mixture_strategies(task)
-    kind = "classification" if task.is_classification else "regression"
-    n_source = 0 if task.X_source is None else len(task.y_source)
-    tables = table_strategies(kind, n_rows + n_source)
-    of_mixture = {strategy.name: strategy for strategy in mixture}
-    known = of_mixture | {strategy.name: strategy for strategy in tables} | of_mixture
-    has_source = task.X_source is not None
-    menus = {"auto": known, "cheap": of_mixture}
-    if isinstance(strategies, str) and strategies in menus:
-        menu = [s for s in menus[strategies].values() if has_source or not s.needs_source]
-    else:
-        menu = _chosen(strategies, known)
-    for strategy in menu:
-        if strategy.needs_source and not has_source:
-            raise ValueError(
-                f"The strategy {strategy.name!r} needs another domain. Pass X_source and y_source, "
-                "or leave it out of strategies."
-            )
-    names = [strategy.name for strategy in menu]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"strategies names {twice} twice. Give each its own name.")
-    own = [s for s in menu if s.family == "baseline" and not s.needs_source]
-    baseline = next((s for s in own if s.name == NO_TRANSFER), own[0] if own else None)
-    if baseline is None:
-        baseline = known[NO_TRANSFER]
-    mixed = {s.name for s in menu if s is of_mixture.get(s.name)} | {NO_TRANSFER}
-    return [baseline, *(s for s in menu if s is not baseline)], mixed
-
-
-def _chosen(strategies, known: dict[str, Strategy]) -> list[Strategy]:
-    if isinstance(strategies, dict):
-        return [_of_estimator(name, estimator) for name, estimator in strategies.items()]
-    if isinstance(strategies, str) or not hasattr(strategies, "__iter__"):
-        raise ValueError(
-            f"strategies={strategies!r} is not 'auto' or 'cheap', a list of names or of Strategy "
-            "objects, or a dict of estimators."
-        )
-    menu = []
-    for entry in strategies:
-        if isinstance(entry, Strategy):
-            menu.append(entry)
-        elif isinstance(entry, str) and entry in known:
-            menu.append(known[entry])
-        elif entry == MIXTURE:
-            continue  # it is there whenever its members are
-        elif isinstance(entry, str):
-            raise ValueError(
-                f"strategies holds {entry!r}, which is no strategy.{near_names(entry, known)} "
-                f"Choose among {', '.join(known)}."
-            )
-        else:
-            raise ValueError(
-                f"strategies holds {entry!r}, which is neither a name nor a Strategy. Pass "
-                "estimators as a dict with names."
-            )
-    if not menu:
-        raise ValueError("strategies is empty. Pass 'auto', or at least one strategy.")
-    return menu
-
-
-def _of_estimator(name: str, estimator) -> Strategy:
-    if not isinstance(estimator, BaseEstimator) and not hasattr(estimator, "fit"):
-        raise ValueError(f"strategies[{name!r}] is {estimator!r}, and no estimator.")
-    return Strategy(str(name), lambda task: clone(estimator), "yours")
 
 
 @dataclass(eq=False)

@@ -1,10 +1,9 @@
-"""The strategies of a mixture: which they are, and how they are fitted on parts of the target."""
+"""The strategies of a mixture, fitted on parts of the target."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,87 +11,18 @@ from typing import Any
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 from threadpoolctl import ThreadpoolController
 
-import skltransfer
-from skltransfer._messages import first_line, near_names
+from skltransfer._messages import first_line
 from skltransfer.domains._classes import classes_compared
 from skltransfer.domains._data import columns_compared, concatenate_rows
 from skltransfer.model_selection._mixture import class_probabilities
 from skltransfer.model_selection._results import FoldFit
-from skltransfer.model_selection._strategies import mixture_strategies, table_strategies
-from skltransfer.model_selection._strategy import NO_TRANSFER, Strategy
 from skltransfer.model_selection._task import TransferTask
-
-
-def members(strategies, task: TransferTask, n_target: int) -> list[Strategy]:
-    """Return the strategies of a mixture, "no transfer" first.
-
-    Parameters
-    ----------
-    strategies : "auto" or list of (str, Strategy or estimator)
-        Names of strategies, strategies, or two-domain estimators for samples as they are given.
-    task : TransferTask
-    n_target : int
-        Number of target samples.
-
-    Raises
-    ------
-    ValueError
-        If an entry is none of these, or occurs twice.
-    """
-    cheap = mixture_strategies(task)
-    if isinstance(strategies, str) and strategies == "auto":
-        return cheap
-    if isinstance(strategies, str) or not hasattr(strategies, "__iter__"):
-        raise ValueError(
-            f"strategies={strategies!r} is neither 'auto' nor a list of names of strategies, "
-            "Strategy objects or two-domain estimators."
-        )
-    kind = "classification" if task.is_classification else "regression"
-    known = {s.name: s for s in table_strategies(kind, n_target + _num_samples(task.X_source))}
-    known |= {strategy.name: strategy for strategy in cheap}
-    chosen = [_strategy(entry, known) for entry in strategies]
-    chosen = [known[NO_TRANSFER], *(s for s in chosen if s.name != NO_TRANSFER)]
-    names = Counter(strategy.name for strategy in chosen)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(
-            f"strategies holds {twice} more than once. Pass Strategy objects with names of their "
-            "own."
-        )
-    return chosen
-
-
-def _strategy(entry, known: dict[str, Strategy]) -> Strategy:
-    if isinstance(entry, Strategy):
-        return entry
-    if isinstance(entry, str):
-        if entry not in known:
-            raise ValueError(
-                f"strategies holds {entry!r}, which is no strategy.{near_names(entry, known)} "
-                f"Choose among {', '.join(known)}."
-            )
-        return known[entry]
-    if not hasattr(entry, "fit"):
-        raise ValueError(
-            f"strategies holds {entry!r}, which is no name of a strategy, no Strategy and no "
-            "two-domain estimator."
-        )
-
-    def build(task):
-        return skltransfer.WithSource(
-            clone(entry),
-            task.X_source,
-            task.y_source,
-            source_sample_weight=task.source_sample_weight,
-        )
-
-    return Strategy(type(entry).__name__, build, "yours", needs_source=True, uses_unlabelled=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,12 +50,8 @@ from skltransfer.domains._two_domains import (
 from skltransfer.model_selection._comparison import MIXTURE, Comparison
 from skltransfer.model_selection._copies import is_copy
 from skltransfer.model_selection._folds import Folds as TargetFolds
-from skltransfer.model_selection._members import (
-    TargetSamples,
-    fit_members,
-    members,
-    outputs_of,
-)
+from skltransfer.model_selection._members import TargetSamples, fit_members, outputs_of
+from skltransfer.model_selection._menu import members
 from skltransfer.model_selection._metrics import Metric
 from skltransfer.model_selection._mixture import mixture_weights, spread_folds
 from skltransfer.model_selection._results import Paired, Scoring, Track, mixed, results_of
