@@ -51,11 +51,6 @@ def states_as_data(writing: Writing) -> Iterator[None]:
         _writing.reset(token)
 
 
-def is_writing() -> bool:
-    """Tell whether states are written as data to a file, and not pickled."""
-    return _writing.get() is not None
-
-
 class SavedAsData:
     """Is pickled as it is, and saved as data: networks by their weights, functions by name."""
 

@@ -506,6 +506,12 @@ class Comparison:
         return self.n_unlabelled > 0 and name in self.with_unlabelled
 
     def _estimator(self, name: str):
+        if not self.estimators:
+            raise ValueError(
+                "The comparison of a fitted TransferClassifier or TransferRegressor holds results "
+                "alone. Its strategies are in estimators_ there, and it is itself the mixture; "
+                "compare_strategies returns a comparison with estimators and their code."
+            )
         if name not in self.estimators:
             raise ValueError(
                 f"There is no strategy named {name!r}.{near_names(name, self.estimators)} "

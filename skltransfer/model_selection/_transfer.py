@@ -66,8 +66,8 @@ class TransferClassifier(ClassifierMixin, TransferMixture):
         Difference of both. With few labels the interval is wide.
     comparison_ : Comparison or None
         All strategies on these folds, with intervals of differences and a verdict, as
-        :func:`~skltransfer.model_selection.compare_strategies` returns them. None if there was
-        nothing to compare, or after the estimator was loaded from a file: it holds the samples.
+        :func:`~skltransfer.model_selection.compare_strategies` returns them, but without their
+        estimators, which are in ``estimators_``. None if there was nothing to compare.
     estimators_ : dict of str to estimator
         Each strategy, fitted on all samples, for target samples as they are given.
     classes_ : ndarray of shape (n_classes,)
@@ -259,8 +259,8 @@ class TransferRegressor(RegressorMixin, TransferMixture):
         Difference of both. With few labels the interval is wide.
     comparison_ : Comparison or None
         All strategies on these folds, as
-        :func:`~skltransfer.model_selection.compare_strategies` returns them. None if there was
-        nothing to compare, or after the estimator was loaded from a file: it holds the samples.
+        :func:`~skltransfer.model_selection.compare_strategies` returns them, but without their
+        estimators, which are in ``estimators_``. None if there was nothing to compare.
     estimators_ : dict of str to estimator
         Each strategy, fitted on all samples, for target samples as they are given.
     n_features_in_ : int

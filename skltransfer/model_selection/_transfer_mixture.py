@@ -25,7 +25,6 @@ from sklearn.utils.validation import (
 
 from skltransfer._messages import first_line
 from skltransfer._parameters import Count, Folds, Number, check_parameters
-from skltransfer._persisted import is_writing
 from skltransfer._warnings import warn
 from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import (
@@ -118,12 +117,6 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         self.min_weight = min_weight
         self.n_jobs = n_jobs
         self.random_state = random_state
-
-    def __getstate__(self):
-        state = dict(super().__getstate__())
-        if is_writing() and "comparison_" in state:
-            state["comparison_"] = None  # it holds the samples of both domains
-        return state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -106,6 +106,8 @@ _OTHERS = (
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
     "sklearn.utils.validation.check_array",
+    "skltransfer.model_selection._comparison.Comparison",
+    "skltransfer.model_selection._comparison.StrategyResult",
     "skltransfer.model_selection._pretrained_on_source.PretrainedOnSource",
     "skltransfer.model_selection._transfer_mixture.Estimate",
 )

@@ -250,6 +250,14 @@ def test_samples_that_are_equal_by_chance_stay():
     assert model.comparison_.n_source == 80
 
 
+def test_the_comparison_of_a_fit_says_where_the_strategies_are():
+    model = fit(TransferClassifier(pipeline(), strategies=["pooled"]), *draw())
+    with pytest.raises(ValueError, match="strategies are in estimators_"):
+        model.comparison_.code("pooled")
+    with pytest.raises(ValueError, match="strategies are in estimators_"):
+        _ = model.comparison_.best_estimator_
+
+
 def test_a_source_of_copies_is_no_source():
     X_source, y_source, X, y = draw()
     with pytest.warns(DomainDataWarning, match="No source sample is left"):
