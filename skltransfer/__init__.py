@@ -88,6 +88,7 @@ _PUBLIC = {
     },
     "relation": {
         "relation._deep_coral": ("DeepCORALClassifier",),
+        "relation._in_context": ("InContextTransferClassifier",),
     },
 }
 

@@ -1,0 +1,1 @@
+"""How the weights of the in-context transfer classifier were trained, on tables made by formula."""

@@ -1,0 +1,354 @@
+"""Train the network of ``InContextTransferClassifier`` on pairs of tables made by formula.
+
+    python -m benchmarks.recipes.incontext.pretrain [--seeds 0 1 2] [--batches N] [--weights PATH]
+
+Tasks are drawn once, and their ridge scores computed. For each seed the network is trained on them
+by the package's own loop, for a fixed number of steps. The seed with the lowest loss on held-out
+tasks, made by formula too, gives the weights, which are written in float16 (safetensors). No real
+table is read. The record is ``pretrain.json``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from benchmarks._measure import ROOT, one_thread
+
+one_thread()
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from torch.nn import functional as F
+
+from benchmarks.recipes.incontext.network import InContextNetwork
+from benchmarks.recipes.incontext.pairs_of_tables import Random, Shape, draw_tasks
+from skltransfer._torch._optimizers import Schedule
+from skltransfer._torch._training import train
+from skltransfer.relation._in_context_inputs import (
+    Scores,
+    Standardization,
+    context_tokens,
+    fit_scores,
+    query_tokens,
+    score,
+    signs,
+    summary,
+)
+
+CLAIMS = [
+    {
+        "claim": "training of the in-context network, each seed",
+        "beside": "limit",
+        "value": ["cpu_minutes_per_seed"],
+        "at_most": 120,
+        "unit": "min",
+    },
+    {
+        "claim": "file of the weights of the in-context network",
+        "beside": "limit",
+        "value": ["file_bytes"],
+        "at_most": 300_000,
+        "unit": "bytes",
+    },
+]
+WEIGHTS = ROOT / "skltransfer" / "relation" / "weights" / "in_context.safetensors"
+N_TEST = 64
+N_HELD_OUT = 40  # batches for each group of held-out tasks
+# Numbers of labelled target samples, as often as they stand here.
+N_LABELLED = (0, 5, 10, 10, 10, 20, 30, 30, 30, 50, 100, 100, 200)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, beside the seed and the formulas.
+
+    Attributes
+    ----------
+    n_batches : int
+        Batches of tasks that are drawn.
+    n_epochs : int
+        Passes over them.
+    n_sequences : int
+        Tasks times classes in a batch.
+    n_context : int
+        Source samples that the network attends to, at most; scores are of all.
+    width, n_layers : int
+        Of the network.
+    learning_rate, weight_decay, warm_up, clip_norm : float
+        AdamW; ``warm_up`` is the share of steps before the cosine decay begins.
+    """
+
+    n_batches: int = 4000
+    n_epochs: int = 4
+    n_sequences: int = 48
+    n_context: int = 128
+    width: int = 48
+    n_layers: int = 2
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warm_up: float = 0.03
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class TaskBatch:
+    """The inputs of the network for tasks of one shape, one class against the rest in each row.
+
+    Attributes
+    ----------
+    source, target, test : float16 arrays of shape (n, n_samples, N_SCORES)
+        Scores.
+    y_source, y_target : float32 arrays of shape (n, n_samples)
+        Labels, -1 or 1.
+    summary : float32 array of shape (n, N_SUMMARY_INPUTS)
+    y : int64 tensor of shape (n_tasks, N_TEST)
+        Classes of the test samples.
+    n_classes : int
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    test: np.ndarray
+    y_source: np.ndarray
+    y_target: np.ndarray
+    summary: np.ndarray
+    y: torch.Tensor
+    n_classes: int
+
+    def logits(self, network: InContextNetwork, rows: slice = slice(None)) -> torch.Tensor:
+        """Return those of the test samples, one class against the rest, (n, N_TEST)."""
+        tokens = [
+            context_tokens(self.source[rows].astype(np.float32), self.y_source[rows], False),
+            context_tokens(self.target[rows].astype(np.float32), self.y_target[rows], True),
+            query_tokens(self.test[rows].astype(np.float32)),
+        ]
+        n_context = self.source.shape[1] + self.target.shape[1]
+        tokens = torch.from_numpy(np.concatenate(tokens, axis=1))
+        return network(tokens, torch.from_numpy(self.summary[rows]), n_context)
+
+    def loss(self, network: InContextNetwork, label: int | None = None) -> torch.Tensor:
+        """Return the mean log loss of the test samples.
+
+        Parameters
+        ----------
+        network : InContextNetwork
+        label : {0, 1} or None, default=None
+            Of two classes, that whose logit is trained. ``None`` is half of the difference of both,
+            which is what is predicted.
+        """
+        if self.n_classes > 2:
+            logits = self.logits(network).unflatten(0, (-1, self.n_classes)).transpose(1, 2)
+            return F.nll_loss(logits.log_softmax(2).flatten(0, 1), self.y.flatten())
+        if label is not None:
+            own = (self.y == label).float()
+            logits = self.logits(network, slice(label, None, 2))
+            return F.binary_cross_entropy_with_logits(logits, own)
+        logits = self.logits(network).unflatten(0, (-1, 2))
+        difference = (logits[:, 1] - logits[:, 0]) / 2
+        return F.binary_cross_entropy_with_logits(difference, self.y.float())
+
+
+def draw_shape(random: Random) -> Shape:
+    """Draw the sizes of tasks."""
+
+    def between(low: int, high: int) -> int:
+        return round(low * (high / low) ** float(random.uniform(1)))
+
+    n_classes = 2 if random.uniform(1) < 0.65 else between(3, 10)
+    n_labelled = N_LABELLED[int(random.choice(len(N_LABELLED), 1))]
+    n_source = between(50, 500)
+    n_unlabelled = 64 * int(random.coin(0.5, 1))
+    if random.uniform(1) < 0.07:  # one domain alone
+        n_source, n_labelled, n_unlabelled = 0, between(10, 300), 0
+    return Shape(n_classes, between(2, 100), n_source, n_labelled, n_unlabelled, N_TEST)
+
+
+def draw_batch(seed: int, recipe: Recipe, **sizes) -> TaskBatch:
+    """Draw tasks of one shape, of which some sizes may be given."""
+    random = Random(seed)
+    shape = replace(draw_shape(random), **sizes)
+    K = shape.n_classes
+    tasks = draw_tasks(random, shape, max(1, recipe.n_sequences // K))
+    source, labelled = tasks.X_source.numpy(), tasks.X_labelled.numpy()
+    standardize = Standardization.of(source, labelled)
+    Y_source = signs(tasks.y_source.numpy(), K, np.float32)
+    Y_target = signs(tasks.y_labelled.numpy(), K, np.float32)
+    scores = fit_scores(standardize(source), Y_source, standardize(labelled), Y_target)
+    unlabelled, test = (
+        score(standardize(X.numpy()), scores.coefficients)
+        for X in (tasks.X_unlabelled, tasks.X_test)
+    )
+    known = summary(scores, Y_source, Y_target, unlabelled, shape.n_features)
+    kept = slice(0, recipe.n_context)  # rows are in random order
+
+    def by_class(part: np.ndarray, dtype) -> np.ndarray:
+        """Put the classes beside the tasks."""
+        part = np.moveaxis(part, 2, 1)
+        return np.ascontiguousarray(part.reshape(part.shape[0] * K, *part.shape[2:]), dtype=dtype)
+
+    def small(part: np.ndarray) -> np.ndarray:
+        return by_class(np.clip(part, -4, 4), np.float16)
+
+    context = Scores(scores.source[:, kept], scores.target, scores.coefficients)
+    return TaskBatch(
+        small(context.source),
+        small(context.target),
+        small(test),
+        by_class(Y_source[:, kept], np.float32),
+        by_class(Y_target, np.float32),
+        known.reshape(-1, known.shape[-1]),
+        tasks.y_test,
+        K,
+    )
+
+
+def _draw(seeds, recipe, sizes) -> list[TaskBatch]:
+    torch.set_num_threads(1)
+    return [draw_batch(seed, recipe, **sizes) for seed in seeds]
+
+
+def draw_batches(first_seed: int, n: int, recipe: Recipe, n_jobs: int, **sizes) -> list[TaskBatch]:
+    """Draw batches, each with a seed of its own, so that the number of processes is no matter."""
+    chunks = np.array_split(np.arange(first_seed, first_seed + n), min(n, 40))
+    drawn = Parallel(n_jobs=n_jobs)(
+        delayed(_draw)(chunk.tolist(), recipe, sizes) for chunk in chunks
+    )
+    return [batch for part in drawn for batch in part]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The tasks of a step, and which of two classes is trained."""
+
+    tasks: TaskBatch
+    label: int
+    weights = None
+
+    def __len__(self) -> int:
+        return len(self.tasks.y)
+
+    def split(self, n_parts: int) -> list[Step]:
+        """Return the step whole: the samples of a task belong together."""
+        return [self]
+
+
+class Stream:
+    """The batches of an epoch, in an order that is drawn anew for each.
+
+    Parameters
+    ----------
+    batches : list of TaskBatch
+    seed : int
+    n_per_epoch : int
+        Batches of an epoch of the loop, which writes one record for it.
+    """
+
+    device = torch.device("cpu")
+    streams = ()
+
+    def __init__(self, batches: list[TaskBatch], seed: int, n_per_epoch: int):
+        self.batches, self.n_per_epoch = batches, n_per_epoch
+        self._rng, self._left = np.random.default_rng(seed), []
+
+    def __len__(self) -> int:
+        return self.n_per_epoch
+
+    def __iter__(self):
+        for _ in range(self.n_per_epoch):
+            if not self._left:
+                self._left = self._rng.permutation(len(self.batches)).tolist()
+            yield Step(self.batches[self._left.pop()], int(self._rng.integers(2)))
+
+
+class HeldOut:
+    """Tasks of other seeds, in groups, and the loss on them.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    n : int
+        Batches of each group.
+    n_jobs : int
+    """
+
+    GROUPS = {
+        **{f"2 classes, {n} labels": {"n_classes": 2, "n_labelled": n} for n in (0, 10, 30, 100)},
+        "5 classes, 30 labels": {"n_classes": 5, "n_labelled": 30},
+        "2 classes, 30 labels, one domain": {"n_classes": 2, "n_labelled": 30, "n_source": 0},
+    }
+
+    def __init__(self, recipe: Recipe, n: int, n_jobs: int):
+        self.groups = {
+            name: draw_batches(10**6 * (1 + number), n, recipe, n_jobs, **_with_source(sizes))
+            for number, (name, sizes) in enumerate(self.GROUPS.items())
+        }
+        self.curve: list[dict] = []
+
+    @torch.no_grad()
+    def losses(self, network: InContextNetwork) -> dict[str, float]:
+        """Return the mean log loss of each group."""
+        return {
+            name: round(float(np.mean([float(batch.loss(network)) for batch in batches])), 4)
+            for name, batches in self.groups.items()
+        }
+
+
+def _with_source(sizes: dict) -> dict:
+    return {"n_source": 200, **sizes}
+
+
+class Reports:
+    """Prints and keeps the record of an epoch of the loop."""
+
+    def __init__(self, network: InContextNetwork, held_out: HeldOut, label: str):
+        self.network, self.held_out, self.label, self.curve = network, held_out, label, []
+
+    def begin(self) -> None:
+        """Do nothing before an epoch."""
+
+    def end(self, record: dict) -> bool:
+        """Take the losses of an epoch."""
+        losses = self.held_out.losses(self.network)
+        self.curve.append(
+            {
+                "epoch": record["epoch"],
+                "train": round(record["train_loss"], 4),
+                "held out": round(float(np.mean(list(losses.values()))), 4),
+                **losses,
+            }
+        )
+        print(self.label, self.curve[-1], flush=True)
+        return False
+
+
+def train_network(
+    recipe: Recipe, seed: int, batches: list[TaskBatch], held_out: HeldOut
+) -> tuple[InContextNetwork, list[dict]]:
+    """Train a network, and return it with its curve."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = InContextNetwork(recipe.width, recipe.n_layers)
+    n_steps = recipe.n_batches * recipe.n_epochs
+    n_records = min(20, n_steps)
+    stream = Stream(batches, seed, math.ceil(n_steps / n_records))
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+    reports = Reports(network, held_out, f"seed {seed}")
+    train(
+        network,
+        lambda network, batch: {"log_loss": batch.tasks.loss(network, batch.label)},
+        stream,
+        optimizer=optimizer,
+        n_epochs=n_records,
+        schedule=Schedule(optimizer, "cosine", len(stream) * n_records, recipe.warm_up),
+        clip_norm=recipe.clip_norm,
+        reports=reports,
+    )
+    return network, reports.curve

@@ -1,0 +1,311 @@
+"""A classifier that has learned to transfer: predictions in the context of both domains."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skltransfer._parameters import Count, check_parameters
+from skltransfer.domains._classes import compare_classes
+from skltransfer.domains._data import check_no_missing_labels, check_target_rows, known_labels
+from skltransfer.domains._refit import fits_anew
+from skltransfer.domains._two_domains import given_target, warn_without_target
+from skltransfer.relation._in_context_inputs import (
+    Scores,
+    Standardization,
+    context_tokens,
+    fit_scores,
+    query_tokens,
+    score,
+    signs,
+    summary,
+)
+from skltransfer.relation._in_context_weights import load_network
+
+MAX_CLASSES = 10
+# Samples that the network attends to at once, as in its training.
+_MAX_SOURCE, _MAX_TARGET, _MAX_ALONE = 128, 200, 300
+# Samples that are scored at once, so that memory is bounded.
+_CHUNK = 4096
+
+
+class InContextTransferClassifier(ClassifierMixin, BaseEstimator):
+    r"""Predict in the context of both domains by a network that has learned to transfer.
+
+    No parameter is tuned and no network is trained in `fit`. A small transformer reads both domains
+    and predicts in one pass. It was trained on pairs of tables made by formula, which differ in the
+    ways in which domains do, so that it has learned how much a source is worth [1]_. It does not
+    read the features themselves. For each class against the rest, ridge regressions are fitted in
+    closed form to the source, to the target, and to both, and the network reads their
+    scores of each sample, from fits without this sample, together with the labels.
+
+    Parameters
+    ----------
+    n_members : int, default=4
+        Contexts over which logits are averaged, if there are more samples than the network attends
+        to at once: 128 of the source and 200 of the target. The ridge regressions are fitted to all
+        samples.
+    weights : "default" or path, default="default"
+        Weights of the network: those in the package, or a safetensors file.
+    random_state : int, RandomState instance or None, default=0
+        Draws the samples of the contexts.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Classes of both domains, 10 at most.
+    n_features_in_ : int
+        Number of features of ``X``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where ``X`` is a data frame with strings as column names.
+
+    Warns
+    -----
+    DomainDataWarning
+        If there is no ``X_target``. The samples of ``X`` are then the context of their own domain.
+
+    See Also
+    --------
+    TransferClassifier : Weighs strategies by cross-validation, with any model.
+    PooledEstimator : The baseline, in which all samples count alike.
+
+    Notes
+    -----
+    *Data.* Features are numbers; encode categories and fill gaps in steps before. They are
+    standardized over the labelled samples of both domains and cut at 4 deviations, so that units
+    do not matter. A feature that is constant is left out. There may be more features than samples.
+    Source or target may hold one class alone. Target samples without a label tell how scores are
+    spread in the target; if none has a label, the source's fit is trusted as far as the network has
+    learned to.
+
+    *Order.* Neither the order of the samples nor that of the features matters, up to rounding.
+
+    *Cost.* `fit` takes time :math:`O(n p^2 + p^3)` for `n` samples of `p` features (`n` and `p`
+    exchanged if there are more features than samples). A prediction takes time in proportion to the
+    number of classes and members, whatever `n`.
+
+    References
+    ----------
+    .. [1] S. Müller, N. Hollmann, S. Pineda Arango, J. Grabocka, F. Hutter, "Transformers Can Do
+       Bayesian Inference", ICLR 2022: networks that are trained on tasks made by formula.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skltransfer import InContextTransferClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X, X_target = rng.normal(size=(200, 5)), rng.normal(size=(520, 5))
+    >>> y = (X[:, 0] + X[:, 1] > 0).astype(int)
+    >>> y_target = (X_target[:, 0] + 0.5 * X_target[:, 1] > 0).astype(int)
+    >>> model = InContextTransferClassifier()
+    >>> model = model.fit(X, y, X_target=X_target[:20], y_target=y_target[:20])
+    >>> bool(model.score(X_target[20:], y_target[20:]) > 0.85)
+    True
+    """
+
+    _parameters = {"n_members": Count()}
+    __metadata_request__fit = {"X_target": True, "y_target": True}
+
+    def __init__(self, *, n_members=4, weights="default", random_state=0):
+        self.n_members = n_members
+        self.weights = weights
+        self.random_state = random_state
+
+    @fits_anew
+    def fit(self, X, y, *, X_target=None, y_target=None):
+        """Read the samples of both domains.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source samples.
+        y : array-like of shape (n_samples,)
+            Source labels.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target samples. Without them the samples of ``X`` are the context of their own domain,
+            with a :class:`~skltransfer.DomainDataWarning`.
+        y_target : array-like of shape (n_target_samples,), default=None
+            Known labels of the target. A missing label is marked by ``NaN``, or in arrays of
+            objects also by ``None`` or ``pandas.NA``.
+
+        Returns
+        -------
+        self : InContextTransferClassifier
+
+        Raises
+        ------
+        ValueError
+            If there are more than 10 classes, or one, or `weights` is no file of such a network, or
+            the data do not fit together.
+        """
+        check_parameters(self)
+        network = load_network(self.weights)
+        X_target, y_target = given_target(X_target, y_target)
+        check_no_missing_labels(y)
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        no_rows, no_labels = X[:0], y[:0]
+        if X_target is None:
+            warn_without_target(self, "predicts in the context of X and y alone")
+            # One domain is a target without a source.
+            source, target, unlabelled = (no_rows, no_labels), (X, y), no_rows
+        else:
+            X_target = check_target_rows(self, X_target)
+            compare_classes(y, y_target)
+            known, labels = known_labels(y_target, X_target, y)
+            labels = labels if known.any() else no_labels
+            source, target, unlabelled = (X, y), (X_target[known], labels), X_target[~known]
+        self._set_classes(np.unique(np.concatenate([source[1], target[1]])))
+        self._read(network, *source, *target, unlabelled)
+        return self
+
+    def _set_classes(self, classes) -> None:
+        if len(classes) == 1:
+            raise ValueError(
+                f"All labels are of one class, {classes.tolist()[0]!r}. "
+                f"{type(self).__name__} needs samples of at least 2 classes in both domains "
+                "together."
+            )
+        if len(classes) > MAX_CLASSES:
+            raise ValueError(
+                f"y and y_target hold {len(classes)} classes, and the network has learned from "
+                f"tasks of at most {MAX_CLASSES}. Use TransferClassifier, or join classes."
+            )
+        self.classes_ = classes
+
+    def _read(self, network, X_source, y_source, X_target, y_target, X_unlabelled) -> None:
+        """Score the samples, and keep what the network needs of them."""
+        n_classes = len(self.classes_)
+        self._standardize = Standardization.of(X_source, X_target)
+        X_source, X_target, X_unlabelled = map(
+            self._standardize, (X_source, X_target, X_unlabelled)
+        )
+        self._directions = _directions(np.concatenate([X_source, X_target]))
+        if self._directions is not None:
+            X_source, X_target, X_unlabelled = (
+                rows @ self._directions for rows in (X_source, X_target, X_unlabelled)
+            )
+        Y_source, Y_target = (
+            signs(np.searchsorted(self.classes_, y), n_classes) for y in (y_source, y_target)
+        )
+        scores = fit_scores(X_source, Y_source, X_target, Y_target)
+        self._coefficients = scores.coefficients
+        unlabelled = score(X_unlabelled, self._coefficients)
+        self._summary = summary(scores, Y_source, Y_target, unlabelled, self.n_features_in_)
+        source = _tokens(scores.source, Y_source, is_target=False)
+        target = _tokens(scores.target, Y_target, is_target=True)
+        self._network = network
+        self._contexts = [
+            network.read(np.concatenate([source[:, own], target[:, others]], axis=1), self._summary)
+            for own, others in self._members(scores)
+        ]
+
+    def _members(self, scores: Scores) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the source samples and the target samples of each context."""
+        sizes = len(scores.source), len(scores.target)
+        limits = (_MAX_SOURCE, _MAX_TARGET) if sizes[0] else (0, _MAX_ALONE)
+        fits_in = all(size <= limit for size, limit in zip(sizes, limits, strict=True))
+        rng = check_random_state(self.random_state)
+        orders = [
+            rng.permutation(_canonical_order(part)) for part in (scores.source, scores.target)
+        ]
+        return [
+            tuple(
+                order
+                if size <= limit
+                else np.take(order, member * limit + np.arange(limit), mode="wrap")
+                for order, size, limit in zip(orders, sizes, limits, strict=True)
+            )
+            for member in range(1 if fits_in else self.n_members)
+        ]
+
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        logits = np.concatenate(
+            [self._logits(X[start : start + _CHUNK]) for start in range(0, len(X), _CHUNK)]
+        )
+        if len(self.classes_) > 2:
+            return softmax(logits, axis=1)
+        # The network sees each class against the other; both answers count alike.
+        second = expit((logits[:, 1] - logits[:, 0]) / 2)
+        return np.column_stack([1 - second, second])
+
+    def _logits(self, X) -> np.ndarray:
+        X = self._standardize(X)
+        if self._directions is not None:
+            X = X @ self._directions
+        tokens = query_tokens(score(X, self._coefficients)).swapaxes(0, 1)
+        members = [
+            self._network.predict(tokens, self._summary, context) for context in self._contexts
+        ]
+        return np.mean(members, axis=0).T
+
+    def predict_log_proba(self, X):
+        """Predict the logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        return np.log(self.predict_proba(X))
+
+    def predict(self, X):
+        """Predict the most likely class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def _directions(X) -> np.ndarray | None:
+    """Return an orthonormal basis of the samples' span, if there are more features than samples.
+
+    Ridge regressions are the same in it, and much faster. None if there are not.
+    """
+    n, n_features = X.shape
+    if n_features <= n:
+        return None
+    values, vectors = np.linalg.eigh(X @ X.T)
+    kept = values > values[-1] * n * np.finfo(float).eps
+    return X.T @ (vectors[:, kept] / np.sqrt(values[kept]))
+
+
+def _tokens(scores, Y, *, is_target: bool) -> np.ndarray:
+    """Return the inputs of labelled samples, of shape (n_classes, n_samples, n_inputs)."""
+    return context_tokens(scores, Y, is_target).swapaxes(0, 1)
+
+
+def _canonical_order(scores) -> np.ndarray:
+    """Return an order of samples that depends on their scores alone, not on the given order."""
+    # Equal samples with equal labels have equal scores.
+    return np.argsort(scores[:, 0].sum(axis=-1), kind="stable")
