@@ -15,12 +15,11 @@ from skltransfer.domains._data import check_no_missing_labels, check_target_rows
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import given_target, warn_without_target
 from skltransfer.relation._in_context_inputs import (
-    Scores,
     Standardization,
+    canonical_orders,
     context_tokens,
     fit_scores,
     query_tokens,
-    score,
     signs,
     summary,
 )
@@ -192,35 +191,35 @@ class InContextTransferClassifier(ClassifierMixin, BaseEstimator):
         Y_source, Y_target = (
             signs(np.searchsorted(self.classes_, y), n_classes) for y in (y_source, y_target)
         )
-        scores = fit_scores(X_source, Y_source, X_target, Y_target)
-        self._coefficients = scores.coefficients
-        unlabelled = score(X_unlabelled, self._coefficients)
-        self._summary = summary(scores, Y_source, Y_target, unlabelled, self.n_features_in_)
+        # What is drawn must not depend on the order in which samples and features are given.
+        rng = check_random_state(self.random_state)
+        for_source, for_target = canonical_orders(X_source, Y_source, X_target, Y_target)
+        own, others = rng.permutation(for_source), rng.permutation(for_target)
+        X_source, Y_source = X_source[own], Y_source[own]
+        X_target, Y_target = X_target[others], Y_target[others]
+        scores, self._fits = fit_scores(X_source, Y_source, X_target, Y_target)
+        self._summary = summary(
+            scores, Y_source, Y_target, self._fits(X_unlabelled), self.n_features_in_
+        )
         source = _tokens(scores.source, Y_source, is_target=False)
         target = _tokens(scores.target, Y_target, is_target=True)
         self._network = network
         self._contexts = [
             network.read(np.concatenate([source[:, own], target[:, others]], axis=1), self._summary)
-            for own, others in self._members(scores)
+            for own, others in self._members(len(X_source), len(X_target))
         ]
 
-    def _members(self, scores: Scores) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _members(self, *sizes: int) -> list[list[np.ndarray]]:
         """Return the source samples and the target samples of each context."""
-        sizes = len(scores.source), len(scores.target)
         limits = (_MAX_SOURCE, _MAX_TARGET) if sizes[0] else (0, _MAX_ALONE)
-        fits_in = all(size <= limit for size, limit in zip(sizes, limits, strict=True))
-        rng = check_random_state(self.random_state)
-        orders = [
-            rng.permutation(_canonical_order(part)) for part in (scores.source, scores.target)
-        ]
+        n_members = 1 if np.less_equal(sizes, limits).all() else self.n_members
         return [
-            tuple(
-                order
-                if size <= limit
-                else np.take(order, member * limit + np.arange(limit), mode="wrap")
-                for order, size, limit in zip(orders, sizes, limits, strict=True)
-            )
-            for member in range(1 if fits_in else self.n_members)
+            [
+                # Samples take turns.
+                (member * limit + np.arange(min(size, limit))) % max(size, 1)
+                for size, limit in zip(sizes, limits, strict=True)
+            ]
+            for member in range(n_members)
         ]
 
     def predict_proba(self, X):
@@ -251,7 +250,7 @@ class InContextTransferClassifier(ClassifierMixin, BaseEstimator):
         X = self._standardize(X)
         if self._directions is not None:
             X = X @ self._directions
-        tokens = query_tokens(score(X, self._coefficients)).swapaxes(0, 1)
+        tokens = query_tokens(self._fits(X)).swapaxes(0, 1)
         members = [
             self._network.predict(tokens, self._summary, context) for context in self._contexts
         ]
@@ -303,9 +302,3 @@ def _directions(X) -> np.ndarray | None:
 def _tokens(scores, Y, *, is_target: bool) -> np.ndarray:
     """Return the inputs of labelled samples, of shape (n_classes, n_samples, n_inputs)."""
     return context_tokens(scores, Y, is_target).swapaxes(0, 1)
-
-
-def _canonical_order(scores) -> np.ndarray:
-    """Return an order of samples that depends on their scores alone, not on the given order."""
-    # Equal samples with equal labels have equal scores.
-    return np.argsort(scores[:, 0].sum(axis=-1), kind="stable")

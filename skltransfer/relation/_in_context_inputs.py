@@ -15,30 +15,105 @@ from skltransfer._solvers._leave_one_out import ridge_leave_one_out
 # Penalties of the ridge regressions, for standardized features and labels of -1 and 1.
 PENALTIES = (3.0, 30.0)
 FITS = ("source", "target", "pooled", "balanced", "anchored")
-N_SCORES = len(FITS) * len(PENALTIES)
+KERNEL_FITS = ("source", "pooled", "balanced")
+N_SCORES = len(FITS) * len(PENALTIES) + len(KERNEL_FITS)
 # Label and domain of a context sample: source or target, -1 or 1; a sample to be predicted.
 N_KINDS = 5
 N_TOKEN_INPUTS = 3 * N_SCORES + N_KINDS
 N_SUMMARY_INPUTS = 6 * N_SCORES + 6
 _LARGEST_SCORE, _LARGEST_DEVIATION = 3.0, 4.0
+_N_LANDMARKS, _JITTER, _KERNEL_SCALE, _KERNEL_PENALTY = 64, 1e-6, 10**0.5, 3.0
 
 
-class Scores(NamedTuple):
-    """Scores of the samples of both domains, one for each class and ridge regression.
+class Kernel(NamedTuple):
+    """Features of a Gaussian kernel, by the method of Nyström.
 
     Parameters
     ----------
-    source : ndarray of shape (..., n_source, n_classes, n_scores)
-        Of labelled source samples, each from fits without it.
-    target : ndarray of shape (..., n_target, n_classes, n_scores)
-        Of labelled target samples, each from fits without it.
-    coefficients : ndarray of shape (..., n_features + 1, n_classes, n_scores)
-        Of standardized features and of the intercept, which score any other sample.
+    landmarks : ndarray of shape (..., n_landmarks, n_features)
+    whitening : ndarray of shape (..., n_landmarks, n_landmarks)
+    """
+
+    landmarks: np.ndarray
+    whitening: np.ndarray
+
+    @classmethod
+    def of(cls, X_source, X_target) -> Kernel:
+        """Return the kernel whose landmarks are the first samples of both domains."""
+        n_target = min(X_target.shape[-2], _N_LANDMARKS // 2)
+        n_source = min(X_source.shape[-2], _N_LANDMARKS - n_target)
+        parts = X_source[..., :n_source, :], X_target[..., :n_target, :]
+        landmarks = np.concatenate(parts, axis=-2)
+        values = _gaussian(landmarks, landmarks)
+        diagonal = np.arange(values.shape[-1])
+        values[..., diagonal, diagonal] += _JITTER
+        root = np.linalg.cholesky(values)
+        return cls(landmarks, _KERNEL_SCALE * np.linalg.inv(root).swapaxes(-1, -2))
+
+    def __call__(self, X) -> np.ndarray:
+        """Return the features of samples, of shape (..., n_samples, n_landmarks)."""
+        return _gaussian(X, self.landmarks) @ self.whitening
+
+
+def _gaussian(X, landmarks) -> np.ndarray:
+    squares = (X**2).sum(axis=-1)[..., None] + (landmarks**2).sum(axis=-1)[..., None, :]
+    distances = squares - 2 * X @ landmarks.swapaxes(-1, -2)
+    return np.exp(-np.maximum(distances, 0) / (2 * X.shape[-1]))
+
+
+class Fits(NamedTuple):
+    """Ridge regressions on the features and on features of a kernel.
+
+    Parameters
+    ----------
+    coefficients : ndarray of shape (..., n_features + 1, n_classes, n_fits)
+        Of standardized features and of the intercept.
+    kernel : Kernel
+    kernel_coefficients : ndarray of shape (..., n_landmarks + 1, n_classes, n_kernel_fits)
+    """
+
+    coefficients: np.ndarray
+    kernel: Kernel
+    kernel_coefficients: np.ndarray
+
+    def __call__(self, X) -> np.ndarray:
+        """Return the scores of samples that no fit has seen.
+
+        Parameters
+        ----------
+        X : ndarray of shape (..., n_samples, n_features)
+            Standardized features.
+
+        Returns
+        -------
+        scores : ndarray of shape (..., n_samples, n_classes, N_SCORES)
+        """
+        return np.concatenate(
+            [
+                _scores(X, self.coefficients),
+                _scores(self.kernel(X), self.kernel_coefficients),
+            ],
+            axis=-1,
+        )
+
+
+def _scores(X, coefficients) -> np.ndarray:
+    flat = coefficients.reshape(*coefficients.shape[:-2], -1)
+    scores = X @ flat[..., :-1, :] + flat[..., -1:, :]
+    return scores.reshape(*scores.shape[:-1], *coefficients.shape[-2:])
+
+
+class Scores(NamedTuple):
+    """Scores of labelled samples, each from fits without it.
+
+    Parameters
+    ----------
+    source : ndarray of shape (..., n_source, n_classes, N_SCORES)
+    target : ndarray of shape (..., n_target, n_classes, N_SCORES)
     """
 
     source: np.ndarray
     target: np.ndarray
-    coefficients: np.ndarray
 
 
 class Standardization(NamedTuple):
@@ -72,7 +147,19 @@ def signs(y, n_classes: int, dtype=np.float64) -> np.ndarray:
     return np.where(y[..., None] == np.arange(n_classes), 1, -1).astype(dtype)
 
 
-def fit_scores(X_source, Y_source, X_target, Y_target) -> Scores:
+def canonical_orders(X_source, Y_source, X_target, Y_target) -> tuple[np.ndarray, np.ndarray]:
+    """Return orders of the samples of both domains that do not depend on the given order.
+
+    Samples go by their score of the first class in a fit without them to both domains. Samples
+    that are equal, labels included, change places without effect.
+    """
+    Z = with_intercept(np.concatenate([X_source, X_target]))
+    Y = np.concatenate([Y_source, Y_target])[:, :1]
+    keys = ridge_leave_one_out(Z, Y, np.ones(len(Z)), PENALTIES[0]).predictions[:, 0]
+    return np.argsort(keys[: len(X_source)]), np.argsort(keys[len(X_source) :])
+
+
+def fit_scores(X_source, Y_source, X_target, Y_target) -> tuple[Scores, Fits]:
     """Fit ridge regressions to the labels of the source, of the target, and of both.
 
     - *source*, *target*: to one domain;
@@ -80,12 +167,13 @@ def fit_scores(X_source, Y_source, X_target, Y_target) -> Scores:
     - *balanced*: to both, with one weight in all for each domain;
     - *anchored*: to the residuals of *source* on the target, added to *source*.
 
-    Without a sample of a domain, its fit is 0, and the others are fits to the other domain.
+    Some are fitted on features of a Gaussian kernel too. Without a sample of a domain, its fit is
+    0, and the others are fits to the other domain.
 
     Parameters
     ----------
     X_source : ndarray of shape (..., n_source, n_features)
-        Standardized features.
+        Standardized features. The first samples are landmarks of the kernel.
     Y_source : ndarray of shape (..., n_source, n_classes)
         Labels, -1 or 1.
     X_target, Y_target : ndarrays
@@ -93,35 +181,42 @@ def fit_scores(X_source, Y_source, X_target, Y_target) -> Scores:
 
     Returns
     -------
-    Scores
+    scores : Scores
+    fits : Fits
     """
     n_source, n_target = X_source.shape[-2], X_target.shape[-2]
-    Z = with_intercept(np.concatenate([X_source, X_target], axis=-2))
+    X = np.concatenate([X_source, X_target], axis=-2)
     Y = np.concatenate([Y_source, Y_target], axis=-2)
-    is_source = (np.arange(n_source + n_target) < n_source).astype(Z.dtype)
+    is_source = (np.arange(n_source + n_target) < n_source).astype(X.dtype)
     # Source samples weigh as much as the target samples in all.
     ratio = n_target / n_source if n_source and n_target else 1.0
-    balanced = np.where(is_source > 0, ratio, 1).astype(Z.dtype)
-    predictions, coefficients = [], []
+    stronger = 1 + ratio if n_source and n_target else 1.0
+    # Weights, and factor of the penalty.
+    settings = {
+        "source": (is_source, 1.0),
+        "target": (1 - is_source, 1.0),
+        "pooled": (np.ones_like(is_source), 1.0),
+        "balanced": (np.where(is_source > 0, ratio, 1).astype(X.dtype), stronger),
+    }
+
+    def fit(Z, name, penalty):
+        weights, factor = settings[name]
+        return ridge_leave_one_out(Z, Y, weights, penalty * factor)
+
+    Z, linear = with_intercept(X), []
     for penalty in PENALTIES:
-        source = ridge_leave_one_out(Z, Y, is_source, penalty)
-        target = ridge_leave_one_out(Z, Y, 1 - is_source, penalty)
-        balanced_penalty = penalty * (1 + ratio) if n_source and n_target else penalty
-        fits = [
-            source,
-            target,
-            ridge_leave_one_out(Z, Y, np.ones_like(is_source), penalty),
-            ridge_leave_one_out(Z, Y, balanced, balanced_penalty),
-        ]
-        anchored = _anchored(Z, Y, n_source, source, target)
-        predictions += [*(fit.predictions for fit in fits), anchored[0]]
-        coefficients += [*(fit.coefficients for fit in fits), anchored[1]]
-    predictions = np.stack(predictions, axis=-1)
-    return Scores(
-        predictions[..., :n_source, :, :],
-        predictions[..., n_source:, :, :],
-        np.stack(coefficients, axis=-1),
+        fits = {name: fit(Z, name, penalty) for name in settings}
+        linear += [(fits[name].predictions, fits[name].coefficients) for name in settings]
+        linear.append(_anchored(Z, Y, n_source, fits["source"], fits["target"]))
+    kernel = Kernel.of(X_source, X_target)
+    Z = with_intercept(kernel(X))
+    curved = [fit(Z, name, _KERNEL_PENALTY)[:2][::-1] for name in KERNEL_FITS]
+    predictions = np.stack([each[0] for each in (*linear, *curved)], axis=-1)
+    coefficients, of_kernel = (
+        np.stack([each[1] for each in some], axis=-1) for some in (linear, curved)
     )
+    scores = Scores(predictions[..., :n_source, :, :], predictions[..., n_source:, :, :])
+    return scores, Fits(coefficients, kernel, of_kernel)
 
 
 def _anchored(Z, Y, n_source: int, source, target) -> tuple[np.ndarray, np.ndarray]:
@@ -144,21 +239,6 @@ def _anchored(Z, Y, n_source: int, source, target) -> tuple[np.ndarray, np.ndarr
     moved = ((Zs @ kept) * (Zs @ source.inverse)).sum(axis=-1, keepdims=True)
     of_source = Zs @ coefficients - moved * error / (1 - leverage)
     return np.concatenate([of_source, of_target], axis=-2), coefficients
-
-
-def score(X, coefficients) -> np.ndarray:
-    """Return the scores of samples that no fit has seen, of shape (..., n, n_classes, n_scores).
-
-    Parameters
-    ----------
-    X : ndarray of shape (..., n_samples, n_features)
-        Standardized features.
-    coefficients : ndarray of shape (..., n_features + 1, n_classes, n_scores)
-    """
-    shape = coefficients.shape[-2:]
-    flat = coefficients.reshape(*coefficients.shape[:-2], -1)
-    scores = X @ flat[..., :-1, :] + flat[..., -1:, :]
-    return scores.reshape(*scores.shape[:-1], *shape)
 
 
 def clipped(scores) -> np.ndarray:
@@ -218,7 +298,7 @@ def summary(scores: Scores, Y_source, Y_target, unlabelled_scores, n_features: i
     n_source, n_target, n_classes = Y_source.shape[-2], Y_target.shape[-2], Y_source.shape[-1]
     on_source, on_target = clipped(scores.source), clipped(scores.target)
     of_target = np.concatenate([on_target, clipped(unlabelled_scores)], axis=-3)
-    nothing = np.zeros_like(scores.coefficients[..., 0, :, :])
+    nothing = np.zeros((*Y_source.shape[:-2], n_classes, N_SCORES), dtype=Y_source.dtype)
     parts = [nothing] * 6
     if n_target:
         margins = on_target * Y_target[..., None]

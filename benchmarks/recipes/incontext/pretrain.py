@@ -27,12 +27,10 @@ from benchmarks.recipes.incontext.pairs_of_tables import Random, Shape, draw_tas
 from skltransfer._torch._optimizers import Schedule
 from skltransfer._torch._training import train
 from skltransfer.relation._in_context_inputs import (
-    Scores,
     Standardization,
     context_tokens,
     fit_scores,
     query_tokens,
-    score,
     signs,
     summary,
 )
@@ -175,11 +173,8 @@ def draw_batch(seed: int, recipe: Recipe, **sizes) -> TaskBatch:
     standardize = Standardization.of(source, labelled)
     Y_source = signs(tasks.y_source.numpy(), K, np.float32)
     Y_target = signs(tasks.y_labelled.numpy(), K, np.float32)
-    scores = fit_scores(standardize(source), Y_source, standardize(labelled), Y_target)
-    unlabelled, test = (
-        score(standardize(X.numpy()), scores.coefficients)
-        for X in (tasks.X_unlabelled, tasks.X_test)
-    )
+    scores, fits = fit_scores(standardize(source), Y_source, standardize(labelled), Y_target)
+    unlabelled, test = (fits(standardize(X.numpy())) for X in (tasks.X_unlabelled, tasks.X_test))
     known = summary(scores, Y_source, Y_target, unlabelled, shape.n_features)
     kept = slice(0, recipe.n_context)  # rows are in random order
 
@@ -191,10 +186,9 @@ def draw_batch(seed: int, recipe: Recipe, **sizes) -> TaskBatch:
     def small(part: np.ndarray) -> np.ndarray:
         return by_class(np.clip(part, -4, 4), np.float16)
 
-    context = Scores(scores.source[:, kept], scores.target, scores.coefficients)
     return TaskBatch(
-        small(context.source),
-        small(context.target),
+        small(scores.source[:, kept]),
+        small(scores.target),
         small(test),
         by_class(Y_source[:, kept], np.float32),
         by_class(Y_target, np.float32),
