@@ -56,7 +56,7 @@ class InContextNetwork(nn.Module):
     width, n_layers, n_heads : int
     """
 
-    def __init__(self, width: int = 48, n_layers: int = 2, n_heads: int = 4):
+    def __init__(self, width: int, n_layers: int, n_heads: int):
         super().__init__()
         self.token = nn.Linear(N_TOKEN_INPUTS, width)
         self.summary = nn.Linear(N_SUMMARY_INPUTS, width)

@@ -11,15 +11,19 @@ table is read. The record is ``pretrain.json``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
-from benchmarks._measure import ROOT, one_thread
+from benchmarks._measure import ROOT, make_parser, one_thread, output_folder, write
 
 one_thread()
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from benchmarks.recipes.incontext.network import InContextNetwork
@@ -72,7 +76,7 @@ class Recipe:
         Tasks times classes in a batch.
     n_context : int
         Source samples that the network attends to, at most; scores are of all.
-    width, n_layers : int
+    width, n_layers, n_heads : int
         Of the network.
     learning_rate, weight_decay, warm_up, clip_norm : float
         AdamW; ``warm_up`` is the share of steps before the cosine decay begins.
@@ -84,6 +88,7 @@ class Recipe:
     n_context: int = 128
     width: int = 48
     n_layers: int = 2
+    n_heads: int = 2
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warm_up: float = 0.03
@@ -278,7 +283,6 @@ class HeldOut:
             name: draw_batches(10**6 * (1 + number), n, recipe, n_jobs, **_with_source(sizes))
             for number, (name, sizes) in enumerate(self.GROUPS.items())
         }
-        self.curve: list[dict] = []
 
     @torch.no_grad()
     def losses(self, network: InContextNetwork) -> dict[str, float]:
@@ -323,7 +327,7 @@ def train_network(
     """Train a network, and return it with its curve."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = InContextNetwork(recipe.width, recipe.n_layers)
+        network = InContextNetwork(recipe.width, recipe.n_layers, recipe.n_heads)
     n_steps = recipe.n_batches * recipe.n_epochs
     n_records = min(20, n_steps)
     stream = Stream(batches, seed, math.ceil(n_steps / n_records))
@@ -346,3 +350,79 @@ def train_network(
         reports=reports,
     )
     return network, reports.curve
+
+
+def write_weights(network: InContextNetwork, metadata: dict[str, str], path: Path) -> None:
+    """Write the weights in float16, so that ``path`` is always a complete file."""
+    weights = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    save_file(weights, unfinished, metadata=metadata)
+    unfinished.chmod(0o644)  # safetensors makes files that only their owner reads
+    os.replace(unfinished, path)
+
+
+def in_half_precision(network: InContextNetwork) -> InContextNetwork:
+    """Round the weights, in place, to those that are written."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half())
+    return network
+
+
+def main(options) -> None:
+    """Draw tasks, train each seed, write the best weights and the record."""
+    torch.set_num_threads(1)
+    recipe = replace(Recipe(), n_batches=options.batches)
+    weights, n_held_out = options.weights or WEIGHTS, N_HELD_OUT
+    if options.quick:
+        recipe = replace(recipe, n_batches=8, n_epochs=1, n_sequences=12)
+        options.output, n_held_out = output_folder(__file__, options), 2
+        weights = options.output / WEIGHTS.name
+    started = time.perf_counter()
+    held_out = HeldOut(recipe, n_held_out, options.n_jobs)
+    batches = draw_batches(0, recipe.n_batches, recipe, options.n_jobs)
+    drawing = time.perf_counter() - started
+    runs = Parallel(n_jobs=options.n_jobs, mmap_mode="r")(
+        delayed(_run)(recipe, seed, batches, held_out) for seed in options.seeds
+    )
+    best = min(runs, key=lambda run: run["loss"])
+    metadata = {"n_heads": str(recipe.n_heads), "seed": str(best["seed"])}
+    write_weights(best.pop("network"), metadata, weights)
+    record = {
+        "recipe": asdict(recipe),
+        "seed": best["seed"],
+        "n_weights": best["n_weights"],
+        "file_bytes": weights.stat().st_size,
+        "minutes_of_drawing": round(drawing / 60, 1),
+        "cpu_minutes_per_seed": max(run["cpu_minutes"] for run in runs),
+        "seeds": [{key: value for key, value in run.items() if key != "network"} for run in runs],
+    }
+    write(__file__, record, options)
+
+
+def _run(recipe: Recipe, seed: int, batches: list[TaskBatch], held_out: HeldOut) -> dict:
+    """Train one seed, and describe it by the losses of the weights that are written."""
+    torch.set_num_threads(1)
+    started = time.process_time()
+    network, curve = train_network(recipe, seed, batches, held_out)
+    minutes = round((time.process_time() - started) / 60, 1)
+    losses = held_out.losses(in_half_precision(network))
+    return {
+        "seed": seed,
+        "network": network,
+        "loss": round(float(np.mean(list(losses.values()))), 4),
+        "losses": losses,
+        "n_weights": sum(parameter.numel() for parameter in network.parameters()),
+        "cpu_minutes": minutes,
+        "curve": curve,
+    }
+
+
+if __name__ == "__main__":
+    parser = make_parser(__doc__)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--batches", type=int, default=Recipe.n_batches, help="batches to draw")
+    parser.add_argument("--weights", type=Path, help="file to write (default: the package's)")
+    parser.add_argument("--n-jobs", type=int, default=2, help="processes")
+    main(parser.parse_args())
