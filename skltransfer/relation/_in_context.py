@@ -44,10 +44,10 @@ class InContextTransferClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_members : int, default=4
+    n_members : int, default=1
         Contexts over which logits are averaged, if there are more samples than the network attends
         to at once: 128 of the source and 200 of the target. The ridge regressions are fitted to all
-        samples.
+        samples, so that more contexts change little.
     weights : "default" or path, default="default"
         Weights of the network: those in the package, or a safetensors file.
     random_state : int, RandomState instance or None, default=0
@@ -109,7 +109,7 @@ class InContextTransferClassifier(ClassifierMixin, BaseEstimator):
     _parameters = {"n_members": Count()}
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
-    def __init__(self, *, n_members=4, weights="default", random_state=0):
+    def __init__(self, *, n_members=1, weights="default", random_state=0):
         self.n_members = n_members
         self.weights = weights
         self.random_state = random_state

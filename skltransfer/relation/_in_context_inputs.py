@@ -142,9 +142,9 @@ def with_intercept(X) -> np.ndarray:
     return np.concatenate([X, np.ones_like(X[..., :1])], axis=-1)
 
 
-def signs(y, n_classes: int, dtype=np.float64) -> np.ndarray:
+def signs(y, n_classes: int) -> np.ndarray:
     """Return labels as 1 for the own class and -1 for all others, in a column for each class."""
-    return np.where(y[..., None] == np.arange(n_classes), 1, -1).astype(dtype)
+    return np.where(y[..., None] == np.arange(n_classes), 1.0, -1.0)
 
 
 def canonical_orders(X_source, Y_source, X_target, Y_target) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import erf
 
 # Queries of one chunk, so that the attention of all heads stays in the cache.
-_CHUNK = 512
+_CHUNK = 128
 
 
 class InContextNetwork:
@@ -89,12 +89,12 @@ class InContextNetwork:
         return self._linear(tokens, "token") + self._linear(summary, "summary")[:, None]
 
     def _block(self, samples, normal, block, keys, values) -> np.ndarray:
-        attention = self._heads(self._linear(normal, block + "query")) @ keys
-        attention *= values.shape[-1] ** -0.5
+        queries = self._heads(self._linear(normal, block + "query")) * values.shape[-1] ** -0.5
+        attention = queries @ keys
         attention -= attention.max(axis=-1, keepdims=True)
         np.exp(attention, out=attention)
-        attention /= attention.sum(axis=-1, keepdims=True)
-        mixed = (attention @ values).swapaxes(1, 2)
+        mixed = (attention @ values) / attention.sum(axis=-1, keepdims=True)
+        mixed = mixed.swapaxes(1, 2)
         mixed = mixed.reshape(*mixed.shape[:2], -1)
         samples = samples + self._linear(mixed, block + "mix")
         normal = self._normalize(samples, block + "dense_norm")

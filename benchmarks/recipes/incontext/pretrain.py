@@ -174,12 +174,13 @@ def draw_batch(seed: int, recipe: Recipe, **sizes) -> TaskBatch:
     shape = replace(draw_shape(random), **sizes)
     K = shape.n_classes
     tasks = draw_tasks(random, shape, max(1, recipe.n_sequences // K))
-    source, labelled = tasks.X_source.numpy(), tasks.X_labelled.numpy()
+    source, labelled = (X.double().numpy() for X in (tasks.X_source, tasks.X_labelled))
     standardize = Standardization.of(source, labelled)
-    Y_source = signs(tasks.y_source.numpy(), K, np.float32)
-    Y_target = signs(tasks.y_labelled.numpy(), K, np.float32)
+    Y_source, Y_target = signs(tasks.y_source.numpy(), K), signs(tasks.y_labelled.numpy(), K)
     scores, fits = fit_scores(standardize(source), Y_source, standardize(labelled), Y_target)
-    unlabelled, test = (fits(standardize(X.numpy())) for X in (tasks.X_unlabelled, tasks.X_test))
+    unlabelled, test = (
+        fits(standardize(X.double().numpy())) for X in (tasks.X_unlabelled, tasks.X_test)
+    )
     known = summary(scores, Y_source, Y_target, unlabelled, shape.n_features)
     kept = slice(0, recipe.n_context)  # rows are in random order
 
@@ -197,7 +198,7 @@ def draw_batch(seed: int, recipe: Recipe, **sizes) -> TaskBatch:
         small(test),
         by_class(Y_source[:, kept], np.float32),
         by_class(Y_target, np.float32),
-        known.reshape(-1, known.shape[-1]),
+        known.reshape(-1, known.shape[-1]).astype(np.float32),
         tasks.y_test,
         K,
     )
