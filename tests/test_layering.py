@@ -66,6 +66,7 @@ NAMES_WITHOUT_TORCH = {
     "FeatureStore",
     "GaussianReweighter",
     "GeodesicFlowKernel",
+    "InContextTransferClassifier",
     "JDA",
     "KLIEPReweighter",
     "KMMReweighter",

@@ -110,6 +110,10 @@ _OTHERS = (
     "skltransfer.model_selection._comparison.StrategyResult",
     "skltransfer.model_selection._pretrained_on_source.PretrainedOnSource",
     "skltransfer.model_selection._transfer_mixture.Estimate",
+    "skltransfer.relation._in_context_inputs.Fits",
+    "skltransfer.relation._in_context_inputs.Kernel",
+    "skltransfer.relation._in_context_inputs.Standardization",
+    "skltransfer.relation._in_context_network.InContextNetwork",
 )
 # Parts of skrub's TableVectorizer with its defaults.
 _OF_SKRUB = (

@@ -19,6 +19,7 @@ from skltransfer import (
     FineTunedRegressor,
     GaussianReweighter,
     GeodesicFlowKernel,
+    InContextTransferClassifier,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -224,6 +225,12 @@ MODELS |= {
     )
 }
 MODELS |= {
+    "in context": (
+        lambda _: InContextTransferClassifier().fit(
+            COLUMNS[:40], LINEAR[:40], X_target=COLUMNS[40:], y_target=LINEAR[40:]
+        ),
+        COLUMNS,
+    ),
     "TCA": (
         lambda _: TCA(3, kernel="rbf", gamma=0.1).fit(COLUMNS[:40], X_target=COLUMNS[40:]),
         COLUMNS,
