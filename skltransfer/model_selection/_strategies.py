@@ -310,6 +310,13 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         transport(),
         _augmented(),
         Strategy.two_domain("linear transfer", "parameter", linear_transfer),
+        Strategy.two_domain(
+            "in context",
+            "relation",
+            lambda task: skltransfer.InContextTransferClassifier(),
+            task="classification",
+            uses_unlabelled=True,
+        ),
         Strategy.alone(
             "network, no transfer", "network", network, settings=f"max_epochs={N_ITERATIONS}"
         ),

@@ -148,14 +148,15 @@ def signs(y, n_classes: int) -> np.ndarray:
 
 
 def canonical_orders(X_source, Y_source, X_target, Y_target) -> tuple[np.ndarray, np.ndarray]:
-    """Return orders of the samples of both domains that do not depend on the given order.
+    """Return orders of both domains that depend on no given order, and on no unit.
 
-    Samples go by their score of the first class in a fit without them to both domains. Samples
-    that are equal, labels included, change places without effect.
+    Samples go by the score of their own class in a fit without them to both domains. Samples that
+    are equal, labels included, change places without effect.
     """
     Z = with_intercept(np.concatenate([X_source, X_target]))
-    Y = np.concatenate([Y_source, Y_target])[:, :1]
-    keys = ridge_leave_one_out(Z, Y, np.ones(len(Z)), PENALTIES[0]).predictions[:, 0]
+    Y = np.concatenate([Y_source, Y_target])
+    scores = ridge_leave_one_out(Z, Y, np.ones(len(Z)), PENALTIES[0]).predictions
+    keys = scores[np.arange(len(Y)), Y.argmax(axis=1)]
     return np.argsort(keys[: len(X_source)]), np.argsort(keys[len(X_source) :])
 
 

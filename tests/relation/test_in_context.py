@@ -200,7 +200,8 @@ def test_without_a_target_it_is_a_classifier_of_one_domain():
 
 
 def test_one_class_in_a_domain():
-    ones = InContextTransferClassifier().fit(X, np.ones(len(X), dtype=int), **KNOWN)
+    with pytest.warns(DomainDataWarning, match="which y \\(source\\) lacks"):
+        ones = InContextTransferClassifier().fit(X, np.ones(len(X), dtype=int), **KNOWN)
     assert ones.score(X_TEST, Y_TEST) > 0.6
     model = InContextTransferClassifier().fit(
         X, Y, X_target=X_TARGET, y_target=np.ones(30, dtype=int)
