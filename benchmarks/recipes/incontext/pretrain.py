@@ -83,13 +83,13 @@ class Recipe:
     """
 
     n_batches: int = 4000
-    n_epochs: int = 4
+    n_epochs: int = 2
     n_sequences: int = 48
     n_context: int = 128
     width: int = 48
     n_layers: int = 2
     n_heads: int = 2
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warm_up: float = 0.03
     clip_norm: float = 1.0
