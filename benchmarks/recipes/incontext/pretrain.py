@@ -89,7 +89,7 @@ class Recipe:
     width: int = 48
     n_layers: int = 2
     n_heads: int = 2
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warm_up: float = 0.03
     clip_norm: float = 1.0
