@@ -27,7 +27,7 @@ from skltransfer.relation._in_context_weights import load_network
 
 MAX_CLASSES = 10
 # Samples that the network attends to at once, as in its training.
-_MAX_SOURCE, _MAX_TARGET, _MAX_ALONE = 128, 200, 300
+_MAX_SOURCE, _MAX_TARGET, _MAX_ALONE = 64, 200, 300
 # Samples that are scored at once, so that memory is bounded.
 _CHUNK = 4096
 
@@ -46,7 +46,7 @@ class InContextTransferClassifier(ClassifierMixin, BaseEstimator):
     ----------
     n_members : int, default=1
         Contexts over which logits are averaged, if there are more samples than the network attends
-        to at once: 128 of the source and 200 of the target. The ridge regressions are fitted to all
+        to at once: 64 of the source and 200 of the target. The ridge regressions are fitted to all
         samples, so that more contexts change little.
     weights : "default" or path, default="default"
         Weights of the network: those in the package, or a safetensors file.

@@ -83,9 +83,9 @@ class Recipe:
     """
 
     n_batches: int = 4000
-    n_epochs: int = 2
+    n_epochs: int = 3
     n_sequences: int = 48
-    n_context: int = 128
+    n_context: int = 64
     width: int = 48
     n_layers: int = 2
     n_heads: int = 2
