@@ -60,6 +60,7 @@ N_TEST = 64
 N_HELD_OUT = 40  # batches for each group of held-out tasks
 # Numbers of labelled target samples, as often as they stand here.
 N_LABELLED = (0, 5, 10, 10, 10, 20, 30, 30, 30, 50, 100, 100, 200)
+FEW_LABELLED = (0, 5, 5, 10, 10, 10, 10, 10, 20, 20, 30, 30, 50, 100, 200)
 
 
 @dataclass(frozen=True)
@@ -68,28 +69,31 @@ class Recipe:
 
     Attributes
     ----------
-    n_batches : int
-        Batches of tasks that are drawn.
-    n_epochs : int
-        Passes over them.
+    n_batches, n_epochs : int
+        Batches of tasks that are drawn, and passes over them.
+    n_late_batches, n_late_epochs : int
+        The same of a second training, on tasks with fewer labels and more features.
     n_sequences : int
         Tasks times classes in a batch.
     n_context : int
         Source samples that the network attends to, at most; scores are of all.
     width, n_layers, n_heads : int
         Of the network.
-    learning_rate, weight_decay, warm_up, clip_norm : float
+    learning_rate, late_learning_rate, weight_decay, warm_up, clip_norm : float
         AdamW; ``warm_up`` is the share of steps before the cosine decay begins.
     """
 
     n_batches: int = 4000
     n_epochs: int = 3
+    n_late_batches: int = 3000
+    n_late_epochs: int = 2
     n_sequences: int = 48
     n_context: int = 64
     width: int = 48
     n_layers: int = 2
     n_heads: int = 2
     learning_rate: float = 2e-3
+    late_learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warm_up: float = 0.03
     clip_norm: float = 1.0
@@ -153,25 +157,29 @@ class TaskBatch:
         return F.binary_cross_entropy_with_logits(difference, self.y.float())
 
 
-def draw_shape(random: Random) -> Shape:
-    """Draw the sizes of tasks."""
+def draw_shape(random: Random, *, is_late: bool = False) -> Shape:
+    """Draw the sizes of tasks, in the second training with fewer labels and more features."""
 
     def between(low: int, high: int) -> int:
         return round(low * (high / low) ** float(random.uniform(1)))
 
     n_classes = 2 if random.uniform(1) < 0.65 else between(3, 10)
-    n_labelled = N_LABELLED[int(random.choice(len(N_LABELLED), 1))]
+    sizes = FEW_LABELLED if is_late else N_LABELLED
+    n_labelled = sizes[int(random.choice(len(sizes), 1))]
     n_source = between(50, 500)
     n_unlabelled = 64 * int(random.coin(0.5, 1))
     if random.uniform(1) < 0.07:  # one domain alone
         n_source, n_labelled, n_unlabelled = 0, between(10, 300), 0
-    return Shape(n_classes, between(2, 100), n_source, n_labelled, n_unlabelled, N_TEST)
+    n_features = between(2, 100)
+    if is_late and random.uniform(1) < 0.5:
+        n_features = 20 + int(random.choice(81, 1))
+    return Shape(n_classes, n_features, n_source, n_labelled, n_unlabelled, N_TEST)
 
 
-def draw_batch(seed: int, recipe: Recipe, **sizes) -> TaskBatch:
+def draw_batch(seed: int, recipe: Recipe, *, is_late: bool = False, **sizes) -> TaskBatch:
     """Draw tasks of one shape, of which some sizes may be given."""
     random = Random(seed)
-    shape = replace(draw_shape(random), **sizes)
+    shape = replace(draw_shape(random, is_late=is_late), **sizes)
     K = shape.n_classes
     tasks = draw_tasks(random, shape, max(1, recipe.n_sequences // K))
     source, labelled = (X.double().numpy() for X in (tasks.X_source, tasks.X_labelled))
@@ -323,18 +331,39 @@ class Reports:
 
 
 def train_network(
-    recipe: Recipe, seed: int, batches: list[TaskBatch], held_out: HeldOut
+    recipe: Recipe,
+    seed: int,
+    batches: list[TaskBatch],
+    late_batches: list[TaskBatch],
+    held_out: HeldOut,
 ) -> tuple[InContextNetwork, list[dict]]:
-    """Train a network, and return it with its curve."""
+    """Train a network twice in turn, and return it with its curve."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = InContextNetwork(recipe.width, recipe.n_layers, recipe.n_heads)
-    n_steps = recipe.n_batches * recipe.n_epochs
+    first = train_on(
+        network, recipe, seed, batches, recipe.n_epochs, recipe.learning_rate, held_out
+    )
+    late = recipe.n_late_epochs, recipe.late_learning_rate
+    return network, first + train_on(network, recipe, seed, late_batches, *late, held_out)
+
+
+def train_on(
+    network: InContextNetwork,
+    recipe: Recipe,
+    seed: int,
+    batches: list[TaskBatch],
+    n_epochs: int,
+    learning_rate: float,
+    held_out: HeldOut,
+) -> list[dict]:
+    """Train a network by passes over batches, and return its curve."""
+    n_steps = len(batches) * n_epochs
     n_records = min(20, n_steps)
     stream = Stream(batches, seed, math.ceil(n_steps / n_records))
     optimizer = torch.optim.AdamW(
         network.parameters(),
-        lr=recipe.learning_rate,
+        lr=learning_rate,
         betas=(0.9, 0.98),
         weight_decay=recipe.weight_decay,
         fused=True,
@@ -350,7 +379,7 @@ def train_network(
         clip_norm=recipe.clip_norm,
         reports=reports,
     )
-    return network, reports.curve
+    return reports.curve
 
 
 def write_weights(network: InContextNetwork, metadata: dict[str, str], path: Path) -> None:
@@ -378,14 +407,16 @@ def main(options) -> None:
     weights, n_held_out = options.weights or WEIGHTS, N_HELD_OUT
     if options.quick:
         recipe = replace(recipe, n_batches=8, n_epochs=1, n_sequences=12)
+        recipe = replace(recipe, n_late_batches=8, n_late_epochs=1)
         options.output, n_held_out = output_folder(__file__, options), 2
         weights = options.output / WEIGHTS.name
     started = time.perf_counter()
     held_out = HeldOut(recipe, n_held_out, options.n_jobs)
     batches = draw_batches(0, recipe.n_batches, recipe, options.n_jobs)
+    late = draw_batches(10**5, recipe.n_late_batches, recipe, options.n_jobs, is_late=True)
     drawing = time.perf_counter() - started
     runs = Parallel(n_jobs=options.n_jobs, mmap_mode="r")(
-        delayed(_run)(recipe, seed, batches, held_out) for seed in options.seeds
+        delayed(_run)(recipe, seed, batches, late, held_out) for seed in options.seeds
     )
     best = min(runs, key=lambda run: run["loss"])
     metadata = {"n_heads": str(recipe.n_heads), "seed": str(best["seed"])}
@@ -402,11 +433,11 @@ def main(options) -> None:
     write(__file__, record, options)
 
 
-def _run(recipe: Recipe, seed: int, batches: list[TaskBatch], held_out: HeldOut) -> dict:
+def _run(recipe: Recipe, seed: int, batches, late_batches, held_out: HeldOut) -> dict:
     """Train one seed, and describe it by the losses of the weights that are written."""
     torch.set_num_threads(1)
     started = time.process_time()
-    network, curve = train_network(recipe, seed, batches, held_out)
+    network, curve = train_network(recipe, seed, batches, late_batches, held_out)
     minutes = round((time.process_time() - started) / 60, 1)
     losses = held_out.losses(in_half_precision(network))
     return {
