@@ -59,6 +59,23 @@ _PUBLIC = {
             "ULSIFReweighter",
         ),
     },
+    "metrics": {
+        "metrics._domain_distances": (
+            "coral_distance",
+            "effective_sample_size",
+            "proxy_a_distance",
+            "sliced_wasserstein_distance",
+            "word_domain_similarity",
+        ),
+        "metrics._mmd": ("MMDTest", "mmd", "mmd_test"),
+        "metrics._transferability": (
+            "h_score",
+            "leep_score",
+            "logme_score",
+            "nce_score",
+            "transrate_score",
+        ),
+    },
     "model_selection": {
         "model_selection._transfer": ("TransferClassifier", "TransferRegressor"),
         "model_selection": (
