@@ -272,7 +272,7 @@ def word_domain_similarity(X, X_target, vectors, *, distinct=False, normalize=Tr
     >>> round(word_domain_similarity(sport, hockey, vectors), 2)
     0.99
     >>> round(word_domain_similarity(sport, politics, vectors), 2)
-    0.48
+    0.5
     """
     if not hasattr(vectors, "word_vectors"):
         vectors = skltransfer.WordVectorTransformer(vectors)

@@ -35,8 +35,8 @@ def two_domains(X, X_target, *, min_samples: int = 1) -> tuple[np.ndarray, np.nd
     )  # fmt: skip
     if X.shape[1] != X_target.shape[1]:
         raise ValueError(
-            f"X has {X.shape[1]} features and X_target has {X_target.shape[1]}. Pass the samples of "
-            "both domains in the same columns."
+            f"X has {X.shape[1]} features and X_target has {X_target.shape[1]}. Pass the samples "
+            "of both domains in the same columns."
         )
     return X, X_target
 
@@ -82,8 +82,8 @@ def probabilities_of(X, source) -> np.ndarray:
     if (p < -_ROUNDING).any() or np.abs(p.sum(axis=1) - 1).max() > _ROUNDING:
         row = int(np.argmax(np.maximum(np.abs(p.sum(axis=1) - 1), -p.min(axis=1))))
         raise ValueError(
-            f"X has to hold probabilities, and its row {row} has the sum {p[row].sum():.6g} and the "
-            f"smallest entry {p[row].min():.6g}. Pass the result of predict_proba, or source=."
+            f"X has to hold probabilities, and its row {row} has the sum {p[row].sum():.6g} and "
+            f"the smallest entry {p[row].min():.6g}. Pass the result of predict_proba, or source=."
         )
     return np.maximum(p, 0.0)
 
@@ -155,4 +155,3 @@ def numbers_to_predict(y, rows) -> np.ndarray:
             "Leave it out."
         )
     return y
-

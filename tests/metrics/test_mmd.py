@@ -18,9 +18,7 @@ def kernel(A, B, gamma):
 
 def by_loops(X, T, gamma, unbiased):
     within = [kernel(A, A, gamma) for A in (X, T)]
-    means = [
-        (K.sum() - len(K)) / (len(K) * (len(K) - 1)) if unbiased else K.mean() for K in within
-    ]
+    means = [(K.sum() - len(K)) / (len(K) * (len(K) - 1)) if unbiased else K.mean() for K in within]
     return sum(means) - 2 * kernel(X, T, gamma).mean()
 
 
