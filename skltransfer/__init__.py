@@ -79,12 +79,14 @@ _PUBLIC = {
     "model_selection": {
         "model_selection._transfer": ("TransferClassifier", "TransferRegressor"),
         "model_selection": (
+            "BackboneFailureWarning",
             "LabelledKFold",
             "LabelledStratifiedKFold",
             "circular_validation_scorer",
             "deep_embedded_validation_scorer",
             "importance_weighted_scorer",
             "prediction_entropy_scorer",
+            "rank_backbones",
             "soft_neighborhood_density_scorer",
             "target_scorer",
         ),

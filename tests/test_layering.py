@@ -57,6 +57,7 @@ NAMES_WITH_TORCH = {
     "save",
 }
 NAMES_WITHOUT_TORCH = {
+    "BackboneFailureWarning",
     "CORAL",
     "DiscriminativeReweighter",
     "DomainDataWarning",
@@ -104,6 +105,7 @@ NAMES_WITHOUT_TORCH = {
     "feature_store",
     "importance_weighted_scorer",
     "prediction_entropy_scorer",
+    "rank_backbones",
     "soft_neighborhood_density_scorer",
     "target_scorer",
     "split_domains",
