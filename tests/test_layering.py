@@ -57,6 +57,7 @@ NAMES_WITH_TORCH = {
     "save",
 }
 NAMES_WITHOUT_TORCH = {
+    "AttributionDisplay",
     "BackboneFailureWarning",
     "CORAL",
     "DiscriminativeReweighter",

@@ -69,10 +69,10 @@ def plot_ranking(ranking, ax=None) -> ComparisonDisplay:
         tick.set_parse_math(False)
     for result, place in zip(ranking.results, places, strict=True):
         if result.failure is not None:
+            reason = textwrap.shorten(result.failure, _FAILURE_WIDTH, placeholder=" ...")
             axes[0].text(
-                0.02, place, f"failed: {textwrap.shorten(result.failure, _FAILURE_WIDTH, placeholder=' ...')}",
-                transform=axes[0].get_yaxis_transform(), va="center", fontsize=8,
-                fontstyle="italic", color=_FAINT, parse_math=False,
+                0.02, place, f"failed: {reason}", transform=axes[0].get_yaxis_transform(),
+                va="center", fontsize=8, fontstyle="italic", color=_FAINT, parse_math=False,
             )  # fmt: skip
     return ComparisonDisplay(ax.figure, axes, is_own)
 
