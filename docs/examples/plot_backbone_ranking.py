@@ -2,13 +2,13 @@
 Which pretrained network, before any training?
 ==============================================
 
-Scores of transferability rank networks, and the depths of one, from one pass of the samples. Here the
-ranking stands beside the accuracy of a linear model that is trained on the same features.
+Scores of transferability rank networks, and the depths of one, from one pass of the samples. Here
+the ranking stands beside the accuracy of a linear model that is trained on the same features.
 """
 
 # %%
-# Two hundred labelled digits. The candidates are the stages of the embedded network ``tiny``, with its
-# weights and with random ones, and the plain pixels.
+# Two hundred labelled digits. The candidates are the stages of the embedded network ``tiny``, with
+# its weights and with random ones, and the plain pixels.
 import matplotlib.pyplot as plt
 from scipy.stats import weightedtau
 from sklearn.datasets import load_digits
@@ -17,8 +17,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import AttributionDisplay, FineTunedClassifier, PretrainedFeatureTransformer
-from skltransfer import rank_backbones
+from skltransfer import (
+    AttributionDisplay,
+    FineTunedClassifier,
+    PretrainedFeatureTransformer,
+    rank_backbones,
+)
 
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(
