@@ -74,7 +74,7 @@ def test_grad_cam_is_that_of_captum(model):
         display.attributions, expected.detach().squeeze(1).numpy(), atol=1e-6
     )
     assert display.labels == ["4"] * 3
-    assert np.abs(expected.detach()).max() > 0
+    assert expected.max() > 0
 
 
 @pytest.mark.parametrize("layer", [None, "first"])
@@ -136,7 +136,6 @@ def test_torchvision_networks_whose_layers_are_traced():
     display = AttributionDisplay.from_estimator(network, X[:1])
     assert display.attributions[0].shape == (64, 64)
     assert display.attributions[0].max() > 0
-    assert [part.requires_grad for part in network._built.network.parameters()].count(None) == 0
 
 
 def test_a_regressor_pipelines_and_wrappers():
