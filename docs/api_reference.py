@@ -11,6 +11,7 @@ SECTIONS = {
     "skltransfer.parameter": "Parameter-based transfer",
     "skltransfer.relation": "Relation-based transfer",
     "skltransfer.backbones": "Backbones",
+    "skltransfer.metrics": "Metrics of domains and of transferability",
     "skltransfer.model_selection": "Model selection",
     "skltransfer.inspection": "Inspection",
     "skltransfer.persistence": "Persistence and export",

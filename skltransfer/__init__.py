@@ -38,7 +38,7 @@ _PUBLIC = {
         "feature._word_vector_transformer": ("WordCoverageWarning", "WordVectorTransformer"),
     },
     "inspection": {
-        "inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),
+        "inspection": ("AttributionDisplay", "DomainShiftDisplay", "SampleWeightDisplay"),
     },
     "instance": {
         "_solvers._kernel_width": ("KernelWidthWarning",),
@@ -59,15 +59,34 @@ _PUBLIC = {
             "ULSIFReweighter",
         ),
     },
+    "metrics": {
+        "metrics._domain_distances": (
+            "coral_distance",
+            "effective_sample_size",
+            "proxy_a_distance",
+            "sliced_wasserstein_distance",
+            "word_domain_similarity",
+        ),
+        "metrics._mmd": ("MMDTest", "mmd", "mmd_test"),
+        "metrics._transferability": (
+            "h_score",
+            "leep_score",
+            "logme_score",
+            "nce_score",
+            "transrate_score",
+        ),
+    },
     "model_selection": {
         "model_selection._transfer": ("TransferClassifier", "TransferRegressor"),
         "model_selection": (
+            "BackboneFailureWarning",
             "LabelledKFold",
             "LabelledStratifiedKFold",
             "circular_validation_scorer",
             "deep_embedded_validation_scorer",
             "importance_weighted_scorer",
             "prediction_entropy_scorer",
+            "rank_backbones",
             "soft_neighborhood_density_scorer",
             "target_scorer",
         ),

@@ -28,9 +28,9 @@ RANK = {
     "_solvers": 0,
     "_torch": 1,
     "domains": 1,
-    "metrics": 1,
     "datasets": 1,
     "backbones": 2,
+    "metrics": 2,
     "_networks": 3,
 }
 RANK |= dict.fromkeys(FAMILIES, 4) | {"model_selection": 5, "inspection": 5, "distributed": 5}
@@ -57,6 +57,8 @@ NAMES_WITH_TORCH = {
     "save",
 }
 NAMES_WITHOUT_TORCH = {
+    "AttributionDisplay",
+    "BackboneFailureWarning",
     "CORAL",
     "DiscriminativeReweighter",
     "DomainDataWarning",
@@ -105,10 +107,24 @@ NAMES_WITHOUT_TORCH = {
     "feature_store",
     "importance_weighted_scorer",
     "prediction_entropy_scorer",
+    "rank_backbones",
     "soft_neighborhood_density_scorer",
     "target_scorer",
     "split_domains",
     "stack_domains",
+    "MMDTest",
+    "coral_distance",
+    "effective_sample_size",
+    "h_score",
+    "leep_score",
+    "logme_score",
+    "mmd",
+    "mmd_test",
+    "nce_score",
+    "proxy_a_distance",
+    "sliced_wasserstein_distance",
+    "transrate_score",
+    "word_domain_similarity",
 }
 PARTS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
 

@@ -260,32 +260,3 @@ def _rbf(A, B, gamma: float) -> np.ndarray:
         tile = -cdist(A, B, "sqeuclidean")
     tile *= gamma
     return np.exp(tile, out=tile)
-
-
-def squared_mmd(X, T, gamma: float, *, unbiased: bool = True) -> float:
-    """Return the squared maximum mean discrepancy of two samples, with the rbf kernel.
-
-    It is the V-statistic of Gretton et al. 2012 (equation 5), at least 0, or the unbiased
-    U-statistic (equation 3). The U-statistic leaves out pairs of a row with itself, and lies around
-    0, on either side, if the distributions are equal. Memory is O(n + m), because the kernel is
-    summed in tiles.
-
-    Parameters
-    ----------
-    X, T : ndarray of shape (n, n_features), (m, n_features), float64
-        The U-statistic needs at least two rows of each.
-    gamma : float
-        The kernel is ``exp(-gamma |x - t|^2)``.
-    unbiased : bool, default=True
-    """
-    kernel = Kernel("rbf", gamma)
-    rows, target_rows = KernelMatrix(kernel, X), KernelMatrix(kernel, T)
-    within = [_mean_within(r, A, unbiased) for r, A in ((rows, X), (target_rows, T))]
-    value = within[0] + within[1] - 2 * rows.mean(T).mean()
-    return float(value if unbiased else max(value, 0.0))  # rounding may take it below 0
-
-
-def _mean_within(rows: KernelMatrix, X, unbiased: bool) -> float:
-    n = len(X)
-    mean = rows.mean(X).mean()
-    return (n * mean - 1) / (n - 1) if unbiased else mean  # k(x, x) = 1

@@ -91,6 +91,15 @@ def _add_data(group) -> None:
 
 
 def _add_networks(group) -> None:
+    _add_named_networks(group)
+    group.add_argument(
+        "--fine-tune",
+        action="store_true",
+        help="also train networks larger than tiny, which takes minutes to hours without a GPU",
+    )
+
+
+def _add_named_networks(group) -> None:
     group.add_argument(
         "--backbone",
         metavar="NAME",
@@ -106,11 +115,6 @@ def _add_networks(group) -> None:
         metavar="FILE",
         action=_Weights,
         help="file of weights for the preceding --backbone (default: published weights)",
-    )
-    group.add_argument(
-        "--fine-tune",
-        action="store_true",
-        help="also train networks larger than tiny, which takes minutes to hours without a GPU",
     )
 
 
@@ -245,7 +249,8 @@ def _add_backbones(commands) -> None:
         description=(
             "List the networks whose name matches PATTERN, or describe the layers, pooling, width "
             "and preprocessing of the network with that name. Nothing is downloaded but the "
-            "settings of a network on a hub."
+            "settings of a network on a hub. With --rank, score the features of networks for "
+            "labelled data, without training."
         ),
     )
     backbones.add_argument(
@@ -255,6 +260,25 @@ def _add_backbones(commands) -> None:
         help="name, or pattern with * and ? in quotes",
     )
     backbones.add_argument("--json", action="store_true", help="print JSON")
+    ranked = backbones.add_argument_group("ranking")
+    ranked.add_argument(
+        "--rank",
+        metavar="DATA",
+        help=(
+            "rank the networks that match PATTERN (default: tiny) and those of --backbone on a "
+            "folder of images with one folder for each class, or on the texts of a CSV or Parquet "
+            "file; published weights are downloaded"
+        ),
+    )
+    ranked.add_argument(
+        "--score",
+        choices=("logme", "h_score", "transrate"),
+        default="logme",
+        help="score of the features (default: %(default)s)",
+    )
+    ranked.add_argument("--label", metavar="COLUMN", help="column to predict from texts")
+    ranked.add_argument("--text", metavar="COLUMN", help="column of texts")
+    _add_named_networks(ranked)
     backbones.set_defaults(run="skltransfer.cli._backbones.backbones")
 
 

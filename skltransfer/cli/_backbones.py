@@ -51,8 +51,17 @@ _HEADER = ("name", "source", "download", "input size", "parameters")
 
 
 def backbones(options) -> None:
-    """List networks, or describe the one that is named."""
+    """List networks, describe the one that is named, or rank some on data."""
     pattern = options.pattern
+    if options.rank is not None:
+        # Imported here, because it needs the extra of the command line's tables.
+        from skltransfer.cli._rank import rank
+
+        names = [] if pattern is None else [pattern] if _is_name(pattern) else _matching(pattern)
+        return rank(options, names)
+    for name in ("label", "text", "backbone"):
+        if getattr(options, name):
+            raise CommandError(f"--{name} goes with --rank DATA.")
     if pattern is not None and _is_name(pattern):
         record = load(pattern, weights=None, option="")
         _print_record(record, options.json)

@@ -285,6 +285,37 @@ class WordVectorTransformer(
         pooled = self._pooled(tokens, reader, self._known(tokens, reader))
         return self._finished(pooled, reader)
 
+    def word_vectors(self, X):
+        """Return the words of texts that have a vector. Nothing has to be fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts.
+
+        Returns
+        -------
+        words : list of str
+            Distinct words.
+        counts : ndarray of shape (n_words,)
+            Number of occurrences of each word in all texts.
+        vectors : ndarray of shape (n_words, n_features_out)
+            Vectors as they are in `vectors`.
+
+        Raises
+        ------
+        ValueError
+            If `vectors` is None. With ``oov="error"``, if a word has no vector.
+        """
+        check_parameters(self)
+        if self.vectors is None:
+            raise ValueError("vectors=None has no words. Pass vectors, such as a file of GloVe.")
+        tokens, reader = self._tokens(X, reset=False), self._open()
+        is_known = self._known(tokens, reader)
+        words = [tokens.words[i] for i in np.flatnonzero(is_known)]
+        vectors = reader.take(words) if words else np.empty((0, reader.dim), reader.dtype)
+        return words, tokens.counts[is_known], vectors
+
     def _fit(self, X, *, with_features: bool) -> np.ndarray | None:
         if self.vectors is None:
             return self._numbers(X, reset=True)

@@ -1,6 +1,7 @@
-"""Pictures of the two domains and of the weights."""
+"""Pictures of the two domains, of the weights, and of what predictions rest on."""
 
+from skltransfer.inspection._attribution import AttributionDisplay
 from skltransfer.inspection._domain_shift import DomainShiftDisplay
 from skltransfer.inspection._sample_weight import SampleWeightDisplay
 
-__all__ = ["DomainShiftDisplay", "SampleWeightDisplay"]
+__all__ = ["AttributionDisplay", "DomainShiftDisplay", "SampleWeightDisplay"]

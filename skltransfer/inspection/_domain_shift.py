@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from skltransfer._parameters import Number
 from skltransfer._solvers._kernel_choice import median_gamma, scale_gamma
-from skltransfer._solvers._kernels import squared_mmd
+from skltransfer._solvers._mmd import squared_mmd
 from skltransfer.domains._data import (
     as_labels,
     check_not_empty,

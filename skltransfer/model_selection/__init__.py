@@ -7,6 +7,12 @@ from skltransfer.model_selection._prediction_scorers import (
     prediction_entropy_scorer,
     soft_neighborhood_density_scorer,
 )
+from skltransfer.model_selection._rank_backbones import (
+    BackboneFailureWarning,
+    BackboneRanking,
+    RankedBackbone,
+    rank_backbones,
+)
 from skltransfer.model_selection._scorers import target_scorer
 from skltransfer.model_selection._source_scorers import (
     circular_validation_scorer,
@@ -25,9 +31,12 @@ from skltransfer.model_selection._task import TransferTask
 from skltransfer.model_selection._transfer import TransferClassifier, TransferRegressor
 
 __all__ = [
+    "BackboneFailureWarning",
+    "BackboneRanking",
     "Comparison",
     "LabelledKFold",
     "LabelledStratifiedKFold",
+    "RankedBackbone",
     "Strategy",
     "StrategyResult",
     "TransferClassifier",
@@ -42,6 +51,7 @@ __all__ = [
     "mean_interval",
     "mixture_strategies",
     "prediction_entropy_scorer",
+    "rank_backbones",
     "row_interval",
     "soft_neighborhood_density_scorer",
     "table_strategies",

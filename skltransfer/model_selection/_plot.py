@@ -36,7 +36,7 @@ _MAX_CURVES = 5
 
 
 class ComparisonDisplay:
-    """Picture of a comparison, returned by :meth:`Comparison.plot`.
+    """Picture of a comparison or a ranking, returned by their method ``plot``.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ class ComparisonDisplay:
     figure_ : matplotlib Figure
         Figure.
     axes_ : tuple of matplotlib Axes
-        Axes of the differences, and of the learning curves if there are any.
+        Axes of the differences, and of the learning curves if there are any; of score, time and
+        size for a ranking.
     """
 
     def __init__(self, figure, axes, is_own):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skltransfer._solvers._kernel_choice import median_gamma
-from skltransfer._solvers._kernels import squared_mmd
+from skltransfer._solvers._mmd import squared_mmd
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(23, 3)), RNG.normal(0.7, 1.3, size=(17, 3))

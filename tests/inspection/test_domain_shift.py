@@ -23,7 +23,7 @@ from skltransfer import (
     WithTarget,
 )
 from skltransfer._solvers._kernel_choice import median_gamma
-from skltransfer._solvers._kernels import squared_mmd
+from skltransfer._solvers._mmd import squared_mmd
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
