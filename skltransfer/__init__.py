@@ -88,6 +88,8 @@ _PUBLIC = {
     },
     "relation": {
         "relation._deep_coral": ("DeepCORALClassifier",),
+        "relation._maml": ("MAMLClassifier", "MAMLRegressor"),
+        "relation._prototypical": ("PrototypicalClassifier",),
     },
 }
 
