@@ -1,4 +1,4 @@
-"""What meta-learners share: training in episodes of the source, then a support set of the target."""
+"""What meta-learners share: training in episodes of the source, then a support set."""
 
 from __future__ import annotations
 
