@@ -119,7 +119,7 @@ class EpisodePools:
         if not self.has_classes:
             n_way = 1
         elif n_way == "auto":
-            n_way = min(most, _MOST_WAYS if support is None else len(support))
+            n_way = max(2, min(most, _MOST_WAYS if support is None else len(support)))
         if n_way > most:
             within = "" if len(self.pools) == 1 else " in one group"
             raise ValueError(

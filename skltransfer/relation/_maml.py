@@ -9,7 +9,6 @@ from math import inf
 
 import numpy as np
 import torch
-from sklearn.base import is_classifier
 from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
 from torch import nn
@@ -129,7 +128,7 @@ class MAML(MetaLearner):
 
     def _objective(self, fitting, size, key):
         plan, labels = fitting.plan, fitting.data.labels
-        has_classes = is_classifier(self)
+        has_classes = self._has_classes
         # Every task begins with a head of zeros, so that there is none to train.
         fitting.built.network.head.requires_grad_(not has_classes)
         return MAMLLoss(
@@ -164,11 +163,11 @@ class MAML(MetaLearner):
         network = copy.deepcopy(built.network).eval()
         device = next(network.parameters()).device
         twin = replace(built, network=network)
-        if is_classifier(self):
+        if self._has_classes:
             n_classes = len(labels.attributes["classes_"])
             network.head = nn.Linear(built.n_features, n_classes).to(device, network.dtype)
         names, norms = adapted_parts(twin, trained.unfreeze, trained.norm_statistics)
-        start = starting_point(network, names, zero_head=is_classifier(self))
+        start = starting_point(network, names, zero_head=self._has_classes)
         start = {name: tensor.detach() for name, tensor in start.items()}
         inputs = Inputs(rows, network.preprocessing, device, network.dtype)[slice(None)]
         targets, weights = targets.to(device), None
@@ -213,7 +212,7 @@ class MAML(MetaLearner):
         if len(y) <= _MOST_SOURCE_SAMPLES:
             return super()._source_as_support(X, y)
         codes = np.zeros(len(y), int)
-        if is_classifier(self):
+        if self._has_classes:
             _, codes = np.unique(y, return_inverse=True)
         order, n_each = rng.permutation(len(y)), max(1, _MOST_SOURCE_SAMPLES // (codes.max() + 1))
         parts = [order[codes[order] == code][:n_each] for code in range(codes.max() + 1)]
@@ -566,6 +565,8 @@ class MAMLRegressor(MAML):
         self : MAMLRegressor
         """
         return self._fit(X, y, X_target, y_target, target_sample_weight, groups, sample_domain)
+
+    _has_classes = False
 
     def _to_fit(self):
         return skltransfer.FineTunedRegressor() if self.estimator is None else self.estimator

@@ -13,7 +13,6 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     clone,
-    is_classifier,
 )
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, check_array, column_or_1d
@@ -103,7 +102,7 @@ class EpisodeTraining:
         self.n_episodes, self._counts = learner.episodes_per_epoch, None
         if support is not None:
             codes = np.zeros(len(support), int)
-            if is_classifier(learner):
+            if learner._has_classes:
                 _, codes = support.classes()
             self._counts = np.bincount(codes)
 
@@ -175,6 +174,7 @@ class MetaLearner(
     # The classes of the target are learned from its support set, whatever those of the source are.
     _learns_new_classes = True
     _strategies: tuple[str, ...] = ("finetune",)
+    _has_classes = True
 
     # --- what a subclass says ----------------------------------------------------------
 
@@ -212,8 +212,9 @@ class MetaLearner(
         support = self._given_support(X_target, y_target, weights)
         groups = self._numbered_groups(X, groups, sample_domain)
         task = FitTask.begin(self, X, y, max_subtasks=1)
-        with task.hand_on(estimator), named_rows(X, X_target):
-            estimator._fit_in_episodes(X, y, EpisodeTraining(self, support, groups))
+        with named_rows(X, X_target):
+            with task.hand_on(estimator):
+                estimator._fit_in_episodes(X, y, EpisodeTraining(self, support, groups))
             if support is None:
                 support = self._source_as_support(X, y)
             self._adapt(estimator, support)
@@ -259,7 +260,7 @@ class MetaLearner(
         if rows is None:
             warn_without_labels(self, "is fitted to the source samples")
             return None
-        if is_classifier(self):
+        if self._has_classes:
             labels = _whole_labels(labels, y_target)
         support = Support(rows, labels, weights)
         self._check_support(support, "y_target")
@@ -279,7 +280,7 @@ class MetaLearner(
 
     def _check_support(self, support: Support, name: str) -> None:
         """Check the labels of a support set, which become an array of classes or of numbers."""
-        if not is_classifier(self):
+        if not self._has_classes:
             support.y = check_array(support.y, ensure_2d=False, dtype=np.float64, input_name=name)
             return
         check_classification_targets(support.y)
@@ -310,7 +311,7 @@ class MetaLearner(
         return np.unique(column_or_1d(groups), return_inverse=True)[1]
 
     def _check_estimator(self, estimator) -> None:
-        kind = "Classifier" if is_classifier(self) else "Regressor"
+        kind = "Classifier" if self._has_classes else "Regressor"
         wanted = getattr(skltransfer, f"FineTuned{kind}")
         if not isinstance(estimator, wanted):
             raise TypeError(
