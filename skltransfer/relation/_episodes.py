@@ -89,7 +89,8 @@ class EpisodePools:
     codes : ndarray of shape (n_samples,), int, or None
         Class of each sample. ``None``: the targets are numbers, and a group is one pool.
     groups : ndarray of shape (n_samples,), int, or None
-        Group of each sample. An episode has samples of one group. ``None``: all are of one.
+        Group of each sample. An episode has samples of one group. ``None``: all are of one, which
+        have classes.
     """
 
     def __init__(self, codes: np.ndarray | None, groups: np.ndarray | None):

@@ -29,6 +29,8 @@ from skltransfer.relation._meta_learning import MetaLearner, Support, some_rows,
 
 # Without a support set the source stands in, of which so many samples are taken at most.
 _MOST_SOURCE_SAMPLES = 1000
+# Source samples that batch normalisation takes its statistics from, for other estimators.
+_ROWS_OF_STATISTICS = 512
 
 
 class MAMLLoss(Objective):
@@ -123,7 +125,7 @@ class MAML(MetaLearner):
     }
 
     def _head_for_episodes(self, n_way, labels):
-        n_outputs = n_way or labels.n_outputs
+        n_outputs = n_way if self._has_classes and n_way else labels.n_outputs
         return lambda n_features, _: nn.Linear(n_features, n_outputs)
 
     def _objective(self, fitting, size, key):
@@ -146,6 +148,21 @@ class MAML(MetaLearner):
 
     # --- adaptation --------------------------------------------------------------------
 
+    def _note(self, trained, X):
+        built, network = trained._built, trained.network_
+        self._parts = adapted_parts(built, trained.unfreeze, trained.norm_statistics)
+        norms = [network.get_submodule(name) for name in self._parts[1]]
+        if not norms:
+            return
+        # Episodes leave no statistics behind, and another estimator has no support set.
+        rows = trained._rows(X, reset=False)
+        drawn = check_random_state(0).permutation(len(rows))[:_ROWS_OF_STATISTICS]
+        device = next(network.parameters()).device
+        inputs = Inputs(rows.subset(np.sort(drawn)), network.preprocessing, device, network.dtype)
+        with network_lock, torch.no_grad(), SupportStatistics(norms) as statistics:
+            statistics.are_kept = True
+            network.eval().embed(inputs[slice(None)])
+
     def _adapt(self, trained, support):
         self._trained = trained
         labels, targets = self._encoded(trained, support)
@@ -162,11 +179,10 @@ class MAML(MetaLearner):
         rows = trained._rows(support.X, reset=False)
         network = copy.deepcopy(built.network).eval()
         device = next(network.parameters()).device
-        twin = replace(built, network=network)
         if self._has_classes:
             n_classes = len(labels.attributes["classes_"])
             network.head = nn.Linear(built.n_features, n_classes).to(device, network.dtype)
-        names, norms = adapted_parts(twin, trained.unfreeze, trained.norm_statistics)
+        names, norms = self._parts
         start = starting_point(network, names, zero_head=self._has_classes)
         start = {name: tensor.detach() for name, tensor in start.items()}
         inputs = Inputs(rows, network.preprocessing, device, network.dtype)[slice(None)]

@@ -115,7 +115,10 @@ class EpisodeTraining:
         """Return the fields of the plan that episodes decide."""
         learner, n_way = self.learner, 0
         if self.are_drawn:
-            pools = EpisodePools(labels.codes, self.groups)
+            groups = self.groups
+            if labels.codes is None and groups is None:
+                groups = np.zeros(len(labels.targets), int)
+            pools = EpisodePools(labels.codes, groups)
             given = (getattr(learner, "n_way", 1), learner.n_shot, learner.n_query)
             self.size = pools.size(*given, self._counts)
             self._pools = pools.of_size(self.size)
@@ -190,6 +193,9 @@ class MetaLearner(
     def _adapt(self, trained, support: Support) -> None:
         """Set the fitted attributes for a support set, and leave the trained estimator as it is."""
 
+    def _note(self, trained, X) -> None:
+        """Keep what later adaptations need of the source, and of how the network was trained."""
+
     def _source_as_support(self, X, y) -> Support:
         """Return the samples of the source that stand in for a support set."""
         return Support(X, np.asarray(y))
@@ -215,6 +221,7 @@ class MetaLearner(
         with named_rows(X, X_target):
             with task.hand_on(estimator):
                 estimator._fit_in_episodes(X, y, EpisodeTraining(self, support, groups))
+            self._note(estimator, X)
             if support is None:
                 support = self._source_as_support(X, y)
             self._adapt(estimator, support)
