@@ -21,6 +21,7 @@ Needs the shared data (omniglot).
 from __future__ import annotations
 
 import io
+import json
 import time
 import zipfile
 from pathlib import Path
@@ -83,6 +84,7 @@ CLAIMS = [
 ]
 N_SOURCE_ALPHABETS = 3
 N_WAY, N_QUERY, N_EPISODES = 5, 15, 400
+EPOCHS = {"PrototypicalClassifier": 14, "MAMLClassifier": 8}
 N_FUNCTIONS, N_SAMPLES, N_SHOT, N_NEW_FUNCTIONS = 1000, 50, 10, 100
 
 
@@ -158,8 +160,8 @@ def adapted(model, X: np.ndarray, y: np.ndarray, support, query) -> float:
     return float((model.predict(X[query]) == y[query]).mean())
 
 
-def characters(data: Path, quick: bool) -> list[dict]:
-    """Return the accuracies on the episodes, method by method."""
+def characters(data: Path, quick: bool, learner: str) -> list[dict]:
+    """Return the accuracies on the episodes of a meta-learner and of the nearest class mean."""
     images, names, alphabets = read_characters(data)
     is_source = np.isin(alphabets, np.unique(alphabets)[:N_SOURCE_ALPHABETS])
     X, y = turned(images[is_source], names[is_source])
@@ -169,45 +171,40 @@ def characters(data: Path, quick: bool) -> list[dict]:
     target = {"X_target": X_new[first], "y_target": y_new[first]}
     size = {"n_way": 20, "n_shot": 1, "n_query": 5, "tasks_per_step": 1}
     size["episodes_per_epoch"] = 2 if quick else 50
+    kind = {"PrototypicalClassifier": BatchNormed, "MAMLClassifier": GroupNormed}[learner]
+    n_epochs = 1 if quick else EPOCHS[learner]
+    network = FineTunedClassifier(kind, weights=None, lr=1e-3, max_epochs=n_epochs)
+    if learner == "MAMLClassifier":
+        model = MAMLClassifier(network, inner_lr=3.0, n_inner_steps=1, **size)
+    else:
+        model = PrototypicalClassifier(network, **size)
 
-    def network(kind, n_epochs):
-        return FineTunedClassifier(kind, weights=None, lr=1e-3, max_epochs=1 if quick else n_epochs)
+    def of_nearest_mean(features: np.ndarray) -> list[float]:
+        return [nearest_mean(features, y_new, *episode) for episode in episodes]
 
-    learners = {
-        "PrototypicalClassifier": PrototypicalClassifier(network(BatchNormed, 20), **size),
-        "MAMLClassifier": MAMLClassifier(
-            network(GroupNormed, 20), inner_lr=3.0, n_inner_steps=2, **size
+    untrained = PrototypicalClassifier(network, episodes_per_epoch=0).fit(X, y)
+    accuracies = {
+        "nearest mean, raw pixels": of_nearest_mean(X_new.reshape(len(X_new), -1) / 255),
+        f"nearest mean, network of {learner}, random weights": of_nearest_mean(
+            untrained.transform(X_new)
         ),
     }
-    accuracies = {}
-    flat = X_new.reshape(len(X_new), -1) / 255
-    accuracies["nearest mean, raw pixels"] = [
-        nearest_mean(flat, y_new, *episode) for episode in episodes
-    ]
-    seconds = {}
-    for name, model in learners.items():
-        untrained = PrototypicalClassifier(model.estimator, episodes_per_epoch=0).fit(X, y)
-        features = untrained.transform(X_new)
-        accuracies[f"nearest mean, network of {name} with random weights"] = [
-            nearest_mean(features, y_new, *episode) for episode in episodes
-        ]
-        started = time.process_time()
-        model.fit(X, y, **target)
-        seconds[name] = time.process_time() - started
-        print(f"{name}: {seconds[name]:.0f} s, {model.history_[-1]['train_loss']:.3f}", flush=True)
-        if name == "MAMLClassifier":
-            accuracies[name] = [adapted(model, X_new, y_new, *episode) for episode in episodes]
-            continue
-        features = model.transform(X_new)
-        accuracies[name] = [nearest_mean(features, y_new, *episode) for episode in episodes]
-        for episode, accuracy in list(zip(episodes, accuracies[name], strict=True))[:20]:
+    started = time.process_time()
+    model.fit(X, y, **target)
+    seconds = time.process_time() - started
+    print(f"{learner}: {seconds:.0f} s, {model.history_[-1]['train_loss']:.3f}", flush=True)
+    if learner == "MAMLClassifier":
+        accuracies[learner] = [adapted(model, X_new, y_new, *episode) for episode in episodes]
+    else:
+        accuracies[learner] = of_nearest_mean(model.transform(X_new))
+        for episode, accuracy in list(zip(episodes, accuracies[learner], strict=True))[:20]:
             assert abs(adapted(model, X_new, y_new, *episode) - accuracy) < 0.02
     rows = []
     for name, values in accuracies.items():
         mean, low, high = mean_interval(100 * np.array(values))
         row = {"method": name, "mean": mean, "low": low, "high": high}
-        if name in seconds:
-            row["cpu_minutes"] = seconds[name] / 60
+        if name == learner:
+            row |= {"cpu_minutes": seconds / 60, "training_episodes": 50 * network.max_epochs}
         rows.append(row)
     return rows
 
@@ -294,17 +291,27 @@ def squared_errors(fitted, x_few, y_few, grid, truth) -> np.ndarray:
     return np.array(errors)
 
 
+PARTS = ("PrototypicalClassifier", "MAMLClassifier", "sinusoids")
+
+
 def main(options) -> None:
-    """Run both parts."""
+    """Run the parts."""
     torch.set_num_threads(1)
-    record = {
-        "omniglot": {"rows": characters(options.data, options.quick)},
-        "sinusoids": sinusoids(options.quick),
-        "test_episodes": N_EPISODES,
-        "new_functions": N_NEW_FUNCTIONS,
-    }
+    path = Path(__file__).with_suffix(".json")
+    keeps_rest = options.part and not options.quick and path.is_file()
+    record = json.loads(path.read_text()) if keeps_rest else {"omniglot": {"rows": []}}
+    for part in PARTS if options.part is None else (options.part,):
+        if part == "sinusoids":
+            record[part] = sinusoids(options.quick)
+            continue
+        rows = {row["method"]: row for row in record["omniglot"]["rows"]}
+        rows |= {row["method"]: row for row in characters(options.data, options.quick, part)}
+        record["omniglot"]["rows"] = list(rows.values())
+    record |= {"test_episodes": N_EPISODES, "new_functions": N_NEW_FUNCTIONS}
     write(__file__, record, options)
 
 
 if __name__ == "__main__":
-    main(make_parser(__doc__, data=True).parse_args())
+    parser = make_parser(__doc__, data=True)
+    parser.add_argument("--part", choices=PARTS, help="run this alone, keep the rest")
+    main(parser.parse_args())

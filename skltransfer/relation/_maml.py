@@ -265,8 +265,9 @@ class MAMLClassifier(MAML):
         It is cloned before it is fitted. `unfreeze` and `norm_statistics` also say which weights
         and statistics a task adapts. Its `head`, `dropout`, `batch_size` and what belongs to the
         labels of single samples are not used.
-    inner_lr : float, default=0.1
-        Rate :math:`\alpha` of the steps on a support set.
+    inner_lr : float, default=0.4
+        Rate :math:`\alpha` of the steps on a support set. The best one depends on the size of the
+        features, because the output layer starts at zero. Try 0.1 to 10.
     n_inner_steps : int, default=3
         Number of steps on the support samples of an episode.
     n_target_steps : int or None, default=None
@@ -354,7 +355,7 @@ class MAMLClassifier(MAML):
         self,
         estimator=None,
         *,
-        inner_lr=0.1,
+        inner_lr=0.4,
         n_inner_steps=3,
         n_target_steps=None,
         first_order=False,
