@@ -209,7 +209,12 @@ class MetaLearner(
         X_target, y_target, weights = given_weighted_target(
             X_target, y_target, target_sample_weight
         )
-        if y is not None and not sparse.issparse(y):
+        if y is not None:
+            if self._has_classes and (sparse.issparse(y) or np.shape(y)[1:] not in ((), (1,))):
+                raise ValueError(
+                    "y has several labels per sample, and an episode needs one class of each. Pass "
+                    "one column."
+                )
             check_no_missing_labels(y)
         if X_target is not None:
             check_not_empty(X_target, "X_target")
@@ -224,6 +229,7 @@ class MetaLearner(
             self._note(estimator, X)
             if support is None:
                 support = self._source_as_support(X, y)
+                self._check_support(support, "y")
             self._adapt(estimator, support)
         task.end({})
         return self

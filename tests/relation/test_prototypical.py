@@ -406,6 +406,7 @@ NETWORK = FineTunedClassifier(**STEPS)
         ({}, {"X_target": np.full((len(FEW), 10), np.nan)}, ValueError, "X_target contains NaN"),
         ({}, {"y_target": Y_NEW[:3]}, ValueError, "y_target has 3 entries"),
         ({}, {"y": np.full(len(Y), 3)}, ValueError, "y holds one class"),
+        ({}, {"y": np.eye(12, dtype=int)[Y]}, ValueError, "y has several labels per sample"),
         ({}, {"y": np.where(Y == 2, np.nan, Y)}, ValueError, "y contains NaN"),
         ({}, {"groups": Y[:5]}, ValueError, "groups has 5 entries"),
         (
