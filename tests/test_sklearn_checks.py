@@ -120,9 +120,8 @@ ESTIMATORS = [
     KMMReweighter(LogisticRegression()),
     KMMReweighter(Ridge(), max_weight=10, sum_tolerance=0.1),
     KMMReweighter(Ridge(), kernel="laplacian", tol=1e-2, dtype="float32"),
-    MAMLClassifier(FineTunedClassifier(max_epochs=10), episodes_per_epoch=12, inner_lr=2.0),
-    MAMLClassifier(FineTunedClassifier(TableNetwork, max_epochs=2), first_order=True, n_shot=1),
-    MAMLRegressor(FineTunedRegressor(max_epochs=10), episodes_per_epoch=12, inner_lr=0.3),
+    MAMLClassifier(FineTunedClassifier(max_epochs=3), episodes_per_epoch=8, inner_lr=2.0),
+    MAMLRegressor(FineTunedRegressor(max_epochs=4, lr=0.01), episodes_per_epoch=8, inner_lr=0.5),
     MultiTaskClassifier(),
     MultiTaskClassifier(alpha=0.1, class_weight="balanced", task_weight="balanced"),
     MultiTaskClassifier("trace_norm"),
@@ -141,7 +140,7 @@ ESTIMATORS = [
     PretrainedFeatureTransformer(TableNetwork, layers=["0", "2"], precision="float64"),
     PooledEstimator(LogisticRegression()),
     PooledEstimator(Ridge()),
-    PrototypicalClassifier(FineTunedClassifier(max_epochs=10), episodes_per_epoch=10),
+    PrototypicalClassifier(FineTunedClassifier(max_epochs=4), episodes_per_epoch=5),
     PrototypicalClassifier(
         FineTunedClassifier(TableNetwork), metric="cosine", episodes_per_epoch=0
     ),

@@ -210,7 +210,8 @@ class MetaLearner(
             X_target, y_target, target_sample_weight
         )
         if y is not None:
-            if self._has_classes and (sparse.issparse(y) or np.shape(y)[1:] not in ((), (1,))):
+            is_sparse = sparse.issparse(y)
+            if self._has_classes and (is_sparse or as_labels(y).shape[1:] not in ((), (1,))):
                 raise ValueError(
                     "y has several labels per sample, and an episode needs one class of each. Pass "
                     "one column."
