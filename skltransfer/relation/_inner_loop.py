@@ -8,10 +8,12 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.func import functional_call, grad
+from torch.func import functional_call, grad, vmap
 
 from skltransfer._networks._built import Built, n_trained_stages
+from skltransfer._networks._objective import Objective
 from skltransfer._torch._depth import norms_that_keep
+from skltransfer.relation._episodes import EpisodeBatch
 
 
 def adapted_parts(
@@ -134,3 +136,85 @@ def adapt(
             slope = grad(support_loss)(parameters)
         parameters = {name: p - lr * slope[name] for name, p in parameters.items()}
     return parameters
+
+
+class MAMLLoss(Objective):
+    """Mean loss of the query samples after each task has adapted to its support samples.
+
+    Parameters
+    ----------
+    network : TransferNetwork
+    parts : tuple
+        Names of the parameters and of the batch norms that a task adapts.
+    loss : callable
+        Takes outputs and targets, and returns a number.
+    has_classes : bool
+        Whether the output layer starts at zero in every task.
+    n_steps, lr, first_order
+        As for :func:`adapt`.
+    at_once : bool
+        Whether the tasks of a batch are computed side by side, if all modules allow it.
+    key : tuple
+        Stands for the episodes.
+    """
+
+    def __init__(
+        self, network, parts, loss, *, has_classes, n_steps, lr, first_order, at_once, key
+    ):
+        self.names, norms = parts
+        self.loss, self.has_classes, self.at_once = loss, has_classes, at_once
+        self.settings = {"n_steps": n_steps, "lr": lr, "first_order": first_order}
+        self._statistics = SupportStatistics([network.get_submodule(name) for name in norms])
+        self._key = key
+
+    def key(self) -> tuple:
+        """Return the part of a checkpoint's key for this objective."""
+        return (type(self).__name__, tuple(self.settings.items()), self._key)
+
+    def __enter__(self):
+        self._statistics.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error) -> None:
+        super().__exit__(*error)
+        self._statistics.__exit__(*error)
+
+    def __call__(self, network, batch: EpisodeBatch, features=None):
+        """Return the mean loss of the tasks."""
+        start = starting_point(network, self.names, zero_head=self.has_classes)
+        self._statistics.n_support = batch.support.targets.shape[1]
+        of_task, tasks = partial(self.of_task, network, start), []
+        for part in (batch.support, batch.query):
+            tasks += [part.inputs, part.targets]
+        if self.at_once:
+            try:
+                return {"query_loss": vmap(of_task, randomness="different")(*tasks).mean()}
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # of a module that vmap cannot run; other errors come back below
+                self.at_once = False
+        losses = [of_task(*task) for task in zip(*tasks, strict=True)]
+        return {"query_loss": torch.stack(losses).mean()}
+
+    def of_task(self, network, start, inputs, targets, query_inputs, query_targets):
+        """Return the loss of the query samples of one task."""
+        loss = partial(_in_full_precision, self.loss, targets=targets)
+        adapted = adapt(network, start, inputs, loss, **self.settings)
+        both = torch.cat([inputs, query_inputs]) if self._statistics.norms else query_inputs
+        outputs = functional_call(network, adapted, (both,))[-len(query_inputs) :]
+        return _in_full_precision(self.loss, outputs, targets=query_targets)
+
+
+def _in_full_precision(loss, outputs, *, targets):
+    if outputs.dtype in (torch.bfloat16, torch.float16):
+        outputs = outputs.float()
+    return loss(outputs, targets)
+
+
+def starting_point(network, names: tuple[str, ...], *, zero_head: bool) -> dict[str, torch.Tensor]:
+    """Return the parameters with which each task begins, by name."""
+    parameters = dict(network.named_parameters())
+    start = {name: parameters[name] for name in names}
+    if zero_head:
+        start |= {n: torch.zeros_like(p) for n, p in start.items() if n.startswith("head.")}
+    return start

@@ -12,106 +12,29 @@ import torch
 from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 from torch.nn import functional
 
 import skltransfer
 from skltransfer._networks._built import TransferNetwork
 from skltransfer._networks._labels import Classes, Labels
-from skltransfer._networks._objective import Objective
 from skltransfer._parameters import Count, Flag, Number
-from skltransfer._torch._batches import Batch, Inputs
+from skltransfer._torch._batches import Inputs
 from skltransfer._torch._extraction import network_lock
 from skltransfer.domains._refit import fits_anew
-from skltransfer.relation._episodes import EpisodeBatch
-from skltransfer.relation._inner_loop import SupportStatistics, adapt, adapted_parts
+from skltransfer.relation._inner_loop import (
+    MAMLLoss,
+    SupportStatistics,
+    adapt,
+    adapted_parts,
+    starting_point,
+)
 from skltransfer.relation._meta_learning import MetaLearner, Support, some_rows, with_network
 
 # Without a support set the source stands in, of which so many samples are taken at most.
 _MOST_SOURCE_SAMPLES = 1000
 # Source samples that batch normalisation takes its statistics from, for other estimators.
 _ROWS_OF_STATISTICS = 512
-
-
-class MAMLLoss(Objective):
-    """Mean loss of the query samples after each task has adapted to its support samples.
-
-    Parameters
-    ----------
-    network : TransferNetwork
-    parts : tuple
-        Names of the parameters and of the batch norms that a task adapts.
-    loss : callable
-        Takes outputs and targets, and returns a number.
-    has_classes : bool
-        Whether the output layer starts at zero in every task.
-    n_steps, lr, first_order
-        As for :func:`~skltransfer.relation._inner_loop.adapt`.
-    at_once : bool
-        Whether the tasks of a batch are computed side by side.
-    key : tuple
-        Stands for the episodes.
-    """
-
-    def __init__(
-        self, network, parts, loss, *, has_classes, n_steps, lr, first_order, at_once, key
-    ):
-        self.names, norms = parts
-        self.loss, self.has_classes, self.at_once = loss, has_classes, at_once
-        self.settings = {"n_steps": n_steps, "lr": lr, "first_order": first_order}
-        self._statistics = SupportStatistics([network.get_submodule(name) for name in norms])
-        self._key = key
-
-    def key(self) -> tuple:
-        """Return the part of a checkpoint's key for this objective."""
-        return (type(self).__name__, tuple(self.settings.items()), self._key)
-
-    def __enter__(self):
-        self._statistics.__enter__()
-        return super().__enter__()
-
-    def __exit__(self, *error) -> None:
-        super().__exit__(*error)
-        self._statistics.__exit__(*error)
-
-    def __call__(self, network, batch: EpisodeBatch, features=None):
-        """Return the mean loss of the tasks."""
-        start = starting_point(network, self.names, zero_head=self.has_classes)
-        self._statistics.n_support = batch.support.targets.shape[1]
-        of_task = partial(self.of_task, network, start)
-        tasks = [part for each in (batch.support, batch.query) for part in _tensors(each)]
-        if self.at_once:
-            losses = vmap(of_task, randomness="different")(*tasks)
-        else:
-            losses = torch.stack([of_task(*task) for task in zip(*tasks, strict=True)])
-        return {"query_loss": losses.mean()}
-
-    def of_task(self, network, start, inputs, targets, query_inputs, query_targets):
-        """Return the loss of the query samples of one task."""
-        loss = partial(_in_full_precision, self.loss, targets=targets)
-        adapted = adapt(network, start, inputs, loss, **self.settings)
-        both = torch.cat([inputs, query_inputs]) if self._statistics.norms else query_inputs
-        outputs = functional_call(network, adapted, (both,))[-len(query_inputs) :]
-        return _in_full_precision(self.loss, outputs, targets=query_targets)
-
-
-def _tensors(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    return batch.inputs, batch.targets
-
-
-def _in_full_precision(loss, outputs, *, targets):
-    if outputs.dtype in (torch.bfloat16, torch.float16):
-        outputs = outputs.float()
-    return loss(outputs, targets)
-
-
-def starting_point(network, names: tuple[str, ...], *, zero_head: bool) -> dict[str, torch.Tensor]:
-    """Return the parameters with which each task begins, by name."""
-    parameters = dict(network.named_parameters())
-    start = {name: parameters[name] for name in names}
-    if zero_head:
-        start |= {n: torch.zeros_like(p) for n, p in start.items() if n.startswith("head.")}
-    return start
 
 
 class MAML(MetaLearner):
