@@ -85,7 +85,7 @@ CLAIMS = [
 N_SOURCE_ALPHABETS = 3
 N_WAY, N_QUERY, N_EPISODES = 5, 15, 400
 EPOCHS = {"PrototypicalClassifier": 14, "MAMLClassifier": 8}
-N_FUNCTIONS, N_SAMPLES, N_SHOT, N_NEW_FUNCTIONS = 1000, 50, 10, 100
+N_FUNCTIONS, N_SAMPLES, N_SHOT, N_NEW_FUNCTIONS = 1000, 50, 10, 50
 
 
 def block(n_in: int, n_out: int, norm: nn.Module) -> nn.Sequential:
@@ -234,7 +234,7 @@ def sinusoids(quick: bool) -> dict:
         optimizer="adamw",
         weight_decay=0.0,
         lr=3e-3,
-        max_epochs=2 if quick else 60,
+        max_epochs=2 if quick else 40,
     )
     model = MAMLRegressor(
         network,
