@@ -108,6 +108,8 @@ _PUBLIC = {
     "relation": {
         "relation._deep_coral": ("DeepCORALClassifier",),
         "relation._in_context": ("InContextTransferClassifier",),
+        "relation._maml": ("MAMLClassifier", "MAMLRegressor"),
+        "relation._prototypical": ("PrototypicalClassifier",),
     },
 }
 

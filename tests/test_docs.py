@@ -82,7 +82,7 @@ SETTINGS = {
     "WithTarget": {"estimator": KMMReweighter(LogisticRegression())},
     "WordVectorTransformer": {"vectors": {"a": [1.0]}},
 }
-SHORT = {"max_epochs": 2, "n_estimators": 3}
+SHORT = {"max_epochs": 2, "n_estimators": 3, "episodes_per_epoch": 1}
 
 
 def fitted(kind):

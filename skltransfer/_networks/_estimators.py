@@ -208,13 +208,14 @@ class EpochReports:
     ----------
     task : FitTask
         The fit.
-    snapshot : callable
-        Returns the fitted attributes, as a dictionary; called only if a callback asks.
+    snapshot : callable or None
+        Returns the fitted attributes, as a dictionary; called only if a callback asks. ``None``:
+        nothing can predict before training has ended.
     history : list of dict, optional
         Gets the record of each epoch.
     """
 
-    def __init__(self, task: FitTask, snapshot: Callable[[], dict], history=None):
+    def __init__(self, task: FitTask, snapshot: Callable[[], dict] | None, history=None):
         self._task, self._snapshot, self._history = task, snapshot, history
 
     def begin(self) -> None:
@@ -333,6 +334,35 @@ class FineTuning(
         task.end({})
         return self
 
+    @with_callbacks
+    @fits_anew
+    def _fit_in_episodes(self, X, y, episodes):
+        """Train on episodes that are drawn from labelled samples.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As for `fit`.
+        episodes : object
+            ``settings(labels)`` returns fields of the :class:`Plan` that episodes decide;
+            ``objective(fitting)`` and ``batches(fitting)`` what a :class:`Fitting` takes. Unless
+            ``are_drawn``, the network is built and not trained.
+        """
+        task = FitTask.begin(self, X, y, max_subtasks=None)
+        check_parameters(self)
+        plan, data = self._checked(X, y, None, None, settings=episodes.settings)
+        record = self._load(data.rows)
+        self._look_at_lengths(record, data.rows)
+        objective, batches = episodes.objective, episodes.batches
+        fitting = Fitting(plan, record, data, objective, batches_of=batches)
+        if episodes.are_drawn:
+            fitting.train(EpochReports(task, None))  # the classes of episodes are not those of `y`
+        else:
+            fitting.built.is_frozen = True
+        vars(self).update(self._attributes(fitting))
+        task.end({})
+        return self
+
     @fits_on
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch from where the last call, or `fit`, has ended.
@@ -409,7 +439,7 @@ class FineTuning(
     # --- fitting -----------------------------------------------------------------------
 
     def _checked(
-        self, X, y, sample_weight, earlier, classes=None, is_partial=False
+        self, X, y, sample_weight, earlier, classes=None, is_partial=False, settings=None
     ) -> tuple[Plan, Data]:
         """Validate rows, labels and weights; drop the rows that weigh nothing."""
         rows = self._rows(X, reset=earlier is None)
@@ -426,7 +456,7 @@ class FineTuning(
             weights = _check_sample_weight(
                 sample_weight, labels.targets, dtype=np.float64, ensure_non_negative=True
             )
-        plan = Plan.of(self, rows)
+        plan = Plan.of(self, rows, **({} if settings is None else settings(labels)))
         return plan, Data(rows, labels, weights).prepared(plan, merges=not is_partial)
 
     def _earlier_fit(self) -> tuple[Built, Labels] | None:

@@ -146,6 +146,9 @@ class Fitting:
         Samples of a target: the objective is then given a :class:`TwoDomainBatch`.
     earlier : Built, optional
         An earlier fit to go on from.
+    batches_of : callable, optional
+        Takes this fitting and returns the batches that its objective is given, such as episodes.
+        The plan then asks for steps, and the head is not trained on its own.
     """
 
     def __init__(
@@ -158,6 +161,7 @@ class Fitting:
         validation: Data | None = None,
         target: Data | None = None,
         earlier: Built | None = None,
+        batches_of: Callable[[Fitting], object] | None = None,
     ):
         self.plan, self.data = plan, data
         self.validation, self.target = validation, target
@@ -186,7 +190,7 @@ class Fitting:
         self.adapters: Adapters | None = None
         self.history: list[dict] = []
         self._plain = LabelLoss(data.labels)
-        self._objective_of = objective_of
+        self._objective_of, self._batches_of = objective_of, batches_of
         self.objective: Objective = self._plain
 
     # --- the phases ----------------------------------------------------------------------
@@ -198,18 +202,24 @@ class Fitting:
             self.built = replace(self.built, network=copy.deepcopy(self.built.network))
         if self._objective_of is not None:
             self.objective = self._objective_of(self)
-        only_head = self.n_trained == 0
-        probes = plan.strategy == "lp_ft" or (only_head and plan.augment is None)
         with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
-            if probes or self.is_first:
-                features = self._features(self.data)
-                self._learn_scale(features)
-            if probes:
-                self._probe(features, reports)
-            if not only_head or not probes:
-                self.built.network.head.to(plan.dtype)
+            if self._batches_of is None:
+                self._train_on_samples(reports)
+            elif any(group["params"] for group in self._groups()):
                 self._fine_tune(reports)
         self.built.network.requires_grad_(True).eval()
+
+    def _train_on_samples(self, reports) -> None:
+        plan, only_head = self.plan, self.n_trained == 0
+        probes = plan.strategy == "lp_ft" or (only_head and plan.augment is None)
+        if probes or self.is_first:
+            features = self._features(self.data)
+            self._learn_scale(features)
+        if probes:
+            self._probe(features, reports)
+        if not only_head or not probes:
+            self.built.network.head.to(plan.dtype)
+            self._fine_tune(reports)
 
     def train_one_epoch(self, optimizer, n_done: int) -> torch.optim.Optimizer:
         """Take one pass over the samples at constant rates, and return the optimiser.
@@ -389,8 +399,10 @@ class Fitting:
         codes = self.data.labels.codes if self.plan.balanced_batches else None
         return IndexStream(len(self.data), self.plan.generator(), codes)
 
-    def _batches(self, *, at_once: bool = False) -> RowBatches | TwoDomainBatches:
+    def _batches(self, *, at_once: bool = False):
         """Return batches of the samples, each with samples of the target if there are any."""
+        if self._batches_of is not None:
+            return self._batches_of(self)
         plan, preprocessing = self.plan, self.built.network.preprocessing
 
         def of(data: Data, *, is_target: bool) -> RowBatches:
@@ -468,7 +480,7 @@ class Fitting:
             for stage, parameters in enumerate(by_stage)
             if stage >= n_stages - self.n_trained and parameters
         ]
-        params = list(self.built.network.head.parameters())
+        params = [p for p in self.built.network.head.parameters() if p.requires_grad]
         groups.append({"name": "head", "params": params, "lr": plan.lr, "is_head": True})
         further = [p for module in self.objective.modules() for p in module.parameters()]
         if further:

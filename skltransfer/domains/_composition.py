@@ -126,6 +126,15 @@ def routed_parts(estimator) -> Iterator:
         yield from routed_parts(child)
 
 
+def learns_new_classes(estimator) -> bool:
+    """Tell whether an estimator learns the target's classes anew, whatever the source's are.
+
+    A meta-learner does: it has the attribute ``_learns_new_classes``.
+    """
+    with config_context(enable_metadata_routing=True):
+        return any(getattr(part, "_learns_new_classes", False) for part in routed_parts(estimator))
+
+
 def name_steps(estimator) -> str:
     """Describe an estimator by the class names of its steps, for messages."""
     if isinstance(estimator, Pipeline):

@@ -14,7 +14,11 @@ from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._classes import classes_compared, compare_classes
-from skltransfer.domains._composition import consumed_keywords, name_steps
+from skltransfer.domains._composition import (
+    consumed_keywords,
+    learns_new_classes,
+    name_steps,
+)
 from skltransfer.domains._data import (
     DomainDataWarning,
     check_finite_labels,
@@ -125,7 +129,7 @@ class _HoldsDomain(
         (y,), (held_labels,) = indexable(y), indexable(held_labels)
         if len(held_labels) and np.ndim(held_labels) != np.ndim(y):
             raise ValueError(different_forms(held_name, held_labels, y))
-        if not (numbers_classes() and is_numbered(y)):
+        if not (numbers_classes() and is_numbered(y)) or learns_new_classes(self.estimator):
             return
         classes = np.unique(y).tolist()
         outside = sorted(set(np.asarray(held_labels).tolist()) - set(classes), key=str)
@@ -306,7 +310,7 @@ class WithTarget(_HoldsDomain):
         if self.y_target is not None:
             _, labels = known_labels(self.y_target, self.X_target)
             self._check_one_coding(y, labels, "y_target")
-            if is_classifier(self.estimator):
+            if is_classifier(self.estimator) and not learns_new_classes(self.estimator):
                 compare_classes(y, self.y_target)
 
     def _warn_of_unused(self, consumed) -> None:
@@ -508,7 +512,7 @@ class WithSource(_HoldsDomain):
             if y is not None:
                 known_labels(y, X, name="y")  # refuses what is infinite
             self._check_one_coding(y, source.y, "y_source")
-            if is_classifier(self.estimator):
+            if is_classifier(self.estimator) and not learns_new_classes(self.estimator):
                 compare_classes(source.y, y, names=("y_source", "y"))
         elif get_tags(self.estimator).target_tags.required:
             raise ValueError(

@@ -43,6 +43,7 @@ from skltransfer.persistence._library_networks import (
     is_transformer,
     settings_of,
 )
+from skltransfer.relation._distances import PrototypeHead
 
 
 def name_of(kind) -> str:
@@ -58,6 +59,7 @@ _OWN = {
         ImageEncoder,
         LinearHead,
         MLPHead,
+        PrototypeHead,
         ResidualBlock,
         SentenceEncoder,
         Standardize,

@@ -145,6 +145,7 @@ def small(estimator):
         "max_iter": 5,
         "n_estimators": 3,
         "n_steps": 2,
+        "episodes_per_epoch": 2,
     }
     names = estimator.get_params()
     estimator = clone(estimator).set_params(

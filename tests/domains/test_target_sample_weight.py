@@ -18,7 +18,9 @@ from skltransfer import (
     FeatureAugmenter,
     FineTunedClassifier,
     KMMReweighter,
+    MAMLClassifier,
     PooledEstimator,
+    PrototypicalClassifier,
     SourceSelector,
     TransferLogisticRegression,
     TransferLogisticRegressionCV,
@@ -65,6 +67,8 @@ MODELS = {
     "logistic": held_classes(TransferLogisticRegression(alpha=1.0)),
     "logistic, auto": held_classes(TransferLogisticRegression()),
     "Deep CORAL": held_classes(DeepCORALClassifier(network(), trade_off=10.0)),
+    "prototypes": held_classes(PrototypicalClassifier(network(), n_shot=2, episodes_per_epoch=2)),
+    "MAML": held_classes(MAMLClassifier(network(), n_shot=2, episodes_per_epoch=2)),
     "pretrained network": held_classes(PretrainedOnSource(network(), network())),
 }
 
