@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from skltransfer._solvers._kernels import rbf_factors, loses_digits
+from skltransfer._solvers._kernels import loses_digits, rbf_factors
 
 # Rows of a tile in both directions; a tile fits into the cache.
 _TILE = 256, 256
