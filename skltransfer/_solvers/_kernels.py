@@ -73,7 +73,7 @@ class KernelMatrix:
             if sparse.issparse(X):
                 self._check_digits(X)
             elif not loses_digits(X, X[:0], kernel.gamma):
-                self._left, self._right = _factors(X, kernel.gamma)
+                self._left, self._right = rbf_factors(X, kernel.gamma)
 
     def block(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the values between two lists of rows, shape (n_rows, n_columns)."""
@@ -118,7 +118,7 @@ class KernelMatrix:
         elif self._left is not self.X:
             if loses_digits(T, T[:0], self.kernel.gamma):
                 return KernelMatrix._plain(self.kernel, self.X).mean(T, weights)
-            right = _factors(T, self.kernel.gamma)[1]
+            right = rbf_factors(T, self.kernel.gamma)[1]
         return self._finite(self._mean(self._left, right, weights))
 
     def mean_in_float32(self, T, weights=None) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ class KernelMatrix:
         tile; weights take 4 more. Tiles are added up in float64.
         """
         gamma, d = self.kernel.gamma, self.X.shape[1]
-        left, right = self._left.astype(np.float32), _factors(T, gamma)[1].astype(np.float32)
+        left, right = self._left.astype(np.float32), rbf_factors(T, gamma)[1].astype(np.float32)
         mean = self._mean(left, right, weights)
         norms = [np.sqrt(np.einsum("ij,ij->i", rows, rows)) for rows in (self.X, T)]
         sizes = gamma * (norms[0] + norms[1].max()) ** 2
@@ -239,7 +239,7 @@ def _squared_norms(rows) -> np.ndarray:
         return np.einsum("ij,ij->i", rows, rows)
 
 
-def _factors(X: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+def rbf_factors(X: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
     """Return L(X) and R(X) such that ``-gamma |x - y|^2`` is the product of ``L(x)`` and ``R(y)``.
 
     One matrix product then gives the exponents of a tile, norms included.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from skltransfer._solvers._kernels import _factors, loses_digits
+from skltransfer._solvers._kernels import loses_digits, rbf_factors
 
 # Rows of a tile in both directions; a tile fits into the cache.
 _TILE = 256, 256
@@ -34,7 +34,7 @@ class _Rows:
         self.left = self.right = self.plain
         self._by_products = not loses_digits(self.plain, self.plain[:0], gamma)
         if self._by_products:
-            self.left, self.right = _factors(self.plain, gamma)
+            self.left, self.right = rbf_factors(self.plain, gamma)
 
     def tile(self, rows: slice, columns: slice) -> np.ndarray:
         """Return the kernel between two ranges of the stacked rows."""

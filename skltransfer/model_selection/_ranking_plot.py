@@ -84,8 +84,10 @@ def _draw(ax, places, values, *, is_cost: bool = False) -> None:
     ax.margins(x=0.08)
     values = np.array(values, dtype=float)
     known = np.isfinite(values)
-    ax.hlines(places, 0, 1, transform=ax.get_yaxis_transform(), color=_GRID, linewidth=0.8)
-    ax.plot(values[known], places[known], "o", color=_FAINT if is_cost else _BLUE, markersize=6.5)
+    lines = {"transform": ax.get_yaxis_transform(), "color": _GRID, "linewidth": 0.8}
+    ax.hlines(places[known], 0, 1, **lines)
+    colour = _FAINT if is_cost else _BLUE
+    ax.plot(values[known], places[known], "o", color=colour, markersize=6.5, clip_on=False)
     if is_cost:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_locator(MaxNLocator(4))
