@@ -87,7 +87,14 @@ _PUBLIC = {
         "persistence": ("load", "save"),
     },
     "relation": {
-        "relation._deep_coral": ("DeepCORALClassifier",),
+        "relation._adversarial": ("CDANClassifier", "DANNClassifier", "DANNRegressor"),
+        "relation._class_confusion": ("MCCClassifier",),
+        "relation._discrepancy": (
+            "DANClassifier",
+            "DANRegressor",
+            "DeepCORALClassifier",
+            "DeepCORALRegressor",
+        ),
     },
 }
 

@@ -141,7 +141,7 @@ class Fitting:
         network. Without one it is the loss of the labels. The head alone, on features that do not
         change, is always trained on that.
     validation : Data, optional
-        Samples for early stopping.
+        Samples for early stopping. Without labels, predictions are judged by themselves.
     target : Data, optional
         Samples of a target: the objective is then given a :class:`TwoDomainBatch`.
     earlier : Built, optional
@@ -377,6 +377,7 @@ class Fitting:
             batches,
             groups,
             self.objective.pulls,
+            advance=self.objective.advance,
             reports=reports,
             validate=validate,
             freezing=freezing,
@@ -408,12 +409,16 @@ class Fitting:
         return TwoDomainBatches(source, of(self.target, is_target=True))
 
     def _validate(self, module: nn.Module, inputs) -> Callable[[], float]:
-        """Return a function that computes the mean loss of the labels of held-out samples."""
+        """Return a function that computes the loss of samples that are set aside."""
         dtype, n = self.built.network.head_dtype, len(self.validation)
         targets, weights = self.validation.tensors(self.plan.device, dtype)
         batches = RowBatches(inputs, targets, weights, 256, IndexStream(n, None))
 
         def validate() -> float:
+            if self.validation.labels is None:
+                with torch.inference_mode():
+                    outputs = torch.cat([module(batch.inputs) for batch in batches])
+                return self.data.labels.loss_without_labels(outputs, weights)
             total = 0.0
             with torch.inference_mode():
                 for batch in batches:
@@ -582,6 +587,7 @@ def train_in_steps(
     groups: list[dict],
     pulls: Callable[[dict], list[Pull] | None],
     *,
+    advance: Callable[[float], None] | None = None,
     reports=None,
     validate: Callable[[], float] | None = None,
     freezing: Freezing | None = None,
@@ -597,6 +603,7 @@ def train_in_steps(
         optimizer=optimizer,
         n_epochs=n_epochs,
         schedule=Schedule(optimizer, plan.schedule, n_epochs * len(batches), plan.warmup),
+        advance=advance,
         freezing=freezing,
         penalty=penalty,
         clip_norm=plan.clip_norm,

@@ -20,7 +20,7 @@ from skltransfer import (
     RegularizedTransferClassifier,
     WithTarget,
 )
-from skltransfer.relation._deep_coral import coral_distance
+from skltransfer.relation._discrepancy import coral_distance
 from tests.doubles import TableNetwork
 
 STEPS = {"optimizer": "adamw", "lr": 0.01, "max_epochs": 4, "hidden_layer_sizes": (8,)}
