@@ -38,7 +38,7 @@ _PUBLIC = {
         "feature._word_vector_transformer": ("WordCoverageWarning", "WordVectorTransformer"),
     },
     "inspection": {
-        "inspection": ("DomainShiftDisplay", "SampleWeightDisplay"),
+        "inspection": ("DomainShiftDisplay", "SampleWeightDisplay", "TrainingDisplay"),
     },
     "instance": {
         "_solvers._kernel_width": ("KernelWidthWarning",),
