@@ -225,8 +225,8 @@ def dan(network, classifier, own, other, factor):
     distances = squares[:, None] + squares - 2 * both @ both.T
     width = distances.detach().mean()
     kernel = sum(torch.exp(-distances / (2.0**m * width)) for m in (-2, -1, 0, 1, 2))
-    own_mean, other_mean = kernel[:n, :n].mean(), kernel[n:, n:].mean()
-    return own_mean + other_mean - 2 * kernel[:n, n:].mean(), None
+    means = [(k.sum() - k.trace()) / (n * (n - 1)) for k in (kernel[:n, :n], kernel[n:, n:])]
+    return means[0] + means[1] - 2 * kernel[:n, n:].mean(), None
 
 
 def coral(network, classifier, own, other, factor):

@@ -53,13 +53,14 @@ def multi_kernel_mmd(
 
     .. math::
 
-        \sum_{i,j} p_i p_j k(s_i, s_j) + \sum_{i,j} q_i q_j k(t_i, t_j)
+        \sum_{i \ne j} \frac{p_i p_j}{1 - \lVert p \rVert^2} k(s_i, s_j)
+        + \sum_{i \ne j} \frac{q_i q_j}{1 - \lVert q \rVert^2} k(t_i, t_j)
         - 2 \sum_{i,j} p_i q_j k(s_i, t_j), \quad
         k(x, y) = \sum_{m=-2}^{2} \exp \left( -\frac{\lVert x - y \rVert^2}{2^m w} \right)
 
-    with the shares `p` and `q` of the samples of each domain (Long et al. 2015, equations 2 and 4;
-    the biased estimate, so that a weight of 2 equals a sample given twice and the distance is never
-    negative).
+    with the shares `p` and `q` of the samples of each domain (Long et al. 2015, equations 2 and 4).
+    The estimate is unbiased and may be negative. The biased one, with i = j, would reward features
+    that cluster, the more the smaller the batches are.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def multi_kernel_mmd(
     -------
     distance : Tensor of shape ()
     """
-    p, q = shares(source, weights), shares(target, target_weights)
+    n, p, q = len(source), shares(source, weights), shares(target, target_weights)
     both = torch.cat([source, target])
     # No digits are lost to a large mean.
     both = both - both.detach().mean(0)
@@ -90,8 +91,16 @@ def multi_kernel_mmd(
     for _ in _POWERS[1:]:  # half the width is the square of the kernel
         kernel = kernel * kernel
         kernels = kernels + kernel
-    signed = torch.cat([p, -q])
-    return signed @ kernels @ signed
+    own, other = _mean_of_pairs(kernels[:n, :n], p), _mean_of_pairs(kernels[n:, n:], q)
+    return own + other - 2 * (p @ kernels[:n, n:] @ q)
+
+
+def _mean_of_pairs(kernels: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """Return the mean over pairs of different samples, or that of a sample with itself alone."""
+    if len(p) == 1:
+        return kernels[0, 0]
+    of_itself = p**2
+    return (p @ kernels @ p - of_itself @ kernels.diagonal()) / (1 - of_itself.sum())
 
 
 class Discrepancy(Adaptation):
@@ -345,8 +354,9 @@ class DANClassifier(TwoDomainNetworkClassifier):
     The kernels are ``exp(-||x - y||^2 / (2^m w))`` for m = -2, ..., 2, all of equal weight, as in
     the code of the authors. ``w`` is the mean squared distance within the batches of both domains.
     The discrepancy is taken of the features, the inputs of the output layer; the paper also takes
-    it of two more layers of AlexNet. All pairs are summed, in place of the paper's estimate in
-    linear time.
+    it of two more layers of AlexNet. All pairs of different samples are summed, without bias, in
+    place of the paper's estimate in linear time. It may be negative. A weight of two equals a
+    sample given twice up to terms of one over the number of samples.
 
     References
     ----------
