@@ -192,29 +192,33 @@ def entropy(p):
     return -(p * torch.log(p + 1e-30)).sum(1)
 
 
+def told_apart(classifier, both, n_source, weights, factor):
+    """Return the loss of the domain classifier, and its accuracy."""
+    logits = classifier(Reversal.apply(both, factor))
+    is_source = torch.zeros(len(both))
+    is_source[:n_source] = 1
+    loss = functional.binary_cross_entropy_with_logits(
+        logits, is_source, weight=weights, reduction="sum"
+    )
+    return loss, ((logits.detach() > 0) == is_source).float().mean()
+
+
 def dann(network, classifier, own, other, factor):
     """Return the loss of the domain classifier, and its accuracy."""
-    total, hits = 0.0, 0.0
-    for features, sign in ((own, -1), (other, 1)):
-        logits = classifier(Reversal.apply(features, factor))
-        total = total + functional.softplus(sign * logits).mean()
-        hits = hits + (sign * logits.detach() < 0).float().mean()
-    return total / 2, hits / 2
+    both = torch.cat([own, other])
+    weights = torch.full((len(both),), 1 / len(both))
+    return told_apart(classifier, both, len(own), weights, factor)
 
 
 def cdan(network, classifier, own, other, factor):
     """Return the same of products of features and predictions, weighted by certainty."""
-    total, hits = 0.0, 0.0
-    for features, sign in ((own, -1), (other, 1)):
-        with torch.no_grad():
-            p = network.head(features).softmax(1)
-            w = 1 + torch.exp(-entropy(p))
-            w = w / w.sum()
-        seen = Reversal.apply(features, factor)
-        logits = classifier((seen[:, :, None] * p[:, None, :]).flatten(1))
-        total = total + (w * functional.softplus(sign * logits)).sum()
-        hits = hits + (sign * logits.detach() < 0).float().mean()
-    return total / 2, hits / 2
+    both = torch.cat([own, other])
+    with torch.no_grad():
+        p = network.head(both).softmax(1)
+        w = 1 + torch.exp(-entropy(p))
+        w = torch.cat([part / part.sum() for part in w.split(len(own))]) / 2
+    pairs = (both[:, :, None] * p[:, None, :]).flatten(1)
+    return told_apart(classifier, pairs, len(own), w, factor)
 
 
 def dan(network, classifier, own, other, factor):

@@ -120,27 +120,30 @@ class Adversary(Adaptation):
         return (*super().key(), self.sizes)
 
     def seen(self, network, features, weights) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the domain classifier sees of one domain, and the shares of the samples.
-
-        The gradients of what it sees are reversed.
-        """
+        """Return what the domain classifier sees of one domain, and the shares of the samples."""
         # In the units of the head, so that one learning rate suits all backbones.
         units = getattr(network.head, "features", None)
         if isinstance(units, Standardize):
             features = units(features)
-        return reverse_gradient(features, self.weight), shares(features, weights)
+        return features, shares(features, weights)
 
     def compare(self, network, own, other, own_weights, other_weights):
         """Return the loss of the domain classifier, and its accuracy beside it."""
-        losses, hits = [], []
-        for features, weights, sign in ((own, own_weights, -1), (other, other_weights, 1)):
-            inputs, of_each = self.seen(network, features, weights)
-            logits = self.classifier(inputs)
-            losses.append((of_each * functional.softplus(sign * logits)).sum())
-            with torch.no_grad():
-                hits.append((shares(features, weights) * (sign * logits < 0)).sum())
-        terms = {"domain_loss": (losses[0] + losses[1]) / 2}
-        return Terms(terms, {"domain_accuracy": (hits[0] + hits[1]) / 2})
+        inputs, of_each = zip(
+            self.seen(network, own, own_weights),
+            self.seen(network, other, other_weights),
+            strict=True,
+        )
+        logits = self.classifier(reverse_gradient(torch.cat(inputs), self.weight))
+        is_source = torch.zeros_like(logits)
+        is_source[: len(own)] = 1
+        loss = functional.binary_cross_entropy_with_logits(
+            logits, is_source, weight=torch.cat(of_each) / 2, reduction="sum"
+        )
+        with torch.no_grad():
+            plain = torch.cat([shares(own, own_weights), shares(other, other_weights)]) / 2
+            accuracy = plain @ ((logits > 0) == is_source).to(plain.dtype)
+        return Terms({"domain_loss": loss}, {"domain_accuracy": accuracy})
 
 
 class ConditionalAdversary(Adversary):
