@@ -119,30 +119,25 @@ class Adversary(Adaptation):
         """Return the part of a checkpoint's key for this objective."""
         return (*super().key(), self.sizes)
 
-    def seen(self, network, features, weights) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the domain classifier sees of one domain, and the shares of the samples."""
+    def seen(self, network, features, of_each) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the domain classifier sees of samples of both domains, and their shares."""
         # In the units of the head, so that one learning rate suits all backbones.
         units = getattr(network.head, "features", None)
-        if isinstance(units, Standardize):
-            features = units(features)
-        return features, shares(features, weights)
+        return units(features) if isinstance(units, Standardize) else features, of_each
 
     def compare(self, network, own, other, own_weights, other_weights):
         """Return the loss of the domain classifier, and its accuracy beside it."""
-        inputs, of_each = zip(
-            self.seen(network, own, own_weights),
-            self.seen(network, other, other_weights),
-            strict=True,
-        )
-        logits = self.classifier(reverse_gradient(torch.cat(inputs), self.weight))
+        plain = torch.cat([shares(own, own_weights), shares(other, other_weights)])
+        inputs, of_each = self.seen(network, torch.cat([own, other]), plain)
+        of_each = torch.cat([part / part.sum() for part in of_each.split([len(own), len(other)])])
+        logits = self.classifier(reverse_gradient(inputs, self.weight))
         is_source = torch.zeros_like(logits)
         is_source[: len(own)] = 1
         loss = functional.binary_cross_entropy_with_logits(
-            logits, is_source, weight=torch.cat(of_each) / 2, reduction="sum"
+            logits, is_source, weight=of_each / 2, reduction="sum"
         )
         with torch.no_grad():
-            plain = torch.cat([shares(own, own_weights), shares(other, other_weights)]) / 2
-            accuracy = plain @ ((logits > 0) == is_source).to(plain.dtype)
+            accuracy = plain @ ((logits > 0) == is_source).to(plain.dtype) / 2
         return Terms({"domain_loss": loss}, {"domain_accuracy": accuracy})
 
 
@@ -169,18 +164,17 @@ class ConditionalAdversary(Adversary):
         """Return the part of a checkpoint's key for this objective."""
         return (*super().key(), self.by_entropy)
 
-    def seen(self, network, features, weights) -> tuple[torch.Tensor, torch.Tensor]:
+    def seen(self, network, features, of_each) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the products of features and predicted probabilities, and the shares.
 
         Samples whose predicted class is more certain have larger shares.
         """
         with torch.no_grad():
             p = self.labels.probabilities(network.outputs(features)).to(features.dtype)
-            certain = weights = shares(features, weights)
             if self.by_entropy:
-                certain = weights * (1 + torch.exp(-torch.special.entr(p).sum(1)))
-        inputs, of_each = super().seen(network, features, certain)
-        return self.pairs(inputs, p), of_each
+                of_each = of_each * (1 + torch.exp(-torch.special.entr(p).sum(1)))
+        features, of_each = super().seen(network, features, of_each)
+        return self.pairs(features, p), of_each
 
 
 class DANNClassifier(TwoDomainNetworkClassifier):

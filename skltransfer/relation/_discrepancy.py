@@ -86,21 +86,19 @@ def multi_kernel_mmd(
         with torch.no_grad():
             of_each = torch.cat([p, q]) / 2
             width = (of_each @ distances @ of_each).clamp_min(torch.finfo(both.dtype).tiny)
+    with torch.no_grad():
+        signed = torch.cat([p, -q])
+        of_pairs = torch.outer(signed, signed)
+        for block in (of_pairs[:n, :n], of_pairs[n:, n:]):
+            if len(block) > 1:  # a sample alone is its own pair
+                block.fill_diagonal_(0)
+                block /= block.sum()
     kernel = torch.exp(distances * (-(2.0 ** -_POWERS[-1]) / width))
     kernels = kernel
     for _ in _POWERS[1:]:  # half the width is the square of the kernel
         kernel = kernel * kernel
         kernels = kernels + kernel
-    own, other = _mean_of_pairs(kernels[:n, :n], p), _mean_of_pairs(kernels[n:, n:], q)
-    return own + other - 2 * (p @ kernels[:n, n:] @ q)
-
-
-def _mean_of_pairs(kernels: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-    """Return the mean over pairs of different samples, or that of a sample with itself alone."""
-    if len(p) == 1:
-        return kernels[0, 0]
-    of_itself = p**2
-    return (p @ kernels @ p - of_itself @ kernels.diagonal()) / (1 - of_itself.sum())
+    return (of_pairs * kernels).sum()
 
 
 class Discrepancy(Adaptation):
