@@ -34,7 +34,7 @@ from skltransfer._torch._store import feature_store
 from skltransfer._torch._training import Training, total_loss, train, train_full_batch
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._random import seeded
-from skltransfer.backbones._table import as_table
+from skltransfer.backbones._table import as_table, check_shape
 
 
 @dataclass
@@ -166,6 +166,7 @@ class Fitting:
             self.built, self._source = build(plan, record, data.rows, data.weights)
             if target is not None:
                 self._source.check_rows(target.rows)
+                self._check_size_of_target(target.rows)
             head = make_head(
                 plan.head,
                 self.built.n_features,
@@ -188,6 +189,21 @@ class Fitting:
         self._plain = LabelLoss(data.labels)
         self._objective_of = objective_of
         self.objective: Objective = self._plain
+
+    def _check_size_of_target(self, rows: Rows) -> None:
+        """Raise a ValueError if the network takes no images of the size of the target's."""
+        built = self.built
+        if rows.shape == self.data.rows.shape or built.network.preprocessing is not None:
+            return
+        x = rows.batch([0], None).to(self.plan.device)
+
+        def forward() -> None:
+            with torch.no_grad():
+                n_features = built.network.embed(x).shape[1]
+            if n_features != built.n_features:
+                raise RuntimeError(f"it gives {n_features} features, and {built.n_features} for X")
+
+        check_shape(built.record, tuple(x.shape[1:]), forward, "X_target")
 
     # --- the phases ----------------------------------------------------------------------
 
