@@ -32,7 +32,7 @@ X, y, X_target, y_target = turned_moons(30)
 # a :class:`~skltransfer.DANNClassifier`, a domain classifier is trained beside it, and the reversed
 # gradient of that classifier makes the features of both domains alike.
 network = FineTunedClassifier(
-    hidden_layer_sizes=(32, 32), optimizer="adamw", lr=0.01, max_epochs=40, random_state=0
+    hidden_layer_sizes=(32, 32), optimizer="adamw", lr=0.01, max_epochs=60, random_state=0
 )
 alone = FineTunedClassifier(**network.get_params()).fit(X, y)
 adapted = DANNClassifier(network).fit(X, y, X_target=X_target)
@@ -59,8 +59,8 @@ plt.show()
 
 # %%
 # The history has every term of the loss. The domain classifier tells the domains apart at first;
-# as the factor of its reversed gradient rises, its accuracy falls towards one half. Where it stays
-# near 1, the features still differ; raise ``trade_off`` or train for longer.
+# as the factor of its reversed gradient rises, its accuracy falls. At one half it can do no better
+# than chance. Where it stays near 1, the features still differ.
 TrainingDisplay.from_estimator(adapted)
 plt.show()
 

@@ -72,6 +72,6 @@ def check_shape(backbone: Backbone, shape: tuple[int, ...], forward, name: str =
     except RuntimeError as error:  # what torch says when sizes do not fit
         raise ValueError(
             f"The backbone {backbone.name!r} cannot take rows of shape {shape}: "
-            f"{first_line(error)}. Give {name} as many columns, or images of the size and channels, "
-            "as it was made for, or choose another backbone."
+            f"{first_line(error)}. Give {name} as many columns, or images of the size and "
+            "channels, as it was made for, or choose another backbone."
         ) from error
