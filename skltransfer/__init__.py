@@ -38,7 +38,12 @@ _PUBLIC = {
         "feature._word_vector_transformer": ("WordCoverageWarning", "WordVectorTransformer"),
     },
     "inspection": {
-        "inspection": ("AttributionDisplay", "DomainShiftDisplay", "SampleWeightDisplay"),
+        "inspection": (
+            "AttributionDisplay",
+            "DomainShiftDisplay",
+            "SampleWeightDisplay",
+            "TrainingDisplay",
+        ),
     },
     "instance": {
         "_solvers._kernel_width": ("KernelWidthWarning",),
@@ -106,7 +111,14 @@ _PUBLIC = {
         "persistence": ("load", "save"),
     },
     "relation": {
-        "relation._deep_coral": ("DeepCORALClassifier",),
+        "relation._adversarial": ("CDANClassifier", "DANNClassifier", "DANNRegressor"),
+        "relation._class_confusion": ("MCCClassifier",),
+        "relation._discrepancy": (
+            "DANClassifier",
+            "DANRegressor",
+            "DeepCORALClassifier",
+            "DeepCORALRegressor",
+        ),
         "relation._in_context": ("InContextTransferClassifier",),
         "relation._maml": ("MAMLClassifier", "MAMLRegressor"),
         "relation._prototypical": ("PrototypicalClassifier",),

@@ -147,7 +147,14 @@ DEAR = [
     skl.RegularizedTransferClassifier(max_epochs=5),
     skl.RegularizedTransferRegressor(max_epochs=5),
     skl.SelfSupervisedTransformer(max_epochs=2),
+    skl.CDANClassifier(skl.FineTunedClassifier(max_epochs=2)),
+    skl.DANClassifier(skl.FineTunedClassifier(max_epochs=2)),
+    skl.DANNClassifier(skl.FineTunedClassifier(max_epochs=2)),
+    skl.DANNRegressor(skl.FineTunedRegressor(max_epochs=2)),
+    skl.DANRegressor(skl.FineTunedRegressor(max_epochs=2)),
     skl.DeepCORALClassifier(skl.FineTunedClassifier(max_epochs=2)),
+    skl.DeepCORALRegressor(skl.FineTunedRegressor(max_epochs=2)),
+    skl.MCCClassifier(skl.FineTunedClassifier(max_epochs=2)),
 ]
 
 

@@ -286,7 +286,9 @@ class FineTuning(
         return self._fit_domains(X, y, sample_weight)
 
     @with_callbacks
-    def _fit_to_target(self, X, y, sample_weight, X_target, target_weights, adapt):
+    def _fit_to_target(
+        self, X, y, sample_weight, X_target, target_weights, adapt, *, validates_on_target=False
+    ):
         """Train on samples of two domains.
 
         Parameters
@@ -298,31 +300,50 @@ class FineTuning(
         target_weights : ndarray of shape (n_target_samples,), or None
             Weights of these samples.
         adapt : callable
-            Takes the :class:`Objective` of this estimator and returns one for batches of both
-            domains, see :class:`~skltransfer._torch._batches.TwoDomainBatch`.
+            Takes the :class:`Objective` of this estimator and the :class:`Fitting`, and returns an
+            objective for batches of both domains, see
+            :class:`~skltransfer._torch._batches.TwoDomainBatch`.
+        validates_on_target : bool, default=False
+            Whether early stopping judges the predictions on the target, without labels, and sets no
+            samples aside.
         """
-        return self._fit_domains(X, y, sample_weight, X_target, target_weights, adapt)
+        return self._fit_domains(
+            X, y, sample_weight, X_target, target_weights, adapt, validates_on_target
+        )
 
     @fits_anew
-    def _fit_domains(self, X, y, sample_weight, X_target=None, target_weights=None, adapt=None):
+    def _fit_domains(
+        self,
+        X,
+        y,
+        sample_weight,
+        X_target=None,
+        target_weights=None,
+        adapt=None,
+        validates_on_target=False,
+    ):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=None)
         check_parameters(self)
         earlier = self._earlier_fit() if self.warm_start else None
         plan, data = self._checked(X, y, sample_weight, earlier)
-        data, validation = data.split(plan) if plan.early_stopping else (data, None)
+        validation = None
+        if plan.early_stopping and not validates_on_target:
+            data, validation = data.split(plan)
         record, target = self._load(data.rows), None
         if X_target is not None:
             rows = self._rows(X_target, reset=False, is_text=isinstance(data.rows, TextRows))
             if record is not None:
                 check_images_for(record.name, record.preprocessing, rows)
             target = Data(rows, weights=target_weights)
+            if plan.early_stopping and validates_on_target:
+                validation = target
         parts = [part.rows for part in (data, validation, target) if part is not None]
         self._look_at_lengths(record, *parts)
         fitting = Fitting(
             plan,
             record,
             data,
-            self._objective if adapt is None else lambda f: adapt(self._objective(f)),
+            self._objective if adapt is None else lambda f: adapt(self._objective(f), f),
             validation=validation,
             target=target,
             earlier=earlier and earlier[0],

@@ -34,7 +34,7 @@ from skltransfer._torch._store import feature_store
 from skltransfer._torch._training import Training, total_loss, train, train_full_batch
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._random import seeded
-from skltransfer.backbones._table import as_table
+from skltransfer.backbones._table import as_table, check_shape
 
 
 @dataclass
@@ -141,7 +141,7 @@ class Fitting:
         network. Without one it is the loss of the labels. The head alone, on features that do not
         change, is always trained on that.
     validation : Data, optional
-        Samples for early stopping.
+        Samples for early stopping. Without labels, predictions are judged by themselves.
     target : Data, optional
         Samples of a target: the objective is then given a :class:`TwoDomainBatch`.
     earlier : Built, optional
@@ -170,6 +170,7 @@ class Fitting:
             self.built, self._source = build(plan, record, data.rows, data.weights)
             if target is not None:
                 self._source.check_rows(target.rows)
+                self._check_size_of_target(target.rows)
             head = make_head(
                 plan.head,
                 self.built.n_features,
@@ -192,6 +193,21 @@ class Fitting:
         self._plain = LabelLoss(data.labels)
         self._objective_of, self._batches_of = objective_of, batches_of
         self.objective: Objective = self._plain
+
+    def _check_size_of_target(self, rows: Rows) -> None:
+        """Raise a ValueError if the network takes no images of the size of the target's."""
+        built = self.built
+        if rows.shape == self.data.rows.shape or built.network.preprocessing is not None:
+            return
+        x = rows.batch([0], None).to(self.plan.device)
+
+        def forward() -> None:
+            with torch.no_grad():
+                n_features = built.network.embed(x).shape[1]
+            if n_features != built.n_features:
+                raise RuntimeError(f"it gives {n_features} features, and {built.n_features} for X")
+
+        check_shape(built.record, tuple(x.shape[1:]), forward, "X_target")
 
     # --- the phases ----------------------------------------------------------------------
 
@@ -387,6 +403,7 @@ class Fitting:
             batches,
             groups,
             self.objective.pulls,
+            advance=self.objective.advance,
             reports=reports,
             validate=validate,
             freezing=freezing,
@@ -420,12 +437,16 @@ class Fitting:
         return TwoDomainBatches(source, of(self.target, is_target=True))
 
     def _validate(self, module: nn.Module, inputs) -> Callable[[], float]:
-        """Return a function that computes the mean loss of the labels of held-out samples."""
+        """Return a function that computes the loss of samples that are set aside."""
         dtype, n = self.built.network.head_dtype, len(self.validation)
         targets, weights = self.validation.tensors(self.plan.device, dtype)
         batches = RowBatches(inputs, targets, weights, 256, IndexStream(n, None))
 
         def validate() -> float:
+            if self.validation.labels is None:
+                with torch.inference_mode():
+                    outputs = torch.cat([module(batch.inputs) for batch in batches])
+                return self.data.labels.loss_without_labels(outputs, weights)
             total = 0.0
             with torch.inference_mode():
                 for batch in batches:
@@ -594,6 +615,7 @@ def train_in_steps(
     groups: list[dict],
     pulls: Callable[[dict], list[Pull] | None],
     *,
+    advance: Callable[[float], None] | None = None,
     reports=None,
     validate: Callable[[], float] | None = None,
     freezing: Freezing | None = None,
@@ -609,6 +631,7 @@ def train_in_steps(
         optimizer=optimizer,
         n_epochs=n_epochs,
         schedule=Schedule(optimizer, plan.schedule, n_epochs * len(batches), plan.warmup),
+        advance=advance,
         freezing=freezing,
         penalty=penalty,
         clip_norm=plan.clip_norm,

@@ -49,6 +49,10 @@ class Labels(ABC):
         """Return the mean loss of rows that count alike."""
         return self.loss(outputs, targets).mean()
 
+    def loss_without_labels(self, outputs: torch.Tensor, weights: torch.Tensor | None) -> float:
+        """Return a loss of outputs for samples whose labels are not known."""
+        raise NotImplementedError
+
     def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Return the targets on a device."""
         return torch.tensor(self.targets, dtype=dtype, device=device)
@@ -110,6 +114,24 @@ class Classes(Labels):
             return self.loss(outputs, targets).mean()
         # In one kernel, which a small network notices.
         return functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+
+    def probabilities(self, outputs: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """Return the probability of each exclusive class, shape (n, n_classes)."""
+        outputs = outputs / temperature
+        if self.is_binary:
+            outputs = torch.cat([torch.zeros_like(outputs), outputs], 1)
+        return outputs.softmax(1)
+
+    def loss_without_labels(self, outputs: torch.Tensor, weights: torch.Tensor | None) -> float:
+        """Return minus the mutual information of samples and predicted classes, in nats.
+
+        It is low where each prediction is certain and all classes are predicted.
+        """
+        p = self.probabilities(outputs.double())
+        shares = p.new_ones(len(p)) if weights is None else weights.double()
+        shares = (shares / shares.sum())[:, None]
+        of_each = (shares * torch.special.entr(p)).sum()
+        return float(of_each - torch.special.entr((shares * p).sum(0)).sum())
 
     def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Return class numbers, or zeros and ones."""

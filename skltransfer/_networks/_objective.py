@@ -214,6 +214,12 @@ class Objective(AbstractContextManager, ABC):
         """Return what stands for this objective, beside the estimator, in a checkpoint's key."""
         return ()
 
+    def advance(self, progress: float) -> None:
+        """Take note, before each step, of the part of all steps that are done.
+
+        It is not called where training takes all samples at once.
+        """
+
     def __enter__(self):
         self._is_entered = True
         return self
@@ -290,6 +296,10 @@ class TwoDomainObjective(Objective):
     def pulls(self, group: dict) -> list[Pull] | None:
         """Return what pulls the parameters of a group."""
         return self.of_source.pulls(group)
+
+    def advance(self, progress: float) -> None:
+        """Take note of the part of all steps that are done."""
+        self.of_source.advance(progress)
 
     def key(self) -> tuple:
         """Return what stands for this objective in a checkpoint's key."""

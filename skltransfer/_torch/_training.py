@@ -36,14 +36,31 @@ class Training:
     ----------
     history : list of dict
         One record an epoch: ``epoch``, ``train_loss``, the mean of each term of the loss by its
-        name where there are several, ``valid_loss`` where there is a validation split, ``lr_NAME``
-        of each parameter group at the last step, ``seconds``.
+        name where there are several, the means of what is recorded beside, ``valid_loss`` where
+        there is a validation split, ``lr_NAME`` of each parameter group at the last step,
+        ``seconds``.
     best_epoch : int or None
         Epoch (from 1) whose weights were restored.
     """
 
     history: list[dict] = field(default_factory=list)
     best_epoch: int | None = None
+
+
+class Terms(dict):
+    """Terms of a loss by name, and numbers that are only recorded.
+
+    Parameters
+    ----------
+    terms : dict of str to Tensor
+        See :func:`total_loss`.
+    recorded : dict of str to Tensor
+        Scalars for the history, which are not minimised.
+    """
+
+    def __init__(self, terms: dict, recorded: dict[str, torch.Tensor]):
+        super().__init__(terms)
+        self.recorded = recorded
 
 
 class Weights:
@@ -170,6 +187,7 @@ def train(
     optimizer: torch.optim.Optimizer,
     n_epochs: int,
     schedule: Schedule | None = None,
+    advance: Callable[[float], None] | None = None,
     freezing=None,
     penalty=None,
     clip_norm: float | None = None,
@@ -207,6 +225,8 @@ def train(
     n_epochs : int
         Largest number of passes.
     schedule : Schedule, optional
+    advance : callable, optional
+        Called before each step with the part of all steps that are done.
     freezing : Freezing, optional
         ``apply(module, epoch)`` puts each part into training or evaluation mode before an epoch.
     penalty : object, optional
@@ -269,6 +289,8 @@ def train(
             for batch in batches:
                 if schedule is not None:
                     schedule.before_step()
+                if advance is not None:
+                    advance((epoch + len(losses) / len(batches)) / n_epochs)
                 losses.append(step(batch))
                 sizes.append(len(batch))
                 if penalty is not None:
@@ -438,10 +460,14 @@ def _mean(losses: torch.Tensor, batch) -> torch.Tensor:
 
 
 def means_of_terms(terms: dict[str, torch.Tensor], batch, share: float = 1.0) -> dict:
-    """Return the mean of each term, times a share; nothing where there is but one."""
+    """Return the mean of each term and each recorded number, times a share.
+
+    A loss of one term has no further means.
+    """
+    recorded = {name: value * share for name, value in getattr(terms, "recorded", {}).items()}
     if len(terms) == 1:
-        return {}
-    return {name: _mean(term.detach(), batch) * share for name, term in terms.items()}
+        return recorded
+    return {name: _mean(term.detach(), batch) * share for name, term in terms.items()} | recorded
 
 
 @cache

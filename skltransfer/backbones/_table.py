@@ -48,7 +48,7 @@ def flatten_images(rows: ImageArrayRows) -> TableRows:
     return TableRows(table.astype(np.float64) / (255 if table.dtype == np.uint8 else 1))
 
 
-def check_shape(backbone: Backbone, shape: tuple[int, ...], forward):
+def check_shape(backbone: Backbone, shape: tuple[int, ...], forward, name: str = "X"):
     """Return the result of `forward`; raise a ValueError if the network takes no such samples.
 
     Parameters
@@ -58,6 +58,8 @@ def check_shape(backbone: Backbone, shape: tuple[int, ...], forward):
         Shape of one sample as it enters the network.
     forward : callable
         Passes one sample through the network.
+    name : str, default="X"
+        Argument that holds the samples.
     """
     module = backbone.module
     try:
@@ -70,6 +72,6 @@ def check_shape(backbone: Backbone, shape: tuple[int, ...], forward):
     except RuntimeError as error:  # what torch says when sizes do not fit
         raise ValueError(
             f"The backbone {backbone.name!r} cannot take rows of shape {shape}: "
-            f"{first_line(error)}. Give X as many columns, or images of the size and channels, as "
-            "it was made for, or choose another backbone."
+            f"{first_line(error)}. Give {name} as many columns, or images of the size and "
+            "channels, as it was made for, or choose another backbone."
         ) from error

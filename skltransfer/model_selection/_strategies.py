@@ -211,7 +211,7 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     >>> [strategy.name for strategy in table_strategies()][:5]
     ['no transfer', 'source only', 'pooled', 'KMM', 'KMM without target labels']
     >>> [strategy.name for strategy in table_strategies("regression")][-4:]
-    ['linear transfer', 'network, no transfer', 'fine-tuned network', 'L2-SP network']
+    ['L2-SP network', 'DANN network', 'DAN network', 'Deep CORAL network']
     """
     _check_kind(task)
 
@@ -270,6 +270,18 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         kind = by_task(task, "RegularizedTransferClassifier", "RegularizedTransferRegressor")
         return PretrainedOnSource(kind(max_epochs=N_ITERATIONS), network(task))
 
+    def adapted(name, method, *, task=None, settings="", **trade_off):
+        """Train a network on both domains, in steps, as games of two networks ask for."""
+
+        def adapt(task):
+            kind = by_task(task, "FineTunedClassifier", "FineTunedRegressor")
+            start = kind(optimizer="adamw", max_epochs=N_EPOCHS)
+            return by_task(task, f"{method}Classifier", f"{method}Regressor")(start, **trade_off)
+
+        settings = f"optimizer='adamw', max_epochs={N_EPOCHS}{settings}"
+        options = {"task": task, "settings": settings, "uses_unlabelled": True}
+        return Strategy.two_domain(name, "network", adapt, **options)
+
     def transport():
         if n_rows is None or n_rows <= _MAX_PAIRED_ROWS:
             kind, options = skltransfer.OptimalTransportMapper, {}
@@ -322,6 +334,11 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         ),
         trained("fine-tuned network", fine_tuned),
         trained("L2-SP network", l2_sp),
+        adapted("DANN network", "DANN"),
+        adapted("CDAN network", "CDAN", task="classification"),
+        adapted("DAN network", "DAN"),
+        adapted("Deep CORAL network", "DeepCORAL", settings=", trade_off=1000", trade_off=1000.0),
+        adapted("MCC network", "MCC", task="classification"),
     ]
     return [s for s in strategies if task is None or s.task in (None, task)]
 

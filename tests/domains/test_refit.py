@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted
 
 import skltransfer
 from skltransfer import (
-    DeepCORALClassifier,
     FineTunedClassifier,
     PooledEstimator,
     WithSource,
@@ -26,6 +25,7 @@ from skltransfer import (
 from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._refit import fits_anew, fits_on, fitted_attributes, forget
+from skltransfer.relation._two_domain_network import TwoDomainNetwork
 from tests.test_sklearn_checks import FIRST_OF_ITS_CLASS
 
 
@@ -137,8 +137,8 @@ def watched(interruptions):
 
 def small(estimator):
     """Return a clone that is fitted in little time, on two domains where it takes them."""
-    if isinstance(estimator, DeepCORALClassifier):
-        estimator = DeepCORALClassifier(FineTunedClassifier())
+    if isinstance(estimator, TwoDomainNetwork):
+        estimator = clone(estimator).set_params(estimator=estimator._to_fit())
     settings = {
         "estimator__max_epochs": 2,
         "max_epochs": 2,

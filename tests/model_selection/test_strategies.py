@@ -117,6 +117,34 @@ def test_networks_for_numbers_are_regressors():
             assert model.predict(X).shape == (30,)
 
 
+def test_networks_of_two_domains_see_both():
+    rng = np.random.default_rng(0)
+    X_source, X = rng.normal(size=(40, 3)), rng.normal(1, 1, size=(20, 3))
+    y_source, y = X_source[:, 0], np.where(np.arange(20) < 10, X[:, 0] - 1, np.nan)
+    for is_classification in (True, False):
+        task = _scaled(
+            LogisticRegression() if is_classification else Ridge(),
+            X_source,
+            (y_source > 0).astype(float) if is_classification else y_source,
+        )
+        labels = np.where(np.isnan(y), np.nan, y > 0) if is_classification else y
+        kind = "classification" if is_classification else "regression"
+        found = {}
+        for strategy in table_strategies(kind):
+            if strategy.name.split()[0] in ("DANN", "CDAN", "DAN", "Deep", "MCC"):
+                model = strategy.build(task).set_params(
+                    **{f"estimator__{_last(strategy, task)}__estimator__max_epochs": 2}
+                )
+                found[strategy.name] = model.fit(X, labels).predict(X)
+                history = model.estimator_[-1].history_
+                assert len(history[-1].keys() & {"label_loss"}) == 1
+        assert len(found) == (5 if is_classification else 3)
+
+
+def _last(strategy, task):
+    return strategy.build(task).estimator.steps[-1][0]
+
+
 def test_image_strategies():
     built = {
         strategy.name: strategy.build(
@@ -229,7 +257,7 @@ def test_strategies_by_task():
         {s.name for s in table_strategies(task)} for task in (None, "classification", "regression")
     )
     assert every - classes == {"two-stage TrAdaBoost"}
-    assert every - numbers == {"label shift", "JDA"}
+    assert every - numbers == {"label shift", "JDA", "CDAN network", "MCC network"}
     build = {s.name: s.build for s in table_strategies("regression")}
     X, y = np.eye(3), np.arange(3.0)
     task = _scaled(Ridge(), X, y)
