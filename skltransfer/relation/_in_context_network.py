@@ -7,6 +7,7 @@ from scipy.special import erf
 
 # Queries of one chunk, so that the attention of all heads stays in the cache.
 _CHUNK = 128
+_LARGEST_PRODUCT = 500.0
 
 
 class InContextNetwork:
@@ -91,7 +92,8 @@ class InContextNetwork:
     def _block(self, samples, normal, block, keys, values) -> np.ndarray:
         queries = self._heads(self._linear(normal, block + "query")) * values.shape[-1] ** -0.5
         attention = queries @ keys
-        attention -= attention.max(axis=-1, keepdims=True)
+        if not _are_small(queries, keys):
+            attention -= attention.max(axis=-1, keepdims=True)
         np.exp(attention, out=attention)
         mixed = (attention @ values) / attention.sum(axis=-1, keepdims=True)
         mixed = mixed.swapaxes(1, 2)
@@ -113,3 +115,9 @@ class InContextNetwork:
 
     def _heads(self, part) -> np.ndarray:
         return part.reshape(*part.shape[:-1], self.n_heads, -1).swapaxes(1, 2)
+
+
+def _are_small(queries, keys) -> bool:
+    """Tell whether exp takes all products of queries and keys."""
+    squares = (queries**2).sum(axis=-1).max() * (keys**2).sum(axis=-2).max()
+    return squares < _LARGEST_PRODUCT**2

@@ -43,10 +43,13 @@ KNOWN = {"X_target": X_TARGET, "y_target": Y_TARGET}
 # --- the network ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_heads", [2, 4])
-def test_numpy_computes_what_torch_does(n_heads, tmp_path):
+@pytest.mark.parametrize(("n_heads", "factor"), [(2, 1), (4, 1), (2, 1000)])
+def test_numpy_computes_what_torch_does(n_heads, factor):
+    """Also where products of queries and keys are beyond what exp takes."""
     torch.manual_seed(0)
-    trained = TrainedNetwork(16, 3, n_heads)
+    trained = TrainedNetwork(16, 3, n_heads).double()
+    with torch.no_grad():
+        trained.blocks[0].query.weight.mul_(factor)
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(3, 50, N_TOKEN_INPUTS))
     known = rng.normal(size=(3, N_SUMMARY_INPUTS))
@@ -55,10 +58,10 @@ def test_numpy_computes_what_torch_does(n_heads, tmp_path):
     )
     found = network.predict(tokens[:, 30:], known, network.read(tokens[:, :30], known))
     with torch.no_grad():
-        tokens, known = (torch.from_numpy(part).float() for part in (tokens, known))
+        tokens, known = (torch.from_numpy(part) for part in (tokens, known))
         expected = trained(tokens, known, 30).numpy()
     assert found.std() > 0.1
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
 def test_a_query_is_alone():
