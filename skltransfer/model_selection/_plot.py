@@ -19,6 +19,7 @@ COLOURS = {
     "instance": "#c8553d",
     "feature": "#2f6f9f",
     "parameter": "#4f8a4c",
+    "relation": "#1f8a8a",
     "network": "#7a5195",
 }
 _OTHER_COLOUR = "#8a6d5a"

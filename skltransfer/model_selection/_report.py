@@ -25,7 +25,7 @@ from skltransfer.model_selection._plot import (
 # Rows of the leaderboard that are not folded.
 _N_SHOWN = 10
 # Families with a colour in the template.
-_FAMILIES = (MIXTURE, "baseline", "instance", "feature", "parameter", "network")
+_FAMILIES = (MIXTURE, "baseline", "instance", "feature", "parameter", "relation", "network")
 # Width, height and margins (left, top, right, bottom) of the learning curves, in pixels of a phone.
 _CURVE_SIZE, _CURVE_MARGINS = (350, 250), (40, 10, 12, 38)
 

@@ -16,7 +16,7 @@ from skltransfer.domains._weights import fit_weighted
 from skltransfer.model_selection._task import TransferTask
 
 NO_TRANSFER, SOURCE_ONLY = "no transfer", "source only"
-FAMILIES = ("baseline", "instance", "feature", "parameter", "network", "yours")
+FAMILIES = ("baseline", "instance", "feature", "parameter", "relation", "network", "yours")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Strategy:
     build : callable
         Function of a :class:`TransferTask` that returns an unfitted estimator for target samples:
         ``strategy.build(task).fit(X, y)``.
-    family : {"baseline", "instance", "feature", "parameter", "network", "yours"}
+    family : {"baseline", "instance", "feature", "parameter", "relation", "network", "yours"}
         What is carried over: nothing or the source's own model; samples; a representation;
         coefficients; a network that is trained; or whatever an estimator of the user's own does.
     needs_source : bool, default=False
