@@ -215,7 +215,7 @@ def test_contrast_is_enough_on_light_and_dark_pages(tmp_path):
     light, dark = re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)
     for scheme in (light, dark):
         colours = dict(re.findall(r"--(\w+): (#\w{6});", scheme))
-        assert len(colours) == 15
+        assert len(colours) == 16
         for name, colour in colours.items():
             if name in ("page", "line", "soft"):
                 continue
