@@ -49,10 +49,6 @@ class Labels(ABC):
         """Return the mean loss of rows that count alike."""
         return self.loss(outputs, targets).mean()
 
-    def loss_without_labels(self, outputs: torch.Tensor, weights: torch.Tensor | None) -> float:
-        """Return a loss of outputs for samples whose labels are not known."""
-        raise NotImplementedError
-
     def tensor(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Return the targets on a device."""
         return torch.tensor(self.targets, dtype=dtype, device=device)

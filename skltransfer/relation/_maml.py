@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -15,7 +16,6 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-import skltransfer
 from skltransfer._networks._built import TransferNetwork
 from skltransfer._networks._labels import Classes, Labels
 from skltransfer._parameters import Count, Flag, Number
@@ -92,9 +92,9 @@ class MAML(MetaLearner):
         network, is_frozen = self._adapted(trained, support, targets, labels)
         self._adopt(with_network(trained, network, labels, is_frozen=is_frozen))
 
+    @abstractmethod
     def _encoded(self, trained, support: Support) -> tuple[Labels, torch.Tensor]:
         """Return the labels of the task, without samples, and the targets of its samples."""
-        raise NotImplementedError
 
     def _adapted(self, trained, support: Support, targets, labels) -> tuple[TransferNetwork, bool]:
         """Return the network after its steps on the support set, and whether its features stay."""
@@ -507,9 +507,7 @@ class MAMLRegressor(MAML):
         return self._fit(X, y, X_target, y_target, target_sample_weight, groups, sample_domain)
 
     _has_classes = False
-
-    def _to_fit(self):
-        return skltransfer.FineTunedRegressor() if self.estimator is None else self.estimator
+    _default = "FineTunedRegressor"
 
     def _encoded(self, trained, support):
         labels = trained._labels

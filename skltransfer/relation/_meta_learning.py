@@ -9,12 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     clone,
 )
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -40,7 +36,6 @@ from skltransfer.domains._data import (
     missing_labels,
     named_rows,
 )
-from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_on
 from skltransfer.domains._two_domains import (
     given_weighted_target,
@@ -50,6 +45,7 @@ from skltransfer.domains._two_domains import (
     weighed_rows,
 )
 from skltransfer.relation._episodes import EpisodeBatches, EpisodePools
+from skltransfer.relation._held_network import HoldsNetwork
 
 # Parameters of a FineTunedClassifier or FineTunedRegressor that mean nothing in episodes.
 _WITHOUT_EPISODES = {
@@ -149,13 +145,7 @@ class EpisodeTraining:
         )
 
 
-class MetaLearner(
-    CallbackSupportMixin,
-    DelegatingMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class MetaLearner(HoldsNetwork):
     """Train a network in episodes of the source, and fit a support set of the target.
 
     A subclass gives the loss of an episode in `_objective`, and fits a support set in `_adapt`. The
@@ -354,36 +344,6 @@ class MetaLearner(
 
     # --- the fitted estimator ----------------------------------------------------------
 
-    def transform(self, X):
-        """Return the features, which are the inputs of the last step to the outputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples of either domain.
-
-        Returns
-        -------
-        features : ndarray of shape (n_samples, n_features_out)
-        """
-        check_is_fitted(self)
-        return self.estimator_.transform(X)
-
-    @property
-    def history_(self):
-        """Records of the training in episodes, one per epoch."""
-        check_is_fitted(self)
-        return self.estimator_.history_
-
-    def _to_fit(self):
-        if self.estimator is not None:
-            return self.estimator
-        return skltransfer.FineTunedClassifier()
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.estimator_._n_features_out
-
     def __skltransfer_backbone__(self) -> Backbone:
         """Return the network as it was trained in episodes, as a start for another estimator."""
         if not hasattr(self, "estimator_"):
@@ -392,11 +352,6 @@ class MetaLearner(
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("_callback_fit_ctx", None)
-        return state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -8,17 +8,13 @@ from abc import abstractmethod
 import torch
 from scipy import sparse
 from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     clone,
     is_classifier,
     is_regressor,
 )
-from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.callback import with_callbacks
+from sklearn.utils.validation import _check_sample_weight
 
-import skltransfer
 from skltransfer._networks._objective import Objective, TwoDomainObjective
 from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._torch._training import Terms
@@ -33,7 +29,6 @@ from skltransfer.domains._data import (
     in_one_form,
     named_rows,
 )
-from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import (
     given_weighted_target,
@@ -41,6 +36,7 @@ from skltransfer.domains._two_domains import (
     labelled_rows,
     warn_without_target,
 )
+from skltransfer.relation._held_network import HoldsNetwork
 
 # How fast "sigmoid" rises: Ganin et al. 2016, section 5.2.2.
 _STEEPNESS = 10.0
@@ -118,13 +114,7 @@ def check_classes_exclude_each_other(labels, estimator: str) -> None:
         )
 
 
-class TwoDomainNetwork(
-    CallbackSupportMixin,
-    DelegatingMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class TwoDomainNetwork(HoldsNetwork):
     """Train the network of an estimator on the source, and on target samples without labels.
 
     A subclass says in `_adaptation` what is minimised beside the loss of the labels.
@@ -137,7 +127,7 @@ class TwoDomainNetwork(
     __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
     # Whether training is a game of two players, which has no common minimum for L-BFGS to find.
     _is_game = False
-    _kind, _default = "classifier", "FineTunedClassifier"
+    _kind = "classifier"
 
     def __init__(self, estimator=None, *, trade_off=1.0, trade_off_schedule="constant"):
         self.estimator = estimator
@@ -242,44 +232,11 @@ class TwoDomainNetwork(
             estimator.set_params(optimizer="adamw")
         return estimator
 
-    def transform(self, X):
-        """Return the features, which are the inputs of the output layer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples of either domain.
-
-        Returns
-        -------
-        features : ndarray of shape (n_samples, n_features_out)
-        """
-        check_is_fitted(self)
-        return self.estimator_.transform(X)
-
-    @property
-    def history_(self):
-        """Records of the training, one per epoch."""
-        check_is_fitted(self)
-        return self.estimator_.history_
-
-    def _to_fit(self):
-        return getattr(skltransfer, self._default)() if self.estimator is None else self.estimator
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.estimator_._n_features_out
-
     def __skltransfer_backbone__(self) -> Backbone:
         """Return the trained network, without its head, as a start for another estimator."""
         if not hasattr(self, "estimator_"):
             raise unfitted_backbone(self)
         return self.estimator_.__skltransfer_backbone__()
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("_callback_fit_ctx", None)
-        return state
 
 
 class TwoDomainNetworkClassifier(TwoDomainNetwork):
