@@ -30,6 +30,7 @@ from sklearn.base import clone, is_regressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 
 import skltransfer as skl
 from benchmarks._measure import make_parser, write
@@ -130,6 +131,9 @@ CHEAP = [
     skl.TrAdaBoostClassifier(n_estimators=3),
     skl.TrAdaBoostRegressor(n_estimators=3),
     skl.TwoStageTrAdaBoostRegressor(ToldRidge(), n_estimators=2, n_steps=2, cv=2),
+    skl.InContextTransferClassifier(),
+    skl.TransferClassifier(ToldLogisticRegression(), cv=2),
+    skl.TransferRegressor(ToldRidge(), cv=2),
     skl.TransferLogisticRegression(),
     skl.TransferLogisticRegressionCV(alphas=[0.1, 10.0], cv=2),
     skl.TransferRidge(),
@@ -155,6 +159,9 @@ DEAR = [
     skl.DeepCORALClassifier(skl.FineTunedClassifier(max_epochs=2)),
     skl.DeepCORALRegressor(skl.FineTunedRegressor(max_epochs=2)),
     skl.MCCClassifier(skl.FineTunedClassifier(max_epochs=2)),
+    skl.PrototypicalClassifier(skl.FineTunedClassifier(max_epochs=2), episodes_per_epoch=4),
+    skl.MAMLClassifier(skl.FineTunedClassifier(max_epochs=2), episodes_per_epoch=4),
+    skl.MAMLRegressor(skl.FineTunedRegressor(max_epochs=2), episodes_per_epoch=4),
 ]
 
 
@@ -386,9 +393,9 @@ def _fit(estimator, problem):
     if isinstance(estimator, skl.MultiTaskClassifier | skl.MultiTaskRegressor):
         two_tasks = np.column_stack([problem.y, problem.y[::-1]])
         return estimator.fit(problem.X, two_tasks, sample_weight=problem.sample_weight)
-    if not hasattr(estimator, "predict"):
-        return estimator.fit(problem.X, problem.y, **keywords)
-    return estimator.fit(problem.X, problem.y, sample_weight=problem.sample_weight, **keywords)
+    if has_fit_parameter(estimator, "sample_weight"):
+        keywords["sample_weight"] = problem.sample_weight
+    return estimator.fit(problem.X, problem.y, **keywords)
 
 
 def _base_fails(estimator, methods) -> bool:
