@@ -41,9 +41,9 @@ def coral_distance(source, target, weights=None, target_weights=None) -> torch.T
 
 
 def _covariance(features: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    of_each = shares(features, weights)[:, None]
-    centred = features - (of_each * features).sum(0)
-    return (of_each * centred).T @ centred
+    of_each = shares(features, weights)
+    centred = features - of_each @ features
+    return (of_each[:, None] * centred).T @ centred
 
 
 def multi_kernel_mmd(
