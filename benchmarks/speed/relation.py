@@ -230,7 +230,7 @@ def dan(network, classifier, own, other, factor):
     width = distances.detach().mean()
     kernel = sum(torch.exp(-distances / (2.0**m * width)) for m in (-2, -1, 0, 1, 2))
     means = [(k.sum() - k.trace()) / (n * (n - 1)) for k in (kernel[:n, :n], kernel[n:, n:])]
-    return means[0] + means[1] - 2 * kernel[:n, n:].mean(), None
+    return (means[0] + means[1] - 2 * kernel[:n, n:].mean()) / 5, None
 
 
 def coral(network, classifier, own, other, factor):

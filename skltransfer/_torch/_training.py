@@ -334,11 +334,11 @@ def train(
 
 def _means(losses: list[dict[str, torch.Tensor]], sizes: list[int]) -> dict[str, float]:
     """Return the means of the losses of batches, by name."""
-    of_batches = {name: torch.stack([loss[name] for loss in losses]) for name in losses[0]}
-    return {
-        name: float(np.average(values.tolist(), weights=sizes))
-        for name, values in of_batches.items()
-    }
+    names = list(losses[0])
+    # At once: one kernel, and one wait for the device.
+    values = torch.stack([loss[name] for loss in losses for name in names]).tolist()
+    means = np.average(np.reshape(values, (len(losses), len(names))), axis=0, weights=sizes)
+    return dict(zip(names, means.tolist(), strict=True))
 
 
 def _rates_in_force(optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -416,18 +416,18 @@ class _Step:
             return self._pass(batch, 1.0)
         totals: dict[str, torch.Tensor] = {}
         for part in batch.split(min(self.n_passes, len(batch))):
-            for name, loss in self._pass(part, len(part) / len(batch)).items():
-                totals[name] = totals.get(name, 0.0) + loss
+            share = len(part) / len(batch)
+            for name, loss in self._pass(part, share).items():
+                totals[name] = totals.get(name, 0.0) + share * loss
         return totals
 
     def _pass(self, batch, share: float) -> dict[str, torch.Tensor]:
         with self._arithmetic:
             terms = self.objective(self.module, batch)
             loss = total_loss(terms, batch)
-            if share != 1.0:
-                loss = loss * share
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        return {"train_loss": loss.detach()} | means_of_terms(terms, batch, share)
+            part = loss if share == 1.0 else loss * share
+        (part if self.scaler is None else self.scaler.scale(part)).backward()
+        return {"train_loss": loss.detach()} | means_of_terms(terms, batch)
 
 
 def total_loss(terms: dict[str, torch.Tensor], batch) -> torch.Tensor:
@@ -459,15 +459,15 @@ def _mean(losses: torch.Tensor, batch) -> torch.Tensor:
     return (losses * weights[: len(losses)]).sum() / len(losses)
 
 
-def means_of_terms(terms: dict[str, torch.Tensor], batch, share: float = 1.0) -> dict:
-    """Return the mean of each term and each recorded number, times a share.
+def means_of_terms(terms: dict[str, torch.Tensor], batch) -> dict[str, torch.Tensor]:
+    """Return the mean of each term and each recorded number.
 
     A loss of one term has no further means.
     """
-    recorded = {name: value * share for name, value in getattr(terms, "recorded", {}).items()}
+    recorded = getattr(terms, "recorded", {})
     if len(terms) == 1:
         return recorded
-    return {name: _mean(term.detach(), batch) * share for name, term in terms.items()} | recorded
+    return {name: _mean(term.detach(), batch) for name, term in terms.items()} | recorded
 
 
 @cache
@@ -556,8 +556,8 @@ def train_full_batch(
             loss = total_loss(terms, part) * share
             loss.backward()
             value += float(loss.detach())
-            for name, mean in means_of_terms(terms, part, share).items():
-                means[name] = means.get(name, 0.0) + float(mean)
+            for name, mean in means_of_terms(terms, part).items():
+                means[name] = means.get(name, 0.0) + share * float(mean)
         if penalty is not None:
             value += penalty.add_gradient()
         gradient = torch.cat([parameter.grad.flatten() for parameter in parameters])

@@ -119,25 +119,25 @@ class Adversary(Adaptation):
         """Return the part of a checkpoint's key for this objective."""
         return (*super().key(), self.sizes)
 
-    def seen(self, network, features, of_each) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the domain classifier sees of samples of both domains, and their shares."""
+    def seen(self, network, features, of_each, n_own) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the domain classifier sees of samples of both domains, and their weights."""
         # In the units of the head, so that one learning rate suits all backbones.
         units = getattr(network.head, "features", None)
         return units(features) if isinstance(units, Standardize) else features, of_each
 
     def compare(self, network, own, other, own_weights, other_weights):
         """Return the loss of the domain classifier, and its accuracy beside it."""
-        plain = torch.cat([shares(own, own_weights), shares(other, other_weights)])
-        inputs, of_each = self.seen(network, torch.cat([own, other]), plain)
-        of_each = torch.cat([part / part.sum() for part in of_each.split([len(own), len(other)])])
+        # Each domain is half of all.
+        plain = torch.cat([shares(own, own_weights, 0.5), shares(other, other_weights, 0.5)])
+        inputs, of_each = self.seen(network, torch.cat([own, other]), plain, len(own))
         logits = self.classifier(reverse_gradient(inputs, self.weight))
         is_source = torch.zeros_like(logits)
         is_source[: len(own)] = 1
         loss = functional.binary_cross_entropy_with_logits(
-            logits, is_source, weight=of_each / 2, reduction="sum"
+            logits, is_source, weight=of_each, reduction="sum"
         )
         with torch.no_grad():
-            accuracy = plain @ ((logits > 0) == is_source).to(plain.dtype) / 2
+            accuracy = plain @ ((logits > 0) == is_source).to(plain.dtype)
         return Terms({"domain_loss": loss}, {"domain_accuracy": accuracy})
 
 
@@ -164,16 +164,18 @@ class ConditionalAdversary(Adversary):
         """Return the part of a checkpoint's key for this objective."""
         return (*super().key(), self.by_entropy)
 
-    def seen(self, network, features, of_each) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the products of features and predicted probabilities, and the shares.
+    def seen(self, network, features, of_each, n_own) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the products of features and predicted probabilities, and the weights.
 
-        Samples whose predicted class is more certain have larger shares.
+        Samples whose predicted class is more certain weigh more among those of their domain.
         """
         with torch.no_grad():
             p = self.labels.probabilities(network.outputs(features)).to(features.dtype)
             if self.by_entropy:
-                of_each = of_each * (1 + torch.exp(-torch.special.entr(p).sum(1)))
-        features, of_each = super().seen(network, features, of_each)
+                certain = of_each * (1 + torch.exp(-torch.special.entr(p).sum(1)))
+                of_domains = certain[:n_own], certain[n_own:]
+                of_each = torch.cat([part * (0.5 / part.sum()) for part in of_domains])
+        features, of_each = super().seen(network, features, of_each, n_own)
         return self.pairs(features, p), of_each
 
 

@@ -10,7 +10,6 @@ from skltransfer.relation._two_domain_network import (
     Adaptation,
     TwoDomainNetworkClassifier,
     check_classes_exclude_each_other,
-    shares,
 )
 
 
@@ -33,12 +32,12 @@ def class_confusion(p: torch.Tensor, weights: torch.Tensor | None = None) -> tor
     -------
     confusion : Tensor of shape ()
     """
-    with torch.no_grad():
-        w = shares(p, weights) * (1 + torch.exp(-torch.special.entr(p).sum(1)))
-        w = w * (len(p) / w.sum())
+    with torch.no_grad():  # to any scale, as the rows of C are divided by their sums
+        w = 1 + torch.exp(-torch.special.entr(p).sum(1))
+        if weights is not None:
+            w = w * weights.to(w.dtype)
     C = (w[:, None] * p).T @ p
-    C = C / C.sum(1, keepdim=True)
-    return (C.sum() - C.trace()) / p.shape[1]
+    return 1 - (C.diagonal() / C.sum(1)).mean()  # each row adds up to 1
 
 
 class ConfusionLoss(Adaptation):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from contextlib import nullcontext
 
 import torch
 from scipy import sparse
@@ -91,18 +92,28 @@ class Adaptation(TwoDomainObjective):
         own = network.embed(source.inputs)
         terms = self.of_source(network, source, own)
         other = network.embed(target.inputs)
-        with torch.autocast(own.device.type, enabled=False):
-            if own.dtype in (torch.bfloat16, torch.float16):
-                own, other = own.float(), other.float()
+        if own.dtype in (torch.bfloat16, torch.float16):
+            own, other = own.float(), other.float()
+        with full_precision(own.device.type):
             further = self.compare(network, own, other, source.weights, target.weights)
         return Terms(terms | further, getattr(further, "recorded", {}))
 
 
-def shares(features: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Return the weights of samples, divided by their sum; equal ones where they are None."""
+def full_precision(device_type: str):
+    """Return a context in which autocast is off."""
+    # To enter torch.autocast takes as long as several small kernels.
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
+
+
+def shares(
+    features: torch.Tensor, weights: torch.Tensor | None, total: float = 1.0
+) -> torch.Tensor:
+    """Return the weights of samples, scaled to a sum of `total`; equal ones where they are None."""
     if weights is None:
-        return features.new_full((len(features),), 1 / len(features))
-    return (weights / weights.sum()).to(features.dtype)
+        return features.new_full((len(features),), total / len(features))
+    return (weights * (total / weights.sum())).to(features.dtype)
 
 
 def check_classes_exclude_each_other(labels, estimator: str) -> None:

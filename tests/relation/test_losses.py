@@ -25,7 +25,7 @@ def double_sum(source, target, p, q, width):
 
     def k(x, y):
         distance = ((x - y) ** 2).sum()
-        return sum(np.exp(-distance / (2.0**m * width)) for m in (-2, -1, 0, 1, 2))
+        return np.mean([np.exp(-distance / (2.0**m * width)) for m in (-2, -1, 0, 1, 2)])
 
     total = 0.0
     for X, Z, a, b, sign in (

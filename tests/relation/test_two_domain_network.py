@@ -75,7 +75,9 @@ def outputs(model, X=X):
     return model.decision_function(X) if is_classifier(model) else model.predict(X)
 
 
-@pytest.mark.parametrize("kind, trade_off", [(DANNClassifier, 1.0), (DeepCORALClassifier, 1000.0)])
+@pytest.mark.parametrize(
+    "kind, trade_off", [(DANNClassifier, 1.0), (DANClassifier, 1.0), (DeepCORALClassifier, 1000.0)]
+)
 def test_turned_moons_are_told_apart(kind, trade_off):
     """Two draws; the benchmark has five, and every method."""
     gains = []
