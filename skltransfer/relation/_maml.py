@@ -11,6 +11,7 @@ from math import inf
 import numpy as np
 import torch
 from sklearn.callback import with_callbacks
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from torch import nn
 from torch.func import functional_call
@@ -21,6 +22,7 @@ from skltransfer._networks._labels import Classes, Labels
 from skltransfer._parameters import Count, Flag, Number
 from skltransfer._torch._batches import Inputs
 from skltransfer._torch._extraction import network_lock
+from skltransfer._warnings import warn
 from skltransfer.domains._refit import fits_anew
 from skltransfer.relation._inner_loop import (
     MAMLLoss,
@@ -124,6 +126,13 @@ class MAML(MetaLearner):
                 lr=self.inner_lr,
                 first_order=True,  # there is no outer gradient
             )
+            if not all(bool(tensor.isfinite().all()) for tensor in adapted.values()):
+                warn(
+                    "The steps on the support set diverge: the weights are those before them. "
+                    f"Lower inner_lr={self.inner_lr!r}.",
+                    ConvergenceWarning,
+                )
+                adapted = start
             if norms:
                 statistics.are_kept = True
                 functional_call(network, adapted, (inputs,))
@@ -229,6 +238,8 @@ class MAMLClassifier(MAML):
     DomainDataWarning
         If there is no ``X_target``, or no label of a target sample. The support set is then the
         source, of which at most 1000 samples are drawn.
+    ConvergenceWarning
+        If the steps on the support set diverge. The weights are then those before them.
 
     See Also
     --------
@@ -404,6 +415,8 @@ class MAMLRegressor(MAML):
     DomainDataWarning
         If there is no ``X_target``, or no label of a target sample. The support set is then the
         source, of which at most 1000 samples are drawn.
+    ConvergenceWarning
+        If the steps on the support set diverge. The weights are then those before them.
 
     See Also
     --------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, StratifiedShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -205,6 +205,14 @@ def test_numbers_are_learned_in_steps_from_a_head_that_was_trained(n_outputs):
     found = model.predict(X_LINES)
     assert found.shape == Y_two.shape
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-9)
+
+
+def test_steps_that_diverge_warn_and_are_not_taken():
+    model = maml(NUMBERS).fit(X_LINES, Y_LINES, groups=TASKS, **LINE)
+    model.set_params(inner_lr=1e9, n_target_steps=100)
+    with pytest.warns(ConvergenceWarning, match="Lower inner_lr=1000000000.0"):
+        model.adapt(X_LINE, Y_LINE)
+    np.testing.assert_array_equal(model.predict(X_LINES), model._trained.predict(X_LINES))
 
 
 def test_a_weight_of_two_is_a_sample_given_twice():
