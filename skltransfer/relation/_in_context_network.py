@@ -55,7 +55,9 @@ class InContextNetwork:
             block = f"blocks.{number}."
             normal = self._normalize(samples, block + "attention_norm")
             keys, values = np.split(self._linear(normal, block + "key_value"), 2, axis=-1)
-            context.append((self._heads(keys).swapaxes(-1, -2), self._heads(values)))
+            # Of one layout: a model that comes back from a file has the same bits.
+            heads = self._heads(keys).swapaxes(-1, -2), self._heads(values)
+            context.append(tuple(map(np.ascontiguousarray, heads)))
             if number + 1 < self.n_layers:
                 samples = self._block(samples, normal, block, *context[-1])
         return context
