@@ -398,13 +398,23 @@ def _fit(estimator, problem):
     return estimator.fit(problem.X, problem.y, **keywords)
 
 
-def _base_fails(estimator, methods) -> bool:
+def _base_fails(estimator, methods, X) -> bool:
     """Return whether predictions alone are not finite, of a base that was given finite samples."""
-    while hasattr(estimator, "estimator_"):
-        estimator = estimator.estimator_
-        if hasattr(estimator, "steps"):
-            estimator = estimator.steps[-1][1]
-    return set(methods) <= set(METHODS[:3]) and getattr(estimator, "was_given_finite_", False)
+    if not set(methods) <= set(METHODS[:3]):
+        return False
+    members = [estimator]
+    if isinstance(estimator, skl.TransferClassifier | skl.TransferRegressor):
+        weighed = [m for name, m in estimator.estimators_.items() if estimator.weights_[name] > 0]
+        members = [m for m in weighed if not _all_finite(m.predict(X))]
+    return all(getattr(_innermost(m), "was_given_finite_", False) for m in members)
+
+
+def _innermost(estimator):
+    """Return the fitted estimator inside of wrappers and pipelines."""
+    while hasattr(estimator, "estimator_") or hasattr(estimator, "steps"):
+        inner = getattr(estimator, "estimator_", None)
+        estimator = estimator.steps[-1][1] if inner is None else inner
+    return estimator
 
 
 def try_on(estimator, problem, tally):
@@ -449,7 +459,7 @@ def try_on(estimator, problem, tally):
                 tally.add("other_errors", f"{method}: {error!r}")
         bad = [name for name, answer in answers.items() if not _all_finite(answer)]
         if bad and problem.is_finite:
-            if _base_fails(estimator, bad):
+            if _base_fails(estimator, bad, problem.X_target):
                 tally.counts["not_finite_of_base"] += 1
             else:
                 tally.add("not_finite", f"{bad}: {problem}")

@@ -282,7 +282,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         folds = self._folds(X_known, labels)
         fits, fitted = fit_members(menu, task, samples, folds, self.n_jobs)
         self._set_classes(classes)
-        menu, fits, fitted = self._without_failures(menu, fits, fitted)
+        menu, fits, fitted = self._without_failures(menu, fits, fitted, samples)
         self.estimators_ = {s.name: e for s, e in zip(menu, fitted, strict=True)}
         self._take_form(self.estimators_[NO_TRANSFER])
         self._weigh(menu, fits, samples, folds, n_copies, len(kept))
@@ -337,23 +337,33 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             if len(np.unique(task.y_source)) > 1 or not is_classifier(self):
                 raise
 
-    def _without_failures(self, menu, fits, fitted) -> tuple[list, list, list]:
-        """Leave out strategies that cannot be fitted on all samples."""
-        failed = [isinstance(each, Exception) for each in fitted]
-        if failed[0]:
-            raise fitted[0]
-        if any(failed):
-            reasons = [
-                f"{strategy.name} ({type(error).__name__}: {first_line(error)})"
-                for strategy, error, is_failed in zip(menu, fitted, failed, strict=True)
-                if is_failed
-            ]
+    def _without_failures(self, menu, fits, fitted, samples) -> tuple[list, list, list]:
+        """Leave out strategies that cannot be fitted on all samples, or overflow on them."""
+        failures = [
+            each if isinstance(each, Exception) else self._overflow(each, row, samples)
+            for each, row in zip(fitted, fits, strict=True)
+        ]
+        if failures[0] is not None:
+            raise failures[0]
+        reasons = [
+            f"{strategy.name} ({type(error).__name__}: {first_line(error)})"
+            for strategy, error in zip(menu, failures, strict=True)
+            if error is not None
+        ]
+        if reasons:
             warn(
                 f"Strategies that cannot be fitted are left out: {'; '.join(reasons)}.",
                 DomainDataWarning,
             )
-        left = [i for i, is_failed in enumerate(failed) if not is_failed]
+        left = [i for i, error in enumerate(failures) if error is None]
         return tuple([part[i] for i in left] for part in (menu, fits, fitted))
+
+    def _overflow(self, fitted, fits, samples: TargetSamples) -> ValueError | None:
+        """Return an error if predictions of labelled target samples are not finite."""
+        outputs = [*(fit.outputs for fit in fits), outputs_of(fitted, samples.X, samples.classes)]
+        if all(np.isfinite(part).all() for part in outputs):
+            return None
+        return ValueError("its predictions of target samples are not finite. Scale the features")
 
     def _weigh(self, menu, fits, samples: TargetSamples, folds, n_copies, n_source) -> None:
         """Set the weights, and what the mixture and each strategy score without their samples."""

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import (
@@ -510,6 +511,22 @@ def test_a_strategy_that_fails_is_named_and_left_out():
     with pytest.warns(DomainDataWarning, match=r"left out: bad \(RuntimeError: no such luck\)"):
         model = fit(TransferClassifier(strategies=["pooled", bad]), X_source, y_source, X, y)
     assert list(model.weights_) == ["no transfer", "pooled"]
+
+
+def test_a_strategy_that_overflows_is_left_out():
+    """Of numbers near the largest, the predictions of one model may be finite and of another not."""
+
+    class Overflowing(DummyRegressor):
+        def predict(self, X):
+            return np.full(len(X), np.inf)
+
+    X_source, y_source, X, y = draw()
+    bad = Strategy("bad", lambda task: Overflowing(), "yours")
+    mixture = TransferRegressor(strategies=["pooled", bad])
+    with pytest.warns(DomainDataWarning, match=r"left out: bad \(ValueError: .* not finite"):
+        model = fit(mixture, X_source, y_source.astype(float), X, y.astype(float))
+    assert list(model.weights_) == ["no transfer", "pooled"]
+    assert np.isfinite(model.predict(X)).all()
 
 
 def test_frames_of_two_domains():
