@@ -5,7 +5,8 @@ target is scored: accuracy, log loss and calibration error (10 bins of equal wid
 probability of the predicted class). Beside it stand no transfer, untuned and with its penalty
 chosen by cross-validation, the source alone, both domains pooled and balanced, and
 ``TransferClassifier``, all around the same scaled logistic regression. Nothing of the in-context
-classifier is tuned, and its weights have seen no real table.
+classifier is tuned, and its weights have seen no real table. It also joins the mixture as a tenth
+member, and is averaged with it.
 
 Differences are paired. A pair counts as the mean of its draws. Intervals redraw families of pairs,
 and then pairs within them (2000 times). The families "digits by parity", "diabetes" and "school"
@@ -31,11 +32,12 @@ import numpy as np
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from benchmarks.accuracy._pairs_of_domains import N_LABELS, Pair, draw, pairs
 from benchmarks.accuracy.choosing import pipeline, tuned
 from skltransfer import InContextTransferClassifier, PooledEstimator, TransferClassifier, WithSource
+from skltransfer.model_selection import TransferTask, mixture_strategies
 from skltransfer.model_selection._mixture import class_probabilities
 
 DATA = (
@@ -237,6 +239,8 @@ CLAIMS = [
 ]
 N_DRAWS, N_REDRAWS = 5, 2000
 IN_CONTEXT, MIXTURE, NO_TRANSFER = "in context", "mixture", "no transfer"
+# The in-context classifier as a tenth member of the mixture, and beside it with equal shares.
+MEMBER, MEAN = "mixture of ten", "mean of both"
 KEPT_ASIDE = ("digits by parity", "diabetes by median", "school by median")
 
 
@@ -259,16 +263,22 @@ def methods(pair: Pair, data) -> dict:
     }
 
 
-def in_context(data, weights) -> WithSource:
+def in_context(weights) -> Pipeline:
     """Return the in-context classifier behind imputation."""
     impute = SimpleImputer(strategy="median", keep_empty_features=True)
-    model = make_pipeline(impute, InContextTransferClassifier(weights=weights))
-    return WithSource(model, X_source=data.X_source, y_source=data.y_source)
+    return make_pipeline(impute, InContextTransferClassifier(weights=weights))
 
 
-def scores(model, data, classes) -> list[float]:
-    """Return accuracy in percent, log loss and calibration error."""
-    p = class_probabilities(model, data.X_test, classes)
+def with_member(pair: Pair, data, weights) -> WithSource:
+    """Return the mixture with the in-context classifier as a tenth member."""
+    model = pipeline(LogisticRegression(C=pair.C, max_iter=1000))
+    names = [strategy.name for strategy in mixture_strategies(TransferTask(model))]
+    mixture = TransferClassifier(model, strategies=[*names, in_context(weights)])
+    return WithSource(mixture, X_source=data.X_source, y_source=data.y_source)
+
+
+def scores(p, data, classes) -> list[float]:
+    """Return accuracy in percent, log loss and calibration error of probabilities."""
     predicted, confidence = classes[p.argmax(axis=1)], p.max(axis=1)
     right = predicted == data.y_test
     bins = np.minimum((10 * confidence).astype(int), 9)
@@ -280,19 +290,36 @@ def scores(model, data, classes) -> list[float]:
     ]  # fmt: skip
 
 
-def score_draw(pair: Pair, n_labels: int, number: int, known: dict, weights) -> dict:
-    """Fit and score what is not known yet, and the in-context classifier."""
+def score_draw(pair: Pair, n_labels: int, number: int, known: dict, weights) -> tuple[dict, dict]:
+    """Fit and score what is not known yet, and what the in-context classifier has a part in.
+
+    Returns
+    -------
+    scores : dict of str to list of float
+        Accuracy, log loss, calibration error and CPU seconds of each method.
+    known : dict
+        Of the methods that do not depend on the weights; with the mixture's probabilities.
+    """
     data = draw(pair, n_labels, number)
     classes = np.unique(np.concatenate([data.y_source, data.y]))
+
+    def fitted(model):
+        started = time.process_time()
+        p = class_probabilities(model.fit(data.X, data.y), data.X_test, classes)
+        return p, [*scores(p, data, classes), time.process_time() - started]
+
     if not known:
         for name, model in methods(pair, data).items():
-            started = time.process_time()
-            model.fit(data.X, data.y)
-            known[name] = [*scores(model, data, classes), time.process_time() - started]
-    started = time.process_time()
-    model = in_context(data, weights).fit(data.X, data.y)
-    own = [*scores(model, data, classes), time.process_time() - started]
-    return known | {IN_CONTEXT: own}
+            p, known[name] = fitted(model)
+        known["probabilities"] = np.round(p, 6).tolist()  # those of the mixture, which is the last
+    found = {name: own for name, own in known.items() if name != "probabilities"}
+    of_mixture = np.array(known["probabilities"])
+    source = {"X_source": data.X_source, "y_source": data.y_source}
+    p, found[IN_CONTEXT] = fitted(WithSource(in_context(weights), **source))
+    _, found[MEMBER] = fitted(with_member(pair, data, weights))
+    seconds = found[IN_CONTEXT][-1] + found[MIXTURE][-1]
+    found[MEAN] = [*scores((p + of_mixture) / 2, data, classes), seconds]
+    return found, known
 
 
 def all_pairs(data, *, kept_aside: bool):
@@ -339,11 +366,11 @@ def main(options) -> None:
                 is_new, known = key not in found, found.get(key, {})
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # columns without a number in few rows
-                    draws.append(score_draw(pair, n_labels, number, dict(known), options.weights))
+                    scored, known = score_draw(pair, n_labels, number, known, options.weights)
+                draws.append(scored)
                 if is_new:
-                    others = {k: v for k, v in draws[-1].items() if k != IN_CONTEXT}
                     with path.open("a") as file:
-                        file.write(json.dumps([*key, others]) + "\n")
+                        file.write(json.dumps([*key, known]) + "\n")
             row = {"group": pair.group, "pair": pair.name, "n_classes": n_classes}
             row["n_labels"] = n_labels
             for name in draws[0]:
@@ -411,7 +438,7 @@ def differences(rows: list[dict]) -> list[dict]:
             if not chosen:
                 continue
             groups = [row["group"] for row in chosen]
-            for other in (MIXTURE, NO_TRANSFER, "tuned"):
+            for other in (MIXTURE, NO_TRANSFER, "tuned", MEMBER, MEAN):
                 for measure, sign in (("accuracy", 1), ("log loss", -1), ("calibration", -1)):
                     values = np.array(
                         [sign * (row[IN_CONTEXT][measure] - row[other][measure]) for row in chosen]

@@ -514,7 +514,7 @@ def test_a_strategy_that_fails_is_named_and_left_out():
 
 
 def test_a_strategy_that_overflows_is_left_out():
-    """Of numbers near the largest, the predictions of one model may be finite and of another not."""
+    """Where numbers are near the largest, one model may be finite and another not."""
 
     class Overflowing(DummyRegressor):
         def predict(self, X):
