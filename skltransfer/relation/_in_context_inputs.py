@@ -310,13 +310,7 @@ def summary(scores: Scores, Y_source, Y_target, unlabelled_scores, n_features: i
         parts[3] = (on_source * Y_source[..., None]).mean(axis=-3)
     if of_target.shape[-3]:
         parts[4], parts[5] = of_target.mean(axis=-3), of_target.std(axis=-3)
-    numbers = [
-        # More than the tasks of training had says nothing new.
-        np.log1p(min(n_source, 500)) / 5,
-        np.log1p(min(n_target, 300)) / 5,
-        np.log1p(min(n_features, 100)) / 5,
-        2 / n_classes,
-    ]
+    numbers = [*sizes_of_task(n_source, n_target, n_features), 2 / n_classes]
     numbers = [np.full_like(nothing[..., :1], number) for number in numbers]
     frequencies = [
         (((Y > 0).sum(axis=-2) + 1 / n_classes) / (Y.shape[-2] + 1))[..., None].astype(
@@ -325,3 +319,12 @@ def summary(scores: Scores, Y_source, Y_target, unlabelled_scores, n_features: i
         for Y in (Y_source, Y_target)
     ]
     return np.concatenate([*parts, *numbers, *frequencies], axis=-1)
+
+
+def sizes_of_task(n_source: int, n_target: int, n_features: int) -> list[float]:
+    """Return the numbers of labelled samples and of features, as the network reads them."""
+    # More than the tasks of training had says nothing new.
+    return [
+        np.log1p(min(number, largest)) / 5
+        for number, largest in ((n_source, 500), (n_target, 300), (n_features, 100))
+    ]
