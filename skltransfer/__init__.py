@@ -119,7 +119,7 @@ _PUBLIC = {
             "DeepCORALClassifier",
             "DeepCORALRegressor",
         ),
-        "relation._in_context": ("InContextTransferClassifier",),
+        "relation._in_context": ("InContextTransferClassifier", "InContextTransferRegressor"),
         "relation._maml": ("MAMLClassifier", "MAMLRegressor"),
         "relation._prototypical": ("PrototypicalClassifier",),
     },

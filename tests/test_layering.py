@@ -79,6 +79,7 @@ NAMES_WITHOUT_TORCH = {
     "GaussianReweighter",
     "GeodesicFlowKernel",
     "InContextTransferClassifier",
+    "InContextTransferRegressor",
     "JDA",
     "KLIEPReweighter",
     "KMMReweighter",

@@ -132,6 +132,7 @@ CHEAP = [
     skl.TrAdaBoostRegressor(n_estimators=3),
     skl.TwoStageTrAdaBoostRegressor(ToldRidge(), n_estimators=2, n_steps=2, cv=2),
     skl.InContextTransferClassifier(),
+    skl.InContextTransferRegressor(),
     skl.TransferClassifier(ToldLogisticRegression(), cv=2),
     skl.TransferRegressor(ToldRidge(), cv=2),
     skl.TransferLogisticRegression(),

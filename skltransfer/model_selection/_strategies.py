@@ -329,6 +329,13 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
             task="classification",
             uses_unlabelled=True,
         ),
+        Strategy.two_domain(
+            "in context",
+            "relation",
+            lambda task: skltransfer.InContextTransferRegressor(),
+            task="regression",
+            uses_unlabelled=True,
+        ),
         Strategy.alone(
             "network, no transfer", "network", network, settings=f"max_epochs={N_ITERATIONS}"
         ),

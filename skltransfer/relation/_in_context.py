@@ -407,6 +407,11 @@ class InContextTransferRegressor(RegressorMixin, InContextTransfer):
 
     def _columns(self, y_source, y_target):
         y_target = np.asarray(y_target, dtype=np.float64)
+        if len(y_source) + len(y_target) < 2:
+            raise ValueError(
+                f"There is 1 sample with a label, and {type(self).__name__} needs at least 2 in "
+                "both domains together."
+            )
         self._units = Units.of(y_source, y_target)
         return self._units.columns(y_source), self._units.columns(y_target)
 
@@ -436,4 +441,6 @@ def _directions(X) -> np.ndarray | None:
         return None
     values, vectors = np.linalg.eigh(X @ X.T)
     kept = values > values[-1] * n * np.finfo(float).eps
+    if not kept.any():  # all features are constant
+        return np.zeros((n_features, 1))
     return X.T @ (vectors[:, kept] / np.sqrt(values[kept]))

@@ -20,6 +20,7 @@ from skltransfer import (
     GaussianReweighter,
     GeodesicFlowKernel,
     InContextTransferClassifier,
+    InContextTransferRegressor,
     KernelDensityReweighter,
     KLIEPReweighter,
     KMMReweighter,
@@ -228,6 +229,12 @@ MODELS |= {
     "in context": (
         lambda _: InContextTransferClassifier().fit(
             COLUMNS[:40], LINEAR[:40], X_target=COLUMNS[40:], y_target=LINEAR[40:]
+        ),
+        COLUMNS,
+    ),
+    "numbers in context": (
+        lambda _: InContextTransferRegressor().fit(
+            COLUMNS[:40], COLUMNS[:40, 0], X_target=COLUMNS[40:], y_target=COLUMNS[40:, 1]
         ),
         COLUMNS,
     ),

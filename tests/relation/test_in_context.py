@@ -240,6 +240,13 @@ def test_constant_features_change_nothing():
     assert (model.predict(wider(X_TEST)) == expected).mean() > 0.95
 
 
+@pytest.mark.parametrize("n_features", [2, 10])
+def test_equal_samples_are_predicted_alike(n_features):
+    ones, labels = np.ones((4, n_features)), np.arange(4) % 2
+    model = InContextTransferClassifier().fit(ones, labels, X_target=ones[:2], y_target=labels[:2])
+    assert model.predict_proba(ones).std(axis=0).max() < 1e-12
+
+
 def test_frames():
     names = list("abcdef")
     frame, target = (pd.DataFrame(rows, columns=names) for rows in (X, X_TARGET))

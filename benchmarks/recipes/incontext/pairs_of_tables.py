@@ -5,7 +5,8 @@ then skewed, rounded or cut in two. The target's features are shifted and scaled
 random function (linear, a small network, or steps), with noise. The target's function is turned
 away from the source's by an angle: none, a little, any, at right angles, or against it. Some
 sources have random labels, and some targets have hardly more than one class. Rows are chosen with a
-bias by a feature or by the label.
+bias by a feature or by the label. Labels may be numbers: the functions with additive noise, which
+are shifted and scaled in some targets.
 
 The prior is that of prior-fitted networks [1]_, for pairs.
 
@@ -30,12 +31,14 @@ class Shape:
 
     Attributes
     ----------
-    n_classes, n_features : int
+    n_classes : int or None
+        None if labels are numbers.
+    n_features : int
     n_source, n_labelled, n_unlabelled, n_test : int
         Source samples, and target samples with a label, without one, and to be predicted.
     """
 
-    n_classes: int
+    n_classes: int | None
     n_features: int
     n_source: int
     n_labelled: int
@@ -97,7 +100,7 @@ def draw_tasks(random: Random, shape: Shape, n_tasks: int) -> Tasks:
     n_target = shape.n_labelled + shape.n_unlabelled + shape.n_test
     pools = 2 * shape.n_source, 2 * n_target  # of which rows are chosen
     X = _features(random, n_tasks, pools, shape.n_features)
-    y = _labels(random, X, pools, shape.n_classes)
+    y = _numbers(random, X, pools) if shape.n_classes is None else _labels(random, X, pools, shape)
     sizes = shape.n_source, n_target
     rows = torch.cat(
         [
@@ -190,17 +193,49 @@ def _angles(random: Random, n_tasks: int) -> torch.Tensor:
     return torch.where(kind > 0.94, torch.tensor(math.pi), angle)
 
 
-def _labels(random: Random, X: torch.Tensor, pools: tuple[int, int], n_classes: int):
-    """Return the class of each row, whose chances are a softmax of random functions."""
+def _turned_function(random: Random, X: torch.Tensor, is_target, angle) -> torch.Tensor:
+    """Return a random function of the features, which is another one in the target."""
+    of_source, other = _function(random, X), _function(random, X)
+    of_target = angle.cos() * of_source + angle.sin() * other
+    return torch.where(is_target, of_target, of_source)
+
+
+def _with_random_sources(random: Random, y: torch.Tensor, is_target, chance: float):
+    """Return labels that mean nothing in some sources: they are in the order of other rows."""
+    n_tasks, n = y.shape
+    order = random.uniform(n_tasks, n).masked_fill(is_target, 2.0).argsort(dim=1, stable=True)
+    order = torch.where(is_target, torch.arange(n)[None], order)
+    mixed = random.coin(chance, n_tasks, 1) > 0
+    return torch.where(mixed, y.gather(1, order), y)
+
+
+def _numbers(random: Random, X: torch.Tensor, pools: tuple[int, int]) -> torch.Tensor:
+    """Return a number for each row: a random function and noise, with its own units in targets."""
     n_tasks, n, _ = X.shape
     is_target = (torch.arange(n) >= pools[0])[None]
+    y = _turned_function(random, X, is_target, _angles(random, n_tasks))
+    moves = random.coin(0.5, n_tasks, 1)
+    scale = torch.exp(0.3 * moves * random.normal(n_tasks, 1))
+    moved = scale * y + 0.7 * moves * random.normal(n_tasks, 1)
+    y = torch.where(is_target, moved, y)
+    noise = random.normal(n_tasks, n) * torch.exp(2.5 * random.uniform(n_tasks, 1) - 2)
+    y = y + noise * torch.exp(0.8 * random.coin(0.2, n_tasks, 1) * random.normal(n_tasks, n))
+    return _with_random_sources(random, y, is_target, 0.04)
+
+
+def _labels(random: Random, X: torch.Tensor, pools: tuple[int, int], shape: Shape) -> torch.Tensor:
+    """Return the class of each row, whose chances are a softmax of random functions."""
+    n_tasks, n, _ = X.shape
+    n_classes = shape.n_classes
+    is_target = (torch.arange(n) >= pools[0])[None]
     angle = _angles(random, n_tasks)
-    logits = []
-    for _ in range(1 if n_classes == 2 else n_classes):
-        of_source, other = _function(random, X), _function(random, X)
-        of_target = angle.cos() * of_source + angle.sin() * other
-        logits.append(torch.where(is_target, of_target, of_source))
-    logits = torch.stack(logits, dim=2)
+    logits = torch.stack(
+        [
+            _turned_function(random, X, is_target, angle)
+            for _ in range(1 if n_classes == 2 else n_classes)
+        ],
+        dim=2,
+    )
     if n_classes == 2:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=2)
     # How common classes are: in both domains, and differently in the target.
@@ -216,11 +251,7 @@ def _labels(random: Random, X: torch.Tensor, pools: tuple[int, int], n_classes: 
     noise = 0.3 * random.uniform(n_tasks, 1, 1) * random.coin(0.5, n_tasks, 1, 1)
     chances = (1 - noise) * logits.softmax(2) + noise / n_classes
     y = random.pick(chances.reshape(-1, n_classes), 1).reshape(n_tasks, n)
-    # A source whose labels mean nothing: its rows in another order.
-    order = random.uniform(n_tasks, n).masked_fill(is_target, 2.0).argsort(dim=1, stable=True)
-    order = torch.where(is_target, torch.arange(n)[None], order)
-    mixed = random.coin(0.08, n_tasks, 1) > 0
-    return torch.where(mixed, y.gather(1, order), y)
+    return _with_random_sources(random, y, is_target, 0.08)
 
 
 def _with_one_class(random: Random, logits: torch.Tensor, pools: tuple[int, int]) -> torch.Tensor:
@@ -244,7 +275,8 @@ def _biased_rows(random: Random, X: torch.Tensor, y: torch.Tensor, n: int) -> to
     n_tasks = len(X)
     by_label = random.normal(n_tasks, 1) * random.coin(0.3, n_tasks, 1)
     by_feature = random.normal(n_tasks, 1) * random.coin(0.3, n_tasks, 1)
-    keys = by_label * (y == y.amax(1, keepdim=True)) + by_feature * X[..., 0]
+    labels = _standard(y) if y.is_floating_point() else y == y.amax(1, keepdim=True)
+    keys = by_label * labels + by_feature * X[..., 0]
     keys = keys - torch.log(-torch.log(random.uniform(*y.shape).clamp(1e-6, 1 - 1e-6)))
     rows = keys.topk(n, dim=1).indices
     return rows.gather(1, random.uniform(n_tasks, n).argsort(1))
@@ -265,7 +297,7 @@ def _ordered_for_labelling(random: Random, y: torch.Tensor, shape: Shape) -> tor
     is room; in the others the rows are as they come.
     """
     n_tasks, n = y.shape
-    if shape.n_labelled == 0:
+    if shape.n_labelled == 0 or shape.n_classes is None:
         return torch.arange(n).expand(n_tasks, -1)
     each = 2 if shape.n_labelled >= 2.5 * shape.n_classes else 1
     one_hot = torch.nn.functional.one_hot(y, shape.n_classes)

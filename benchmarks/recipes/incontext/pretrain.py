@@ -1,11 +1,12 @@
-"""Train the network of ``InContextTransferClassifier`` on pairs of tables made by formula.
+"""Train the networks of the in-context estimators on pairs of tables made by formula.
 
-    python -m benchmarks.recipes.incontext.pretrain [--seeds 0 1 2] [--batches N] [--weights PATH]
+    python -m benchmarks.recipes.incontext.pretrain [--numbers] [--seeds 0 1 2] [--weights PATH]
 
 Tasks are drawn once, and their ridge scores computed. For each seed the network is trained on them
 by the package's own loop, for a fixed number of steps. The seed with the lowest loss on held-out
 tasks, made by formula too, gives the weights, which are written in float16 (safetensors). No real
-table is read. The record is ``pretrain.json``.
+table is read. The record is ``pretrain.json``, or that of the regressor's network, with
+``--numbers``, ``pretrain_numbers.json``.
 """
 
 from __future__ import annotations
@@ -30,14 +31,9 @@ from benchmarks.recipes.incontext.network import InContextNetwork
 from benchmarks.recipes.incontext.pairs_of_tables import Random, Shape, draw_tasks
 from skltransfer._torch._optimizers import Schedule
 from skltransfer._torch._training import train
-from skltransfer.relation._in_context_inputs import (
-    Standardization,
-    context_tokens,
-    fit_scores,
-    query_tokens,
-    signs,
-    summary,
-)
+from skltransfer.relation import _in_context_inputs, _in_context_numbers
+from skltransfer.relation._in_context_inputs import Standardization, fit_scores, signs
+from skltransfer.relation._in_context_numbers import Units
 
 CLAIMS = [
     {
@@ -55,7 +51,7 @@ CLAIMS = [
         "unit": "bytes",
     },
 ]
-WEIGHTS = ROOT / "skltransfer" / "relation" / "weights" / "in_context.safetensors"
+WEIGHTS = ROOT / "skltransfer" / "relation" / "weights"
 N_TEST = 64
 N_HELD_OUT = 40  # batches for each group of held-out tasks
 # Numbers of labelled target samples, as often as they stand here.
@@ -99,6 +95,10 @@ class Recipe:
     clip_norm: float = 1.0
 
 
+# Tasks of numbers are learned sooner.
+OF_NUMBERS = Recipe(n_batches=2000, n_late_batches=1500)
+
+
 @dataclass(frozen=True, eq=False)
 class TaskBatch:
     """The inputs of the network for tasks of one shape, one class against the rest in each row.
@@ -108,11 +108,12 @@ class TaskBatch:
     source, target, test : float16 arrays of shape (n, n_samples, N_SCORES)
         Scores.
     y_source, y_target : float32 arrays of shape (n, n_samples)
-        Labels, -1 or 1.
+        Labels, -1 or 1; or numbers in their units, and their negatives.
     summary : float32 array of shape (n, N_SUMMARY_INPUTS)
-    y : int64 tensor of shape (n_tasks, N_TEST)
-        Classes of the test samples.
-    n_classes : int
+    y : tensor of shape (n_tasks, N_TEST)
+        Classes of the test samples, or numbers.
+    n_classes : int or None
+        None if labels are numbers.
     """
 
     source: np.ndarray
@@ -122,29 +123,38 @@ class TaskBatch:
     y_target: np.ndarray
     summary: np.ndarray
     y: torch.Tensor
-    n_classes: int
+    n_classes: int | None
 
     def logits(self, network: InContextNetwork, rows: slice = slice(None)) -> torch.Tensor:
         """Return those of the test samples, one class against the rest, (n, N_TEST)."""
+        inputs = _in_context_numbers if self.n_classes is None else _in_context_inputs
         tokens = [
-            context_tokens(self.source[rows].astype(np.float32), self.y_source[rows], False),
-            context_tokens(self.target[rows].astype(np.float32), self.y_target[rows], True),
-            query_tokens(self.test[rows].astype(np.float32)),
+            inputs.context_tokens(self.source[rows].astype(np.float32), self.y_source[rows], False),
+            inputs.context_tokens(self.target[rows].astype(np.float32), self.y_target[rows], True),
+            inputs.query_tokens(self.test[rows].astype(np.float32)),
         ]
         n_context = self.source.shape[1] + self.target.shape[1]
         tokens = torch.from_numpy(np.concatenate(tokens, axis=1))
         return network(tokens, torch.from_numpy(self.summary[rows]), n_context)
 
     def loss(self, network: InContextNetwork, label: int | None = None) -> torch.Tensor:
-        """Return the mean log loss of the test samples.
+        """Return the mean log loss of the test samples, or the Huber loss of numbers.
 
         Parameters
         ----------
         network : InContextNetwork
         label : {0, 1} or None, default=None
-            Of two classes, that whose logit is trained. ``None`` is half of the difference of both,
-            which is what is predicted.
+            Of two classes, that whose logit is trained; 1 is the numbers, and 0 their negatives.
+            ``None`` is half of the difference of both, which is what is predicted.
         """
+        if self.n_classes is None:
+            if label is not None:
+                wanted = self.y if label else -self.y
+                return F.huber_loss(
+                    self.logits(network, slice(1 - label, None, 2)), wanted, delta=2
+                )
+            of_numbers, of_negatives = self.logits(network).unflatten(0, (-1, 2)).unbind(1)
+            return F.mse_loss((of_numbers - of_negatives) / 2, self.y)
         if self.n_classes > 2:
             logits = self.logits(network).unflatten(0, (-1, self.n_classes)).transpose(1, 2)
             return F.nll_loss(logits.log_softmax(2).flatten(0, 1), self.y.flatten())
@@ -157,7 +167,7 @@ class TaskBatch:
         return F.binary_cross_entropy_with_logits(difference, self.y.float())
 
 
-def draw_shape(random: Random, *, is_late: bool = False) -> Shape:
+def draw_shape(random: Random, *, is_late: bool = False, has_classes: bool = True) -> Shape:
     """Draw the sizes of tasks, in the second training with fewer labels and more features."""
 
     def between(low: int, high: int) -> int:
@@ -173,42 +183,58 @@ def draw_shape(random: Random, *, is_late: bool = False) -> Shape:
     n_features = between(2, 100)
     if is_late and random.uniform(1) < 0.5:
         n_features = 20 + int(random.choice(81, 1))
-    return Shape(n_classes, n_features, n_source, n_labelled, n_unlabelled, N_TEST)
+    of_labels = n_classes if has_classes else None
+    return Shape(of_labels, n_features, n_source, n_labelled, n_unlabelled, N_TEST)
 
 
-def draw_batch(seed: int, recipe: Recipe, *, is_late: bool = False, **sizes) -> TaskBatch:
+def draw_batch(
+    seed: int, recipe: Recipe, *, is_late: bool = False, has_classes: bool = True, **sizes
+) -> TaskBatch:
     """Draw tasks of one shape, of which some sizes may be given."""
     random = Random(seed)
-    shape = replace(draw_shape(random, is_late=is_late), **sizes)
-    K = shape.n_classes
-    tasks = draw_tasks(random, shape, max(1, recipe.n_sequences // K))
+    shape = draw_shape(random, is_late=is_late, has_classes=has_classes)
+    shape = replace(shape, **sizes)
+    n_columns = shape.n_classes or 2  # numbers, and their negatives
+    tasks = draw_tasks(random, shape, max(1, recipe.n_sequences // n_columns))
     source, labelled = (X.double().numpy() for X in (tasks.X_source, tasks.X_labelled))
     standardize = Standardization.of(source, labelled)
-    Y_source, Y_target = signs(tasks.y_source.numpy(), K), signs(tasks.y_labelled.numpy(), K)
+    inputs, y_test = _in_context_inputs, tasks.y_test
+    if has_classes:
+        Y_source, Y_target = (
+            signs(y.numpy(), n_columns) for y in (tasks.y_source, tasks.y_labelled)
+        )
+    else:
+        inputs = _in_context_numbers
+        y_source, y_labelled = (y.double().numpy() for y in (tasks.y_source, tasks.y_labelled))
+        units = Units.of(y_source, y_labelled)
+        Y_source, Y_target = units.columns(y_source), units.columns(y_labelled)
+        standard = (y_test.double().numpy() - units.mean) / units.scale
+        y_test = torch.from_numpy(np.clip(standard, -6, 6).astype(np.float32))
     scores, fits = fit_scores(standardize(source), Y_source, standardize(labelled), Y_target)
     unlabelled, test = (
         fits(standardize(X.double().numpy())) for X in (tasks.X_unlabelled, tasks.X_test)
     )
-    known = summary(scores, Y_source, Y_target, unlabelled, shape.n_features)
+    known = inputs.summary(scores, Y_source, Y_target, unlabelled, shape.n_features)
     kept = slice(0, recipe.n_context)  # rows are in random order
 
-    def by_class(part: np.ndarray, dtype) -> np.ndarray:
-        """Put the classes beside the tasks."""
+    def by_column(part: np.ndarray, dtype) -> np.ndarray:
+        """Put the columns of labels beside the tasks."""
         part = np.moveaxis(part, 2, 1)
-        return np.ascontiguousarray(part.reshape(part.shape[0] * K, *part.shape[2:]), dtype=dtype)
+        shape = part.shape[0] * n_columns, *part.shape[2:]
+        return np.ascontiguousarray(part.reshape(shape), dtype=dtype)
 
     def small(part: np.ndarray) -> np.ndarray:
-        return by_class(np.clip(part, -4, 4), np.float16)
+        return by_column(np.clip(part, -4, 4), np.float16)
 
     return TaskBatch(
         small(scores.source[:, kept]),
         small(scores.target),
         small(test),
-        by_class(Y_source[:, kept], np.float32),
-        by_class(Y_target, np.float32),
+        by_column(Y_source[:, kept], np.float32),
+        by_column(Y_target, np.float32),
         known.reshape(-1, known.shape[-1]).astype(np.float32),
-        tasks.y_test,
-        K,
+        y_test,
+        shape.n_classes,
     )
 
 
@@ -271,7 +297,7 @@ class Stream:
 
 
 class HeldOut:
-    """Tasks of other seeds, in groups, and the loss on them.
+    """Tasks of other seeds, in groups, and the loss on them: of numbers, the mean squared error.
 
     Parameters
     ----------
@@ -279,6 +305,7 @@ class HeldOut:
     n : int
         Batches of each group.
     n_jobs : int
+    has_classes : bool
     """
 
     GROUPS = {
@@ -287,15 +314,28 @@ class HeldOut:
         "2 classes, 30 labels, one domain": {"n_classes": 2, "n_labelled": 30, "n_source": 0},
     }
 
-    def __init__(self, recipe: Recipe, n: int, n_jobs: int):
+    GROUPS_OF_NUMBERS = {
+        **{f"{n} labels": {"n_labelled": n} for n in (0, 10, 30, 100)},
+        "30 labels, one domain": {"n_labelled": 30, "n_source": 0},
+    }
+
+    def __init__(self, recipe: Recipe, n: int, n_jobs: int, has_classes: bool):
+        groups = self.GROUPS if has_classes else self.GROUPS_OF_NUMBERS
         self.groups = {
-            name: draw_batches(10**6 * (1 + number), n, recipe, n_jobs, **_with_source(sizes))
-            for number, (name, sizes) in enumerate(self.GROUPS.items())
+            name: draw_batches(
+                10**6 * (1 + number),
+                n,
+                recipe,
+                n_jobs,
+                has_classes=has_classes,
+                **_with_source(sizes),
+            )
+            for number, (name, sizes) in enumerate(groups.items())
         }
 
     @torch.no_grad()
     def losses(self, network: InContextNetwork) -> dict[str, float]:
-        """Return the mean log loss of each group."""
+        """Return the mean loss of each group."""
         return {
             name: round(float(np.mean([float(batch.loss(network)) for batch in batches])), 4)
             for name, batches in self.groups.items()
@@ -371,7 +411,7 @@ def train_on(
     reports = Reports(network, held_out, f"seed {seed}")
     train(
         network,
-        lambda network, batch: {"log_loss": batch.tasks.loss(network, batch.label)},
+        lambda network, batch: {"loss": batch.tasks.loss(network, batch.label)},
         stream,
         optimizer=optimizer,
         n_epochs=n_records,
@@ -403,23 +443,26 @@ def in_half_precision(network: InContextNetwork) -> InContextNetwork:
 def main(options) -> None:
     """Draw tasks, train each seed, write the best weights and the record."""
     torch.set_num_threads(1)
-    recipe = replace(Recipe(), n_batches=options.batches)
-    weights, n_held_out = options.weights or WEIGHTS, N_HELD_OUT
+    recipe, n_held_out = OF_NUMBERS if options.numbers else Recipe(), N_HELD_OUT
+    name = "in_context_numbers.safetensors" if options.numbers else "in_context.safetensors"
+    weights = options.weights or WEIGHTS / name
     if options.quick:
         recipe = replace(recipe, n_batches=8, n_epochs=1, n_sequences=12)
         recipe = replace(recipe, n_late_batches=8, n_late_epochs=1)
         options.output, n_held_out = output_folder(__file__, options), 2
-        weights = options.output / WEIGHTS.name
+        weights = options.output / name
+    kind = {"has_classes": not options.numbers}
     started = time.perf_counter()
-    held_out = HeldOut(recipe, n_held_out, options.n_jobs)
-    batches = draw_batches(0, recipe.n_batches, recipe, options.n_jobs)
-    late = draw_batches(10**5, recipe.n_late_batches, recipe, options.n_jobs, is_late=True)
+    held_out = HeldOut(recipe, n_held_out, options.n_jobs, **kind)
+    batches = draw_batches(0, recipe.n_batches, recipe, options.n_jobs, **kind)
+    late = draw_batches(10**5, recipe.n_late_batches, recipe, options.n_jobs, is_late=True, **kind)
     drawing = time.perf_counter() - started
     runs = Parallel(n_jobs=options.n_jobs, mmap_mode="r")(
         delayed(_run)(recipe, seed, batches, late, held_out) for seed in options.seeds
     )
     best = min(runs, key=lambda run: run["loss"])
     metadata = {"n_heads": str(recipe.n_heads), "seed": str(best["seed"])}
+    metadata["labels"] = "numbers" if options.numbers else "classes"
     write_weights(best.pop("network"), metadata, weights)
     record = {
         "recipe": asdict(recipe),
@@ -430,7 +473,8 @@ def main(options) -> None:
         "cpu_minutes_per_seed": max(run["cpu_minutes"] for run in runs),
         "seeds": [{key: value for key, value in run.items() if key != "network"} for run in runs],
     }
-    write(__file__, record, options)
+    script = Path(__file__)
+    write(script.with_stem("pretrain_numbers") if options.numbers else script, record, options)
 
 
 def _run(recipe: Recipe, seed: int, batches, late_batches, held_out: HeldOut) -> dict:
@@ -454,7 +498,7 @@ def _run(recipe: Recipe, seed: int, batches, late_batches, held_out: HeldOut) ->
 if __name__ == "__main__":
     parser = make_parser(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--batches", type=int, default=Recipe.n_batches, help="batches to draw")
+    parser.add_argument("--numbers", action="store_true", help="the network of the regressor")
     parser.add_argument("--weights", type=Path, help="file to write (default: the package's)")
     parser.add_argument("--n-jobs", type=int, default=2, help="processes")
     main(parser.parse_args())
