@@ -114,6 +114,7 @@ _OTHERS = (
     "skltransfer.relation._in_context_inputs.Kernel",
     "skltransfer.relation._in_context_inputs.Standardization",
     "skltransfer.relation._in_context_network.InContextNetwork",
+    "skltransfer.relation._in_context_numbers.Units",
 )
 # Parts of skrub's TableVectorizer with its defaults.
 _OF_SKRUB = (

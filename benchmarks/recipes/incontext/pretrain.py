@@ -1,12 +1,12 @@
-"""Train the networks of the in-context estimators on pairs of tables made by formula.
+"""Train the network of ``InContextTransferClassifier`` on pairs of tables made by formula.
 
-    python -m benchmarks.recipes.incontext.pretrain [--numbers] [--seeds 0 1 2] [--weights PATH]
+    python -m benchmarks.recipes.incontext.pretrain [--seeds 0 1 2] [--weights PATH]
 
 Tasks are drawn once, and their ridge scores computed. For each seed the network is trained on them
 by the package's own loop, for a fixed number of steps. The seed with the lowest loss on held-out
 tasks, made by formula too, gives the weights, which are written in float16 (safetensors). No real
-table is read. The record is ``pretrain.json``, or that of the regressor's network, with
-``--numbers``, ``pretrain_numbers.json``.
+table is read. The record is ``pretrain.json``. ``pretrain_numbers.py`` is the same for the network
+of ``InContextTransferRegressor``.
 """
 
 from __future__ import annotations
@@ -93,10 +93,6 @@ class Recipe:
     weight_decay: float = 0.01
     warm_up: float = 0.03
     clip_norm: float = 1.0
-
-
-# Tasks of numbers are learned sooner.
-OF_NUMBERS = Recipe(n_batches=2000, n_late_batches=1500)
 
 
 @dataclass(frozen=True, eq=False)
@@ -440,18 +436,29 @@ def in_half_precision(network: InContextNetwork) -> InContextNetwork:
     return network
 
 
-def main(options) -> None:
-    """Draw tasks, train each seed, write the best weights and the record."""
+def pretrain(options, recipe: Recipe, name: str, *, has_classes: bool, is_quick: bool) -> dict:
+    """Draw tasks, train each seed, write the best weights, and return the record.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        With those of :func:`add_options`.
+    recipe : Recipe
+    name : str
+        File of the weights.
+    has_classes : bool
+        Whether labels are classes, or numbers.
+    is_quick : bool
+        Whether to see only that it runs.
+    """
     torch.set_num_threads(1)
-    recipe, n_held_out = OF_NUMBERS if options.numbers else Recipe(), N_HELD_OUT
-    name = "in_context_numbers.safetensors" if options.numbers else "in_context.safetensors"
-    weights = options.weights or WEIGHTS / name
-    if options.quick:
+    weights, n_held_out = options.weights or WEIGHTS / name, N_HELD_OUT
+    if is_quick:
         recipe = replace(recipe, n_batches=8, n_epochs=1, n_sequences=12)
         recipe = replace(recipe, n_late_batches=8, n_late_epochs=1)
         options.output, n_held_out = output_folder(__file__, options), 2
         weights = options.output / name
-    kind = {"has_classes": not options.numbers}
+    kind = {"has_classes": has_classes}
     started = time.perf_counter()
     held_out = HeldOut(recipe, n_held_out, options.n_jobs, **kind)
     batches = draw_batches(0, recipe.n_batches, recipe, options.n_jobs, **kind)
@@ -462,9 +469,9 @@ def main(options) -> None:
     )
     best = min(runs, key=lambda run: run["loss"])
     metadata = {"n_heads": str(recipe.n_heads), "seed": str(best["seed"])}
-    metadata["labels"] = "numbers" if options.numbers else "classes"
+    metadata["labels"] = "classes" if has_classes else "numbers"
     write_weights(best.pop("network"), metadata, weights)
-    record = {
+    return {
         "recipe": asdict(recipe),
         "seed": best["seed"],
         "n_weights": best["n_weights"],
@@ -473,8 +480,6 @@ def main(options) -> None:
         "cpu_minutes_per_seed": max(run["cpu_minutes"] for run in runs),
         "seeds": [{key: value for key, value in run.items() if key != "network"} for run in runs],
     }
-    script = Path(__file__)
-    write(script.with_stem("pretrain_numbers") if options.numbers else script, record, options)
 
 
 def _run(recipe: Recipe, seed: int, batches, late_batches, held_out: HeldOut) -> dict:
@@ -495,10 +500,20 @@ def _run(recipe: Recipe, seed: int, batches, late_batches, held_out: HeldOut) ->
     }
 
 
-if __name__ == "__main__":
-    parser = make_parser(__doc__)
+def add_options(parser):
+    """Add those of a recipe of weights to a command line, and return it."""
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--numbers", action="store_true", help="the network of the regressor")
     parser.add_argument("--weights", type=Path, help="file to write (default: the package's)")
     parser.add_argument("--n-jobs", type=int, default=2, help="processes")
-    main(parser.parse_args())
+    return parser
+
+
+def main(options) -> None:
+    """Train the network of classes."""
+    name, is_quick = "in_context.safetensors", options.quick
+    record = pretrain(options, Recipe(), name, has_classes=True, is_quick=is_quick)
+    write(__file__, record, options)
+
+
+if __name__ == "__main__":
+    main(add_options(make_parser(__doc__)).parse_args())
