@@ -262,18 +262,26 @@ def context_tokens(scores, Y, is_target: bool) -> np.ndarray:
     tokens : ndarray of shape (..., N_TOKEN_INPUTS)
         Scores; scores times the label, in the columns of the domain; kind.
     """
-    scores, Y = clipped(scores), Y[..., None]
-    margins, nothing = scores * Y, np.zeros_like(scores)
+    scores = clipped(scores)
+    return join_context(scores, scores * Y[..., None], (Y < 0, Y > 0), is_target)
+
+
+def join_context(scores, compared, label, is_target: bool) -> np.ndarray:
+    """Return scores, how they compare with the label, and the label, in columns of the domain."""
+    nothing = np.zeros_like(scores)
     kinds = np.zeros((*scores.shape[:-1], N_KINDS), dtype=scores.dtype)
-    kinds[..., 2 * is_target] = Y[..., 0] < 0
-    kinds[..., 2 * is_target + 1] = Y[..., 0] > 0
-    margins = [nothing, margins] if is_target else [margins, nothing]
-    return np.concatenate([scores, *margins, kinds], axis=-1)
+    kinds[..., 2 * is_target], kinds[..., 2 * is_target + 1] = label
+    columns = [nothing, compared] if is_target else [compared, nothing]
+    return np.concatenate([scores, *columns, kinds], axis=-1)
 
 
 def query_tokens(scores) -> np.ndarray:
     """Return the inputs of samples to be predicted, of shape (..., N_TOKEN_INPUTS)."""
-    scores = clipped(scores)
+    return join_query(clipped(scores))
+
+
+def join_query(scores) -> np.ndarray:
+    """Return scores, and that the sample has no label."""
     tokens = np.zeros((*scores.shape[:-1], N_TOKEN_INPUTS), dtype=scores.dtype)
     tokens[..., : scores.shape[-1]] = scores
     tokens[..., -1] = 1

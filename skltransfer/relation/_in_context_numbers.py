@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from skltransfer.relation._in_context_inputs import (
-    N_KINDS,
     N_SCORES,
-    N_TOKEN_INPUTS,
     Scores,
+    join_context,
+    join_query,
     sizes_of_task,
 )
 
@@ -64,22 +64,13 @@ def context_tokens(scores, Y, is_target: bool) -> np.ndarray:
     tokens : ndarray of shape (..., N_TOKEN_INPUTS)
         Scores; scores less the label, in the columns of the domain; label and domain.
     """
-    scores, Y = clipped(scores), clipped(Y)[..., None]
-    residuals, nothing = scores - Y, np.zeros_like(scores)
-    kinds = np.zeros((*scores.shape[:-1], N_KINDS), dtype=scores.dtype)
-    kinds[..., 2 * is_target] = Y[..., 0]
-    kinds[..., 2 * is_target + 1] = 1
-    residuals = [nothing, residuals] if is_target else [residuals, nothing]
-    return np.concatenate([scores, *residuals, kinds], axis=-1)
+    scores, Y = clipped(scores), clipped(Y)
+    return join_context(scores, scores - Y[..., None], (Y, 1), is_target)
 
 
 def query_tokens(scores) -> np.ndarray:
     """Return the inputs of samples to be predicted, of shape (..., N_TOKEN_INPUTS)."""
-    scores = clipped(scores)
-    tokens = np.zeros((*scores.shape[:-1], N_TOKEN_INPUTS), dtype=scores.dtype)
-    tokens[..., : scores.shape[-1]] = scores
-    tokens[..., -1] = 1
-    return tokens
+    return join_query(clipped(scores))
 
 
 def summary(scores: Scores, Y_source, Y_target, unlabelled_scores, n_features: int) -> np.ndarray:
