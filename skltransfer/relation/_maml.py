@@ -126,7 +126,8 @@ class MAML(MetaLearner):
                 lr=self.inner_lr,
                 first_order=True,  # there is no outer gradient
             )
-            if not all(bool(tensor.isfinite().all()) for tensor in adapted.values()):
+            outputs = functional_call(network, adapted, (inputs,))
+            if not all(bool(tensor.isfinite().all()) for tensor in (*adapted.values(), outputs)):
                 warn(
                     "The steps on the support set diverge: the weights are those before them. "
                     f"Lower inner_lr={self.inner_lr!r}.",

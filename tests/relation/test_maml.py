@@ -215,6 +215,14 @@ def test_steps_that_diverge_warn_and_are_not_taken():
     np.testing.assert_array_equal(model.predict(X_LINES), model._trained.predict(X_LINES))
 
 
+def test_steps_whose_outputs_overflow_are_not_taken():
+    """Weights may be finite where outputs are not."""
+    model = maml(NUMBERS).fit(X_LINES, Y_LINES, groups=TASKS, **LINE)
+    with pytest.warns(ConvergenceWarning, match="diverge"):
+        model.set_params(n_target_steps=1).adapt(1e90 * X_LINE, Y_LINE)
+    np.testing.assert_array_equal(model.predict(X_LINES), model._trained.predict(X_LINES))
+
+
 def test_a_weight_of_two_is_a_sample_given_twice():
     twice = np.r_[FEW, FEW[::2]]
     weights = np.where(np.arange(len(FEW)) % 2 == 0, 2.0, 1.0)
