@@ -81,6 +81,17 @@ def _estimate(estimate) -> Estimate:
     return Estimate(float(estimate.mean), float(estimate.low), float(estimate.high))
 
 
+def _overflow(fitted, fits, samples: TargetSamples) -> ValueError | None:
+    """Return an error if predictions of labelled target samples are not finite."""
+    outputs = [*(fit.outputs for fit in fits), outputs_of(fitted, samples.X, samples.classes)]
+    if all(np.isfinite(part).all() for part in outputs):
+        return None
+    return ValueError(
+        "Predictions of labelled target samples are not finite; scale the features, for example "
+        "by a StandardScaler in front of the estimator."
+    )
+
+
 class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
     """Fit a menu of strategies, and weigh them by their losses on target samples left out.
 
@@ -340,7 +351,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
     def _without_failures(self, menu, fits, fitted, samples) -> tuple[list, list, list]:
         """Leave out strategies that cannot be fitted on all samples, or overflow on them."""
         failures = [
-            each if isinstance(each, Exception) else self._overflow(each, row, samples)
+            each if isinstance(each, Exception) else _overflow(each, row, samples)
             for each, row in zip(fitted, fits, strict=True)
         ]
         if failures[0] is not None:
@@ -357,13 +368,6 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
             )
         left = [i for i, error in enumerate(failures) if error is None]
         return tuple([part[i] for i in left] for part in (menu, fits, fitted))
-
-    def _overflow(self, fitted, fits, samples: TargetSamples) -> ValueError | None:
-        """Return an error if predictions of labelled target samples are not finite."""
-        outputs = [*(fit.outputs for fit in fits), outputs_of(fitted, samples.X, samples.classes)]
-        if all(np.isfinite(part).all() for part in outputs):
-            return None
-        return ValueError("its predictions of target samples are not finite. Scale the features")
 
     def _weigh(self, menu, fits, samples: TargetSamples, folds, n_copies, n_source) -> None:
         """Set the weights, and what the mixture and each strategy score without their samples."""

@@ -527,6 +527,8 @@ def test_a_strategy_that_overflows_is_left_out():
         model = fit(mixture, X_source, y_source.astype(float), X, y.astype(float))
     assert list(model.weights_) == ["no transfer", "pooled"]
     assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="not finite; scale the features"):
+        fit(TransferRegressor(Overflowing()), X_source, y_source.astype(float), X, y.astype(float))
 
 
 def test_frames_of_two_domains():
