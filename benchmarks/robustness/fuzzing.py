@@ -406,8 +406,12 @@ def _base_fails(estimator, methods, X) -> bool:
     members = [estimator]
     if isinstance(estimator, skl.TransferClassifier | skl.TransferRegressor):
         weighed = [m for name, m in estimator.estimators_.items() if estimator.weights_[name] > 0]
-        members = [m for m in weighed if not _all_finite(m.predict(X))]
-    return all(getattr(_innermost(m), "was_given_finite_", False) for m in members)
+        members = [
+            m for m in weighed if not all(_all_finite(getattr(m, name)(X)) for name in methods)
+        ]
+    return bool(members) and all(
+        getattr(_innermost(m), "was_given_finite_", False) for m in members
+    )
 
 
 def _innermost(estimator):
