@@ -10,7 +10,8 @@ member, and is averaged with it.
 
 Differences are paired. A pair counts as the mean of its draws. Intervals redraw families of pairs,
 and then pairs within them (2000 times). The families "digits by parity", "diabetes" and "school"
-were looked at once, with the weights that are shipped.
+had no part in any choice: they were looked at with the weights that are shipped, and with those of
+one later candidate that was not taken.
 
 Needs the shared data (amazon_review_400, heart_uci, mnist_usps, office_caltech_surf, school_mtl,
 wine). The results of all other methods are kept in a file beside the record, so that a run that was

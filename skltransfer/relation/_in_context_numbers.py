@@ -23,7 +23,7 @@ _LARGEST = 4.0
 
 
 class Units(NamedTuple):
-    """Mean and scale of the labels, in which each domain counts alike."""
+    """Mean and scale of the labels, in which each domain counts alike; constants have scale 0."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -36,11 +36,12 @@ class Units(NamedTuple):
         squares = sum(((part - mean) ** 2).mean(axis=-1, keepdims=True) for part in parts)
         scale = np.sqrt(squares / len(parts))
         # A constant may have a deviation in rounding.
-        return cls(mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0))
+        return cls(mean, np.where(scale > 1e-12 * np.abs(mean), scale, 0.0))
 
     def columns(self, y) -> np.ndarray:
         """Return labels in these units and their negatives, of shape (..., n_samples, 2)."""
-        standard = (y - self.mean) / self.scale
+        # Labels that are constant are predicted by their mean, whatever the network answers.
+        standard = (y - self.mean) / np.where(self.scale > 0, self.scale, 1.0)
         return np.stack([standard, -standard], axis=-1)
 
 

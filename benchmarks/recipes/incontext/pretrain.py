@@ -204,8 +204,8 @@ def draw_batch(
         y_source, y_labelled = (y.double().numpy() for y in (tasks.y_source, tasks.y_labelled))
         units = Units.of(y_source, y_labelled)
         Y_source, Y_target = units.columns(y_source), units.columns(y_labelled)
-        standard = (y_test.double().numpy() - units.mean) / units.scale
-        y_test = torch.from_numpy(np.clip(standard, -6, 6).astype(np.float32))
+        standard = np.clip(units.columns(y_test.double().numpy())[..., 0], -6, 6)
+        y_test = torch.from_numpy(standard.astype(np.float32))
     scores, fits = fit_scores(standardize(source), Y_source, standardize(labelled), Y_target)
     unlabelled, test = (
         fits(standardize(X.double().numpy())) for X in (tasks.X_unlabelled, tasks.X_test)
