@@ -15,6 +15,7 @@ from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
+from skltransfer.backbones._packaged import WITHOUT_CONNECTION
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
 from skltransfer.backbones._state import load_state
@@ -96,9 +97,9 @@ def folder_key(name: str) -> tuple | None:
     return (str(folder.resolve()), file_stamps(*sorted([*folder.iterdir(), *folder.glob("*/*")])))
 
 
-def import_transformers(name: str):
+def import_transformers(name: str, extra: str = "hub"):
     """Return transformers; raise an error that says how to install it."""
-    return require("transformers", "hub", ("backbone", name))
+    return require("transformers", extra, ("backbone", name))
 
 
 @contextmanager
@@ -143,8 +144,8 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
     ways = (
         "Pass a folder that holds it (",
         ("backbone", f"{prefix}/path/to/folder"),
-        f", written by {writer}), or use the embedded ",
-        ("backbone", "tiny"),
+        f", written by {writer}), or ",
+        *WITHOUT_CONNECTION,
         ".",
     )
     if spec.startswith((".", "/", "~")):

@@ -10,6 +10,7 @@ from skltransfer._messages import ArgumentError, MissingPackage, NotDownloaded, 
 from skltransfer.backbones import Backbone, list_backbones, load_backbone
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._local import is_file_name
+from skltransfer.backbones._packaged import PACKAGED
 from skltransfer.backbones._record import UnknownBackbone
 from skltransfer.cli._errors import CommandError, reason_of
 
@@ -38,7 +39,7 @@ def _check_files(name: str, weights: str | None, option: str) -> None:
     if Path(weights).expanduser().exists():
         raise CommandError(f"--weights {weights} is no regular file.")
     known = []
-    if name in list_backbones() and name != "tiny":
+    if name in list_backbones() and name not in ("tiny", *PACKAGED):
         known = [*get_model_weights(name).__members__, "none"]
     if weights not in known:
         others = f" Names of weights of {name} are {', '.join(known)}." if known else ""
