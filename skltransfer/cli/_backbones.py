@@ -69,6 +69,8 @@ def backbones(options) -> None:
         from skltransfer.cli._rank import rank
 
         names = [] if pattern is None else [pattern] if _is_name(pattern) else _matching(pattern)
+        if len(names) > 1:  # of images, but for this one
+            names = [name for name in names if name != MINILM]
         return rank(options, names)
     for name in ("label", "text", "backbone"):
         if getattr(options, name):

@@ -16,12 +16,11 @@ from skltransfer import (
     load_backbone,
 )
 from skltransfer.backbones import _load
-from skltransfer.backbones._packaged import PACKAGED, is_installed, packaged_path
+from skltransfer.backbones._packaged import PACKAGED, packaged_path
+from tests.packaged import needs_networks
 
 timm = pytest.importorskip("timm")
-pytestmark = pytest.mark.skipif(
-    not all(map(is_installed, PACKAGED)), reason="the extra networks is not installed"
-)
+pytestmark = needs_networks
 TEXTS = ["A dull film.", "a dull movie", "The train leaves at nine.", "a dull film"]
 
 
