@@ -16,6 +16,7 @@ from skltransfer._torch._fingerprint import digest_of, fingerprint
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
+from skltransfer.backbones._packaged import WITHOUT_CONNECTION
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
 from skltransfer.backbones._state import load_state
@@ -137,9 +138,9 @@ def text_tower_of(name: str) -> str:
     return f"{network}#{TOWERS[1]}" if is_two_towers(config) else name
 
 
-def import_transformers(name: str):
+def import_transformers(name: str, extra: str = "hub"):
     """Return transformers; raise an error that says how to install it."""
-    return require("transformers", "hub", ("backbone", name))
+    return require("transformers", extra, ("backbone", name))
 
 
 @contextmanager
@@ -184,8 +185,8 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
     ways = (
         "Pass a folder that holds it (",
         ("backbone", f"{prefix}/path/to/folder"),
-        f", written by {writer}), or use the embedded ",
-        ("backbone", "tiny"),
+        f", written by {writer}), or ",
+        *WITHOUT_CONNECTION,
         ".",
     )
     if spec.startswith((".", "/", "~")):
