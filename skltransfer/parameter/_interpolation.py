@@ -6,7 +6,6 @@ import copy
 from dataclasses import replace
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skltransfer._parameters import Number
@@ -80,17 +79,17 @@ def interpolate_weights(start, tuned, share=0.5):
     True
     """
     _SHARE.check("share", share)
-    for name, model in (("start", start), ("tuned", tuned)):
-        if isinstance(model, Pipeline):
-            raise TypeError(
-                f"{name} is a Pipeline. Pass its last step, {name}[-1], and put the result behind "
-                "the other steps."
-            )
+    for model in (start, tuned):
         check_is_fitted(model)
     if hasattr(tuned, "_built"):
         return _network_between(start, tuned, share)
+    own = read_source(tuned, "tuned")
+    if not hasattr(tuned, "coef_"):
+        raise TypeError(
+            f"tuned is a {type(tuned).__name__}, which holds its linear model inside. Pass that "
+            "model, such as tuned.best_estimator_ of a search."
+        )
     carried = _matched(start, tuned)
-    own = read_source(tuned)
     twin = copy.copy(tuned)
     twin.coef_ = _between(carried.coef, own.coef, share).reshape(np.shape(tuned.coef_))
     if hasattr(tuned, "intercept_"):
@@ -106,7 +105,7 @@ def _between(start, tuned, share: float):
 
 def _matched(start, tuned) -> LinearModel:
     """Return the linear model of `start`, for the features and classes of `tuned`."""
-    model = read_source(start)
+    model = read_source(start, "start")
     classes = getattr(tuned, "classes_", None)
     coef, intercept = model.coef, model.intercept
     if not hasattr(tuned, "_built"):  # the columns of a network are not its features
@@ -131,13 +130,6 @@ def _matched(start, tuned) -> LinearModel:
 
 def _network_between(start, tuned, share: float):
     """Do the same for a trained network."""
-    from skltransfer._networks._estimators import FineTuning
-
-    if not isinstance(tuned, FineTuning):
-        raise TypeError(
-            f"tuned is a {type(tuned).__name__}, whose network is not interpolated. Pass a "
-            "FineTuned* or RegularizedTransfer* estimator."
-        )
     own = tuned.network_.state_dict()
     if hasattr(start, "_built"):
         _check_same_labels(start, tuned)

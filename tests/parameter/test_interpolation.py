@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -111,8 +112,11 @@ def test_what_cannot_be_interpolated():
     with pytest.raises(ValueError, match="share=1.5 is not a number from 0 to 1"):
         interpolate_weights(line, line, 1.5)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y2)
-    with pytest.raises(TypeError, match=r"start is a Pipeline. Pass its last step, start\[-1\]"):
+    with pytest.raises(TypeError, match=r"start is a Pipeline.*Pass start\[-1\]"):
         interpolate_weights(pipeline, line)
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}).fit(X, Y2)
+    with pytest.raises(TypeError, match="tuned is a GridSearchCV, which holds its linear model"):
+        interpolate_weights(line, search)
     with pytest.raises(ValueError, match="both classifiers, or both regressors"):
         interpolate_weights(Ridge().fit(X, X[:, 0]), line)
     with pytest.raises(ValueError, match="start has 2 outputs, and tuned has 1"):
@@ -121,5 +125,5 @@ def test_what_cannot_be_interpolated():
     with pytest.raises(ValueError, match="standardised their labels in another way"):
         interpolate_weights(*numbers)
     no_labels = SelfSupervisedTransformer(method="masked", max_epochs=1).fit(X)
-    with pytest.raises(TypeError, match="tuned is a SelfSupervisedTransformer"):
+    with pytest.raises(TypeError, match="tuned is a SelfSupervisedTransformer, which has no coef_"):
         interpolate_weights(no_labels, no_labels)
