@@ -43,6 +43,8 @@ _PUBLIC = {
             "DomainShiftDisplay",
             "SampleWeightDisplay",
             "TrainingDisplay",
+            "adversarial_examples",
+            "robustness_report",
         ),
     },
     "instance": {
