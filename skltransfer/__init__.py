@@ -45,6 +45,8 @@ _PUBLIC = {
             "DomainShiftDisplay",
             "SampleWeightDisplay",
             "TrainingDisplay",
+            "adversarial_examples",
+            "robustness_report",
         ),
     },
     "instance": {
