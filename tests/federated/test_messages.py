@@ -92,6 +92,22 @@ def test_a_client_keeps_nothing_between_rounds():
     assert states and not any(states)
 
 
+def test_modifiers_of_flower_change_what_leaves():
+    from flwr.clientapp.mod import LocalDpMod
+
+    parts, estimator = regression(), TransferRidge()
+    noise = LocalDpMod(clipping_norm=0.5, sensitivity=1e-6, epsilon=1.0, delta=0.1)
+    client = client_app(estimator, loader(*parts), mods=[noise])
+    replies = record(client, estimator, 3, strategy="fedavg", n_rounds=1)
+    plain = record(client_app(estimator, loader(*parts)), estimator, 3, strategy="fedavg")
+    check_content(replies, {"coef": (1, 6), "intercept": (1,)}, parts)
+
+    def size(reply):
+        return np.sqrt(sum((a.numpy() ** 2).sum() for a in reply.content["arrays"].values()))
+
+    assert max(map(size, replies[3:])) < 0.51 < min(map(size, plain[3:]))
+
+
 def test_of_an_error_only_the_type_leaves(caplog):
     parts = classification()
     parts[1][1][0] = 77
