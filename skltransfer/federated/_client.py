@@ -30,8 +30,8 @@ def client_app(estimator, load_data, *, mods=None):
         ``(X, y)`` or ``(X, y, sample_weight)``. It is called for every message. All clients have to
         scale their columns alike.
     mods : list of callable, default=None
-        Flower's modifiers of training messages, such as ``flwr.clientapp.mod.LocalDpMod``, which adds noise
-        to the weights that leave. ``None`` changes nothing.
+        Flower's modifiers of training messages, such as ``flwr.clientapp.mod.LocalDpMod``, which
+        adds noise to the weights that leave. ``None`` changes nothing.
 
     Returns
     -------
