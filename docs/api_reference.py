@@ -15,6 +15,7 @@ SECTIONS = {
     "skltransfer.model_selection": "Model selection",
     "skltransfer.inspection": "Inspection",
     "skltransfer.persistence": "Persistence and export",
+    "skltransfer.federated": "Federations",
     "skltransfer.datasets": "Data sets",
     "skltransfer.cli": "Command line",
 }

@@ -311,6 +311,20 @@ class FineTuning(
             X, y, sample_weight, X_target, target_weights, adapt, validates_on_target
         )
 
+    @with_callbacks
+    def _fit_further(self, X, y, sample_weight, adapt):
+        """Go on from the last fit, with `warm_start`, on samples that may lack some classes.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As for `fit`.
+        adapt : callable
+            Takes the :class:`Objective` of this estimator and the :class:`Fitting`, and returns the
+            objective that is trained on.
+        """
+        return self._fit_domains(X, y, sample_weight, adapt=adapt, lacks_classes=True)
+
     @fits_anew
     def _fit_domains(
         self,
@@ -321,11 +335,12 @@ class FineTuning(
         target_weights=None,
         adapt=None,
         validates_on_target=False,
+        lacks_classes=False,
     ):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=None)
         check_parameters(self)
         earlier = self._earlier_fit() if self.warm_start else None
-        plan, data = self._checked(X, y, sample_weight, earlier)
+        plan, data = self._checked(X, y, sample_weight, earlier, is_partial=lacks_classes)
         validation = None
         if plan.early_stopping and not validates_on_target:
             data, validation = data.split(plan)

@@ -39,6 +39,7 @@ from skltransfer.backbones._extractors import (
     takes_text,
 )
 from skltransfer.backbones._load import warn_if_not_preprocessed
+from skltransfer.backbones._packaged import MINILM
 from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
@@ -369,8 +370,9 @@ class PretrainedFeatureTransformer(
         return tags
 
     def _may_take_text(self) -> bool:
-        is_name = isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
-        return is_name or is_sentence_transformer(self.backbone)
+        if not isinstance(self.backbone, str):
+            return is_sentence_transformer(self.backbone)
+        return self.backbone == MINILM or self.backbone.startswith(("hf:", "st:"))
 
     def _is_text_record(self) -> bool:
         return isinstance(self.backbone, Backbone) and takes_text(self.backbone)

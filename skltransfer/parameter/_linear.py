@@ -176,7 +176,8 @@ class LinearTransfer(HoldsByReference, DocumentedEstimator, metaclass=ABCMeta):
     def _solve(self, X, y, sample_weight, coef, intercept, alpha) -> tuple:
         """Minimise loss and distance from `coef` and `intercept` (None: it has none).
 
-        With ``alpha=None`` cross-validation chooses the strength.
+        With ``alpha=None`` cross-validation chooses the strength. A :class:`Strength` gives the
+        intercept a penalty of its own, with `penalize_intercept` True.
 
         Returns
         -------
