@@ -114,7 +114,8 @@ class NetworkEstimator(SavedAsData, HoldsByReference, DocumentedEstimator):
         if as_items(X) is not None:
             raise TypeError(
                 "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
-                "Name a backbone: 'tiny' or 'resnet18' for images, 'hf:...' for texts."
+                "Name a backbone: 'tiny' or 'efficientnet_lite0' for images, 'minilm' or 'hf:...' "
+                "for texts."
             )
         return flatten_images(rows) if isinstance(rows, ImageArrayRows) else rows
 

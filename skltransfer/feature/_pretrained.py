@@ -58,10 +58,11 @@ class PretrainedFeatureTransformer(
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network, as in :func:`~skltransfer.load_backbone`. The name ``"tiny"`` works offline,
-        ``"hf:NAME"`` is a text or image encoder of transformers, ``"hf:NAME#text"`` the text tower
-        of a network such as CLIP, ``"timm:NAME"`` a network of timm
-        and ``"st:NAME"`` an encoder of sentence-transformers. A path names a file of weights. A
+        Network, as in :func:`~skltransfer.load_backbone`. The names ``"tiny"``,
+        ``"efficientnet_lite0"`` (photographs) and ``"minilm"`` (texts) work offline, ``"hf:NAME"``
+        is a text or image encoder of transformers, ``"hf:NAME#text"`` the text tower of a network
+        such as CLIP, ``"timm:NAME"`` a network of timm and
+        ``"st:NAME"`` an encoder of sentence-transformers. A path names a file of weights. A
         fitted estimator of this package gives its trained network without the output layer. The
         estimator and its clones hold the network by reference and do not change it. ``None``
         passes numbers through, with images flattened, as the baseline in a grid.

@@ -17,7 +17,7 @@ from skltransfer import (
 )
 from skltransfer.backbones import _load
 from skltransfer.backbones._packaged import PACKAGED, packaged_path
-from tests.packaged import needs_networks
+from tests.packaged import ANIMALS, MACHINES, needs_networks
 
 timm = pytest.importorskip("timm")
 pytestmark = needs_networks
@@ -105,6 +105,16 @@ def test_sentences_are_encoded_as_by_sentence_transformers():
     np.testing.assert_allclose(features, expected, atol=1e-5)
     alike = features @ features.T
     assert alike[0, 1] > 0.7 > 0.3 > alike[0, 2]  # as random weights would not
+
+
+@pytest.mark.parametrize("weights", ["default", None])
+def test_sentences_of_words_never_seen_are_classified_by_the_published_weights_alone(weights):
+    texts, y = ANIMALS + MACHINES, np.repeat(["animal", "machine"], 10)
+    train = np.arange(20) % 10 < 6
+    model = FineTunedClassifier("minilm", weights=weights, strategy="linear_probe")
+    model.fit([text for text, use in zip(texts, train, strict=True) if use], y[train])
+    score = model.score([t for t, use in zip(texts, train, strict=True) if not use], y[~train])
+    assert score == 1 if weights else score <= 0.8
 
 
 @pytest.mark.parametrize("name", PACKAGED)

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skltransfer import PretrainedFeatureTransformer
 from skltransfer.cli import main
 from skltransfer.model_selection._mixture import spread_folds
-from tests.packaged import needs_networks
+from tests.packaged import ANIMALS, MACHINES, needs_networks
 from tests.tiny_bert import WORDS, save_tiny_bert
 
 
@@ -96,18 +96,6 @@ def test_texts_that_are_empty_or_cut_are_notes(frame, bert, capsys):
     note = f"{bert} reads the first 64 tokens of a text; 1 of 40 texts (2%) are longer and are cut"
     assert output.count(note) == 1
     assert "Warning" not in printed.err
-
-
-ANIMALS = (
-    "The cat sleeps. A puppy barks. Horses graze. An owl hoots at night. The lamb follows its "
-    "mother. Wolves hunt together. A salmon swims upstream. Bees gather nectar. Her rabbit eats "
-    "carrots. Elephants remember."
-).split(". ")
-MACHINES = (
-    "My laptop crashed. This engine needs oil. Trains run late. Some printer jammed again. Rockets "
-    "burn fuel. Our fridge hums. That drill broke. He repaired his bicycle. Turbines spin "
-    "fast. Robots weld doors."
-).split(". ")
 
 
 @needs_networks
