@@ -30,8 +30,8 @@ def client_app(estimator, load_data, *, mods=None):
         ``(X, y)`` or ``(X, y, sample_weight)``. It is called for every message. All clients have to
         scale their columns alike.
     mods : list of callable, default=None
-        Flower's modifiers of messages, such as ``flwr.clientapp.mod.LocalDpMod``, which adds noise
-        to the weights that leave. ``None`` changes nothing.
+        Flower's modifiers of training messages, such as ``flwr.clientapp.mod.LocalDpMod``, which
+        adds noise to the weights that leave. ``None`` changes nothing.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def client_app(estimator, load_data, *, mods=None):
 
         return handle
 
-    app = ClientApp(mods=mods)
+    app = ClientApp()
 
     @app.query()
     @guarded
@@ -104,7 +104,7 @@ def client_app(estimator, load_data, *, mods=None):
         }
         return Message(RecordDict({"metrics": MetricRecord(sizes)}), reply_to=message)
 
-    @app.train()
+    @app.train(mods=None if mods is None else list(mods))
     @guarded
     def train(message, context):
         X, y, sample_weight = _loaded(load_data, context)

@@ -54,10 +54,8 @@ class Learner(ABC):
 
     def counts(self, X, y, sample_weight) -> Counts:
         """Return the sizes of a client's samples."""
-        shape = np.shape(X)
-        n_features = int(shape[1]) if len(shape) > 1 else 1
-        n_outputs = int(np.shape(y)[1]) if np.ndim(y) > 1 else 1
-        return Counts(_n_examples(X, sample_weight), n_features, n_outputs)
+        n_examples = _num_samples(X) if sample_weight is None else float(np.sum(sample_weight))
+        return Counts(n_examples, _width(X), _width(y))
 
     @abstractmethod
     def trained(self, weights: dict, config: dict, X, y, sample_weight) -> dict:
@@ -123,7 +121,9 @@ def learner_of(estimator) -> Learner:
     )
 
 
-def _n_examples(X, sample_weight) -> float:
-    if sample_weight is None:
-        return _num_samples(X)
-    return float(np.sum(sample_weight))
+def _width(values) -> int:
+    """Return the number of columns, 1 where there is one value for each sample."""
+    if not hasattr(values, "shape"):
+        first = values[0]
+        return len(first) if isinstance(first, list | tuple) else 1
+    return int(values.shape[1]) if len(values.shape) > 1 else 1

@@ -105,6 +105,13 @@ class NetworkLearner(Learner):
 
     # --- at a client -------------------------------------------------------------------
 
+    def counts(self, X, y, sample_weight) -> Counts:
+        """Return the sizes of a client's samples; images may be of several sizes."""
+        counts = super().counts(X, y, sample_weight)
+        if len(getattr(X, "shape", ())) > 2:
+            counts = replace(counts, n_features=self.estimator.n_features_in_)
+        return counts
+
     def trained(self, weights: dict, config: dict, X, y, sample_weight) -> dict:
         """Return the weights after the training that the estimator's parameters describe."""
         model, mu = self._copy(weights), float(config.get(MU, 0.0))

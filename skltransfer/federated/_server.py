@@ -48,7 +48,8 @@ def server_app(
         ``RegularizedTransferRegressor``. The source of a linear model, and the fitted network, are
         the start. A linear model without `source` starts at 0, and `source_alpha` is its penalty.
     n_clients : int
-        Number of clients to wait for. All of them take part in every round.
+        Number of clients to wait for. These take part in every round, and those that come later
+        do not.
     strategy : {"auto", "fedavg", "fedprox", "fedadmm"} or flwr Strategy, default="auto"
         ``"fedavg"`` is the mean of what clients learn from the server's weights [1]_. A linear
         model learns to its optimum. ``"fedprox"`` pulls each client to the server's weights
@@ -72,7 +73,7 @@ def server_app(
         Distance of the clients' weights from each other at which ``"fedadmm"`` stops: the root of
         the mean square, relative to the norm of the weights or to 1.
     timeout : float, default=3600.0
-        Seconds to wait for the replies of a round.
+        Seconds to wait for the clients, and then for the replies of each round.
     save_to : str or Path, default=None
         File that gets the fitted estimator at the end, see :func:`~skltransfer.save`. ``None``
         saves nothing.
@@ -86,7 +87,7 @@ def server_app(
     Raises
     ------
     TypeError
-        If `estimator` is of a kind that cannot be averaged.
+        If `estimator` is of a kind that cannot be averaged, or `strategy` is none.
     ValueError
         If a parameter is out of range, or would need the samples of all clients at once.
     RuntimeError
@@ -142,6 +143,10 @@ def server_app(
     is_named = isinstance(strategy, str)
     if is_named:
         _STRATEGY.check("strategy", strategy)
+    elif not hasattr(strategy, "start"):
+        raise TypeError(
+            f"strategy is a {type(strategy).__name__}. Pass a name or a Strategy of flwr."
+        )
     _CLIENTS.check("n_clients", n_clients)
     _ROUNDS.check("n_rounds", n_rounds)
     _MU.check("proximal_mu", proximal_mu)
@@ -190,9 +195,9 @@ def server_app(
         if not is_named:
             flower = strategy
         elif strategy == "fedavg":
-            flower = FedAvgOfAll(n_clients)
+            flower = FedAvgOfAll(list(examples))
         elif strategy == "fedprox":
-            flower = FedProxOfAll(n_clients, proximal_mu=float(proximal_mu))
+            flower = FedProxOfAll(list(examples), proximal_mu=float(proximal_mu))
         else:
             flower = FedADMM(examples, tol, proximal_mu=float(proximal_mu))
         result = flower.start(
@@ -225,7 +230,13 @@ def _counts(grid, n_clients: int, timeout: float) -> dict[int, Counts]:
 
     from skltransfer.federated._strategies import check_replies
 
+    end = time.monotonic() + timeout
     while len(nodes := sorted(grid.get_node_ids())) < n_clients:
+        if in_process.get() is not None or time.monotonic() > end:
+            raise RuntimeError(
+                f"{len(nodes)} of n_clients={n_clients} clients are there. Start the others, or "
+                "lower n_clients of server_app."
+            )
         time.sleep(1)
     nodes = nodes[:n_clients]
     questions = [

@@ -38,20 +38,44 @@ def check_replies(replies, n_clients: int) -> list[Message]:
 
 
 class AllClients:
-    """Ask all clients in every round, and take no mean over fewer of them."""
+    """Ask the same clients in every round, and take no mean over fewer of them.
 
-    def __init__(self, n_clients: int, **settings):
+    Parameters
+    ----------
+    nodes : list of int
+        Nodes of the clients.
+    **settings
+        Of the strategy of Flower.
+    """
+
+    def __init__(self, nodes: list[int], **settings):
+        n_clients = len(nodes)
         super().__init__(
             min_train_nodes=n_clients,
             min_available_nodes=n_clients,
             fraction_evaluate=0.0,
             **settings,
         )
-        self._n_clients = n_clients
+        self.nodes = nodes
+
+    def configure_train(self, server_round, arrays, config, grid):
+        """Return the messages of a round, all with the same weights."""
+        return self._messages(server_round, [arrays] * len(self.nodes), config)
+
+    def _messages(self, server_round, arrays, config) -> list[Message]:
+        config["server-round"] = server_round
+        return [
+            Message(
+                RecordDict({self.arrayrecord_key: weights, self.configrecord_key: config}),
+                dst_node_id=node,
+                message_type=MessageType.TRAIN,
+            )
+            for node, weights in zip(self.nodes, arrays, strict=True)
+        ]
 
     def aggregate_train(self, server_round, replies):
         """Return the mean of the weights of all clients, weighted by their counts."""
-        return super().aggregate_train(server_round, check_replies(replies, self._n_clients))
+        return super().aggregate_train(server_round, check_replies(replies, len(self.nodes)))
 
 
 class FedAvgOfAll(AllClients, FedAvg):
@@ -60,6 +84,10 @@ class FedAvgOfAll(AllClients, FedAvg):
 
 class FedProxOfAll(AllClients, FedProx):
     """FedAvg with a proximal term at the clients (Li et al., 2020)."""
+
+    def _messages(self, server_round, arrays, config):
+        config["proximal-mu"] = self.proximal_mu
+        return super()._messages(server_round, arrays, config)
 
 
 class FedADMM(FedProxOfAll):
@@ -76,8 +104,8 @@ class FedADMM(FedProxOfAll):
     """
 
     def __init__(self, examples: dict[int, float], tol: float, **settings):
-        super().__init__(len(examples), **settings)
-        self.nodes, self.tol, self.residual = list(examples), tol, np.inf
+        super().__init__(list(examples), **settings)
+        self.tol, self.residual = tol, np.inf
         self._shares = np.array(list(examples.values()), dtype=float)
         self._shares /= self._shares.sum()
         self._consensus, self._best = None, None
@@ -95,20 +123,8 @@ class FedADMM(FedProxOfAll):
             weights = to_weights(arrays)
             self._shapes = {name: w.shape for name, w in weights.items()}
             self._consensus = Consensus(self._shares, self._flat(weights))
-        config["server-round"], config["proximal-mu"] = server_round, self.proximal_mu
-        return [
-            Message(
-                RecordDict(
-                    {
-                        self.arrayrecord_key: to_arrays(self._unflat(anchor)),
-                        self.configrecord_key: config,
-                    }
-                ),
-                dst_node_id=node,
-                message_type=MessageType.TRAIN,
-            )
-            for node, anchor in zip(self.nodes, self._consensus.anchors(), strict=True)
-        ]
+        anchors = [to_arrays(self._unflat(anchor)) for anchor in self._consensus.anchors()]
+        return self._messages(server_round, anchors, config)
 
     def aggregate_train(self, server_round, replies):
         """Return the mean of the weights in the round in which they were closest so far."""

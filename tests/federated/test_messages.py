@@ -1,6 +1,7 @@
 """Only weights and counts leave a client; errors say what is wrong, and where it stays."""
 
 import logging
+import random
 import sys
 
 import numpy as np
@@ -90,6 +91,22 @@ def test_a_client_keeps_nothing_between_rounds():
 
     simulate(spy, server_app(estimator, n_clients=3), 3)
     assert states and not any(states)
+
+
+def test_modifiers_of_flower_change_what_leaves():
+    from flwr.clientapp.mod import LocalDpMod
+
+    parts, estimator = regression(), TransferRidge()
+    noise = LocalDpMod(clipping_norm=0.5, sensitivity=1e-6, epsilon=1.0, delta=0.1)
+    client = client_app(estimator, loader(*parts), mods=[noise])
+    replies = record(client, estimator, 3, strategy="fedavg", n_rounds=1)
+    plain = record(client_app(estimator, loader(*parts)), estimator, 3, strategy="fedavg")
+    check_content(replies, {"coef": (1, 6), "intercept": (1,)}, parts)
+
+    def size(reply):
+        return np.sqrt(sum((a.numpy() ** 2).sum() for a in reply.content["arrays"].values()))
+
+    assert max(map(size, replies[3:])) < 0.51 < min(map(size, plain[3:]))
 
 
 def test_of_an_error_only_the_type_leaves(caplog):
@@ -220,7 +237,25 @@ def test_flower_is_named_where_it_is_missing(monkeypatch):
             make()
 
 
+def test_a_strategy_is_a_name_or_flowers():
+    with pytest.raises(TypeError, match="strategy is a list"):
+        server_app(TransferRidge(), n_clients=2, strategy=["fedavg"])
+
+
 # --- errors in a run -------------------------------------------------------------------------
+
+
+def test_clients_that_are_missing_are_not_waited_for_in_one_process():
+    client = client_app(TransferRidge(), loader(*regression()))
+    with pytest.raises(RuntimeError, match="3 of n_clients=4 clients are there"):
+        simulate(client, server_app(TransferRidge(), n_clients=4), 3)
+
+
+def test_clients_that_come_later_take_no_part():
+    parts, estimator = regression(), TransferRidge()
+    client, replies = spied(client_app(estimator, loader(*parts)))
+    simulate(client, server_app(estimator, n_clients=2, strategy="fedprox", n_rounds=2), 3)
+    assert {reply.metadata.src_node_id for reply in replies} == {1, 2}
 
 
 def test_clients_with_other_columns():
@@ -273,8 +308,10 @@ def test_a_run_leaves_everything_as_it_was():
     given = clone(estimator).get_params()
     logs = [logging.getLogger(name) for name in ("flwr", "skltransfer.federated")]
     levels, state = [log.level for log in logs], np.random.get_state()[1].copy()
+    own_state = random.getstate()
     federated(estimator, parts)
-    assert [log.level for log in logs] == levels
+    federated(estimator, parts, strategy="fedavg", n_rounds=1)
+    assert [log.level for log in logs] == levels and random.getstate() == own_state
     np.testing.assert_array_equal(source.coef_, before)
     assert {k: v for k, v in estimator.get_params().items() if k != "source"} == {
         k: v for k, v in given.items() if k != "source"

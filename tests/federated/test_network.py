@@ -132,6 +132,19 @@ def test_personalisation_goes_on_from_the_global_model(digits):
     assert own.score(X, y) >= model.score(X, y)
 
 
+def test_the_global_network_is_saved_and_goes_on(digits, tmp_path):
+    pytest.importorskip("skops")
+    import skltransfer
+
+    server, parts, (X, y) = digits
+    base = FineTunedClassifier(hidden_layer_sizes=(8,), max_epochs=3).fit(*server)
+    path = tmp_path / "model.skops"
+    model = federated(base, parts, n_rounds=1, save_to=path)
+    np.testing.assert_array_equal(skltransfer.load(path).predict_proba(X), model.predict_proba(X))
+    further = copy.deepcopy(model).set_params(warm_start=True).fit(*stacked(parts))
+    assert log_loss(y, further.predict_proba(X)) < log_loss(y, model.predict_proba(X))
+
+
 class Normed(nn.Module):
     """A small network with batch normalisation."""
 
