@@ -97,6 +97,11 @@ class TextTower(_Calibrated, TokenEncoder):
         super().__init__(model, pooling)
         self.pad_to, self.pad_id = pad_to, pad_id
 
+    @property
+    def token_model(self) -> nn.Module:
+        """Return the part of the network that tokens pass."""
+        return self.model.text_model
+
     def with_pooling(self, pooling: str) -> TextTower:
         """Return a tower with the same model, pooled in another way."""
         return TextTower(self.model, pooling, self.pad_to, self.pad_id).train(self.training)
@@ -109,7 +114,7 @@ class TextTower(_Calibrated, TokenEncoder):
 
     def tokens(self, x: torch.Tensor) -> torch.Tensor:
         """Return the vectors of the tokens, shape (n, length, width)."""
-        return self.model.text_model(**self._inputs(x)).last_hidden_state[:, : x.shape[2]]
+        return self.token_model(**self._inputs(x)).last_hidden_state[:, : x.shape[2]]
 
     def _inputs(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         if self.pad_to is None:

@@ -88,7 +88,7 @@ class SpectrogramTransformer(TransformerMixin, DocumentedEstimator):
     >>> X.shape
     (2, 32, 99)
     >>> images.frequencies_[X.mean(axis=2).argmax(axis=1)].round()
-    array([ 522., 2034.])
+    array([ 477., 1939.])
     """
 
     _parameters = {

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 import skltransfer
-from skltransfer import FineTunedClassifier, PretrainedFeatureTransformer, load_backbone
+from skltransfer import (
+    AttributionDisplay,
+    FineTunedClassifier,
+    PretrainedFeatureTransformer,
+    load_backbone,
+)
 from skltransfer.backbones._two_towers import split_tower
 from tests.tiny_bert import WORDS, quiet, save_tiny_bert
 from tests.tiny_clip import KINDS, SIZE, save_two_towers
@@ -90,6 +95,15 @@ def test_a_tower_is_fine_tuned_saved_and_loaded(folders, tmp_path):
     texts = PretrainedFeatureTransformer(load_backbone(f"{folders['siglip']}#text")).fit(TEXTS)
     twin = skltransfer.load(skltransfer.save(texts, tmp_path / "texts.skops"))
     np.testing.assert_array_equal(twin.transform(TEXTS), texts.transform(TEXTS))
+
+
+def test_words_of_a_text_tower_are_explained(folders):
+    pytest.importorskip("captum")
+    model = FineTunedClassifier(f"{folders['clip']}#text", max_epochs=1)
+    model.fit(["good film", "bad plot"] * 2, [0, 1] * 2)
+    display = AttributionDisplay.from_estimator(model, ["the good film"])
+    assert display.inputs[0][1:4] == ["the", "good", "film"]
+    assert np.abs(display.attributions[0]).max() > 0
 
 
 def test_names_of_towers(folders, tmp_path):

@@ -12,12 +12,14 @@ from sklearn.preprocessing import LabelEncoder
 
 import skltransfer
 from skltransfer import (
+    FineTunedClassifier,
     PooledEstimator,
     PretrainedFeatureTransformer,
     TransferLogisticRegression,
     TransferLogisticRegressionCV,
     WithSource,
     ZeroShotClassifier,
+    interpolate_weights,
     load_backbone,
 )
 from tests.planted_space import CLASSES, planted_images, planted_text_encoder
@@ -132,6 +134,21 @@ def test_every_spelling_of_the_text_tower_and_its_record(folders):
         np.testing.assert_array_equal(coef, coefs[0])
     scale = load_backbone(spec).module.logit_scale
     np.testing.assert_allclose(np.linalg.norm(coefs[0], axis=1), scale, rtol=1e-6)
+
+
+def test_it_is_the_output_layer_at_which_a_fine_tuned_network_begins(folders):
+    """WiSE-FT: at no share of the trained network it is the zero-shot classifier."""
+    spec, y = folders["clip"], NAMES[:2] * 3
+    zero_shot = make_pipeline(PretrainedFeatureTransformer(spec), ZeroShotClassifier(spec, NAMES))
+    zero_shot.set_params(zeroshotclassifier__class_names=NAMES[:2]).fit(PIXELS)
+    tuned = FineTunedClassifier(spec, max_epochs=2).fit(PIXELS, y)
+    start = interpolate_weights(zero_shot[-1], tuned, 0.0)
+    np.testing.assert_allclose(
+        start.predict_proba(PIXELS), zero_shot.predict_proba(PIXELS), atol=1e-4
+    )
+    middle = interpolate_weights(zero_shot[-1], tuned, 0.5).predict_proba(PIXELS)
+    assert np.abs(middle - start.predict_proba(PIXELS)).max() > 1e-3
+    assert np.abs(middle - tuned.predict_proba(PIXELS)).max() > 1e-3
 
 
 def test_saved_and_loaded_without_its_texts(folders, tmp_path):
