@@ -106,7 +106,9 @@ def load_backbone(
           nothing is downloaded when they are loaded.
         - Name of a torchvision network.
         - ``"hf:NAME"`` or ``"hf:FOLDER"``: text or image encoder of transformers, from the hub or
-          from a folder written by ``save_pretrained``.
+          from a folder written by ``save_pretrained``. Of CLIP, SigLIP and Chinese-CLIP it is the
+          tower of images, and ``"hf:NAME#text"`` is that of texts; both give vectors of length one
+          in one space.
         - ``"timm:NAME"``: image network of timm.
         - ``"st:NAME"`` or ``"st:FOLDER"``: encoder of sentence-transformers.
         - Path of a file of weights that names its network (see Notes).
