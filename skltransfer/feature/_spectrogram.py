@@ -7,9 +7,10 @@ import math
 import numpy as np
 from scipy import fft
 from scipy.signal import get_window
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Count, Flag, Number, check_parameters
 from skltransfer.domains._refit import fits_anew
 
@@ -17,7 +18,7 @@ from skltransfer.domains._refit import fits_anew
 _BLOCK = 2**22
 
 
-class SpectrogramTransformer(TransformerMixin, BaseEstimator):
+class SpectrogramTransformer(TransformerMixin, DocumentedEstimator):
     r"""Turn waveforms into log-mel spectrograms, as images for a pretrained network.
 
     A waveform is cut into overlapping frames. The power of each frame's spectrum is summed in bands

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import normalize
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Number, check_parameters
 from skltransfer._persisted import SavedAsData
 from skltransfer._solvers._classes import (
@@ -31,7 +32,7 @@ _LOGIT_SCALE = 20.0
 _PLACE = "{}"
 
 
-class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, BaseEstimator):
+class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, DocumentedEstimator):
     r"""Classify embeddings by the names of the classes, without labels.
 
     A network with two towers, such as CLIP, embeds images and texts in one space. Class names are
