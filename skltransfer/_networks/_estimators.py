@@ -9,7 +9,6 @@ from numbers import Integral
 import numpy as np
 from scipy.special import expit
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
@@ -25,6 +24,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._networks._built import Built
 from skltransfer._networks._fitting import Data, Fitting
 from skltransfer._networks._labels import Classes, Labels, Numbers
@@ -61,7 +61,7 @@ from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import fits_anew, fits_on
 
 
-class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
+class NetworkEstimator(SavedAsData, HoldsByReference, DocumentedEstimator):
     """Read what the parameters `backbone` and ``X`` of an estimator stand for.
 
     A subclass has the parameters `backbone`, `weights`, `image_shape`, `value_range` and
@@ -114,7 +114,8 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
         if as_items(X) is not None:
             raise TypeError(
                 "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
-                "Name a backbone: 'tiny' or 'resnet18' for images, 'hf:...' for texts."
+                "Name a backbone: 'tiny' or 'efficientnet_lite0' for images, 'minilm' or 'hf:...' "
+                "for texts."
             )
         return flatten_images(rows) if isinstance(rows, ImageArrayRows) else rows
 

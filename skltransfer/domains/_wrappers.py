@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._persisted import SavedWithoutSamples
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
@@ -48,7 +49,7 @@ class _HoldsDomain(
     HoldsByReference,
     CallbackSupportMixin,
     DelegatingTransformerMixin,
-    BaseEstimator,
+    DocumentedEstimator,
 ):
     """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
 

@@ -29,10 +29,11 @@ class FineTunedClassifier(FineTuned, NetworkClassifier):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
-        ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. The object is held by reference and never changed. ``None`` is a
-        table network with `hidden_layer_sizes` and random weights.
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` and
+        ``"efficientnet_lite0"`` work offline; ``"minilm"`` and ``"hf:NAME"`` take texts. A fitted
+        estimator of this family gives its trained network without the output layer. The object is
+        held by reference and never changed. ``None`` is a table network with `hidden_layer_sizes`
+        and random weights.
     weights : str, Path, torchvision weights or None, default="default"
         Weights to start from. ``"default"`` takes the published weights or the weights of the given
         module. Other choices are a member of torchvision's weights enum or its name, and the path
@@ -338,10 +339,11 @@ class FineTunedRegressor(FineTuned, NetworkRegressor):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
-        ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. The object is held by reference and never changed. ``None`` is a
-        table network with `hidden_layer_sizes` and random weights.
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` and
+        ``"efficientnet_lite0"`` work offline; ``"minilm"`` and ``"hf:NAME"`` take texts. A fitted
+        estimator of this family gives its trained network without the output layer. The object is
+        held by reference and never changed. ``None`` is a table network with `hidden_layer_sizes`
+        and random weights.
     weights : str, Path, torchvision weights or None, default="default"
         Weights to start from. ``"default"`` takes the published weights or the weights of the given
         module. Other choices are a member of torchvision's weights enum or its name, and the path
