@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, get_tags, indexable
-from sklearn.utils.metaestimators import available_if
 
+from skltransfer._decorators import available_if, with_callbacks
 from skltransfer._persisted import SavedWithoutSamples
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
@@ -217,7 +219,7 @@ class WithTarget(_HoldsDomain):
         self.X_target = X_target
         self.y_target = y_target
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Fit a clone of the estimator on source samples and the held target samples.
 
         Parameters
@@ -412,7 +414,7 @@ class WithSource(_HoldsDomain):
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Fit a clone of the estimator on the held source and the given target samples.
 
         Parameters

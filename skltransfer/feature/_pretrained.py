@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -226,7 +227,7 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         self.output = output
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Load the network and remember the form of the samples; nothing is trained.
 
         Parameters

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._networks._estimators import EpochReports, NetworkEstimator
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, ListOf, Number, check_parameters
@@ -286,7 +289,7 @@ class SelfSupervisedTransformer(
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Train the network on samples without labels.
 
         Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -106,7 +107,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
         return tags
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the scale of the scores.
 
         Parameters

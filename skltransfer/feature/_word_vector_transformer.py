@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -206,7 +207,7 @@ class WordVectorTransformer(
         self.cache_dir = cache_dir
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the weights of words, and the direction that SIF removes.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -245,7 +247,7 @@ class DomainShiftDisplay:
             embedding_name=name,
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> Self:
         """Draw both plots.
 
         Parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -192,7 +193,7 @@ class SampleWeightDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> Self:
         """Draw the distributions and the weights.
 
         Parameters

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from skltransfer._decorators import available_if
 from skltransfer._solvers._classes import (
     check_class_weight,
     check_several_classes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Self
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -48,7 +49,7 @@ class InContextTransfer(BaseEstimator, metaclass=ABCMeta):
         self.random_state = random_state
 
     @fits_anew
-    def fit(self, X, y, *, X_target=None, y_target=None):
+    def fit(self, X, y, *, X_target=None, y_target=None) -> Self:
         """Read the samples of both domains.
 
         Parameters

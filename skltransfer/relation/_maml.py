@@ -7,16 +7,17 @@ from abc import abstractmethod
 from dataclasses import replace
 from functools import partial
 from math import inf
+from typing import Self
 
 import numpy as np
 import torch
-from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._networks._built import TransferNetwork
 from skltransfer._networks._labels import Classes, Labels
 from skltransfer._parameters import Count, Flag, Number
@@ -323,7 +324,7 @@ class MAMLClassifier(MAML):
         target_sample_weight=None,
         groups=None,
         sample_domain=None,
-    ):
+    ) -> Self:
         """Train the starting weights on the source, and take steps on the support set.
 
         Parameters
@@ -489,7 +490,7 @@ class MAMLRegressor(MAML):
         target_sample_weight=None,
         groups=None,
         sample_domain=None,
-    ):
+    ) -> Self:
         """Train the starting weights on the source, and take steps on the support set.
 
         Parameters

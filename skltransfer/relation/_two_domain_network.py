@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from contextlib import nullcontext
+from typing import Self
 
 import torch
 from scipy import sparse
@@ -13,9 +14,9 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
-from sklearn.callback import with_callbacks
 from sklearn.utils.validation import _check_sample_weight
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._networks._objective import Objective, TwoDomainObjective
 from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._torch._training import Terms
@@ -160,7 +161,7 @@ class TwoDomainNetwork(HoldsNetwork):
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Train the network on labelled source samples and on target samples.
 
         Parameters
