@@ -223,7 +223,7 @@ class DelegatingTransformerMixin(DelegatingMixin):
         return self.estimator_.get_feature_names_out(input_features)
 
     @available_if(estimator_has("set_output"))
-    def set_output(self, *, transform=None) -> Self:
+    def set_output(self, *, transform: str | None = None) -> Self:
         """Choose the container that ``transform`` and ``fit_transform`` return.
 
         Parameters

@@ -54,7 +54,7 @@ class _HoldsDomain(
 ):
     """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True):
         """Return the parameters; while scikit-learn prints them, the shapes of the held data.
 
         Parameters
@@ -404,7 +404,13 @@ class WithSource(_HoldsDomain):
     _held = ("X_source", "y_source", "source_sample_weight")
 
     def __init__(
-        self, estimator, X_source=None, y_source=None, *, source_sample_weight=None, use_y=True
+        self,
+        estimator,
+        X_source=None,
+        y_source=None,
+        *,
+        source_sample_weight=None,
+        use_y: bool = True,
     ):
         self.estimator = estimator
         self.X_source = X_source

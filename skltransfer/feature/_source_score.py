@@ -96,7 +96,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
     _held = ("source",)
     _parameters = {"passthrough": Flag()}
 
-    def __init__(self, source, *, passthrough=True):
+    def __init__(self, source, *, passthrough: bool = True):
         self.source = source
         self.passthrough = passthrough
 

@@ -89,7 +89,15 @@ class AttributionDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, label=None, method="auto", layer=None, n_steps=50, ax=None
+        cls,
+        estimator,
+        X,
+        *,
+        label=None,
+        method: str = "auto",
+        layer: str | None = None,
+        n_steps: int = 50,
+        ax=None,
     ):
         """Plot what predictions of a fitted network rest on. Nothing is trained.
 

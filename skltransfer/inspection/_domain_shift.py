@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -98,8 +98,8 @@ class DomainShiftDisplay:
         mmd,
         y_source=None,
         y_target=None,
-        aligner_name="alignment",
-        embedding_name="dimension",
+        aligner_name: str = "alignment",
+        embedding_name: str = "dimension",
     ):
         self.before = before
         self.after = after
@@ -118,8 +118,8 @@ class DomainShiftDisplay:
         *,
         y_source=None,
         y_target=None,
-        embedding="pca",
-        gamma="median",
+        embedding: Any = "pca",
+        gamma: str | float = "median",
         ax=None,
     ):
         """Plot both domains before and after a fitted aligner.
@@ -177,8 +177,8 @@ class DomainShiftDisplay:
         *,
         y_source=None,
         y_target=None,
-        embedding="pca",
-        gamma="median",
+        embedding: Any = "pca",
+        gamma: str | float = "median",
         ax=None,
     ):
         """Plot given samples before and after a map.

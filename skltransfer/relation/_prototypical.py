@@ -171,13 +171,13 @@ class PrototypicalClassifier(MetaLearner):
         self,
         estimator=None,
         *,
-        metric="sqeuclidean",
-        temperature="auto",
-        n_way="auto",
-        n_shot="auto",
-        n_query="auto",
-        episodes_per_epoch=50,
-        tasks_per_step=1,
+        metric: str = "sqeuclidean",
+        temperature: float | str = "auto",
+        n_way: int | str = "auto",
+        n_shot: int | str = "auto",
+        n_query: int | str = "auto",
+        episodes_per_epoch: int = 50,
+        tasks_per_step: int = 1,
     ):
         self.estimator = estimator
         self.metric = metric

@@ -141,7 +141,9 @@ class TwoDomainNetwork(HoldsNetwork):
     _is_game = False
     _kind = "classifier"
 
-    def __init__(self, estimator=None, *, trade_off=1.0, trade_off_schedule="constant"):
+    def __init__(
+        self, estimator=None, *, trade_off: float = 1.0, trade_off_schedule: str = "constant"
+    ):
         self.estimator = estimator
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
@@ -260,9 +262,9 @@ class TwoDomainNetworkClassifier(TwoDomainNetwork):
         self,
         estimator=None,
         *,
-        trade_off=1.0,
-        trade_off_schedule="constant",
-        validate_on="source",
+        trade_off: float = 1.0,
+        trade_off_schedule: str = "constant",
+        validate_on: str = "source",
     ):
         super().__init__(estimator, trade_off=trade_off, trade_off_schedule=trade_off_schedule)
         self.validate_on = validate_on
