@@ -17,14 +17,18 @@ from skltransfer.feature._optimal_transport import OptimalTransportMapper
 from skltransfer.feature._pretrained import PretrainedFeatureTransformer
 from skltransfer.feature._self_supervised import SelfSupervisedTransformer
 from skltransfer.feature._source_score import SourceScoreTransformer
+from skltransfer.feature._spectrogram import SpectrogramTransformer
 from skltransfer.feature._subspaces import GeodesicFlowKernel, SubspaceAlignment
 from skltransfer.feature._tca import TCA
 from skltransfer.feature._word_vector_transformer import WordCoverageWarning, WordVectorTransformer
+from skltransfer.feature._zero_shot import ZeroShotClassifier
 from skltransfer.inspection import (
     AttributionDisplay,
     DomainShiftDisplay,
     SampleWeightDisplay,
     TrainingDisplay,
+    adversarial_examples,
+    robustness_report,
 )
 from skltransfer.instance import (
     DiscriminativeReweighter,
@@ -71,6 +75,7 @@ from skltransfer.model_selection import (
 )
 from skltransfer.model_selection._transfer import TransferClassifier, TransferRegressor
 from skltransfer.parameter._fine_tuned import FineTunedClassifier, FineTunedRegressor
+from skltransfer.parameter._interpolation import interpolate_weights
 from skltransfer.parameter._logistic import TransferLogisticRegression, TransferLogisticRegressionCV
 from skltransfer.parameter._multitask_classifier import MultiTaskClassifier
 from skltransfer.parameter._multitask_regressor import MultiTaskRegressor
@@ -143,6 +148,7 @@ __all__ = [
     "SelfSupervisedTransformer",
     "SourceScoreTransformer",
     "SourceSelector",
+    "SpectrogramTransformer",
     "SubspaceAlignment",
     "TCA",
     "TrAdaBoostClassifier",
@@ -162,7 +168,9 @@ __all__ = [
     "WithTarget",
     "WordCoverageWarning",
     "WordVectorTransformer",
+    "ZeroShotClassifier",
     "__version__",
+    "adversarial_examples",
     "circular_validation_scorer",
     "coral_distance",
     "deep_embedded_validation_scorer",
@@ -170,6 +178,7 @@ __all__ = [
     "feature_store",
     "h_score",
     "importance_weighted_scorer",
+    "interpolate_weights",
     "leep_score",
     "list_backbones",
     "load",
@@ -181,6 +190,7 @@ __all__ = [
     "prediction_entropy_scorer",
     "proxy_a_distance",
     "rank_backbones",
+    "robustness_report",
     "save",
     "sliced_wasserstein_distance",
     "soft_neighborhood_density_scorer",

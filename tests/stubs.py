@@ -5,6 +5,7 @@ an ``__init__.py``, a stub beside it says where each name comes from. ``python -
 writes the stubs, and a test compares them with the table.
 """
 
+from collections import defaultdict
 from pathlib import Path
 
 import skltransfer
@@ -25,7 +26,10 @@ def stubs() -> dict[Path, str]:
 
 def stub(packages, own=()) -> str:
     """Return a stub that shows the names of some packages, beside texts that are its own."""
-    modules = {name: names for package in packages for name, names in package.items()}
+    modules = defaultdict(set)
+    for package in packages:
+        for module, names in package.items():
+            modules[module].update(names)
     shown = sorted({*own, *(name for names in modules.values() for name in names)})
     return "\n".join(
         [

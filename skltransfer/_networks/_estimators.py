@@ -10,7 +10,6 @@ from typing import Self
 import numpy as np
 from scipy.special import expit
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
@@ -27,6 +26,7 @@ from sklearn.utils.validation import (
 )
 
 from skltransfer._decorators import with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._networks._built import Built
 from skltransfer._networks._fitting import Data, Fitting
 from skltransfer._networks._labels import Classes, Labels, Numbers
@@ -63,7 +63,7 @@ from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import fits_anew, fits_on
 
 
-class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
+class NetworkEstimator(SavedAsData, HoldsByReference, DocumentedEstimator):
     """Read what the parameters `backbone` and ``X`` of an estimator stand for.
 
     A subclass has the parameters `backbone`, `weights`, `image_shape`, `value_range` and
@@ -313,6 +313,20 @@ class FineTuning(
             X, y, sample_weight, X_target, target_weights, adapt, validates_on_target
         )
 
+    @with_callbacks
+    def _fit_further(self, X, y, sample_weight, adapt):
+        """Go on from the last fit, with `warm_start`, on samples that may lack some classes.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As for `fit`.
+        adapt : callable
+            Takes the :class:`Objective` of this estimator and the :class:`Fitting`, and returns the
+            objective that is trained on.
+        """
+        return self._fit_domains(X, y, sample_weight, adapt=adapt, lacks_classes=True)
+
     @fits_anew
     def _fit_domains(
         self,
@@ -323,11 +337,12 @@ class FineTuning(
         target_weights=None,
         adapt=None,
         validates_on_target=False,
+        lacks_classes=False,
     ):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=None)
         check_parameters(self)
         earlier = self._earlier_fit() if self.warm_start else None
-        plan, data = self._checked(X, y, sample_weight, earlier)
+        plan, data = self._checked(X, y, sample_weight, earlier, is_partial=lacks_classes)
         validation = None
         if plan.early_stopping and not validates_on_target:
             data, validation = data.split(plan)

@@ -6,11 +6,12 @@ from typing import Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, get_tags, indexable
 
 from skltransfer._decorators import available_if, with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._persisted import SavedWithoutSamples
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
@@ -50,7 +51,7 @@ class _HoldsDomain(
     HoldsByReference,
     CallbackSupportMixin,
     DelegatingTransformerMixin,
-    BaseEstimator,
+    DocumentedEstimator,
 ):
     """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
 

@@ -8,9 +8,11 @@ from skltransfer.feature._optimal_transport import OptimalTransportMapper
 from skltransfer.feature._pretrained import PretrainedFeatureTransformer
 from skltransfer.feature._self_supervised import SelfSupervisedTransformer
 from skltransfer.feature._source_score import SourceScoreTransformer
+from skltransfer.feature._spectrogram import SpectrogramTransformer
 from skltransfer.feature._subspaces import GeodesicFlowKernel, SubspaceAlignment
 from skltransfer.feature._tca import TCA
 from skltransfer.feature._word_vector_transformer import WordCoverageWarning, WordVectorTransformer
+from skltransfer.feature._zero_shot import ZeroShotClassifier
 
 __all__ = [
     "CORAL",
@@ -22,11 +24,13 @@ __all__ = [
     "PretrainedFeatureTransformer",
     "SelfSupervisedTransformer",
     "SourceScoreTransformer",
+    "SpectrogramTransformer",
     "SubspaceAlignment",
     "TCA",
     "TruncatedTextWarning",
     "UnreadableImageWarning",
     "WordCoverageWarning",
     "WordVectorTransformer",
+    "ZeroShotClassifier",
     "feature_store",
 ]

@@ -6,7 +6,7 @@ from abc import ABCMeta, abstractmethod
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import (
     _num_samples,
@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import check_parameters
 from skltransfer.domains._data import (
     as_labels,
@@ -27,7 +28,7 @@ from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import given_target, warn_without_target
 
 
-class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
     """Bring the samples of two domains into one space.
 
     `fit` takes source samples and, as ``X_target``, target samples. `fit_transform` returns the

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Count, check_parameters
 from skltransfer._persisted import SavedAsData
 from skltransfer._torch._engines import ENGINES, check_engine
@@ -39,13 +40,16 @@ from skltransfer.backbones._extractors import (
     takes_text,
 )
 from skltransfer.backbones._load import warn_if_not_preprocessed
+from skltransfer.backbones._packaged import MINILM
 from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._refit import fits_anew
 
 
-class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMixin, BaseEstimator):
+class PretrainedFeatureTransformer(
+    SavedAsData, HoldsByReference, TransformerMixin, DocumentedEstimator
+):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A sample passes the network once per process, whatever the number of folds and candidates,
@@ -56,7 +60,8 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
         Network, as in :func:`~skltransfer.load_backbone`. The name ``"tiny"`` works offline,
-        ``"hf:NAME"`` is a text or image encoder of transformers, ``"timm:NAME"`` a network of timm
+        ``"hf:NAME"`` is a text or image encoder of transformers, ``"hf:NAME#text"`` the text tower
+        of a network such as CLIP, ``"timm:NAME"`` a network of timm
         and ``"st:NAME"`` an encoder of sentence-transformers. A path names a file of weights. A
         fitted estimator of this package gives its trained network without the output layer. The
         estimator and its clones hold the network by reference and do not change it. ``None``
@@ -367,8 +372,9 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         return tags
 
     def _may_take_text(self) -> bool:
-        is_name = isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
-        return is_name or is_sentence_transformer(self.backbone)
+        if not isinstance(self.backbone, str):
+            return is_sentence_transformer(self.backbone)
+        return self.backbone == MINILM or self.backbone.startswith(("hf:", "st:"))
 
     def _is_text_record(self) -> bool:
         return isinstance(self.backbone, Backbone) and takes_text(self.backbone)

@@ -15,6 +15,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._persisted import SavedAsData
 from skltransfer._texts import as_texts, remember_column
@@ -62,7 +63,7 @@ class WordVectorTransformer(
     HoldsByReference,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    DocumentedEstimator,
 ):
     """Turn each text into one vector: the pooled vectors of its words.
 

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import indexable
 from sklearn.utils.validation import (
@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from skltransfer._decorators import with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import TARGET_WEIGHT, check_parameters
 from skltransfer._solvers._sums import effective_sample_size
 from skltransfer.domains._callbacks import FitTask
@@ -46,7 +47,7 @@ from skltransfer.domains._weights import check_takes_weights, fit_weighted
 from skltransfer.instance._collapse import warn_of_collapse
 
 
-class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseReweighter(CallbackSupportMixin, DelegatingMixin, DocumentedEstimator, metaclass=ABCMeta):
     """Weigh source samples by the target, and fit any estimator with the weights.
 
     A subclass computes the weights in `_weigh`, and has a parameter ``target_weight``.

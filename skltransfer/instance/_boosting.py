@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from skltransfer._decorators import with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import TARGET_WEIGHT, Count, check_parameters
 from skltransfer._texts import as_texts
 from skltransfer._warnings import warn
@@ -53,7 +54,9 @@ from skltransfer.domains._weights import check_takes_weights
 from skltransfer.instance._rounds import BaseFits, BoostingData, PreparedRows, Rounds
 
 
-class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
+class TransferBoosting(
+    CallbackSupportMixin, MetaEstimatorMixin, DocumentedEstimator, metaclass=ABCMeta
+):
     """Boost a base estimator on source samples and labelled target samples.
 
     A subclass defines the default base estimator, the checks of labels and the rounds.

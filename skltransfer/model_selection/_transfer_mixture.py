@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     MetaEstimatorMixin,
     is_classifier,
 )
@@ -23,6 +22,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._messages import first_line
 from skltransfer._parameters import Count, Folds, Number, check_parameters
 from skltransfer._warnings import warn
@@ -92,7 +92,7 @@ def _overflow(fitted, fits, samples: TargetSamples) -> ValueError | None:
     )
 
 
-class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
+class TransferMixture(MetaEstimatorMixin, DocumentedEstimator, metaclass=ABCMeta):
     """Fit a menu of strategies, and weigh them by their losses on target samples left out.
 
     A subclass says what is predicted.

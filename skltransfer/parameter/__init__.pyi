@@ -1,4 +1,5 @@
 from skltransfer.parameter._fine_tuned import FineTunedClassifier, FineTunedRegressor
+from skltransfer.parameter._interpolation import interpolate_weights
 from skltransfer.parameter._logistic import TransferLogisticRegression, TransferLogisticRegressionCV
 from skltransfer.parameter._multitask_classifier import MultiTaskClassifier
 from skltransfer.parameter._multitask_regressor import MultiTaskRegressor
@@ -19,4 +20,5 @@ __all__ = [
     "TransferLogisticRegressionCV",
     "TransferRidge",
     "TransferRidgeCV",
+    "interpolate_weights",
 ]

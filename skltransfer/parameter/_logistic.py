@@ -348,6 +348,8 @@ class _Design:
 
     def strength(self, alpha, weights):
         """Return the penalties for the parameters `alpha` and `penalize_intercept`."""
+        if isinstance(alpha, Strength):
+            return alpha
         is_auto = isinstance(alpha, str)
         on_intercept = None
         if self.has_intercept and (
@@ -375,7 +377,7 @@ class _Design:
         mean = np.minimum(on_features, _INFINITE_PENALTY / on_features.shape[2]).mean(axis=2)
         for number, strength in enumerate(strengths):
             if strength.on_intercept is not None:
-                mean[number] = min(strength.on_intercept, _INFINITE_PENALTY)
+                mean[number] = np.minimum(np.ravel(strength.on_intercept), _INFINITE_PENALTY)
         if self.has_intercept and self.estimator.penalize_intercept:
             return mean
         # Nothing but a penalty keeps the intercept of a class without a row finite.

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_X_y
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skltransfer._decorators import available_if, with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
 from skltransfer._persisted import SavedAsData
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows, column_means, unit_of
@@ -52,7 +52,7 @@ def _is_table(X) -> bool:
 
 
 class MultiTask(
-    SavedAsData, HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    SavedAsData, HoldsByReference, CallbackSupportMixin, DocumentedEstimator, metaclass=ABCMeta
 ):
     """Fit one model for each task, all at once.
 

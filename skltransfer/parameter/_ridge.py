@@ -21,6 +21,7 @@ from skltransfer._solvers._ridge import (
 from skltransfer.parameter._linear import (
     LinearTransfer,
     LinearTransferCV,
+    Strength,
     check_finite_scores,
     penalty_on_coefficients,
     strength_of_intercepts,
@@ -194,7 +195,14 @@ class TransferRidge(RegressorMixin, LinearTransfer):
 
     def _solve(self, X, y, sample_weight, coef, intercept, alpha):
         residual = _residual(X, y, coef, intercept)
-        own = self._penalty_on_intercept(alpha, residual, sample_weight, intercept)
+        if isinstance(alpha, Strength):
+            alpha, own = alpha
+            if self._intercept_mode(intercept) == "penalized":
+                own = np.broadcast_to(np.asarray(own, dtype=np.float64), (len(coef), 1))
+            else:
+                own = None
+        else:
+            own = self._penalty_on_intercept(alpha, residual, sample_weight, intercept)
         if isinstance(alpha, str):
             alpha = _strength_of(strength_of_slopes, residual, sample_weight, X)
         penalty = penalty_on_coefficients(alpha, *coef.shape)
