@@ -118,6 +118,7 @@ def test_the_page_of_commands_has_every_command_and_option(docs):
 def test_pages_name_options_that_exist():
     known = {"--help", "--version"} | {n for _, a in actions() for n in a.option_strings}
     known |= {"--index-url", "--opt_out"}  # of pip and of OpenVINO
+    known |= {"--node-config", "--superlink"}  # of Flower
     for page in [ROOT / "README.md", *DOCS.glob("guide/*.md")]:
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", page.read_text()))
         assert named <= known, (page.name, named - known)
