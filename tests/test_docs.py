@@ -222,3 +222,34 @@ def test_the_page_of_families_names_every_estimator():
     for name in set(skltransfer.__all__) - {"__version__"}:
         if hasattr(getattr(skltransfer, name), "fit"):
             assert f"`{name}`" in page
+
+
+ATTACKS = [
+    *("none", "noise", "fgsm", "pgd", "pgd on public weights, linear probe"),
+    *("pgd on public weights, fine-tuned", "pgd on random weights"),
+]
+
+
+def test_the_page_on_security_shows_what_its_scripts_measured():
+    page = (ROOT / "docs" / "guide" / "security.md").read_text()
+    folder = ROOT / "benchmarks" / "robustness"
+    for row in json.loads((folder / "attacks.json").read_text())["rows"]:
+        cells = [f"{row[attack]['accuracy']['mean']:.1f}" for attack in ATTACKS]
+        line = "| " + " | ".join([row["victim"], *cells]) + " |"
+        assert (line in page) == (row["epsilon"] == 0.1)
+    rows = json.loads((folder / "flipped_labels.json").read_text())["rows"]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task]
+        alone = own[0]["target only"]["accuracy"]["mean"]
+        table = page[page.index(f"*{task}* (target only: {alone:.1f} %") :].split("\n\n", 2)[1]
+        names = [name for name, value in own[0].items() if isinstance(value, dict)]
+        for name in names:
+            if name == "target only":
+                continue
+            gains = [row[name]["gain"] for row in own]
+            cells = [f"{g['mean']:+.1f} ± {(g['high'] - g['low']) / 2:.1f}" for g in gains]
+            assert "| " + " | ".join([name, *cells]) + " |" in table
+    wrong = [row for row in rows if (row["flips"], row["share"]) == ("targeted", 0.4)]
+    for name in ["target only", *(name for name in names if name != "target only")]:
+        recalls = [f"{row[name]['recall']['mean']:.1f}" for row in wrong]
+        assert "| " + " | ".join([name, *recalls]) + " |" in page
