@@ -56,7 +56,7 @@ FROZEN = {
 }
 TRAINED = {
     "LP-FT, 96 pixels": {"strategy": "lp_ft", "max_epochs": 3},
-    "target only, 96 pixels": {"weights": None, "max_epochs": 3},
+    "target only, 96 pixels": {"weights": None, "max_epochs": 12},
 }
 
 
