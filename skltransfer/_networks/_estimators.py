@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 from scipy.special import expit
@@ -14,7 +15,7 @@ from sklearn.base import (
     RegressorMixin,
     TransformerMixin,
 )
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -24,6 +25,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._documentation import DocumentedEstimator
 from skltransfer._networks._built import Built
 from skltransfer._networks._fitting import Data, Fitting
@@ -268,7 +270,7 @@ class FineTuning(
             )
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Train the network on the rows of the task.
 
         Parameters
@@ -401,7 +403,7 @@ class FineTuning(
         return self
 
     @fits_on
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Train for one epoch from where the last call, or `fit`, has ended.
 
         Mini-batches, with a constant learning rate. The first call fixes classes, number of

@@ -9,6 +9,7 @@ from importlib.resources import as_file, files
 from numbers import Integral
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import torch
 from torch import nn
@@ -91,7 +92,12 @@ def list_backbones(pattern: str | None = None) -> list[str]:
 
 
 def load_backbone(
-    backbone, weights="default", *, random_state=0, input_shape=None, preprocessing="default"
+    backbone,
+    weights: Any = "default",
+    *,
+    random_state: int = 0,
+    input_shape: tuple[int, ...] | None = None,
+    preprocessing: Any = "default",
 ) -> Backbone:
     """Return a frozen network with its preprocessing and its layers.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Self
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -41,7 +42,7 @@ class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
     _min_samples: int = 1  # of each domain in fit
     _accept_sparse: str | bool = False
 
-    def fit(self, X, y=None, *, X_target=None):
+    def fit(self, X, y=None, *, X_target=None) -> Self:
         """Learn the maps of both domains.
 
         Parameters
@@ -172,7 +173,7 @@ class LabelledAligner(BaseAligner):
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
-    def fit(self, X, y=None, *, X_target=None, y_target=None):
+    def fit(self, X, y=None, *, X_target=None, y_target=None) -> Self:
         """Learn the maps of both domains.
 
         Parameters

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -200,20 +201,20 @@ class PretrainedFeatureTransformer(
         self,
         backbone=None,
         *,
-        weights="default",
-        layers=None,
-        pooling="default",
-        image_shape=None,
+        weights: Any = "default",
+        layers: str | Sequence[str] | None = None,
+        pooling: str = "default",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        input_size=None,
-        batch_size="auto",
-        device="auto",
-        precision="float32",
-        engine="torch",
-        store="memory",
-        random_state=0,
-        on_error="raise",
-        output="numpy",
+        input_size: int | None = None,
+        batch_size: int | str = "auto",
+        device: Any = "auto",
+        precision: str = "float32",
+        engine: str = "torch",
+        store: Any = "memory",
+        random_state: int = 0,
+        on_error: str = "raise",
+        output: str = "numpy",
     ):
         self.backbone = backbone
         self.weights = weights
@@ -232,7 +233,7 @@ class PretrainedFeatureTransformer(
         self.output = output
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Load the network and remember the form of the samples; nothing is trained.
 
         Parameters

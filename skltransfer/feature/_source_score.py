@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -96,7 +97,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, DocumentedEstim
     _held = ("source",)
     _parameters = {"passthrough": Flag()}
 
-    def __init__(self, source, *, passthrough=True):
+    def __init__(self, source, *, passthrough: bool = True):
         self.source = source
         self.passthrough = passthrough
 
@@ -107,7 +108,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, DocumentedEstim
         return tags
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the scale of the scores.
 
         Parameters

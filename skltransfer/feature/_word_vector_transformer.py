@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -183,15 +184,15 @@ class WordVectorTransformer(
         self,
         vectors=None,
         *,
-        pooling="mean",
-        weights="uniform",
-        oov="ignore",
-        smoothing=1e-3,
+        pooling: str = "mean",
+        weights: str = "uniform",
+        oov: str = "ignore",
+        smoothing: float = 1e-3,
         word_frequencies=None,
-        tokenizer=None,
-        lowercase=True,
-        file_format="auto",
-        decode_error="strict",
+        tokenizer: Callable | str | None = None,
+        lowercase: bool = True,
+        file_format: str = "auto",
+        decode_error: str = "strict",
         cache_dir=None,
     ):
         self.vectors = vectors
@@ -207,7 +208,7 @@ class WordVectorTransformer(
         self.cache_dir = cache_dir
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the weights of words, and the direction that SIF removes.
 
         Parameters

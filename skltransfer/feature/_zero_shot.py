@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -275,10 +275,12 @@ class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, Documen
                 )
             names = {label: [label] for label in labels}
         elif isinstance(given, Mapping):
-            names = {k: [v] if isinstance(v, str) else list(v) for k, v in given.items()}
-        elif isinstance(given, str):
-            raise ValueError(f"class_names={given!r} is one text. Pass a list of names.")
+            names = {
+                label: [texts] if isinstance(texts, str) else _as_list("class_names", texts)
+                for label, texts in given.items()
+            }
         else:
+            given = _as_list("class_names", given)
             names = {name: [name] for name in given}
             if len(names) < len(given):
                 raise ValueError("class_names holds a name twice. Name each class once.")
@@ -303,7 +305,8 @@ class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, Documen
         return names
 
     def _prompts(self, names: list[str]) -> list[str]:
-        templates = [self.templates] if isinstance(self.templates, str) else list(self.templates)
+        is_one = isinstance(self.templates, str)
+        templates = [self.templates] if is_one else _as_list("templates", self.templates)
         if not templates or not all(isinstance(t, str) and _PLACE in t for t in templates):
             raise ValueError(
                 f"templates={self.templates!r} has to hold at least one text, each with {_PLACE} "
@@ -330,6 +333,14 @@ class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, Documen
                 "has to hold embeddings of the same space: put "
                 "PretrainedFeatureTransformer(backbone) with the same backbone before."
             )
+
+
+def _as_list(name: str, value) -> list:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(
+            f"{name}={value!r} of type {type(value).__name__} is no list. Pass a list of texts."
+        )
+    return list(value)
 
 
 def _as_classes(names: dict) -> np.ndarray:

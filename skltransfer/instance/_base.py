@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Self
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone, is_classifier
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import indexable
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -16,6 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import TARGET_WEIGHT, check_parameters
 from skltransfer._solvers._sums import effective_sample_size
@@ -66,7 +68,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, DocumentedEstimator,
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Weigh the source samples and fit the estimator with the weights.
 
         Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum v_t loss(f(x_t), y_t)`` over the source

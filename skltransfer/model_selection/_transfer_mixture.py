@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from copy import deepcopy
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import (
@@ -112,13 +112,13 @@ class TransferMixture(MetaEstimatorMixin, DocumentedEstimator, metaclass=ABCMeta
         self,
         estimator=None,
         *,
-        strategies="auto",
-        cv=5,
-        baseline_share=0.2,
-        prior_rows=20,
-        min_weight=0.03,
-        n_jobs=None,
-        random_state=0,
+        strategies: Any = "auto",
+        cv: Any = 5,
+        baseline_share: float = 0.2,
+        prior_rows: float = 20,
+        min_weight: float = 0.03,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.strategies = strategies
@@ -158,7 +158,7 @@ class TransferMixture(MetaEstimatorMixin, DocumentedEstimator, metaclass=ABCMeta
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Fit the strategies on both domains, and weigh them.
 
         Parameters

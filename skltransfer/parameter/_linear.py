@@ -6,7 +6,7 @@ from abc import ABCMeta, abstractmethod
 from copy import copy
 from inspect import signature
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
@@ -97,7 +97,7 @@ class LinearTransfer(HoldsByReference, DocumentedEstimator, metaclass=ABCMeta):
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Fit the model.
 
         Parameters

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -133,10 +135,10 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         self,
         source=None,
         *,
-        alpha="auto",
-        source_alpha=1.0,
-        fit_intercept=True,
-        penalize_intercept="auto",
+        alpha: Any = "auto",
+        source_alpha: float = 1.0,
+        fit_intercept: bool = True,
+        penalize_intercept: bool | str = "auto",
     ):
         self.source = source
         self.alpha = alpha
@@ -415,10 +417,10 @@ class TransferRidgeCV(LinearTransferCV, TransferRidge):
         *,
         alphas=None,
         cv=None,
-        scoring="neg_mean_squared_error",
-        source_alpha=None,
-        fit_intercept=True,
-        penalize_intercept="auto",
+        scoring: str | Callable = "neg_mean_squared_error",
+        source_alpha: float | None = None,
+        fit_intercept: bool = True,
+        penalize_intercept: bool | str = "auto",
     ):
         self.source = source
         self.alphas = alphas

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -43,13 +44,19 @@ class InContextTransfer(DocumentedEstimator, metaclass=ABCMeta):
     _parameters = {"n_members": Count()}
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
-    def __init__(self, *, n_members=1, weights="default", random_state=0):
+    def __init__(
+        self,
+        *,
+        n_members: int = 1,
+        weights: Any = "default",
+        random_state: int | np.random.RandomState | None = 0,
+    ):
         self.n_members = n_members
         self.weights = weights
         self.random_state = random_state
 
     @fits_anew
-    def fit(self, X, y, *, X_target=None, y_target=None):
+    def fit(self, X, y, *, X_target=None, y_target=None) -> Self:
         """Read the samples of both domains.
 
         Parameters

