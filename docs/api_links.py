@@ -32,7 +32,8 @@ class ApiNames:
             rf"(?:skltransfer\.)?(?:[a-z_]+\.)?({names})(?:\(.*\))?", re.DOTALL
         )
         in_code = "|".join(sorted(set(self.places) - AMBIGUOUS_IN_CODE))
-        self.in_code = re.compile(rf'<span class="n[cn]?">({in_code})</span>')
+        self.in_code = re.compile(rf"\b({in_code})\b")
+        self.in_highlighted_code = re.compile(rf'<span class="n[cn]?">({in_code})</span>')
 
     def full_name(self, text: str) -> str | None:
         """Return the full name of what a piece of inline code names, if it is public here."""
@@ -53,6 +54,8 @@ class LinkNames(SphinxTransform):
         """Replace the nodes of one document, and note which names it has."""
         docname, names = self.env.docname, self.app.api_names
         linked = self.env.api_links.setdefault(docname, set())
+        for block in self.document.findall(nodes.FixedTextElement):
+            linked |= {names.places[name] for name in names.in_code.findall(block.astext())}
         for code in list(self.document.findall(nodes.literal)):
             full_name = names.full_name(code.astext())
             if full_name is None:
@@ -111,7 +114,7 @@ def _link_code(app, pagename, templatename, context, doctree):
         address = html.escape(app.builder.get_relative_uri(pagename, page))
         return f'<a class="code-link" href="{address}">{found[0]}</a>'
 
-    context["body"] = app.api_names.in_code.sub(link, context["body"])
+    context["body"] = app.api_names.in_highlighted_code.sub(link, context["body"])
 
 
 def _alias_top_level(app, env):

@@ -43,6 +43,7 @@ nitpicky = False
 
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_validation_checks = set()
 myst_enable_extensions = ["dollarmath", "colon_fence"]
