@@ -146,6 +146,12 @@ for row, (label, way) in zip(axes, rows.items(), strict=True):
 plt.show()
 
 # %%
+# What a network has learned carries over: both are far ahead of pixels, and the same network with
+# random weights is not. Which one suits depends on the question. EfficientNet tells photographs
+# apart as well as ``tiny`` does, but it was trained to ignore where things are, and confuses tiles
+# of one photograph. The smaller ``tiny`` finds the very tile in nine of ten cases. These are 46
+# tiles and one kind of disturbance: try both on your own folder.
+#
 # The saved model
 # ---------------
 # The file holds the features of the tiles and the name of the network, no image.
