@@ -118,7 +118,7 @@ for label, scores, colour, shift in (
         y = place + shift
         ax.plot([low, high], [y, y], color=colour, linewidth=4, alpha=0.4)
         ax.plot(mean, y, "o", color=colour, markersize=7, label=label if place == 0 else None)
-ax.legend(frameon=False, loc="lower right")
+ax.legend(frameon=False, loc="center left", bbox_to_anchor=(0, 0.55))
 ax.set_yticks(range(len(hits)), list(reversed(hits)))
 ax.set_xlim(0, 103)
 ax.set_xlabel("found first (%)")
