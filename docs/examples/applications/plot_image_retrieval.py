@@ -118,7 +118,7 @@ for label, scores, colour, shift in (
         y = place + shift
         ax.plot([low, high], [y, y], color=colour, linewidth=4, alpha=0.4)
         ax.plot(mean, y, "o", color=colour, markersize=7, label=label if place == 0 else None)
-ax.legend(frameon=False, loc="lower right")
+ax.legend(frameon=False, loc="center left", bbox_to_anchor=(0, 0.55))
 ax.set_yticks(range(len(hits)), list(reversed(hits)))
 ax.set_xlim(0, 103)
 ax.set_xlabel("found first (%)")
@@ -146,6 +146,12 @@ for row, (label, way) in zip(axes, rows.items(), strict=True):
 plt.show()
 
 # %%
+# What a network has learned carries over: both are far ahead of pixels, and the same network with
+# random weights is not. Which one suits depends on the question. EfficientNet tells photographs
+# apart as well as ``tiny`` does, but it was trained to ignore where things are, and confuses tiles
+# of one photograph. The smaller ``tiny`` finds the very tile in nine of ten cases. These are 46
+# tiles and one kind of disturbance: try both on your own folder.
+#
 # The saved model
 # ---------------
 # The file holds the features of the tiles and the name of the network, no image.
