@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -128,8 +128,8 @@ class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, BaseEst
         backbone=None,
         class_names=None,
         *,
-        templates=("a photo of a {}.",),
-        logit_scale="auto",
+        templates: str | Sequence[str] = ("a photo of a {}.",),
+        logit_scale: str | float = "auto",
     ):
         self.backbone = backbone
         self.class_names = class_names
