@@ -104,15 +104,15 @@ class SpectrogramTransformer(TransformerMixin, DocumentedEstimator):
 
     def __init__(
         self,
-        sampling_rate=16000,
+        sampling_rate: float = 16000,
         *,
-        n_mels=64,
-        frame_length=0.025,
-        hop_length=0.01,
-        f_min=0.0,
-        f_max=None,
-        dynamic_range=80.0,
-        flatten=True,
+        n_mels: int = 64,
+        frame_length: float = 0.025,
+        hop_length: float = 0.01,
+        f_min: float = 0.0,
+        f_max: float | None = None,
+        dynamic_range: float = 80.0,
+        flatten: bool = True,
     ):
         self.sampling_rate = sampling_rate
         self.n_mels = n_mels

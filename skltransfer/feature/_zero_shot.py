@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -129,8 +129,8 @@ class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, Documen
         backbone=None,
         class_names=None,
         *,
-        templates=("a photo of a {}.",),
-        logit_scale="auto",
+        templates: str | Sequence[str] = ("a photo of a {}.",),
+        logit_scale: str | float = "auto",
     ):
         self.backbone = backbone
         self.class_names = class_names

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -26,13 +28,13 @@ def server_app(
     estimator,
     *,
     n_clients,
-    strategy="auto",
-    n_rounds="auto",
-    proximal_mu="auto",
+    strategy: Any = "auto",
+    n_rounds: int | str = "auto",
+    proximal_mu: float | str = "auto",
     classes=None,
-    feature_names=None,
-    tol=1e-9,
-    timeout=3600.0,
+    feature_names: Sequence[str] | None = None,
+    tol: float = 1e-9,
+    timeout: float = 3600.0,
     save_to=None,
 ):
     r"""Make the app that brings the weights of all clients together.

@@ -11,7 +11,7 @@ from skltransfer._parameters import Count
 from skltransfer.federated._in_process import InProcess, in_process
 
 
-def simulate(client_app, server_app, n_clients, *, verbose=False):
+def simulate(client_app, server_app, n_clients, *, verbose: bool = False):
     """Run the apps of a server and of its clients in this process.
 
     The messages are those of a real run. There is no network and no other process: clients train

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 
@@ -202,7 +202,15 @@ def _draw(ax, name: str, curve: list[AttackResult]) -> None:
 
 
 def adversarial_examples(
-    estimator, X, y, *, epsilon, method="pgd", n_steps=20, batch_size=64, random_state=0
+    estimator,
+    X,
+    y,
+    *,
+    epsilon,
+    method: str = "pgd",
+    n_steps: int = 20,
+    batch_size: int = 64,
+    random_state: int | np.random.RandomState | None = 0,
 ):
     """Change samples a little, so that a network errs on as many as possible.
 
@@ -398,11 +406,11 @@ def robustness_report(
     y,
     *,
     source=None,
-    epsilons="auto",
-    methods=METHODS,
-    n_steps=20,
-    batch_size=64,
-    random_state=0,
+    epsilons: str | Sequence[float] = "auto",
+    methods: Sequence[str] = METHODS,
+    n_steps: int = 20,
+    batch_size: int = 64,
+    random_state: int | np.random.RandomState | None = 0,
 ):
     """Score a network on samples that attacks have changed, beside the network it comes from.
 

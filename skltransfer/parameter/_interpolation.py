@@ -14,7 +14,7 @@ from skltransfer.parameter._source import LinearModel, match_classes, match_feat
 _SHARE = Number(0, 1)
 
 
-def interpolate_weights(start, tuned, share=0.5):
+def interpolate_weights(start, tuned, share: float = 0.5):
     r"""Return a model whose weights lie between those of a start and of a trained model.
 
     .. math::
