@@ -37,7 +37,7 @@ RANK = {
 }
 RANK |= dict.fromkeys(FAMILIES, 4) | {"model_selection": 5, "inspection": 5, "distributed": 5}
 RANK |= {"persistence": 5, "federated": 5}
-RANK |= {"cli": 6}
+RANK |= {"cli": 6, "__main__": 7}
 WITHOUT_TORCH = ("_solvers", "instance", "metrics", "domains", "datasets", "model_selection")
 WITHOUT_TORCH += ("inspection", "feature", "parameter", "relation", "federated")
 # Names whose use loads torch; every other public name works without.
