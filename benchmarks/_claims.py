@@ -25,6 +25,7 @@ KEYS = {"claim", "beside", "value", "at_least", "at_most", "within", "unit"}
 NO_BREAK = "\N{NO-BREAK SPACE}"
 HEADINGS = {
     "speed": "Time and memory",
+    "size": "Size",
     "accuracy": "Accuracy",
     "robustness": "Hostile input",
     "recipes": "The embedded network",

@@ -31,6 +31,8 @@ PACKAGES = (
     "embetter",
     "gensim",
     "timm",
+    "flwr",
+    "adversarial-robustness-toolbox",
 )
 
 
@@ -184,6 +186,40 @@ def output_folder(script: str, options: argparse.Namespace) -> Path:
     if (ROOT / "benchmarks").resolve() in [folder.resolve(), *folder.resolve().parents]:
         raise SystemExit(f"--output {folder}: a quick run does not write beside committed records.")
     return folder
+
+
+class Parts:
+    """Results of the parts of a long script, kept in a file until its record is written.
+
+    A script that was interrupted goes on where it was, and several processes may share the work.
+
+    Parameters
+    ----------
+    script : str
+        The script's ``__file__``.
+    options : argparse.Namespace
+        Parsed command line of the script (:func:`make_parser`).
+    """
+
+    def __init__(self, script: str, options: argparse.Namespace):
+        name = Path(script).with_suffix(".part.jsonl").name
+        self.path = output_folder(script, options) / name
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: list, compute) -> object:
+        """Return the result that is known under a key, or compute and keep it."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        known = {json.dumps(key): result for key, result in map(json.loads, lines)}
+        if json.dumps(key) not in known:
+            result = compute()
+            with self.path.open("a") as file:
+                file.write(json.dumps([key, result]) + "\n")
+            return json.loads(json.dumps(result))
+        return known[json.dumps(key)]
+
+    def close(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)
 
 
 def write(script: str, record: dict, options: argparse.Namespace, **about_machine) -> None:

@@ -15,26 +15,35 @@ SECTIONS = {
     "skltransfer.model_selection": "Model selection",
     "skltransfer.inspection": "Inspection",
     "skltransfer.persistence": "Persistence and export",
+    "skltransfer.federated": "Federations",
     "skltransfer.datasets": "Data sets",
     "skltransfer.cli": "Command line",
 }
+
+
+def names_of(package: str) -> list[str]:
+    """Return the public names of a package."""
+    return sorted(getattr(import_module(package), "__all__", ["main"]))
+
+
+def places() -> dict[str, str]:
+    """Return the full name under which the reference lists each public name."""
+    return {name: f"{package}.{name}" for package in SECTIONS for name in names_of(package)}
 
 
 def reference() -> str:
     """Return the page that lists every public name, in reStructuredText."""
     lines = ["API reference", "=============", ""]
     for package, heading in SECTIONS.items():
-        module = import_module(package)
-        names = getattr(module, "__all__", ["main"])
         lines += [heading, "-" * len(heading), "", f".. currentmodule:: {package}", ""]
-        lines += [(module.__doc__ or "").strip().splitlines()[0], ""]
+        lines += [(import_module(package).__doc__ or "").strip().splitlines()[0], ""]
         lines += [".. autosummary::", "   :toctree: generated/", "   :nosignatures:", ""]
-        lines += [f"   {name}" for name in sorted(names)] + [""]
+        lines += [f"   {name}" for name in names_of(package)] + [""]
     return "\n".join(lines)
 
 
-def write_reference(path: Path) -> None:
-    """Write the page, unless it stands there already."""
-    text = reference()
+def write_page(path: Path, text: str) -> None:
+    """Write a page, unless it stands there already: Sphinx reads again what is newer."""
     if not path.is_file() or path.read_text() != text:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)

@@ -35,7 +35,9 @@ _PUBLIC = {
         "feature._source_score": ("SourceScoreTransformer",),
         "feature._subspaces": ("GeodesicFlowKernel", "SubspaceAlignment"),
         "feature._tca": ("TCA",),
+        "feature._spectrogram": ("SpectrogramTransformer",),
         "feature._word_vector_transformer": ("WordCoverageWarning", "WordVectorTransformer"),
+        "feature._zero_shot": ("ZeroShotClassifier",),
     },
     "inspection": {
         "inspection": (
@@ -43,6 +45,8 @@ _PUBLIC = {
             "DomainShiftDisplay",
             "SampleWeightDisplay",
             "TrainingDisplay",
+            "adversarial_examples",
+            "robustness_report",
         ),
     },
     "instance": {
@@ -98,6 +102,7 @@ _PUBLIC = {
     },
     "parameter": {
         "parameter._fine_tuned": ("FineTunedClassifier", "FineTunedRegressor"),
+        "parameter._interpolation": ("interpolate_weights",),
         "parameter._logistic": ("TransferLogisticRegression", "TransferLogisticRegressionCV"),
         "parameter._multitask_classifier": ("MultiTaskClassifier",),
         "parameter._multitask_regressor": ("MultiTaskRegressor",),

@@ -74,6 +74,14 @@ def how_to_install(extra: str) -> str:
     return f'pip install "skltransfer[{extra}]"'
 
 
+def missing_package(module: str, extra: str, user: str | tuple[str, object]) -> MissingPackage:
+    """Return the error of :func:`require` for a module that is not installed."""
+    return MissingPackage(
+        user,
+        f" needs {module.partition('.')[0]}, which is not installed. Run: {how_to_install(extra)}",
+    )
+
+
 def require(module: str, extra: str, user: str | tuple[str, object]) -> ModuleType:
     """Return a module that an extra of this package installs.
 
@@ -95,8 +103,4 @@ def require(module: str, extra: str, user: str | tuple[str, object]) -> ModuleTy
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingPackage(
-            user,
-            f" needs {module.partition('.')[0]}, which is not installed. Run: "
-            f"{how_to_install(extra)}",
-        ) from error
+        raise missing_package(module, extra, user) from error

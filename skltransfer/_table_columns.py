@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 from sklearn.base import BaseEstimator, TransformerMixin
 
@@ -32,7 +33,7 @@ class TableColumns(TransformerMixin, BaseEstimator):
         self.numbers = numbers
         self.text = text
 
-    def fit(self, X=None, y=None):
+    def fit(self, X=None, y=None) -> Self:
         """Return the transformer; there is nothing to learn.
 
         Parameters

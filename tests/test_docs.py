@@ -1,5 +1,6 @@
 """Docstrings say what the code does, and the reference lists every public name."""
 
+import hashlib
 import importlib
 import inspect
 import json
@@ -15,8 +16,10 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 
 import skltransfer
-from skltransfer import KMMReweighter
+from skltransfer import KMMReweighter, load_backbone
+from skltransfer.backbones._packaged import PACKAGED, packaged_path
 from skltransfer.domains._routing import consumed_keywords
+from tests.packaged import needs_networks
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = sorted(
@@ -179,8 +182,74 @@ def test_the_card_of_tiny_shows_what_its_script_measured(data):
         assert "| " + " | ".join([label, *cells]) + " |" in table
 
 
+NETWORK_ROWS = {
+    "pixels": "pixels at 32 x 32",
+    "tiny": "`tiny`, frozen",
+    "random": "the same network with random weights, frozen",
+    "frozen": "**`efficientnet_lite0`**, frozen",
+    "frozen, 96 pixels": "the same, at 96 pixels",
+    "LP-FT, 96 pixels": "the same, fine-tuned (`lp_ft`), at 96 pixels",
+    "target only, 96 pixels": ("the same architecture, trained on the target alone, at 96 pixels"),
+}
+
+
+def test_the_card_of_the_networks_shows_what_their_script_measured():
+    record = json.loads((ROOT / "benchmarks" / "accuracy" / "networks.json").read_text())
+    card = (ROOT / "docs" / "networks.md").read_text()
+    for name, label in NETWORK_ROWS.items():
+        found = [by_method.get(name) for by_method in record["means"].values()]
+        cells = [f and f"{f['mean']:.1f} ({f['low']:.1f} to {f['high']:.1f})" for f in found]
+        assert "| " + " | ".join([label, *(cell or "" for cell in cells)]) + " |" in card
+    assert f"Frozen features reach {record['published']['frozen']:.1f} %" in card
+    assert sum(score < 94 for score in record["splits"]["all"]["frozen"]) == 1
+
+
+@needs_networks
+def test_the_card_of_the_networks_names_their_sizes_and_sums():
+    card = (ROOT / "docs" / "networks.md").read_text()
+    files = packaged_path("efficientnet_lite0"), packaged_path("minilm") / "model.safetensors"
+    for path in files:
+        assert f"{path.stat().st_size:,} bytes" in card
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+        assert f"`{path.name}`" in card
+    for name in PACKAGED:
+        module = load_backbone(name, weights=None).module
+        assert f"{sum(p.numel() for p in module.parameters()):,}" in card
+
+
 def test_the_page_of_families_names_every_estimator():
     page = (ROOT / "docs" / "families.md").read_text()
     for name in set(skltransfer.__all__) - {"__version__"}:
         if hasattr(getattr(skltransfer, name), "fit"):
             assert f"`{name}`" in page
+
+
+ATTACKS = [
+    *("none", "noise", "fgsm", "pgd", "pgd on public weights, linear probe"),
+    *("pgd on public weights, fine-tuned", "pgd on random weights"),
+]
+
+
+def test_the_page_on_security_shows_what_its_scripts_measured():
+    page = (ROOT / "docs" / "guide" / "security.md").read_text()
+    folder = ROOT / "benchmarks" / "robustness"
+    for row in json.loads((folder / "attacks.json").read_text())["rows"]:
+        cells = [f"{row[attack]['accuracy']['mean']:.1f}" for attack in ATTACKS]
+        line = "| " + " | ".join([row["victim"], *cells]) + " |"
+        assert (line in page) == (row["epsilon"] == 0.1)
+    rows = json.loads((folder / "flipped_labels.json").read_text())["rows"]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task]
+        alone = own[0]["target only"]["accuracy"]["mean"]
+        table = page[page.index(f"*{task}* (target only: {alone:.1f} %") :].split("\n\n", 2)[1]
+        names = [name for name, value in own[0].items() if isinstance(value, dict)]
+        for name in names:
+            if name == "target only":
+                continue
+            gains = [row[name]["gain"] for row in own]
+            cells = [f"{g['mean']:+.1f} ± {(g['high'] - g['low']) / 2:.1f}" for g in gains]
+            assert "| " + " | ".join([name, *cells]) + " |" in table
+    wrong = [row for row in rows if (row["flips"], row["share"]) == ("targeted", 0.4)]
+    for name in ["target only", *(name for name in names if name != "target only")]:
+        recalls = [f"{row[name]['recall']['mean']:.1f}" for row in wrong]
+        assert "| " + " | ".join([name, *recalls]) + " |" in page

@@ -15,10 +15,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
+    "_documentation": -1,
     "_files": -1,
     "_messages": -1,
     "_locks": -2,
     "_blas": -1,
+    "_decorators": -1,
     "_missing": -1,
     "_persisted": -1,
     "_shared_cache": -1,
@@ -35,10 +37,10 @@ RANK = {
     "_networks": 3,
 }
 RANK |= dict.fromkeys(FAMILIES, 4) | {"model_selection": 5, "inspection": 5, "distributed": 5}
-RANK |= {"persistence": 5}
-RANK |= {"cli": 6}
+RANK |= {"persistence": 5, "federated": 5}
+RANK |= {"cli": 6, "__main__": 7}
 WITHOUT_TORCH = ("_solvers", "instance", "metrics", "domains", "datasets", "model_selection")
-WITHOUT_TORCH += ("inspection", "feature", "parameter", "relation")
+WITHOUT_TORCH += ("inspection", "feature", "parameter", "relation", "federated")
 # Names whose use loads torch; every other public name works without.
 NAMES_WITH_TORCH = {
     "Backbone",
@@ -62,6 +64,7 @@ NAMES_WITH_TORCH = {
     "SelfSupervisedTransformer",
     "TruncatedTextWarning",
     "UnreadableImageWarning",
+    "ZeroShotClassifier",
     "list_backbones",
     "load",
     "load_backbone",
@@ -97,6 +100,7 @@ NAMES_WITHOUT_TORCH = {
     "SampleWeightDisplay",
     "SourceScoreTransformer",
     "SourceSelector",
+    "SpectrogramTransformer",
     "SubspaceAlignment",
     "TCA",
     "TrAdaBoostClassifier",
@@ -115,12 +119,15 @@ NAMES_WITHOUT_TORCH = {
     "WordCoverageWarning",
     "WordVectorTransformer",
     "__version__",
+    "adversarial_examples",
     "circular_validation_scorer",
     "deep_embedded_validation_scorer",
     "feature_store",
     "importance_weighted_scorer",
+    "interpolate_weights",
     "prediction_entropy_scorer",
     "rank_backbones",
+    "robustness_report",
     "soft_neighborhood_density_scorer",
     "target_scorer",
     "split_domains",

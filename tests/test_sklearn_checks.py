@@ -54,6 +54,7 @@ from skltransfer import (
     SelfSupervisedTransformer,
     SourceScoreTransformer,
     SourceSelector,
+    SpectrogramTransformer,
     SubspaceAlignment,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
@@ -68,6 +69,7 @@ from skltransfer import (
     WithSource,
     WithTarget,
     WordVectorTransformer,
+    ZeroShotClassifier,
 )
 from skltransfer.domains._routing import consumed_keywords
 from tests.doubles import (
@@ -174,6 +176,8 @@ ESTIMATORS = [
     SourceSelector(),
     SourceSelector(LogisticRegression(), keep=0.5, use_weights=True),
     SourceSelector(Ridge(), keep="neighbors"),
+    SpectrogramTransformer(),
+    SpectrogramTransformer(100, n_mels=3, frame_length=0.05, f_min=1, f_max=40, dynamic_range=40),
     TransferClassifier(),
     TransferClassifier(strategies=["balanced", "anchored"], cv=2, baseline_share=0.5),
     TransferRegressor(),
@@ -218,6 +222,8 @@ ESTIMATORS = [
     ),
     WithSource(make_pipeline(NumbersAsText(), WordVectorTransformer(WORD_VECTORS, pooling="sif"))),
     WithSource(make_pipeline(NumbersAsText(), WordVectorTransformer(WORD_VECTORS, pooling="max"))),
+    ZeroShotClassifier(),
+    ZeroShotClassifier(logit_scale=100.0),
 ]
 
 

@@ -172,7 +172,9 @@ def integrated_gradients(built: Built, rows: Rows, outputs, signs, n_steps: int)
 
 def _of_texts(captum, built: Built, rows: TextRows, output_of, places, n_steps) -> Attributed:
     encoder = built.network.features.trunk
-    if not isinstance(encoder, TokenEncoder) or not hasattr(encoder.model, "get_input_embeddings"):
+    if not isinstance(encoder, TokenEncoder) or not hasattr(
+        encoder.token_model, "get_input_embeddings"
+    ):
         raise TypeError(
             f"{built.record.name!r} does not tell which of its layers embeds tokens. Tokens are "
             "explained for encoders of transformers ('hf:NAME') and sentence-transformers "
@@ -181,7 +183,9 @@ def _of_texts(captum, built: Built, rows: TextRows, output_of, places, n_steps) 
     preprocessing = built.network.preprocessing
     tokenizer = preprocessing.tokenizer
     special = torch.tensor(sorted(set(tokenizer.all_special_ids)))
-    integrated = captum.LayerIntegratedGradients(output_of, encoder.model.get_input_embeddings())
+    integrated = captum.LayerIntegratedGradients(
+        output_of, encoder.token_model.get_input_embeddings()
+    )
     texts, values, gaps = [], [], []
     for row in range(len(rows)):
         x = rows.batch([row], preprocessing)

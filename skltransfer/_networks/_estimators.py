@@ -5,17 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 from scipy.special import expit
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
     TransformerMixin,
 )
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -25,6 +25,8 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skltransfer._decorators import with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._networks._built import Built
 from skltransfer._networks._fitting import Data, Fitting
 from skltransfer._networks._labels import Classes, Labels, Numbers
@@ -61,7 +63,7 @@ from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import fits_anew, fits_on
 
 
-class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
+class NetworkEstimator(SavedAsData, HoldsByReference, DocumentedEstimator):
     """Read what the parameters `backbone` and ``X`` of an estimator stand for.
 
     A subclass has the parameters `backbone`, `weights`, `image_shape`, `value_range` and
@@ -114,7 +116,8 @@ class NetworkEstimator(SavedAsData, HoldsByReference, BaseEstimator):
         if as_items(X) is not None:
             raise TypeError(
                 "X holds paths, images or texts, which backbone=None cannot turn into numbers. "
-                "Name a backbone: 'tiny' or 'resnet18' for images, 'hf:...' for texts."
+                "Name a backbone: 'tiny' or 'efficientnet_lite0' for images, 'minilm' or 'hf:...' "
+                "for texts."
             )
         return flatten_images(rows) if isinstance(rows, ImageArrayRows) else rows
 
@@ -267,7 +270,7 @@ class FineTuning(
             )
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Train the network on the rows of the task.
 
         Parameters
@@ -311,6 +314,20 @@ class FineTuning(
             X, y, sample_weight, X_target, target_weights, adapt, validates_on_target
         )
 
+    @with_callbacks
+    def _fit_further(self, X, y, sample_weight, adapt):
+        """Go on from the last fit, with `warm_start`, on samples that may lack some classes.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As for `fit`.
+        adapt : callable
+            Takes the :class:`Objective` of this estimator and the :class:`Fitting`, and returns the
+            objective that is trained on.
+        """
+        return self._fit_domains(X, y, sample_weight, adapt=adapt, lacks_classes=True)
+
     @fits_anew
     def _fit_domains(
         self,
@@ -321,11 +338,12 @@ class FineTuning(
         target_weights=None,
         adapt=None,
         validates_on_target=False,
+        lacks_classes=False,
     ):
         task = FitTask.begin(self, X, y, sample_weight, max_subtasks=None)
         check_parameters(self)
         earlier = self._earlier_fit() if self.warm_start else None
-        plan, data = self._checked(X, y, sample_weight, earlier)
+        plan, data = self._checked(X, y, sample_weight, earlier, is_partial=lacks_classes)
         validation = None
         if plan.early_stopping and not validates_on_target:
             data, validation = data.split(plan)
@@ -385,7 +403,7 @@ class FineTuning(
         return self
 
     @fits_on
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Train for one epoch from where the last call, or `fit`, has ended.
 
         Mini-batches, with a constant learning rate. The first call fixes classes, number of

@@ -278,12 +278,13 @@ class LabelLoss(Objective):
         return {"label_loss": losses}
 
 
-class TwoDomainObjective(Objective):
-    """An objective for samples of two domains, around one for the source.
+class ObjectiveAround(Objective):
+    """An objective that adds to another one.
 
     Parameters
     ----------
     of_source : Objective
+        The other one. It is the source's where there are two domains.
     """
 
     def __init__(self, of_source: Objective):
@@ -312,3 +313,7 @@ class TwoDomainObjective(Objective):
     def __exit__(self, *error) -> None:
         super().__exit__(*error)
         self.of_source.__exit__(*error)
+
+
+class TwoDomainObjective(ObjectiveAround):
+    """An objective for samples of two domains, around one for the source."""

@@ -173,7 +173,14 @@ class Preprocessing:
         at_least = torch.promote_types(dtype, torch.float32)  # of a half it is rounded once
         pixels = pixels.to(at_least)
         n, n_channels, height, width = pixels.shape
-        x = torch.empty((n, len(self.mean), height, width), dtype=at_least, device=pixels.device)
+        shape = (n, len(self.mean), height, width)
+        # What is written into a tensor has no gradient.
+        x = (
+            None
+            if pixels.requires_grad
+            else torch.empty(shape, dtype=at_least, device=pixels.device)
+        )
+        planes = []
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             # One pass over a plane: (pixels / white - mean) / std. One for all channels would take
             # several times as long: numbers that differ by channel are no fast case of addcmul.
@@ -181,7 +188,9 @@ class Preprocessing:
                 torch.tensor(v, dtype=at_least) for v in (-mean / std, 1 / (white * std))
             )
             plane = pixels[:, channel if n_channels > 1 else 0]
-            torch.add(shift.to(x.device), plane, alpha=scale.item(), out=x[:, channel])
+            out = None if x is None else x[:, channel]
+            planes.append(torch.add(shift.to(plane.device), plane, alpha=scale.item(), out=out))
+        x = torch.stack(planes, dim=1) if x is None else x
         return x.to(dtype)
 
 

@@ -131,6 +131,27 @@ class ImageArrayRows:
             pixels = pixels.permute(0, 3, 1, 2)
         return pixels if preprocessing is None else preprocessing.resize(pixels)
 
+    def shifted(self, change: np.ndarray) -> np.ndarray:
+        """Return the images with a change of their values, in their own form and type.
+
+        Integers are rounded towards what they were. Values stay in the range.
+
+        Parameters
+        ----------
+        change : ndarray of shape (n, channels, height, width)
+            In parts of the range from black to white.
+        """
+        low, high = self._range
+        change = change * (high - low)
+        if self.channel_axis is None:
+            change = change[:, 0]
+        elif self.channel_axis == 2:
+            change = change.transpose(0, 2, 3, 1)
+        if self.are_integers:  # 8 levels of 255 were a little less in float32
+            change = np.trunc(change + np.sign(change) * 1e-3)
+        values = np.clip(self._images + change, low, high)
+        return values.astype(np.float64 if self._images.dtype.kind == "b" else self._images.dtype)
+
 
 class EncodedImageRows:
     """Images one by one, of any size: paths, encoded bytes, PIL images or arrays.

@@ -272,6 +272,11 @@ class TokenEncoder(nn.Module):
         self.model = model
         self.pooling = pooling
 
+    @property
+    def token_model(self) -> nn.Module:
+        """Return the part of the network that tokens pass."""
+        return self.model
+
     def with_pooling(self, pooling: str) -> TokenEncoder:
         """Return an encoder with the same model, pooled in another way."""
         return TokenEncoder(self.model, pooling).train(self.training)

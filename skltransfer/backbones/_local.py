@@ -12,6 +12,7 @@ from safetensors import safe_open
 from skltransfer._messages import ArgumentError, explained, first_line, near_names
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer.backbones._packaged import MINILM
 from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._weight_files import is_default
 
@@ -132,7 +133,7 @@ def _checked(described: dict, source: str) -> str:
             f"{source} names the architecture {architecture!r}. It has to be a name of "
             f"torchvision or 'timm:NAME', as in {_EXAMPLE}."
         )
-    if architecture.startswith(("hf:", "st:")):
+    if architecture == MINILM or architecture.startswith(("hf:", "st:")):
         raise ValueError(
             f"{source} names the architecture {architecture!r}, whose folder holds its weights: "
             f"pass backbone={architecture!r} and weights='PATH'."

@@ -23,6 +23,7 @@ from skltransfer._torch._text import (
     UnitLength,
 )
 from skltransfer.backbones import _huggingface as hub
+from skltransfer.backbones._packaged import EXTRA, MINILM, packaged_path
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
 from skltransfer.backbones._state import load_state
@@ -93,6 +94,12 @@ def load_sentence(name: str, weights, random_state: int, root: Path | None = Non
         n_features=width,
         fingerprint=digest_of((fingerprint(module), repr(preprocessing))),
     )
+
+
+def load_minilm(weights, random_state: int) -> Backbone:
+    """Build all-MiniLM-L6-v2 from the folder in a package of its own."""
+    hub.import_transformers(MINILM, EXTRA)
+    return load_sentence(MINILM, weights, random_state, packaged_path(MINILM))
 
 
 def is_sentence_transformer(backbone) -> bool:

@@ -11,15 +11,22 @@ from skltransfer._messages import (
     ArgumentError,
     NotDownloaded,
     first_line,
+    how_to_install,
     near_names,
     require,
 )
 from skltransfer._torch._pooling import OWN
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer.backbones._packaged import (
+    EFFICIENTNET_LITE0,
+    EXTRA,
+    WITHOUT_CONNECTION,
+    packaged_path,
+)
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone, UnknownBackbone
 from skltransfer.backbones._state import load_state
-from skltransfer.backbones._weight_files import given_state, is_default
+from skltransfer.backbones._weight_files import given_state, is_default, read_state
 
 TIMM = "timm:"
 
@@ -58,6 +65,41 @@ def load_timm(name: str, weights, random_state: int) -> Backbone:
     return _record(name, module, _preprocessing(timm, name, module))
 
 
+def load_efficientnet_lite0(weights, random_state: int) -> Backbone:
+    """Build timm's EfficientNet-Lite0, by default with the weights of a package of their own."""
+    name = EFFICIENTNET_LITE0
+    timm = import_timm(name, EXTRA)
+    path = packaged_path(name) if is_default(weights) else weights
+    state = read_state(path, name) if is_default(weights) else given_state(weights, name)
+    with seeded(random_state):
+        module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    if state is not None:
+        state = _with_names_of_timm(state, module)
+        load_state(module, state, name, path, unused=output_layers(module))
+    module.eval().requires_grad_(False)
+    return _record(name, module, _preprocessing(timm, name, module))
+
+
+def _with_names_of_timm(state: dict, module: nn.Module) -> dict:
+    """Return the package's tensors by timm's names; both list their layers from input to output.
+
+    A file of other names is returned as it is.
+    """
+    if "_conv_stem.weight" not in state:
+        return state
+    # The output layer comes last, and `module` has none.
+    named = zip(module.state_dict().items(), state.items(), strict=False)
+    for (name, own), (given, tensor) in named:
+        same_kind = name.rpartition(".")[2] == given.rpartition(".")[2]
+        if not same_kind or own.shape != tensor.shape:
+            raise ValueError(
+                f"The weights of {EFFICIENTNET_LITE0!r} have the tensor {given} "
+                f"{tuple(tensor.shape)} in the place of {name} {tuple(own.shape)}. Install the "
+                f"packages anew: {how_to_install(EXTRA)}"
+            )
+    return dict(zip(module.state_dict(), state.values(), strict=False))
+
+
 def describe_timm(name: str, module: nn.Module) -> Backbone:
     """Return the record of a network of timm that a user holds, without its output layer."""
     if getattr(module, "num_classes", 0):
@@ -91,10 +133,10 @@ def _record(name: str, module: nn.Module, preprocessing: Preprocessing | None) -
     )
 
 
-def import_timm(name: str):
+def import_timm(name: str, extra: str = "hub"):
     """Return timm with ``timm.data``; raise an error that says how to install it."""
-    require("timm.data", "hub", ("backbone", name))
-    return require("timm", "hub", ("backbone", name))
+    require("timm.data", extra, ("backbone", name))
+    return require("timm", extra, ("backbone", name))
 
 
 def _check_name(timm, name: str, spec: str) -> None:
@@ -120,8 +162,8 @@ def _download(timm, name: str, spec: str) -> nn.Module:
     ways = (
         "Pass ",
         ("weights", "PATH"),
-        " with a .safetensors or .pth file of them, use the embedded ",
-        ("backbone", "tiny"),
+        " with a .safetensors or .pth file of them, ",
+        *WITHOUT_CONNECTION,
         ", or ",
         ("weights", None),
         " for random weights.",

@@ -26,6 +26,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 from skltransfer._messages import ArgumentError, NotDownloaded, first_line
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._preprocessing import Preprocessing
+from skltransfer.backbones._packaged import WITHOUT_CONNECTION
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._record import Backbone
 from skltransfer.backbones._state import load_state
@@ -157,9 +158,8 @@ def _download(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
         raise NotDownloaded(
             f"The weights of {name!r} cannot be downloaded from {weights.url} ({reason}). Pass ",
             ("weights", "PATH"),
-            f" with a .safetensors or .pth file of them, put that file into {directory}, use the "
-            "embedded ",
-            ("backbone", "tiny"),
+            f" with a .safetensors or .pth file of them, put that file into {directory}, ",
+            *WITHOUT_CONNECTION,
             ", or ",
             ("weights", None),
             " for random weights.",

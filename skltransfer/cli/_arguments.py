@@ -64,7 +64,10 @@ def _add_data(group) -> None:
     group.add_argument(
         "--text",
         metavar="COLUMN",
-        help="column of texts to predict from, by TF-IDF and by the encoder of --backbone",
+        help=(
+            "column of texts to predict from, by TF-IDF and by the encoder of --backbone (default: "
+            "minilm if installed)"
+        ),
     )
     group.add_argument(
         "--drop",
@@ -106,8 +109,9 @@ def _add_named_networks(group) -> None:
         action=_Backbone,
         default=[],
         help=(
-            "pretrained network for images or texts; may be repeated (default for images: tiny); "
-            "'skltransfer backbones' lists the names"
+            "pretrained network for images or texts; may be repeated (default: "
+            "efficientnet_lite0 for photographs and minilm for texts, if the extra networks is "
+            "installed; tiny for other images); 'skltransfer backbones' lists the names"
         ),
     )
     group.add_argument(
@@ -265,9 +269,9 @@ def _add_backbones(commands) -> None:
         "--rank",
         metavar="DATA",
         help=(
-            "rank the networks that match PATTERN (default: tiny) and those of --backbone on a "
-            "folder of images with one folder for each class, or on the texts of a CSV or Parquet "
-            "file; published weights are downloaded"
+            "rank the networks that match PATTERN and those of --backbone (default: as for "
+            "compare) on a folder of images with one folder for each class, or on the texts of a "
+            "CSV or Parquet file; published weights are downloaded"
         ),
     )
     ranked.add_argument(

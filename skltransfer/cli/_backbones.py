@@ -17,6 +17,13 @@ from skltransfer._messages import how_to_install, near_names
 from skltransfer._torch._text import TextPreprocessing
 from skltransfer.backbones import Backbone, list_backbones
 from skltransfer.backbones._local import is_file_name
+from skltransfer.backbones._packaged import (
+    EFFICIENTNET_LITE0,
+    EXTRA,
+    MINILM,
+    PACKAGED,
+    is_installed,
+)
 from skltransfer.backbones._timm import TIMM
 from skltransfer.cli._errors import CommandError
 from skltransfer.cli._named_networks import load
@@ -29,6 +36,10 @@ _OTHERS = (
     ("FILE", "weights that name their network (.safetensors, .pt2, .pt, .pth)"),
     ("NAME --weights FILE", "weights of your own for a network that is named"),
 )
+
+
+# Input size and number of parameters of the networks in packages.
+_PACKAGED = {EFFICIENTNET_LITE0: (224, 3_371_008), MINILM: (None, 22_565_376)}
 
 
 @dataclass
@@ -58,6 +69,8 @@ def backbones(options) -> None:
         from skltransfer.cli._rank import rank
 
         names = [] if pattern is None else [pattern] if _is_name(pattern) else _matching(pattern)
+        if len(names) > 1:  # of images, but for this one
+            names = [name for name in names if name != MINILM]
         return rank(options, names)
     for name in ("label", "text", "backbone"):
         if getattr(options, name):
@@ -98,6 +111,9 @@ def _matching(pattern: str | None) -> list[str]:
 def _entry(name: str) -> _Entry:
     if name == "tiny":
         return _Entry(name, "embedded", "none", 32, 302_864)
+    if name in PACKAGED:
+        is_here = "done" if is_installed(name) else f"extra {EXTRA}"
+        return _Entry(name, "package", is_here, *_PACKAGED[name])
     if name.startswith(TIMM):
         return _timm_entry(name)
     weights = get_model_weights(name).DEFAULT

@@ -12,7 +12,7 @@ from skltransfer.cli._bundled import bundled_plans
 from skltransfer.cli._errors import CommandError, import_extra, shown
 from skltransfer.cli._image_data import read_images
 from skltransfer.cli._models import predictions, saved, write_predictions
-from skltransfer.cli._named_networks import image_backbones, text_backbones
+from skltransfer.cli._named_networks import default_network, image_backbones, text_backbones
 from skltransfer.cli._output import (
     LiveLine,
     Terminal,
@@ -69,10 +69,12 @@ def _plans(options, live: LiveLine) -> list[Plan] | TableData:
         return bundled_plans(options.seed)
     if Path(target).is_dir():
         _refuse(options, _OF_TABLES, "a table, not with a folder of images")
-        backbones = image_backbones(options.backbone or [("tiny", "default")])
+        backbones = image_backbones(options.backbone)
         images = read_images(
             target, options.seed, lambda n, total: live.count("reading images", n, total)
         )
+        if not backbones:
+            backbones = image_backbones(default_network(photographs=images.look_like_photographs))
         return [image_plan(images, target, backbones, options)]
     if options.text is None:
         _refuse(options, _OF_IMAGES, "a folder of images, or with --text COLUMN")

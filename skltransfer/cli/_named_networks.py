@@ -10,6 +10,7 @@ from skltransfer._messages import ArgumentError, MissingPackage, NotDownloaded, 
 from skltransfer.backbones import Backbone, list_backbones, load_backbone
 from skltransfer.backbones._extractors import takes_text
 from skltransfer.backbones._local import is_file_name
+from skltransfer.backbones._packaged import EFFICIENTNET_LITE0, MINILM, PACKAGED, is_installed
 from skltransfer.backbones._record import UnknownBackbone
 from skltransfer.cli._errors import CommandError, reason_of
 
@@ -38,7 +39,7 @@ def _check_files(name: str, weights: str | None, option: str) -> None:
     if Path(weights).expanduser().exists():
         raise CommandError(f"--weights {weights} is no regular file.")
     known = []
-    if name in list_backbones() and name != "tiny":
+    if name in list_backbones() and name not in ("tiny", *PACKAGED):
         known = [*get_model_weights(name).__members__, "none"]
     if weights not in known:
         others = f" Names of weights of {name} are {', '.join(known)}." if known else ""
@@ -62,18 +63,28 @@ def image_backbones(named: list[tuple[str, str]]) -> list[tuple[str, str | None,
     return loaded
 
 
+def default_network(*, photographs: bool) -> list[tuple[str, str]]:
+    """Return the network that images have if the command names none, with the word for its weights.
+
+    Drawings have the embedded network; so have photographs, where no better one is installed.
+    """
+    name = EFFICIENTNET_LITE0 if photographs and is_installed(EFFICIENTNET_LITE0) else "tiny"
+    return [(name, "default")]
+
+
 def text_backbones(named: list[tuple[str, str]]) -> list[tuple[str, str | None, Backbone]]:
-    """Load encoders of texts, each given by its name and the word for its weights."""
-    if not named:
-        raise CommandError(
-            "--text needs an encoder to compare with: --backbone hf:NAME, hf:FOLDER, or st:NAME."
-        )
+    """Load encoders of texts, each given by its name and the word for its weights.
+
+    Without a name there is minilm, if it is installed, and else none.
+    """
+    if not named and is_installed(MINILM):
+        named = [(MINILM, "default")]
     loaded = _loaded(named)
     for name, _, record in loaded:
         if not takes_text(record):
             raise CommandError(
-                f"--backbone {name} takes images, not texts. Name an encoder of texts: hf:NAME, "
-                "hf:FOLDER, or st:NAME."
+                f"--backbone {name} takes images, not texts. Name an encoder of texts: minilm, "
+                "hf:NAME, hf:FOLDER, or st:NAME."
             )
     return loaded
 

@@ -14,8 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skltransfer import Preprocessing, PretrainedFeatureTransformer, load_backbone
-from skltransfer._messages import first_line, near_names
+from skltransfer._messages import first_line, how_to_install, near_names
 from skltransfer._table_columns import TableColumns
+from skltransfer.backbones._packaged import EFFICIENTNET_LITE0, EXTRA, MINILM, is_installed
 from skltransfer.cli._errors import CommandError, shown
 from skltransfer.cli._image_data import ImageData
 from skltransfer.cli._preprocessing import default_model
@@ -144,6 +145,11 @@ def text_plan(data: TextData, column: str, backbones, options) -> Plan:
     if options.quick:
         menu = [strategy for strategy in menu if not strategy.is_control]
     shared = _shared(data)
+    if not backbones:
+        shared["notes"].append(
+            "TF-IDF stands alone here, because no encoder of texts is installed. Add one by "
+            f"{_option(MINILM)}, --backbone hf:NAME, or --backbone hf:FOLDER"
+        )
     shared |= {
         name: None if shared[name] is None else shared[name].tolist()
         for name in ("X_source", "X_unlabelled")
@@ -265,6 +271,13 @@ def _photographs(*, others: bool) -> str:
     if others:
         return note
     return (
-        f"{note}. Take a network trained on photographs, such as --backbone resnet18 (downloads 45 "
-        "MB once), or --backbone NAME --weights FILE with a file of its weights"
+        f"{note}. Take a network trained on photographs by {_option(EFFICIENTNET_LITE0)}, "
+        "--backbone resnet18 (downloads 45 MB once), or --backbone NAME --weights FILE with a file "
+        "of its weights"
     )
+
+
+def _option(name: str) -> str:
+    """Return the option that names a packaged network, and how to install it where it is not."""
+    after = "" if is_installed(name) else f" (after {how_to_install(EXTRA)})"
+    return f"--backbone {name}{after}"

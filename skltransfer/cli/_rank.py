@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from skltransfer._messages import first_line
+from skltransfer._messages import first_line, how_to_install
 from skltransfer.backbones import Backbone
+from skltransfer.backbones._packaged import EXTRA, MINILM
 from skltransfer.cli._errors import CommandError, shown
 from skltransfer.cli._image_data import read_images
-from skltransfer.cli._named_networks import image_backbones, text_backbones
+from skltransfer.cli._named_networks import default_network, image_backbones, text_backbones
 from skltransfer.cli._output import LiveLine
 from skltransfer.cli._plans import pixel_features
 from skltransfer.cli._table_data import TableRequest, read_tables
@@ -45,17 +46,23 @@ def rank(options, names: list[str]) -> None:
             "columns of tables cannot be ranked."
         )
     if is_folder:
-        loaded = image_backbones(networks or [("tiny", "default")])
+        loaded = image_backbones(networks)
     else:
         loaded = text_backbones(networks)
-    named: dict = {name: _weighted(record, name, weights) for name, weights, record in loaded}
+        if not loaded:
+            raise CommandError(
+                "--rank needs encoders of texts: --backbone hf:NAME, hf:FOLDER or st:NAME; or "
+                f"--backbone {MINILM}, by {how_to_install(EXTRA)}."
+            )
     with LiveLine(options.json) as live:
         if is_folder:
             images = read_images(
                 options.rank, 0, lambda n, total: live.count("reading images", n, total)
             )
             X, y, notes = images.paths, images.y, list(images.notes)
-            named[_PIXELS] = pixel_features()
+            if not loaded:
+                default = default_network(photographs=images.look_like_photographs)
+                loaded = image_backbones(default)
         else:
             data = read_tables(TableRequest(options.rank, options.label, text=options.text))
             if not len(data.y):
@@ -64,6 +71,9 @@ def rank(options, names: list[str]) -> None:
                 )
             texts = texts_of(data, options.text)
             X, y, notes = texts.X.tolist(), texts.y, list(texts.notes)
+    named: dict = {name: _weighted(record, name, weights) for name, weights, record in loaded}
+    if is_folder:
+        named[_PIXELS] = pixel_features()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BackboneFailureWarning)  # the table tells
         try:

@@ -7,7 +7,12 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.utils import Bunch, check_random_state
 
 
-def load_biased_breast_cancer(*, n_source=100, bias=1.0, random_state=None) -> Bunch:
+def load_biased_breast_cancer(
+    *,
+    n_source: int = 100,
+    bias: float = 1.0,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Split scikit-learn's breast cancer data into a biased source and an unbiased target.
 
     A random half of the samples is the target. The source is drawn from the other half without

@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = frozenset(
 _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
-def load_image_folder(folder, *, return_X_y=False):
+def load_image_folder(folder, *, return_X_y: bool = False):
     """Find the images in a folder with one folder for each class.
 
     The images are not read: `data` holds their paths, which every estimator for images takes. Files

@@ -11,7 +11,7 @@ class HoldsByReference:
 
     _held: tuple[str, ...] = ()
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True):
         """Return the parameters, without the parameters of an estimator that is held by reference.
 
         Parameters

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Self
 
 from sklearn import config_context
 from sklearn.base import MetaEstimatorMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skltransfer._decorators import available_if
 from skltransfer.domains._frames import fitted_categories, with_fitted_categories
 
 _PREDICTIONS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
@@ -222,7 +223,7 @@ class DelegatingTransformerMixin(DelegatingMixin):
         return self.estimator_.get_feature_names_out(input_features)
 
     @available_if(estimator_has("set_output"))
-    def set_output(self, *, transform=None):
+    def set_output(self, *, transform: str | None = None) -> Self:
         """Choose the container that ``transform`` and ``fit_transform`` return.
 
         Parameters

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import wraps
+from typing import Any, TypeVar
 
+Fit = TypeVar("Fit", bound=Callable[..., Any])
 # Private attributes of scikit-learn, which are settings or belong to the fit that is running.
 _OF_SKLEARN = ("_skl", "_sklearn", "_metadata_request", "_callback", "_parent_callback")
 
 
-def fits_anew(fit):
+def fits_anew(fit: Fit) -> Fit:
     """Decorate a method that fits an estimator from scratch.
 
     What an earlier fit has set is forgotten first. After an exception, an interruption by the
@@ -31,7 +34,7 @@ def fits_anew(fit):
     return from_scratch
 
 
-def fits_on(fit):
+def fits_on(fit: Fit) -> Fit:
     """Decorate a method that goes on from an earlier fit, and leaves new objects in its place.
 
     After an exception the estimator is as it was before.

@@ -186,7 +186,7 @@ def _are_floats(numbers: np.ndarray) -> bool:
         return np.array_equal(numbers.astype(float).astype(numbers.dtype), numbers)
 
 
-def split_domains(X, y=None, *, sample_domain, missing_label=None, return_domains=False):
+def split_domains(X, y=None, *, sample_domain, missing_label=None, return_domains: bool = False):
     """Split stacked samples into source and target by their domain numbers.
 
     Parameters

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.base import clone, is_classifier
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, get_tags, indexable
-from sklearn.utils.metaestimators import available_if
 
+from skltransfer._decorators import available_if, with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._persisted import SavedWithoutSamples
 from skltransfer._warnings import warn
 from skltransfer.domains._by_reference import HoldsByReference
@@ -48,11 +51,11 @@ class _HoldsDomain(
     HoldsByReference,
     CallbackSupportMixin,
     DelegatingTransformerMixin,
-    BaseEstimator,
+    DocumentedEstimator,
 ):
     """Hold the data of the other domain by reference: a clone shares it and copies nothing."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True):
         """Return the parameters; while scikit-learn prints them, the shapes of the held data.
 
         Parameters
@@ -217,7 +220,7 @@ class WithTarget(_HoldsDomain):
         self.X_target = X_target
         self.y_target = y_target
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Fit a clone of the estimator on source samples and the held target samples.
 
         Parameters
@@ -402,7 +405,13 @@ class WithSource(_HoldsDomain):
     _held = ("X_source", "y_source", "source_sample_weight")
 
     def __init__(
-        self, estimator, X_source=None, y_source=None, *, source_sample_weight=None, use_y=True
+        self,
+        estimator,
+        X_source=None,
+        y_source=None,
+        *,
+        source_sample_weight=None,
+        use_y: bool = True,
     ):
         self.estimator = estimator
         self.X_source = X_source
@@ -412,7 +421,7 @@ class WithSource(_HoldsDomain):
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Fit a clone of the estimator on the held source and the given target samples.
 
         Parameters

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import (
     _num_samples,
@@ -15,6 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import check_parameters
 from skltransfer.domains._data import (
     as_labels,
@@ -26,7 +28,7 @@ from skltransfer.domains._refit import fits_anew
 from skltransfer.domains._two_domains import given_target, warn_without_target
 
 
-class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
     """Bring the samples of two domains into one space.
 
     `fit` takes source samples and, as ``X_target``, target samples. `fit_transform` returns the
@@ -40,7 +42,7 @@ class BaseAligner(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     _min_samples: int = 1  # of each domain in fit
     _accept_sparse: str | bool = False
 
-    def fit(self, X, y=None, *, X_target=None):
+    def fit(self, X, y=None, *, X_target=None) -> Self:
         """Learn the maps of both domains.
 
         Parameters
@@ -171,7 +173,7 @@ class LabelledAligner(BaseAligner):
 
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
-    def fit(self, X, y=None, *, X_target=None, y_target=None):
+    def fit(self, X, y=None, *, X_target=None, y_target=None) -> Self:
         """Learn the maps of both domains.
 
         Parameters

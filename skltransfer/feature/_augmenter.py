@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils._set_output import _wrap_data_with_container
@@ -68,7 +70,7 @@ class FeatureAugmenter(BaseAligner):
 
     _accept_sparse = "csr"
 
-    def fit(self, X, y=None, *, X_target=None, sample_domain=None):
+    def fit(self, X, y=None, *, X_target=None, sample_domain=None) -> Self:
         """Learn which domains there are.
 
         Parameters

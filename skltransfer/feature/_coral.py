@@ -85,7 +85,9 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
         "match_means": Flag(),
     }
 
-    def __init__(self, *, shrinkage=0.0, reg_covar=1.0, match_means=True):
+    def __init__(
+        self, *, shrinkage: float | str = 0.0, reg_covar: float = 1.0, match_means: bool = True
+    ):
         self.shrinkage = shrinkage
         self.reg_covar = reg_covar
         self.match_means = match_means

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
@@ -173,20 +175,20 @@ class JDA(KernelAligner, LabelledAligner):
 
     def __init__(
         self,
-        n_components=20,
+        n_components: int = 20,
         *,
         estimator=None,
-        kernel="linear",
-        gamma="scale",
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        regularization="auto",
-        form="auto",
-        unit_variance=True,
-        normalize_rows=False,
-        max_iter=10,
-        tol=1e-9,
+        kernel: str | Callable = "linear",
+        gamma: float | str = "scale",
+        degree: float = 3,
+        coef0: float = 1,
+        kernel_params: dict | None = None,
+        regularization: float | str = "auto",
+        form: str = "auto",
+        unit_variance: bool = True,
+        normalize_rows: bool = False,
+        max_iter: int = 10,
+        tol: float = 1e-9,
     ):
         self.n_components = n_components
         self.estimator = estimator

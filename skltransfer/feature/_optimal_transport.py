@@ -181,16 +181,16 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
 
     def __init__(
         self,
-        method="sinkhorn",
+        method: str = "sinkhorn",
         *,
-        entropy=0.1,
-        group_regularization=0.1,
-        metric="sqeuclidean",
-        cost_scale="median",
-        shrinkage=1e-6,
-        match_means=True,
-        max_iter=None,
-        tol=1e-6,
+        entropy: float = 0.1,
+        group_regularization: float = 0.1,
+        metric: str = "sqeuclidean",
+        cost_scale: str | None = "median",
+        shrinkage: float = 1e-6,
+        match_means: bool = True,
+        max_iter: int | None = None,
+        tol: float = 1e-6,
     ):
         self.method = method
         self.entropy = entropy

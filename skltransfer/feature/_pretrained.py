@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Count, check_parameters
 from skltransfer._persisted import SavedAsData
 from skltransfer._torch._engines import ENGINES, check_engine
@@ -38,13 +40,16 @@ from skltransfer.backbones._extractors import (
     takes_text,
 )
 from skltransfer.backbones._load import warn_if_not_preprocessed
+from skltransfer.backbones._packaged import MINILM
 from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._refit import fits_anew
 
 
-class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMixin, BaseEstimator):
+class PretrainedFeatureTransformer(
+    SavedAsData, HoldsByReference, TransformerMixin, DocumentedEstimator
+):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A sample passes the network once per process, whatever the number of folds and candidates,
@@ -54,9 +59,11 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network, as in :func:`~skltransfer.load_backbone`. The name ``"tiny"`` works offline,
-        ``"hf:NAME"`` is a text or image encoder of transformers, ``"timm:NAME"`` a network of timm
-        and ``"st:NAME"`` an encoder of sentence-transformers. A path names a file of weights. A
+        Network, as in :func:`~skltransfer.load_backbone`. The names ``"tiny"``,
+        ``"efficientnet_lite0"`` (photographs) and ``"minilm"`` (texts) work offline, ``"hf:NAME"``
+        is a text or image encoder of transformers, ``"hf:NAME#text"`` the text tower of a network
+        such as CLIP, ``"timm:NAME"`` a network of timm and
+        ``"st:NAME"`` an encoder of sentence-transformers. A path names a file of weights. A
         fitted estimator of this package gives its trained network without the output layer. The
         estimator and its clones hold the network by reference and do not change it. ``None``
         passes numbers through, with images flattened, as the baseline in a grid.
@@ -194,20 +201,20 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         self,
         backbone=None,
         *,
-        weights="default",
-        layers=None,
-        pooling="default",
-        image_shape=None,
+        weights: Any = "default",
+        layers: str | Sequence[str] | None = None,
+        pooling: str = "default",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        input_size=None,
-        batch_size="auto",
-        device="auto",
-        precision="float32",
-        engine="torch",
-        store="memory",
-        random_state=0,
-        on_error="raise",
-        output="numpy",
+        input_size: int | None = None,
+        batch_size: int | str = "auto",
+        device: Any = "auto",
+        precision: str = "float32",
+        engine: str = "torch",
+        store: Any = "memory",
+        random_state: int = 0,
+        on_error: str = "raise",
+        output: str = "numpy",
     ):
         self.backbone = backbone
         self.weights = weights
@@ -226,7 +233,7 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         self.output = output
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Load the network and remember the form of the samples; nothing is trained.
 
         Parameters
@@ -366,8 +373,9 @@ class PretrainedFeatureTransformer(SavedAsData, HoldsByReference, TransformerMix
         return tags
 
     def _may_take_text(self) -> bool:
-        is_name = isinstance(self.backbone, str) and self.backbone.startswith(("hf:", "st:"))
-        return is_name or is_sentence_transformer(self.backbone)
+        if not isinstance(self.backbone, str):
+            return is_sentence_transformer(self.backbone)
+        return self.backbone == MINILM or self.backbone.startswith(("hf:", "st:"))
 
     def _is_text_record(self) -> bool:
         return isinstance(self.backbone, Backbone) and takes_text(self.backbone)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._networks._estimators import EpochReports, NetworkEstimator
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, ListOf, Number, check_parameters
@@ -214,35 +219,35 @@ class SelfSupervisedTransformer(
     def __init__(
         self,
         backbone=None,
-        method="simclr",
+        method: str = "simclr",
         *,
-        weights="default",
-        augment="default",
-        strength=1.0,
-        corruption="auto",
-        noise="swap",
-        temperature=0.2,
-        redundancy_weight=0.005,
-        projection_sizes=(128, 64),
-        optimizer="adamw",
-        lr="auto",
-        momentum=0.9,
-        weight_decay=1e-4,
-        schedule="cosine",
-        warmup=0.05,
-        max_epochs="auto",
-        batch_size="auto",
-        clip_norm=None,
-        hidden_layer_sizes=(64,),
-        layers=None,
-        pooling="default",
-        image_shape=None,
+        weights: Any = "default",
+        augment: Any = "default",
+        strength: float = 1.0,
+        corruption: float | str = "auto",
+        noise: str = "swap",
+        temperature: float = 0.2,
+        redundancy_weight: float = 0.005,
+        projection_sizes: tuple[int, ...] = (128, 64),
+        optimizer: str = "adamw",
+        lr: float | str = "auto",
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        schedule: str = "cosine",
+        warmup: float = 0.05,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        clip_norm: float | None = None,
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        layers: str | Sequence[str] | None = None,
+        pooling: str = "default",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        input_size=None,
-        device="auto",
-        precision="auto",
-        store="memory",
-        random_state=0,
+        input_size: int | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        store: Any = "memory",
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.backbone = backbone
         self.method = method
@@ -286,7 +291,7 @@ class SelfSupervisedTransformer(
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Train the network on samples without labels.
 
         Parameters

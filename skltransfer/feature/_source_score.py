@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin, is_classifier
+from sklearn.base import TransformerMixin, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -17,6 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Flag, check_parameters
 from skltransfer.domains._by_reference import HoldsByReference
 from skltransfer.domains._data import column_names
@@ -27,7 +29,7 @@ from skltransfer.domains._refit import fits_anew
 _SMALLEST_PROBABILITY = 1e-4
 
 
-class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
+class SourceScoreTransformer(HoldsByReference, TransformerMixin, DocumentedEstimator):
     """Append the predictions of a model that was fitted on a source, as columns.
 
     A model of the task behind it corrects the source's model instead of starting anew: without the
@@ -95,7 +97,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
     _held = ("source",)
     _parameters = {"passthrough": Flag()}
 
-    def __init__(self, source, *, passthrough=True):
+    def __init__(self, source, *, passthrough: bool = True):
         self.source = source
         self.passthrough = passthrough
 
@@ -106,7 +108,7 @@ class SourceScoreTransformer(HoldsByReference, TransformerMixin, BaseEstimator):
         return tags
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the scale of the scores.
 
         Parameters

@@ -36,7 +36,7 @@ class _SubspaceAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     _min_samples = 2
     _parameters = {"n_components": _CountOrShare()}
 
-    def __init__(self, n_components=0.5):
+    def __init__(self, n_components: float = 0.5):
         self.n_components = n_components
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.feature._kernel_aligner import KernelAligner
 
@@ -147,17 +149,17 @@ class TCA(KernelAligner):
 
     def __init__(
         self,
-        n_components=20,
+        n_components: int = 20,
         *,
-        kernel="linear",
-        gamma="scale",
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        regularization="auto",
-        form="auto",
-        unit_variance=True,
-        tol=1e-9,
+        kernel: str | Callable = "linear",
+        gamma: float | str = "scale",
+        degree: float = 3,
+        coef0: float = 1,
+        kernel_params: dict | None = None,
+        regularization: float | str = "auto",
+        form: str = "auto",
+        unit_variance: bool = True,
+        tol: float = 1e-9,
     ):
         self.n_components = n_components
         self.kernel = kernel

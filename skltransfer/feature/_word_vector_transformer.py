@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._persisted import SavedAsData
 from skltransfer._texts import as_texts, remember_column
@@ -61,7 +63,7 @@ class WordVectorTransformer(
     HoldsByReference,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    DocumentedEstimator,
 ):
     """Turn each text into one vector: the pooled vectors of its words.
 
@@ -182,15 +184,15 @@ class WordVectorTransformer(
         self,
         vectors=None,
         *,
-        pooling="mean",
-        weights="uniform",
-        oov="ignore",
-        smoothing=1e-3,
+        pooling: str = "mean",
+        weights: str = "uniform",
+        oov: str = "ignore",
+        smoothing: float = 1e-3,
         word_frequencies=None,
-        tokenizer=None,
-        lowercase=True,
-        file_format="auto",
-        decode_error="strict",
+        tokenizer: Callable | str | None = None,
+        lowercase: bool = True,
+        file_format: str = "auto",
+        decode_error: str = "strict",
         cache_dir=None,
     ):
         self.vectors = vectors
@@ -206,7 +208,7 @@ class WordVectorTransformer(
         self.cache_dir = cache_dir
 
     @fits_anew
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the weights of words, and the direction that SIF removes.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -87,7 +89,15 @@ class AttributionDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, label=None, method="auto", layer=None, n_steps=50, ax=None
+        cls,
+        estimator,
+        X,
+        *,
+        label=None,
+        method: str = "auto",
+        layer: str | None = None,
+        n_steps: int = 50,
+        ax=None,
     ):
         """Plot what predictions of a fitted network rest on. Nothing is trained.
 
@@ -159,7 +169,7 @@ class AttributionDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> Self:
         """Draw a picture or a line of tokens for each sample.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -96,8 +98,8 @@ class DomainShiftDisplay:
         mmd,
         y_source=None,
         y_target=None,
-        aligner_name="alignment",
-        embedding_name="dimension",
+        aligner_name: str = "alignment",
+        embedding_name: str = "dimension",
     ):
         self.before = before
         self.after = after
@@ -116,8 +118,8 @@ class DomainShiftDisplay:
         *,
         y_source=None,
         y_target=None,
-        embedding="pca",
-        gamma="median",
+        embedding: Any = "pca",
+        gamma: str | float = "median",
         ax=None,
     ):
         """Plot both domains before and after a fitted aligner.
@@ -175,8 +177,8 @@ class DomainShiftDisplay:
         *,
         y_source=None,
         y_target=None,
-        embedding="pca",
-        gamma="median",
+        embedding: Any = "pca",
+        gamma: str | float = "median",
         ax=None,
     ):
         """Plot given samples before and after a map.
@@ -245,7 +247,7 @@ class DomainShiftDisplay:
             embedding_name=name,
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> Self:
         """Draw both plots.
 
         Parameters

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -86,7 +88,13 @@ class SampleWeightDisplay:
     """
 
     def __init__(
-        self, *, values, sample_weight, target_values=None, value_name=None, value_order=None
+        self,
+        *,
+        values,
+        sample_weight,
+        target_values=None,
+        value_name: str | None = None,
+        value_order: Sequence[str] | None = None,
     ):
         self.values = values
         self.sample_weight = sample_weight
@@ -100,7 +108,14 @@ class SampleWeightDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, X_target=None, feature="domain", ax=None, random_state=0
+        cls,
+        estimator,
+        X,
+        *,
+        X_target=None,
+        feature: int | str = "domain",
+        ax=None,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         """Plot the weights of a fitted reweighter.
 
@@ -137,7 +152,14 @@ class SampleWeightDisplay:
 
     @classmethod
     def from_weights(
-        cls, X, sample_weight, *, X_target=None, feature="domain", ax=None, random_state=0
+        cls,
+        X,
+        sample_weight,
+        *,
+        X_target=None,
+        feature: int | str = "domain",
+        ax=None,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         """Plot given weights.
 
@@ -192,7 +214,7 @@ class SampleWeightDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> Self:
         """Draw the distributions and the weights.
 
         Parameters

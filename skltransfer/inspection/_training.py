@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -98,7 +99,7 @@ class TrainingDisplay:
             )
         return cls(history=steps[0].history_).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> Self:
         """Draw the plots.
 
         Parameters

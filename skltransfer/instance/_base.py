@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.base import clone, is_classifier
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import indexable
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -16,6 +17,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skltransfer._decorators import with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import TARGET_WEIGHT, check_parameters
 from skltransfer._solvers._sums import effective_sample_size
 from skltransfer.domains._callbacks import FitTask
@@ -44,7 +47,7 @@ from skltransfer.domains._weights import check_takes_weights, fit_weighted
 from skltransfer.instance._collapse import warn_of_collapse
 
 
-class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseReweighter(CallbackSupportMixin, DelegatingMixin, DocumentedEstimator, metaclass=ABCMeta):
     """Weigh source samples by the target, and fit any estimator with the weights.
 
     A subclass computes the weights in `_weigh`, and has a parameter ``target_weight``.
@@ -65,7 +68,7 @@ class BaseReweighter(CallbackSupportMixin, DelegatingMixin, BaseEstimator, metac
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Weigh the source samples and fit the estimator with the weights.
 
         Minimises ``sum w(x_s) loss(f(x_s), y_s) + sum v_t loss(f(x_t), y_t)`` over the source

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Self
 
 import numpy as np
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import _safe_indexing, get_tags
@@ -19,6 +20,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skltransfer._decorators import with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import TARGET_WEIGHT, Count, check_parameters
 from skltransfer._texts import as_texts
 from skltransfer._warnings import warn
@@ -51,7 +54,9 @@ from skltransfer.domains._weights import check_takes_weights
 from skltransfer.instance._rounds import BaseFits, BoostingData, PreparedRows, Rounds
 
 
-class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
+class TransferBoosting(
+    CallbackSupportMixin, MetaEstimatorMixin, DocumentedEstimator, metaclass=ABCMeta
+):
     """Boost a base estimator on source samples and labelled target samples.
 
     A subclass defines the default base estimator, the checks of labels and the rounds.
@@ -73,7 +78,7 @@ class TransferBoosting(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator, 
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Boost on source samples and labelled target samples.
 
         Parameters

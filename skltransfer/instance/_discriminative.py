@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -158,11 +160,11 @@ class DiscriminativeReweighter(DensityRatioReweighter):
         estimator=None,
         *,
         classifier=None,
-        cv=5,
-        calibration="sigmoid",
-        max_weight=1000.0,
-        target_weight=1.0,
-        random_state=0,
+        cv: Any = 5,
+        calibration: str | None = "sigmoid",
+        max_weight: float = 1000.0,
+        target_weight: float | str = 1.0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.classifier = classifier

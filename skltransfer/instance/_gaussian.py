@@ -123,10 +123,10 @@ class GaussianReweighter(DensityRatioReweighter):
         self,
         estimator=None,
         *,
-        covariance="full",
-        shrinkage="ledoit_wolf",
-        reg_covar=1e-6,
-        target_weight=1.0,
+        covariance: str = "full",
+        shrinkage: str | float = "ledoit_wolf",
+        reg_covar: float = 1e-6,
+        target_weight: float | str = 1.0,
     ):
         self.estimator = estimator
         self.covariance = covariance

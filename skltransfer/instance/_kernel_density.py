@@ -124,7 +124,14 @@ class KernelDensityReweighter(DensityRatioReweighter):
         "kernel": Choice(*LOG_KERNELS),
     }
 
-    def __init__(self, estimator=None, *, bandwidth="scott", kernel="gaussian", target_weight=1.0):
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        bandwidth: str | float = "scott",
+        kernel: str = "gaussian",
+        target_weight: float | str = 1.0,
+    ):
         self.estimator = estimator
         self.bandwidth = bandwidth
         self.kernel = kernel

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -159,13 +161,13 @@ class KLIEPReweighter(KernelRatioReweighter):
         self,
         estimator=None,
         *,
-        gamma="cv",
-        n_centers=100,
-        cv=5,
-        tol=1e-6,
-        max_iter=100,
-        target_weight=1.0,
-        random_state=0,
+        gamma: str | float | Sequence[float] = "cv",
+        n_centers: int = 100,
+        cv: Any = 5,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+        target_weight: float | str = 1.0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.gamma = gamma

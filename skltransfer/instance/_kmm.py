@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
@@ -180,17 +182,17 @@ class KMMReweighter(BaseReweighter):
         self,
         estimator=None,
         *,
-        kernel="rbf",
-        gamma="scale",
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        max_weight=10.0,
-        sum_tolerance=None,
-        tol=1e-6,
-        max_iter=500,
-        dtype="auto",
-        target_weight=1.0,
+        kernel: str | Callable = "rbf",
+        gamma: float | str = "scale",
+        degree: float = 3,
+        coef0: float = 1,
+        kernel_params: dict | None = None,
+        max_weight: float = 10.0,
+        sum_tolerance: float | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 500,
+        dtype: str = "auto",
+        target_weight: float | str = 1.0,
     ):
         self.estimator = estimator
         self.kernel = kernel

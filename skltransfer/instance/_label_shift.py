@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import LinAlgWarning
 from scipy.special import softmax
@@ -189,14 +191,14 @@ class LabelShiftReweighter(BaseReweighter):
         estimator=None,
         *,
         classifier=None,
-        method="em",
-        cv=5,
-        calibration="bcts",
-        regularization=0.01,
-        max_iter=100,
-        tol=1e-8,
-        target_weight=1.0,
-        random_state=0,
+        method: str = "em",
+        cv: Any = 5,
+        calibration: str | None = "bcts",
+        regularization: float = 0.01,
+        max_iter: int = 100,
+        tol: float = 1e-8,
+        target_weight: float | str = 1.0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.classifier = classifier

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 from scipy.spatial.distance import cdist
@@ -125,10 +127,10 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
         self,
         estimator=None,
         *,
-        n_neighbors="sqrt",
-        metric="euclidean",
-        algorithm="auto",
-        target_weight=1.0,
+        n_neighbors: int | str = "sqrt",
+        metric: str | Callable = "euclidean",
+        algorithm: str = "auto",
+        target_weight: float | str = 1.0,
     ):
         self.estimator = estimator
         self.n_neighbors = n_neighbors

@@ -59,7 +59,7 @@ class PooledEstimator(BaseReweighter):
     array([0, 1])
     """
 
-    def __init__(self, estimator, *, target_weight=1.0):
+    def __init__(self, estimator, *, target_weight: float | str = 1.0):
         self.estimator = estimator
         self.target_weight = target_weight
 

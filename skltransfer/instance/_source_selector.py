@@ -132,10 +132,10 @@ class SourceSelector(BaseReweighter):
         estimator=None,
         reweighter=None,
         *,
-        keep="effective",
-        n_neighbors=5,
-        use_weights=False,
-        target_weight=1.0,
+        keep: float | str = "effective",
+        n_neighbors: int = 5,
+        use_weights: bool = False,
+        target_weight: float | str = 1.0,
     ):
         self.estimator = estimator
         self.reweighter = reweighter

@@ -174,10 +174,10 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
         self,
         estimator=None,
         *,
-        n_estimators=50,
-        store_weights=True,
-        target_weight=1.0,
-        random_state=0,
+        n_estimators: int = 50,
+        store_weights: bool = True,
+        target_weight: float | str = 1.0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -184,11 +185,11 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
         self,
         estimator=None,
         *,
-        n_estimators=50,
-        loss="linear",
-        store_weights=True,
-        target_weight=1.0,
-        random_state=0,
+        n_estimators: int = 50,
+        loss: str = "linear",
+        store_weights: bool = True,
+        target_weight: float | str = 1.0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators
@@ -318,12 +319,12 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         self,
         estimator=None,
         *,
-        n_estimators=10,
-        n_steps=10,
-        cv=5,
-        loss="linear",
-        target_weight=1.0,
-        random_state=0,
+        n_estimators: int = 10,
+        n_steps: int = 10,
+        cv: Any = 5,
+        loss: str = "linear",
+        target_weight: float | str = 1.0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators

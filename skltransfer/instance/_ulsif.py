@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.linalg import LinAlgError
 
@@ -176,12 +178,12 @@ class ULSIFReweighter(KernelRatioReweighter):
         self,
         estimator=None,
         *,
-        alpha=0.0,
-        gamma="cv",
-        regularization="cv",
-        n_centers=100,
-        target_weight=1.0,
-        random_state=0,
+        alpha: float = 0.0,
+        gamma: str | float | Sequence[float] = "cv",
+        regularization: str | float | Sequence[float] = "cv",
+        n_centers: int = 100,
+        target_weight: float | str = 1.0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.alpha = alpha

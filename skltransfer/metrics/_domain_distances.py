@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -76,7 +78,14 @@ def _covariance(rows: np.ndarray) -> np.ndarray:
     return centred.T @ centred / len(rows)
 
 
-def proxy_a_distance(X, X_target, *, estimator=None, cv=5, random_state=0):
+def proxy_a_distance(
+    X,
+    X_target,
+    *,
+    estimator=None,
+    cv: Any = 5,
+    random_state: int | np.random.RandomState | None = 0,
+):
     r"""Return how well a classifier tells two domains apart.
 
     It is :math:`2 (1 - 2 \varepsilon)` for the error :math:`\varepsilon` of the classifier on
@@ -157,7 +166,14 @@ def proxy_a_distance(X, X_target, *, estimator=None, cv=5, random_state=0):
     return float(max(0.0, 2 * (1 - 2 * error)))
 
 
-def sliced_wasserstein_distance(X, X_target, *, n_projections=100, p=2, random_state=0):
+def sliced_wasserstein_distance(
+    X,
+    X_target,
+    *,
+    n_projections: int = 100,
+    p: float = 2,
+    random_state: int | np.random.RandomState | None = 0,
+):
     r"""Return the Wasserstein distance of two domains along random directions.
 
     The samples are projected onto each direction, where the distance is exact. The result is the
@@ -224,7 +240,7 @@ def sliced_wasserstein_distance(X, X_target, *, n_projections=100, p=2, random_s
     return float((total / n_projections) ** (1 / p))
 
 
-def word_domain_similarity(X, X_target, vectors, *, distinct=False, normalize=True):
+def word_domain_similarity(X, X_target, vectors, *, distinct: bool = False, normalize: bool = True):
     r"""Return how similar the words of two collections of texts are.
 
     Each word is a vector of length 1, and each collection the mean vector of its words. The

@@ -49,7 +49,14 @@ class MMDTest(NamedTuple):
     permuted: np.ndarray
 
 
-def mmd(X, X_target, *, estimator="unbiased", gamma="median", random_state=0):
+def mmd(
+    X,
+    X_target,
+    *,
+    estimator: str = "unbiased",
+    gamma: float | str = "median",
+    random_state: int | np.random.RandomState | None = 0,
+):
     r"""Return the squared maximum mean discrepancy (MMD) of two domains, with the rbf kernel.
 
     It is about 0 if the domains have the same distribution, and larger the more they differ. Kernel
@@ -118,7 +125,13 @@ def mmd(X, X_target, *, estimator="unbiased", gamma="median", random_state=0):
 
 
 def mmd_test(
-    X, X_target, *, estimator="unbiased", gamma="median", n_permutations=200, random_state=0
+    X,
+    X_target,
+    *,
+    estimator: str = "unbiased",
+    gamma: float | str = "median",
+    n_permutations: int = 200,
+    random_state: int | np.random.RandomState | None = 0,
 ):
     """Test by the maximum mean discrepancy whether two samples have the same distribution.
 

@@ -138,7 +138,7 @@ def nce_score(y_source, y):
     return float((joint[is_there] * np.log(given_source[is_there])).sum() + 0.0)
 
 
-def logme_score(X, y, *, transformer=None, task="auto"):
+def logme_score(X, y, *, transformer=None, task: str = "auto"):
     """Return the log of the maximum evidence (LogME) of features for a task.
 
     It is the largest marginal likelihood of a Bayesian linear model that predicts the labels from
@@ -210,7 +210,7 @@ def logme_score(X, y, *, transformer=None, task="auto"):
     return float(log_evidence(spectrum_of(F, Y), squares, len(F)).mean())
 
 
-def h_score(X, y, *, transformer=None, shrinkage="ledoit_wolf"):
+def h_score(X, y, *, transformer=None, shrinkage: str | float = "ledoit_wolf"):
     r"""Return the H-score of features for a classification.
 
     It is the trace of :math:`\Sigma^{-1} \Sigma_z`, for the covariance :math:`\Sigma` of the
@@ -284,7 +284,7 @@ def h_score(X, y, *, transformer=None, shrinkage="ledoit_wolf"):
     return float((1 - alpha) * inverse @ between)
 
 
-def transrate_score(X, y, *, transformer=None, distortion=1e-4):
+def transrate_score(X, y, *, transformer=None, distortion: float = 1e-4):
     r"""Return the TransRate of features for a classification.
 
     It is an estimate of the mutual information of features and classes: the number of nats that

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
@@ -28,16 +30,16 @@ def compare_strategies(
     X_source=None,
     y_source=None,
     X_unlabelled=None,
-    strategies="auto",
+    strategies: Any = "auto",
     cv=None,
     groups=None,
-    scoring=None,
+    scoring: str | Callable | None = None,
     learning_curve=None,
-    n_jobs=None,
-    budget=None,
+    n_jobs: int | None = None,
+    budget: float | None = None,
     checkpoint=None,
-    progress=None,
-    random_state=0,
+    progress: Callable | None = None,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> Comparison:
     """Compare ways to use another domain or a pretrained network, on folds of the target.
 

@@ -6,7 +6,9 @@ import numpy as np
 from scipy.special import stdtrit  # a tenth of the time of scipy.stats
 
 
-def mean_interval(values, *, test_to_train=0.0, confidence=0.95) -> tuple[float, float, float]:
+def mean_interval(
+    values, *, test_to_train: float = 0.0, confidence: float = 0.95
+) -> tuple[float, float, float]:
     """Return the mean of scores or paired differences, and Student's t confidence interval.
 
     Folds of one data set share most of their training samples, so that their scores vary less than
@@ -51,7 +53,9 @@ def mean_interval(values, *, test_to_train=0.0, confidence=0.95) -> tuple[float,
     return mean, mean - margin, mean + margin
 
 
-def row_interval(values, n_folds, *, step=0.0, confidence=0.95) -> tuple[float, float, float]:
+def row_interval(
+    values, n_folds, *, step: float = 0.0, confidence: float = 0.95
+) -> tuple[float, float, float]:
     """Return the mean over samples of one cross-validation, and its confidence interval.
 
     It is for scores that are means over samples, such as accuracy and log loss, and for paired

@@ -101,7 +101,7 @@ def _neighborhood_density(p, temperature: float) -> float:
     return float(total / len(F))
 
 
-def soft_neighborhood_density_scorer(X_target=None, temperature=0.05):
+def soft_neighborhood_density_scorer(X_target=None, temperature: float = 0.05):
     r"""Make a scorer by the density of neighbourhoods of predictions on the target.
 
     Predicted probabilities of the target are divided by their norm. The similarities of a sample to

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from sklearn.base import BaseEstimator, clone
 
 from skltransfer.domains._delegation import DelegatingMixin
@@ -37,7 +39,7 @@ class PretrainedOnSource(DelegatingMixin, BaseEstimator):
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Fit both; without a labelled target row, the first alone.
 
         Parameters

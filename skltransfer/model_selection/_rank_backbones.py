@@ -185,7 +185,7 @@ class BackboneRanking:
         return f"<BackboneRanking by {self.score_name}>\n{self}"
 
 
-def rank_backbones(X, y, backbones, *, score="logme", transformer=None):
+def rank_backbones(X, y, backbones, *, score: str | Callable = "logme", transformer=None):
     """Rank pretrained networks for a task by a score of their features, without training.
 
     Each sample passes each network once. The score is computed from the features in much less time

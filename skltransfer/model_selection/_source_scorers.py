@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pickle import PicklingError
 
 import numpy as np
@@ -141,13 +142,13 @@ def _with_control_variate(ratio: np.ndarray) -> np.ndarray:
 
 
 def importance_weighted_scorer(
-    metric=None,
+    metric: str | Callable | None = None,
     *,
     X_target=None,
     X_source=None,
     y_source=None,
     reweighter=None,
-    control_variate=True,
+    control_variate: bool = True,
 ):
     r"""Make a scorer on labelled source samples, weighted so that they stand for the target.
 
@@ -264,13 +265,13 @@ class _DeepEmbeddedValidationScorer(_ImportanceWeightedScorer):
 
 
 def deep_embedded_validation_scorer(
-    metric=None,
+    metric: str | Callable | None = None,
     *,
     X_target=None,
     X_source=None,
     y_source=None,
     reweighter=None,
-    control_variate=True,
+    control_variate: bool = True,
 ):
     """Make an importance-weighted scorer whose weights compare the features of the last step.
 
@@ -398,7 +399,9 @@ class _CircularValidationScorer(SourceScorer):
         return in_fitted_order(estimator, source.X, "X_source"), source.y
 
 
-def circular_validation_scorer(metric=None, *, X_target=None, X_source=None, y_source=None):
+def circular_validation_scorer(
+    metric: str | Callable | None = None, *, X_target=None, X_source=None, y_source=None
+):
     """Make a scorer that goes to the target and back.
 
     The classifier predicts labels of the target. With them the target becomes the source of a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -350,7 +351,7 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     return [s for s in strategies if task is None or s.task in (None, task)]
 
 
-def image_strategies(backbones=("tiny",)) -> list[Strategy]:
+def image_strategies(backbones: Any = ("tiny",)) -> list[Strategy]:
     """Return strategies with pretrained networks, first the baseline without a network.
 
     Parameters
@@ -410,7 +411,7 @@ def _trained(estimator: str, backbone, **settings):
     return build
 
 
-def text_strategies(backbones=()) -> list[Strategy]:
+def text_strategies(backbones: Any = ()) -> list[Strategy]:
     """Return TF-IDF, the baseline, and encoders; each alone, and pooled with a source.
 
     Parameters

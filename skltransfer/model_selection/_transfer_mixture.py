@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from copy import deepcopy
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     MetaEstimatorMixin,
     is_classifier,
 )
@@ -23,6 +22,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._messages import first_line
 from skltransfer._parameters import Count, Folds, Number, check_parameters
 from skltransfer._warnings import warn
@@ -92,7 +92,7 @@ def _overflow(fitted, fits, samples: TargetSamples) -> ValueError | None:
     )
 
 
-class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
+class TransferMixture(MetaEstimatorMixin, DocumentedEstimator, metaclass=ABCMeta):
     """Fit a menu of strategies, and weigh them by their losses on target samples left out.
 
     A subclass says what is predicted.
@@ -112,13 +112,13 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         self,
         estimator=None,
         *,
-        strategies="auto",
-        cv=5,
-        baseline_share=0.2,
-        prior_rows=20,
-        min_weight=0.03,
-        n_jobs=None,
-        random_state=0,
+        strategies: Any = "auto",
+        cv: Any = 5,
+        baseline_share: float = 0.2,
+        prior_rows: float = 20,
+        min_weight: float = 0.03,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.estimator = estimator
         self.strategies = strategies
@@ -158,7 +158,7 @@ class TransferMixture(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Fit the strategies on both domains, and weigh them.
 
         Parameters

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
+
+import numpy as np
 
 from skltransfer._networks._estimators import NetworkClassifier, NetworkRegressor
 from skltransfer._parameters import Choice, Count, Number
@@ -29,10 +33,11 @@ class FineTunedClassifier(FineTuned, NetworkClassifier):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
-        ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. The object is held by reference and never changed. ``None`` is a
-        table network with `hidden_layer_sizes` and random weights.
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` and
+        ``"efficientnet_lite0"`` work offline; ``"minilm"`` and ``"hf:NAME"`` take texts. A fitted
+        estimator of this family gives its trained network without the output layer. The object is
+        held by reference and never changed. ``None`` is a table network with `hidden_layer_sizes`
+        and random weights.
     weights : str, Path, torchvision weights or None, default="default"
         Weights to start from. ``"default"`` takes the published weights or the weights of the given
         module. Other choices are a member of torchvision's weights enum or its name, and the path
@@ -243,47 +248,47 @@ class FineTunedClassifier(FineTuned, NetworkClassifier):
         self,
         backbone=None,
         *,
-        weights="default",
-        strategy="finetune",
-        unfreeze="all",
-        gradual_unfreezing=0,
-        layer_decay=1.0,
-        backbone_lr_ratio="auto",
-        norm_statistics="auto",
-        head="linear",
-        dropout=0.0,
-        label_smoothing=0.0,
-        class_weight=None,
-        balanced_batches=False,
+        weights: Any = "default",
+        strategy: str = "finetune",
+        unfreeze: str | int = "all",
+        gradual_unfreezing: int = 0,
+        layer_decay: float = 1.0,
+        backbone_lr_ratio: float | str = "auto",
+        norm_statistics: str = "auto",
+        head: str | Callable = "linear",
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weight: dict | str | None = None,
+        balanced_batches: bool = False,
         augment=None,
-        optimizer="auto",
-        lr="auto",
-        momentum=0.9,
-        weight_decay=0.01,
-        schedule="cosine",
-        warmup=0.05,
-        max_epochs="auto",
-        batch_size="auto",
-        accumulate=1,
-        clip_norm=None,
-        ema_decay=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=5,
-        tol=1e-4,
-        lora_rank=8,
-        lora_alpha=16.0,
-        hidden_layer_sizes=(64,),
-        layers=None,
-        pooling="default",
-        image_shape=None,
+        optimizer: str = "auto",
+        lr: float | str = "auto",
+        momentum: float = 0.9,
+        weight_decay: float = 0.01,
+        schedule: str = "cosine",
+        warmup: float = 0.05,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        tol: float = 1e-4,
+        lora_rank: int = 8,
+        lora_alpha: float = 16.0,
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        layers: str | Sequence[str] | None = None,
+        pooling: str = "default",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        input_size=None,
-        device="auto",
-        precision="auto",
-        warm_start=False,
+        input_size: int | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        warm_start: bool = False,
         checkpoint=None,
-        random_state=0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.backbone = backbone
         self.weights = weights
@@ -338,10 +343,11 @@ class FineTunedRegressor(FineTuned, NetworkRegressor):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
-        ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. The object is held by reference and never changed. ``None`` is a
-        table network with `hidden_layer_sizes` and random weights.
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` and
+        ``"efficientnet_lite0"`` work offline; ``"minilm"`` and ``"hf:NAME"`` take texts. A fitted
+        estimator of this family gives its trained network without the output layer. The object is
+        held by reference and never changed. ``None`` is a table network with `hidden_layer_sizes`
+        and random weights.
     weights : str, Path, torchvision weights or None, default="default"
         Weights to start from. ``"default"`` takes the published weights or the weights of the given
         module. Other choices are a member of torchvision's weights enum or its name, and the path
@@ -536,44 +542,44 @@ class FineTunedRegressor(FineTuned, NetworkRegressor):
         self,
         backbone=None,
         *,
-        weights="default",
-        strategy="finetune",
-        unfreeze="all",
-        gradual_unfreezing=0,
-        layer_decay=1.0,
-        backbone_lr_ratio="auto",
-        norm_statistics="auto",
-        head="linear",
-        dropout=0.0,
+        weights: Any = "default",
+        strategy: str = "finetune",
+        unfreeze: str | int = "all",
+        gradual_unfreezing: int = 0,
+        layer_decay: float = 1.0,
+        backbone_lr_ratio: float | str = "auto",
+        norm_statistics: str = "auto",
+        head: str | Callable = "linear",
+        dropout: float = 0.0,
         augment=None,
-        optimizer="auto",
-        lr="auto",
-        momentum=0.9,
-        weight_decay=0.01,
-        schedule="cosine",
-        warmup=0.05,
-        max_epochs="auto",
-        batch_size="auto",
-        accumulate=1,
-        clip_norm=None,
-        ema_decay=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=5,
-        tol=1e-4,
-        lora_rank=8,
-        lora_alpha=16.0,
-        hidden_layer_sizes=(64,),
-        layers=None,
-        pooling="default",
-        image_shape=None,
+        optimizer: str = "auto",
+        lr: float | str = "auto",
+        momentum: float = 0.9,
+        weight_decay: float = 0.01,
+        schedule: str = "cosine",
+        warmup: float = 0.05,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        tol: float = 1e-4,
+        lora_rank: int = 8,
+        lora_alpha: float = 16.0,
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        layers: str | Sequence[str] | None = None,
+        pooling: str = "default",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        input_size=None,
-        device="auto",
-        precision="auto",
-        warm_start=False,
+        input_size: int | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        warm_start: bool = False,
         checkpoint=None,
-        random_state=0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.backbone = backbone
         self.weights = weights

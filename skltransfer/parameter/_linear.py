@@ -6,16 +6,17 @@ from abc import ABCMeta, abstractmethod
 from copy import copy
 from inspect import signature
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Flag, Number, Parameter, check_parameters
 from skltransfer._solvers._design_matrix import column_means, design_rows
 from skltransfer._solvers._prior_variance import looked_at, variance_of_change
@@ -70,7 +71,7 @@ STRENGTH = Number(0, np.inf, high_open=True)
 LARGEST_NUMBER = 1e150
 
 
-class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
+class LinearTransfer(HoldsByReference, DocumentedEstimator, metaclass=ABCMeta):
     """Fit a linear model near another one.
 
     A subclass says how labels are coded and how the coefficients are found.
@@ -96,7 +97,7 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Fit the model.
 
         Parameters
@@ -175,7 +176,8 @@ class LinearTransfer(HoldsByReference, BaseEstimator, metaclass=ABCMeta):
     def _solve(self, X, y, sample_weight, coef, intercept, alpha) -> tuple:
         """Minimise loss and distance from `coef` and `intercept` (None: it has none).
 
-        With ``alpha=None`` cross-validation chooses the strength.
+        With ``alpha=None`` cross-validation chooses the strength. A :class:`Strength` gives the
+        intercept a penalty of its own, with `penalize_intercept` True.
 
         Returns
         -------

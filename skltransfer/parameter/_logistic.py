@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
@@ -159,13 +162,13 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
         self,
         source=None,
         *,
-        alpha="auto",
-        source_alpha=1.0,
-        fit_intercept=True,
-        penalize_intercept=True,
-        class_weight=None,
-        tol=1e-10,
-        max_iter=500,
+        alpha: Any = "auto",
+        source_alpha: float = 1.0,
+        fit_intercept: bool = True,
+        penalize_intercept: bool | str = True,
+        class_weight: dict | str | None = None,
+        tol: float = 1e-10,
+        max_iter: int = 500,
     ):
         self.source = source
         self.alpha = alpha
@@ -345,6 +348,8 @@ class _Design:
 
     def strength(self, alpha, weights):
         """Return the penalties for the parameters `alpha` and `penalize_intercept`."""
+        if isinstance(alpha, Strength):
+            return alpha
         is_auto = isinstance(alpha, str)
         on_intercept = None
         if self.has_intercept and (
@@ -372,7 +377,7 @@ class _Design:
         mean = np.minimum(on_features, _INFINITE_PENALTY / on_features.shape[2]).mean(axis=2)
         for number, strength in enumerate(strengths):
             if strength.on_intercept is not None:
-                mean[number] = min(strength.on_intercept, _INFINITE_PENALTY)
+                mean[number] = np.minimum(np.ravel(strength.on_intercept), _INFINITE_PENALTY)
         if self.has_intercept and self.estimator.penalize_intercept:
             return mean
         # Nothing but a penalty keeps the intercept of a class without a row finite.
@@ -490,13 +495,13 @@ class TransferLogisticRegressionCV(LinearTransferCV, TransferLogisticRegression)
         *,
         alphas=None,
         cv=None,
-        scoring="neg_log_loss",
-        source_alpha=None,
-        fit_intercept=True,
-        penalize_intercept=True,
-        class_weight=None,
-        tol=1e-10,
-        max_iter=500,
+        scoring: str | Callable = "neg_log_loss",
+        source_alpha: float | None = None,
+        fit_intercept: bool = True,
+        penalize_intercept: bool | str = True,
+        class_weight: dict | str | None = None,
+        tol: float = 1e-10,
+        max_iter: int = 500,
     ):
         self.source = source
         self.alphas = alphas

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_X_y
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skltransfer._decorators import available_if, with_callbacks
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
 from skltransfer._persisted import SavedAsData
 from skltransfer._solvers._multitask import MultiTaskSolution, TaskRows, column_means, unit_of
@@ -52,7 +52,7 @@ def _is_table(X) -> bool:
 
 
 class MultiTask(
-    SavedAsData, HoldsByReference, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    SavedAsData, HoldsByReference, CallbackSupportMixin, DocumentedEstimator, metaclass=ABCMeta
 ):
     """Fit one model for each task, all at once.
 
@@ -80,7 +80,7 @@ class MultiTask(
 
     @with_callbacks
     @fits_anew
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit all tasks.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
@@ -202,29 +204,29 @@ class MultiTaskRegressor(RegressorMixin, MultiTask):
 
     def __init__(
         self,
-        method="mean_regularized",
+        method: str = "mean_regularized",
         *,
-        task_column=None,
-        alpha=1.0,
-        shared_alpha=1.0,
+        task_column: int | str | None = None,
+        alpha: float = 1.0,
+        shared_alpha: float = 1.0,
         task_weight=None,
-        fit_intercept=True,
-        tol=1e-6,
-        max_iter=10000,
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int = 10000,
         backbone=None,
-        weights="default",
-        unfreeze="all",
-        hidden_layer_sizes=(64,),
-        optimizer="auto",
-        lr="auto",
-        weight_decay=0.01,
-        max_epochs="auto",
-        batch_size="auto",
-        image_shape=None,
+        weights: Any = "default",
+        unfreeze: str | int = "all",
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        optimizer: str = "auto",
+        lr: float | str = "auto",
+        weight_decay: float = 0.01,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        device="auto",
-        precision="auto",
-        random_state=0,
+        device: Any = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.method = method
         self.task_column = task_column

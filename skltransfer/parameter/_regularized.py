@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
+import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from skltransfer._networks._estimators import FittedNetwork, NetworkClassifier, NetworkRegressor
@@ -73,10 +76,11 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
-        ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. The object is held by reference and never changed. ``None`` is a
-        table network with `hidden_layer_sizes` and random weights.
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` and
+        ``"efficientnet_lite0"`` work offline; ``"minilm"`` and ``"hf:NAME"`` take texts. A fitted
+        estimator of this family gives its trained network without the output layer. The object is
+        held by reference and never changed. ``None`` is a table network with `hidden_layer_sizes`
+        and random weights.
     weights : str, Path, torchvision weights or None, default="default"
         Weights to start from. ``"default"`` takes the published weights or the weights of the given
         module. Other choices are a member of torchvision's weights enum or its name, and the path
@@ -299,49 +303,49 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         self,
         backbone=None,
         *,
-        weights="default",
-        penalty="l2_sp",
-        alpha=0.01,
-        head_alpha=0.01,
+        weights: Any = "default",
+        penalty: str = "l2_sp",
+        alpha: float = 0.01,
+        head_alpha: float = 0.01,
         fisher_rows=None,
-        n_singular_values=1,
-        strategy="finetune",
-        unfreeze="all",
-        gradual_unfreezing=0,
-        layer_decay=1.0,
-        backbone_lr_ratio="auto",
-        norm_statistics="auto",
-        head="linear",
-        dropout=0.0,
-        label_smoothing=0.0,
-        class_weight=None,
-        balanced_batches=False,
+        n_singular_values: int = 1,
+        strategy: str = "finetune",
+        unfreeze: str | int = "all",
+        gradual_unfreezing: int = 0,
+        layer_decay: float = 1.0,
+        backbone_lr_ratio: float | str = "auto",
+        norm_statistics: str = "auto",
+        head: str | Callable = "linear",
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weight: dict | str | None = None,
+        balanced_batches: bool = False,
         augment=None,
-        optimizer="auto",
-        lr="auto",
-        momentum=0.9,
-        schedule="cosine",
-        warmup=0.05,
-        max_epochs="auto",
-        batch_size="auto",
-        accumulate=1,
-        clip_norm=None,
-        ema_decay=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=5,
-        tol=1e-4,
-        hidden_layer_sizes=(64,),
-        layers=None,
-        pooling="default",
-        image_shape=None,
+        optimizer: str = "auto",
+        lr: float | str = "auto",
+        momentum: float = 0.9,
+        schedule: str = "cosine",
+        warmup: float = 0.05,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        tol: float = 1e-4,
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        layers: str | Sequence[str] | None = None,
+        pooling: str = "default",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        input_size=None,
-        device="auto",
-        precision="auto",
-        warm_start=False,
+        input_size: int | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        warm_start: bool = False,
         checkpoint=None,
-        random_state=0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.backbone = backbone
         self.weights = weights
@@ -398,10 +402,11 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
     Parameters
     ----------
     backbone : str, callable, torch.nn.Module, Backbone, fitted estimator or None, default=None
-        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` works offline, and
-        ``"hf:NAME"`` takes texts. A fitted estimator of this family gives its trained network
-        without the output layer. The object is held by reference and never changed. ``None`` is a
-        table network with `hidden_layer_sizes` and random weights.
+        Network to start from, see :func:`~skltransfer.load_backbone`. ``"tiny"`` and
+        ``"efficientnet_lite0"`` work offline; ``"minilm"`` and ``"hf:NAME"`` take texts. A fitted
+        estimator of this family gives its trained network without the output layer. The object is
+        held by reference and never changed. ``None`` is a table network with `hidden_layer_sizes`
+        and random weights.
     weights : str, Path, torchvision weights or None, default="default"
         Weights to start from. ``"default"`` takes the published weights or the weights of the given
         module. Other choices are a member of torchvision's weights enum or its name, and the path
@@ -614,46 +619,46 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         self,
         backbone=None,
         *,
-        weights="default",
-        penalty="l2_sp",
-        alpha=0.01,
-        head_alpha=0.01,
+        weights: Any = "default",
+        penalty: str = "l2_sp",
+        alpha: float = 0.01,
+        head_alpha: float = 0.01,
         fisher_rows=None,
-        n_singular_values=1,
-        strategy="finetune",
-        unfreeze="all",
-        gradual_unfreezing=0,
-        layer_decay=1.0,
-        backbone_lr_ratio="auto",
-        norm_statistics="auto",
-        head="linear",
-        dropout=0.0,
+        n_singular_values: int = 1,
+        strategy: str = "finetune",
+        unfreeze: str | int = "all",
+        gradual_unfreezing: int = 0,
+        layer_decay: float = 1.0,
+        backbone_lr_ratio: float | str = "auto",
+        norm_statistics: str = "auto",
+        head: str | Callable = "linear",
+        dropout: float = 0.0,
         augment=None,
-        optimizer="auto",
-        lr="auto",
-        momentum=0.9,
-        schedule="cosine",
-        warmup=0.05,
-        max_epochs="auto",
-        batch_size="auto",
-        accumulate=1,
-        clip_norm=None,
-        ema_decay=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=5,
-        tol=1e-4,
-        hidden_layer_sizes=(64,),
-        layers=None,
-        pooling="default",
-        image_shape=None,
+        optimizer: str = "auto",
+        lr: float | str = "auto",
+        momentum: float = 0.9,
+        schedule: str = "cosine",
+        warmup: float = 0.05,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        tol: float = 1e-4,
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        layers: str | Sequence[str] | None = None,
+        pooling: str = "default",
+        image_shape: tuple[int, ...] | None = None,
         value_range=None,
-        input_size=None,
-        device="auto",
-        precision="auto",
-        warm_start=False,
+        input_size: int | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        warm_start: bool = False,
         checkpoint=None,
-        random_state=0,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.backbone = backbone
         self.weights = weights

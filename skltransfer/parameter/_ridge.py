@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -19,6 +21,7 @@ from skltransfer._solvers._ridge import (
 from skltransfer.parameter._linear import (
     LinearTransfer,
     LinearTransferCV,
+    Strength,
     check_finite_scores,
     penalty_on_coefficients,
     strength_of_intercepts,
@@ -132,10 +135,10 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         self,
         source=None,
         *,
-        alpha="auto",
-        source_alpha=1.0,
-        fit_intercept=True,
-        penalize_intercept="auto",
+        alpha: Any = "auto",
+        source_alpha: float = 1.0,
+        fit_intercept: bool = True,
+        penalize_intercept: bool | str = "auto",
     ):
         self.source = source
         self.alpha = alpha
@@ -192,7 +195,14 @@ class TransferRidge(RegressorMixin, LinearTransfer):
 
     def _solve(self, X, y, sample_weight, coef, intercept, alpha):
         residual = _residual(X, y, coef, intercept)
-        own = self._penalty_on_intercept(alpha, residual, sample_weight, intercept)
+        if isinstance(alpha, Strength):
+            alpha, own = alpha
+            if self._intercept_mode(intercept) == "penalized":
+                own = np.broadcast_to(np.asarray(own, dtype=np.float64), (len(coef), 1))
+            else:
+                own = None
+        else:
+            own = self._penalty_on_intercept(alpha, residual, sample_weight, intercept)
         if isinstance(alpha, str):
             alpha = _strength_of(strength_of_slopes, residual, sample_weight, X)
         penalty = penalty_on_coefficients(alpha, *coef.shape)
@@ -407,10 +417,10 @@ class TransferRidgeCV(LinearTransferCV, TransferRidge):
         *,
         alphas=None,
         cv=None,
-        scoring="neg_mean_squared_error",
-        source_alpha=None,
-        fit_intercept=True,
-        penalize_intercept="auto",
+        scoring: str | Callable = "neg_mean_squared_error",
+        source_alpha: float | None = None,
+        fit_intercept: bool = True,
+        penalize_intercept: bool | str = "auto",
     ):
         self.source = source
         self.alphas = alphas

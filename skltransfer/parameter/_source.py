@@ -34,8 +34,8 @@ class LinearModel:
     feature_names: np.ndarray | None = None
 
 
-def read_source(source) -> LinearModel:
-    """Return the linear model in a parameter ``source=``: a fitted estimator, or an array.
+def read_source(source, name: str = "source") -> LinearModel:
+    """Return the linear model in the argument `name`: a fitted estimator, or an array.
 
     Raises
     ------
@@ -46,33 +46,33 @@ def read_source(source) -> LinearModel:
     """
     if not hasattr(source, "fit"):
         coef = check_array(
-            source, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="source"
+            source, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name
         )
         if coef.ndim > 2:
             raise ValueError(
-                f"source has {coef.ndim} dimensions. Pass shape (n_features,) or (k, n_features)."
+                f"{name} has {coef.ndim} dimensions. Pass shape (n_features,) or (k, n_features)."
             )
         return LinearModel(np.atleast_2d(coef), None)
     check_is_fitted(source)
     model = _innermost(source)
     if isinstance(model, Pipeline):
         raise TypeError(
-            "source is a Pipeline, whose coefficients belong to the columns that its steps make. "
-            "Pass source[-1], behind the fitted steps: FrozenEstimator(source[:-1])."
+            f"{name} is a Pipeline, whose coefficients belong to the columns that its steps make. "
+            f"Pass {name}[-1], behind the fitted steps: FrozenEstimator({name}[:-1])."
         )
     if isinstance(model, SVC | NuSVC) and len(model.classes_) > 2:
         raise TypeError(
-            f"source is a {type(model).__name__} of {len(model.classes_)} classes, whose rows of "
+            f"{name} is a {type(model).__name__} of {len(model.classes_)} classes, whose rows of "
             "coef_ tell pairs of classes apart. Pass a LinearSVC or LogisticRegression."
         )
     if isinstance(model, PoissonRegressor | GammaRegressor | TweedieRegressor):
         raise TypeError(
-            f"source is a {type(model).__name__}, whose predictions are not linear in the "
+            f"{name} is a {type(model).__name__}, whose predictions are not linear in the "
             "columns. Pass a linear model, such as Ridge."
         )
     if not hasattr(model, "coef_"):
         raise TypeError(
-            f"source is a {type(source).__name__}, which has no coef_. Pass a fitted linear model, "
+            f"{name} is a {type(source).__name__}, which has no coef_. Pass a fitted linear model, "
             "such as LogisticRegression or Ridge, or an array of coefficients."
         )
     coef = model.coef_.toarray() if sparse.issparse(model.coef_) else model.coef_

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import sklearn
@@ -199,7 +200,7 @@ def _place_of_error(value, name: str, depth: int = 8) -> str:
     return ""
 
 
-def load(path, *, trusted=()):
+def load(path, *, trusted: Any = ()):
     """Load an estimator from a file of :func:`save`, and run no code that the file names.
 
     Parameters

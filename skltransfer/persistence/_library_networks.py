@@ -29,6 +29,8 @@ def is_transformer(module: nn.Module) -> bool:
 def describe_transformer(module: nn.Module) -> dict:
     """Return the configuration, and which children of the network have been dropped."""
     config = json.loads(module.config.to_json_string(use_diff=False))
+    # That wrote the version installed here; a network of a hub keeps the one that it came with.
+    config["transformers_version"] = getattr(module.config, "transformers_version", None)
     return {
         "class": type(module).__name__,
         "config": config,

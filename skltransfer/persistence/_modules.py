@@ -32,6 +32,7 @@ from skltransfer._torch._text import (
 )
 from skltransfer.backbones._huggingface import ImageEncoder
 from skltransfer.backbones._tiny import ResidualBlock, TinyResNet
+from skltransfer.backbones._two_towers import ImageTower, TextTower
 from skltransfer.parameter._multitask_network import TaskHeads
 from skltransfer.persistence._library_networks import (
     TokenizerData,
@@ -57,6 +58,7 @@ _OWN = {
         CosineHead,
         DenseLayer,
         ImageEncoder,
+        ImageTower,
         LinearHead,
         MLPHead,
         PrototypeHead,
@@ -65,6 +67,7 @@ _OWN = {
         Standardize,
         TableNetwork,
         TaskHeads,
+        TextTower,
         TinyResNet,
         TokenEncoder,
         TransferNetwork,

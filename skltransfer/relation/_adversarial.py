@@ -275,10 +275,10 @@ class DANNClassifier(TwoDomainNetworkClassifier):
         self,
         estimator=None,
         *,
-        trade_off=1.0,
-        trade_off_schedule="sigmoid",
-        domain_hidden_layer_sizes=(100,),
-        validate_on="source",
+        trade_off: float = 1.0,
+        trade_off_schedule: str = "sigmoid",
+        domain_hidden_layer_sizes: tuple[int, ...] = (100,),
+        validate_on: str = "source",
     ):
         super().__init__(
             estimator,
@@ -377,11 +377,11 @@ class CDANClassifier(TwoDomainNetworkClassifier):
         self,
         estimator=None,
         *,
-        trade_off=1.0,
-        entropy_conditioning=True,
-        trade_off_schedule="sigmoid",
-        domain_hidden_layer_sizes=(100,),
-        validate_on="source",
+        trade_off: float = 1.0,
+        entropy_conditioning: bool = True,
+        trade_off_schedule: str = "sigmoid",
+        domain_hidden_layer_sizes: tuple[int, ...] = (100,),
+        validate_on: str = "source",
     ):
         super().__init__(
             estimator,
@@ -465,9 +465,9 @@ class DANNRegressor(TwoDomainNetworkRegressor):
         self,
         estimator=None,
         *,
-        trade_off=1.0,
-        trade_off_schedule="sigmoid",
-        domain_hidden_layer_sizes=(100,),
+        trade_off: float = 1.0,
+        trade_off_schedule: str = "sigmoid",
+        domain_hidden_layer_sizes: tuple[int, ...] = (100,),
     ):
         super().__init__(estimator, trade_off=trade_off, trade_off_schedule=trade_off_schedule)
         self.domain_hidden_layer_sizes = domain_hidden_layer_sizes

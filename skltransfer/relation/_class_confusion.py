@@ -145,10 +145,10 @@ class MCCClassifier(TwoDomainNetworkClassifier):
         self,
         estimator=None,
         *,
-        trade_off=1.0,
-        temperature=2.5,
-        trade_off_schedule="constant",
-        validate_on="source",
+        trade_off: float = 1.0,
+        temperature: float = 2.5,
+        trade_off_schedule: str = "constant",
+        validate_on: str = "source",
     ):
         super().__init__(
             estimator,

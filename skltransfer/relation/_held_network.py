@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 
 import skltransfer
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer.domains._delegation import DelegatingMixin
 
 
@@ -15,7 +16,7 @@ class HoldsNetwork(
     DelegatingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    DocumentedEstimator,
 ):
     """The parameter ``estimator`` is trained; ``estimator_`` predicts, and gives features."""
 

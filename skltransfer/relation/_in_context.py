@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Count, check_parameters
 from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import check_no_missing_labels, check_target_rows, known_labels
@@ -33,7 +35,7 @@ _MAX_SOURCE, _MAX_TARGET, _MAX_ALONE = 64, 200, 300
 _CHUNK = 4096
 
 
-class InContextTransfer(BaseEstimator, metaclass=ABCMeta):
+class InContextTransfer(DocumentedEstimator, metaclass=ABCMeta):
     """Read both domains in `fit`, and predict in their context.
 
     A subclass says what labels are, and by which functions the network reads them.
@@ -42,13 +44,19 @@ class InContextTransfer(BaseEstimator, metaclass=ABCMeta):
     _parameters = {"n_members": Count()}
     __metadata_request__fit = {"X_target": True, "y_target": True}
 
-    def __init__(self, *, n_members=1, weights="default", random_state=0):
+    def __init__(
+        self,
+        *,
+        n_members: int = 1,
+        weights: Any = "default",
+        random_state: int | np.random.RandomState | None = 0,
+    ):
         self.n_members = n_members
         self.weights = weights
         self.random_state = random_state
 
     @fits_anew
-    def fit(self, X, y, *, X_target=None, y_target=None):
+    def fit(self, X, y, *, X_target=None, y_target=None) -> Self:
         """Read the samples of both domains.
 
         Parameters

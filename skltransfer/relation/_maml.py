@@ -7,16 +7,17 @@ from abc import abstractmethod
 from dataclasses import replace
 from functools import partial
 from math import inf
+from typing import Self
 
 import numpy as np
 import torch
-from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._networks._built import TransferNetwork
 from skltransfer._networks._labels import Classes, Labels
 from skltransfer._parameters import Count, Flag, Number
@@ -290,15 +291,15 @@ class MAMLClassifier(MAML):
         self,
         estimator=None,
         *,
-        inner_lr=0.4,
-        n_inner_steps=3,
-        n_target_steps=None,
-        first_order=False,
-        n_way="auto",
-        n_shot="auto",
-        n_query="auto",
-        episodes_per_epoch=50,
-        tasks_per_step=4,
+        inner_lr: float = 0.4,
+        n_inner_steps: int = 3,
+        n_target_steps: int | None = None,
+        first_order: bool = False,
+        n_way: int | str = "auto",
+        n_shot: int | str = "auto",
+        n_query: int | str = "auto",
+        episodes_per_epoch: int = 50,
+        tasks_per_step: int = 4,
     ):
         self.estimator = estimator
         self.inner_lr = inner_lr
@@ -323,7 +324,7 @@ class MAMLClassifier(MAML):
         target_sample_weight=None,
         groups=None,
         sample_domain=None,
-    ):
+    ) -> Self:
         """Train the starting weights on the source, and take steps on the support set.
 
         Parameters
@@ -458,14 +459,14 @@ class MAMLRegressor(MAML):
         self,
         estimator=None,
         *,
-        inner_lr=0.01,
-        n_inner_steps=5,
-        n_target_steps=None,
-        first_order=False,
-        n_shot="auto",
-        n_query="auto",
-        episodes_per_epoch=50,
-        tasks_per_step=4,
+        inner_lr: float = 0.01,
+        n_inner_steps: int = 5,
+        n_target_steps: int | None = None,
+        first_order: bool = False,
+        n_shot: int | str = "auto",
+        n_query: int | str = "auto",
+        episodes_per_epoch: int = 50,
+        tasks_per_step: int = 4,
     ):
         self.estimator = estimator
         self.inner_lr = inner_lr
@@ -489,7 +490,7 @@ class MAMLRegressor(MAML):
         target_sample_weight=None,
         groups=None,
         sample_domain=None,
-    ):
+    ) -> Self:
         """Train the starting weights on the source, and take steps on the support set.
 
         Parameters

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Self
 
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.callback import with_callbacks
 from torch import nn
 from torch.nn import functional
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._networks._built import TransferNetwork
 from skltransfer._networks._labels import Classes
 from skltransfer._networks._objective import Objective
@@ -170,13 +171,13 @@ class PrototypicalClassifier(MetaLearner):
         self,
         estimator=None,
         *,
-        metric="sqeuclidean",
-        temperature="auto",
-        n_way="auto",
-        n_shot="auto",
-        n_query="auto",
-        episodes_per_epoch=50,
-        tasks_per_step=1,
+        metric: str = "sqeuclidean",
+        temperature: float | str = "auto",
+        n_way: int | str = "auto",
+        n_shot: int | str = "auto",
+        n_query: int | str = "auto",
+        episodes_per_epoch: int = 50,
+        tasks_per_step: int = 1,
     ):
         self.estimator = estimator
         self.metric = metric
@@ -199,7 +200,7 @@ class PrototypicalClassifier(MetaLearner):
         target_sample_weight=None,
         groups=None,
         sample_domain=None,
-    ):
+    ) -> Self:
         """Train the features on the source, and take the prototypes of the support set.
 
         Parameters
@@ -230,7 +231,7 @@ class PrototypicalClassifier(MetaLearner):
         return self._fit(X, y, X_target, y_target, target_sample_weight, groups, sample_domain)
 
     @fits_on
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Add samples to the support set, of classes that may be new, without training.
 
         An estimator that is not fitted takes the features of the backbone as they are, which is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from contextlib import nullcontext
+from typing import Self
 
 import torch
 from scipy import sparse
@@ -13,9 +14,9 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
-from sklearn.callback import with_callbacks
 from sklearn.utils.validation import _check_sample_weight
 
+from skltransfer._decorators import with_callbacks
 from skltransfer._networks._objective import Objective, TwoDomainObjective
 from skltransfer._parameters import Choice, Number, check_parameters
 from skltransfer._torch._training import Terms
@@ -140,7 +141,9 @@ class TwoDomainNetwork(HoldsNetwork):
     _is_game = False
     _kind = "classifier"
 
-    def __init__(self, estimator=None, *, trade_off=1.0, trade_off_schedule="constant"):
+    def __init__(
+        self, estimator=None, *, trade_off: float = 1.0, trade_off_schedule: str = "constant"
+    ):
         self.estimator = estimator
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
@@ -160,7 +163,7 @@ class TwoDomainNetwork(HoldsNetwork):
         X_target=None,
         y_target=None,
         target_sample_weight=None,
-    ):
+    ) -> Self:
         """Train the network on labelled source samples and on target samples.
 
         Parameters
@@ -259,9 +262,9 @@ class TwoDomainNetworkClassifier(TwoDomainNetwork):
         self,
         estimator=None,
         *,
-        trade_off=1.0,
-        trade_off_schedule="constant",
-        validate_on="source",
+        trade_off: float = 1.0,
+        trade_off_schedule: str = "constant",
+        validate_on: str = "source",
     ):
         super().__init__(estimator, trade_off=trade_off, trade_off_schedule=trade_off_schedule)
         self.validate_on = validate_on

@@ -37,3 +37,17 @@ def test_pixels_are_normalised_as_the_formula_says(
     # Half a unit in the last place of numbers up to 4, and of float32 pixels on the way.
     unit = max(unit, 3e-7) if kind == "float32" else unit
     np.testing.assert_allclose(x.double().numpy(), expected, atol=4 * unit, rtol=unit)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_pixels_that_ask_for_a_gradient_get_one_and_are_the_same(n_channels):
+    pixels = torch.from_numpy(RNG.random((2, n_channels, 7, 9)))
+    expected = PREPROCESSING.normalize(pixels, torch.float32)
+    x = PREPROCESSING.normalize(pixels.requires_grad_(), torch.float32)
+    assert torch.equal(x, expected)
+    x.sum().backward()
+    by_channel = 1 / np.reshape(STD, (3, 1, 1))
+    slopes = by_channel if n_channels == 3 else by_channel.sum(axis=0, keepdims=True)
+    np.testing.assert_allclose(
+        pixels.grad.numpy(), np.broadcast_to(slopes, pixels.shape), rtol=1e-6
+    )

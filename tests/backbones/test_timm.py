@@ -275,6 +275,7 @@ def test_without_a_connection(tmp_path):
         check=True,
     )
     assert "'timm:test_resnet' are not in the hub's cache" in done.stdout
+    assert "backbone='efficientnet_lite0'" in done.stdout
     assert "weights=None for random weights" in done.stdout
 
 

