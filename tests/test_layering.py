@@ -19,6 +19,7 @@ RANK = {
     "_files": -1,
     "_messages": -1,
     "_locks": -2,
+    "_blas": -1,
     "_decorators": -1,
     "_missing": -1,
     "_persisted": -1,

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.linalg import eigh, svd
 from scipy.linalg.blas import dsyrk
 
+from skltransfer._blas import threads_by, threads_for, threads_for_product
+
 # Sizes of entries of which sums of fourth powers neither overflow nor vanish.
 _SAFE_SIZES = (1e-70, 1e70)
 
@@ -50,12 +52,15 @@ def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, n
         # One triangle, and in Fortran's order: nothing is copied or computed twice.
         is_c = centered.flags.c_contiguous
         rows = centered.T if is_c else centered
-        C = dsyrk(1 / (n - 1), rows, trans=not is_c, lower=True)
-        values, vectors = eigh(C, driver="evd", overwrite_a=True, check_finite=False)
+        with threads_for_product(d, d, n):
+            C = dsyrk(1 / (n - 1), rows, trans=not is_c, lower=True)
+        with threads_for(C.size):
+            values, vectors = eigh(C, driver="evd", overwrite_a=True, check_finite=False)
         return np.maximum(values[::-1], 0), vectors[:, ::-1]
-    if n > d:
-        centered = np.linalg.qr(centered, mode="r")  # the same singular values, d rows
-    _, singular, axes = svd(centered, full_matrices=False, check_finite=False)
+    with threads_for(centered.size):
+        if n > d:
+            centered = np.linalg.qr(centered, mode="r")  # the same singular values, d rows
+        _, singular, axes = svd(centered, full_matrices=False, check_finite=False)
     r = min(n - 1, d)
     return singular[:r] ** 2 / (n - 1), axes[:r].T
 
@@ -96,7 +101,8 @@ def coral_map(source, target, shrinkage, reg: float) -> list:
     whiten = _power(source, shrinkage, reg, -0.5)
     color = _power(target, shrinkage, reg, 0.5)
     if isinstance(whiten, np.ndarray) and isinstance(color, np.ndarray):
-        return [whiten @ color]
+        with threads_for_product(*whiten.shape, len(whiten)):
+            return [whiten @ color]
     return [whiten, color]
 
 
@@ -104,10 +110,12 @@ def apply_map(rows: np.ndarray, factors: list) -> np.ndarray:
     """Return ``rows A`` from the factors of A."""
     for factor in factors:
         if isinstance(factor, np.ndarray):
-            rows = rows @ factor
+            with threads_for_product(len(rows), *factor.shape):
+                rows = rows @ factor
         else:
             rest, vectors, gains = factor
-            rows = rest * rows + ((rows @ vectors) * gains) @ vectors.T
+            with threads_for_product(len(rows), *vectors.shape):
+                rows = rest * rows + ((rows @ vectors) * gains) @ vectors.T
     return rows
 
 
@@ -129,7 +137,8 @@ def _power(centered, shrinkage, reg, power):
     gains = values**power * unit ** (2 * power)
     if n > d:
         root = vectors * np.sqrt(gains)
-        return root @ root.T  # of one matrix: half of the products
+        with threads_for_product(*root.shape, len(root)):
+            return root @ root.T  # of one matrix: half of the products
     rest = rest**power * unit ** (2 * power) if rest > 0 else 0.0
     return rest, vectors, gains - rest
 
@@ -157,6 +166,7 @@ def ledoit_wolf_intensity(centered, values) -> float:
     return float(min(max(noise / distance, 0.0), 1.0)) if distance > 0 else 0.0
 
 
+@threads_by(lambda source_basis, *_, **__: source_basis.size)
 def geodesic_flow(source_basis, target_basis) -> tuple[np.ndarray, np.ndarray]:
     """Return F of ``G = F F'``, the integral of ``Phi(t) Phi(t)'`` for t from 0 to 1 (Eq. 5).
 

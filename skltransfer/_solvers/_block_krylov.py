@@ -7,6 +7,8 @@ from functools import cache
 import numpy as np
 from scipy.linalg.lapack import dgeqrf, dorgqr
 
+from skltransfer._blas import threads_by
+
 # Columns that are multiplied at once: a matrix that leaves the cache is read once for all.
 _BLOCK, _LARGE_BLOCK, _LARGE_SIZE = 4, 8, 700
 # Columns of the largest basis, per vector and beyond.
@@ -79,6 +81,7 @@ def leading_right_vectors(operator, k: int, tol: float) -> np.ndarray | None:
     return None
 
 
+@threads_by(lambda B, *_, **__: B.size)
 def _leading(B, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the leading left singular vectors, values and right vectors of a small matrix."""
     theta, X = np.linalg.eigh(B @ B.T)
@@ -90,6 +93,7 @@ def _leading(B, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X[:, :k], s[:k], Yt[:k].T
 
 
+@threads_by(lambda P, basis, *_, **__: P.size + basis.size)
 def _orthonormalised(P, basis, largest: float) -> tuple[np.ndarray, np.ndarray]:
     """Return orthonormal columns that span `P` beyond the basis, and their factor R."""
     P -= basis @ (basis.T @ P)

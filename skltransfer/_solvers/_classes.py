@@ -11,6 +11,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from sklearn.utils.class_weight import compute_class_weight
 
+from skltransfer._blas import threads_by
+
 
 def check_class_weight(class_weight, classes) -> None:
     """Raise a ValueError unless `class_weight` is None, "balanced" or a dictionary of classes.
@@ -107,6 +109,7 @@ def log_probabilities(logits: np.ndarray) -> np.ndarray:
     return log_softmax(logits, axis=1)
 
 
+@threads_by(lambda log_p, *_, **__: log_p.size)
 def fit_scale_and_bias(log_p, labels, weights) -> tuple[float, np.ndarray]:
     """Fit bias-corrected temperature scaling (Alexandari et al. 2020).
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg, sparse
 
+from skltransfer._blas import threads_for, threads_for_product
+
 # Columns whose largest entry lies within this power of two of 1 are left as they are.
 _LARGEST_EXPONENT = 20
 # With more unknowns than this in one problem, Newton's direction is found without a Hessian.
@@ -29,17 +31,22 @@ class DenseRows:
 
     def along(self, D: np.ndarray) -> np.ndarray:
         """Return ``D Z^T`` for each matrix (k, p) of `D`, shape (..., k, n)."""
-        return (D.reshape(-1, self.shape[1]) @ self.Z.T).reshape(*D.shape[:-1], -1)
+        return self._product(D, self.Z.T)
 
     def against(self, R: np.ndarray) -> np.ndarray:
         """Return ``R Z`` for each matrix (k, n) of `R`, shape (..., k, p)."""
-        return (R.reshape(-1, self.shape[0]) @ self.Z).reshape(*R.shape[:-1], -1)
+        return self._product(R, self.Z)
 
     def squares_against(self, R: np.ndarray) -> np.ndarray:
         """Return ``R Z^2``, shape (..., k, p)."""
         if self._squares is None:
             self._squares = self.Z**2
-        return (R.reshape(-1, self.shape[0]) @ self._squares).reshape(*R.shape[:-1], -1)
+        return self._product(R, self._squares)
+
+    def _product(self, stack, factor):
+        """Return the product of each matrix of a stack with a matrix."""
+        with threads_for_product(stack.size, factor.shape[1]):
+            return (stack.reshape(-1, len(factor)) @ factor).reshape(*stack.shape[:-1], -1)
 
     def gram(self, weights, *, of_samples: bool):
         """Return ``sqrt(w) Z Z' sqrt(w)`` (n, n), or ``Z' w Z`` (p, p).
@@ -47,7 +54,8 @@ class DenseRows:
         The second value is the largest entry on its diagonal, which tells its rounding errors.
         """
         Z = self.Z if (weights == 1).all() else np.sqrt(weights)[:, None] * self.Z
-        gram = Z @ Z.T if of_samples else Z.T @ Z
+        with threads_for_product(Z.size, min(Z.shape)):
+            gram = Z @ Z.T if of_samples else Z.T @ Z
         return gram, gram.diagonal().max(initial=0.0)
 
     def sizes(self) -> np.ndarray:
@@ -258,18 +266,22 @@ def span(X, center, penalty: float | None, *, n_outputs: int) -> Span | None:
     if (sizes[sizes > 0] < largest / 2.0**_LARGEST_EXPONENT).any():
         return None  # the axes of large columns would drown the small ones
     if not is_wide:
-        axes = linalg.eigh(rows.Z.T @ rows.Z)[1]
+        gram, _ = rows.gram(np.ones(n), of_samples=False)
+        with threads_for(gram.size):
+            axes = linalg.eigh(gram)[1]
         return Span(rows.Z @ axes, unit, axes=axes)
     gram, largest = rows.gram(np.ones(n), of_samples=True)
     if penalty * unit * unit >= DIGITS_OF_GRAM * largest:
-        values, vectors = linalg.eigh(gram, driver="evd")
+        with threads_for(gram.size):
+            values, vectors = linalg.eigh(gram, driver="evd")
         kept = values > n * np.finfo(float).eps * max(values[-1], 0.0)
         roots = np.sqrt(values[kept])
         return Span(vectors[:, kept] * roots, unit, duals=vectors[:, kept] / roots, rows=rows)
     if is_sparse:
         return None
-    Q, triangle = linalg.qr(rows.Z.T, mode="economic")
-    U, s, Vt = linalg.svd(triangle.T)
+    with threads_for(rows.Z.size):
+        Q, triangle = linalg.qr(rows.Z.T, mode="economic")
+        U, s, Vt = linalg.svd(triangle.T)
     return Span(U * s, unit, axes=Q @ Vt.T)
 
 

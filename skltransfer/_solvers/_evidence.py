@@ -8,6 +8,8 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.linalg.lapack import dormqr, dsytrd, dsytrd_lwork
 
+from skltransfer._blas import threads_by, threads_for_product
+
 # The ratio t of both precisions is searched from the smaller to the larger of these multiples of
 # the largest eigenvalue, and first on so many points.
 _SMALLEST, _LARGEST, _N_POINTS = 1e-12, 1e8, 64
@@ -43,13 +45,18 @@ def spectrum_of(F: np.ndarray, Y) -> Spectrum:
     """
     n, d = F.shape
     if d <= n:
-        eigenvalues, projected = _in_eigenbasis(F.T @ F, (Y.T @ F).T)
+        with threads_for_product(n, d, d):
+            gram = F.T @ F
+        eigenvalues, projected = _in_eigenbasis(gram, (Y.T @ F).T)
         return Spectrum(eigenvalues, projected**2)
     dense = Y.toarray() if hasattr(Y, "toarray") else Y
-    eigenvalues, projected = _in_eigenbasis(F @ F.T, dense)
+    with threads_for_product(n, n, d):
+        gram = F @ F.T
+    eigenvalues, projected = _in_eigenbasis(gram, dense)
     return Spectrum(eigenvalues, eigenvalues[:, None] * projected**2)
 
 
+@threads_by(lambda G, *_, **__: G.size)
 def _in_eigenbasis(G: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the eigenvalues of a Gram matrix, and ``V'C`` for its eigenvectors V.
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial.distance import cdist, pdist
 
+from skltransfer._blas import threads_for_product
 from skltransfer._solvers._distances import sparse_squared_distances
 from skltransfer._solvers._kernels import KERNELS, loses_digits
 
@@ -172,7 +173,8 @@ def squared_distances(rows, centers, gamma: float) -> np.ndarray:
         loses = loses_digits(A, B, gamma)
     if loses:
         return cdist(rows, centers, "sqeuclidean")
-    distances = A @ B.T
+    with threads_for_product(len(A), *B.shape):
+        distances = A @ B.T
     distances *= -2.0
     distances += np.einsum("ij,ij->i", A, A)[:, None]
     distances += np.einsum("ij,ij->i", B, B)

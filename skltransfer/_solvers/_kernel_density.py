@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from skltransfer._blas import one_blas_thread
+
 # Kernel values at a time: few enough for the cache.
 _BLOCK_SIZE = 2**15
 # Rows that are left out in turn, at most.
@@ -37,6 +39,7 @@ LOG_KERNELS = {
 UNBOUNDED_KERNELS = ("gaussian", "exponential")
 
 
+@one_blas_thread()
 def log_kernel_mean(rows, samples, counts, bandwidth: float, kernel: str) -> np.ndarray:
     """Return the logarithm of ``sum_i counts_i K(|x - s_i| / h) / sum_i counts_i``.
 
@@ -62,6 +65,7 @@ def log_kernel_mean(rows, samples, counts, bandwidth: float, kernel: str) -> np.
     return log_mean - np.log(counts.sum())
 
 
+@one_blas_thread()
 def leave_one_out_log_likelihood(rows, counts, bandwidths, kernel: str) -> np.ndarray:
     """Return the mean log density of each row under the density of the others.
 

@@ -10,6 +10,8 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import pairwise_kernels
 
+from skltransfer._blas import threads_for, threads_for_product
+
 KERNELS = ("rbf", "laplacian", "linear", "poly", "polynomial", "sigmoid", "cosine", "chi2")
 # Kernels that scikit-learn computes from sparse rows.
 SPARSE_KERNELS = ("rbf", "laplacian", "linear", "poly", "polynomial", "sigmoid", "cosine")
@@ -101,10 +103,11 @@ class KernelMatrix:
         """Return ``K[:, support] @ values``, shape (n,), without an n x n matrix."""
         total = np.zeros(self.shape[0])
         height, width = self._tile
-        for j in range(0, len(support), width):
-            right, part = self._right[support[j : j + width]], values[j : j + width]
-            for i in range(0, self.shape[0], height):
-                total[i : i + height] += self._values(self._left[i : i + height], right) @ part
+        with self._threads():
+            for j in range(0, len(support), width):
+                right, part = self._right[support[j : j + width]], values[j : j + width]
+                for i in range(0, self.shape[0], height):
+                    total[i : i + height] += self._values(self._left[i : i + height], right) @ part
         return self._finite(total)
 
     def mean(self, T, weights: np.ndarray | None = None) -> np.ndarray:
@@ -162,7 +165,8 @@ class KernelMatrix:
         n = self.shape[0]
         rows = np.unique(np.linspace(0, n - 1, min(n, _TEST_ROWS)).astype(np.intp))
         values = self.block(rows, rows)
-        eigenvalues = np.linalg.eigvalsh((values + values.T) / 2)
+        with threads_for(values.size):
+            eigenvalues = np.linalg.eigvalsh((values + values.T) / 2)
         asymmetry = np.abs(values - values.T).max()
         rounding = 1e-9 * max(abs(eigenvalues[0]), abs(eigenvalues[-1]))
         return bool(eigenvalues[0] < -rounding or asymmetry > rounding)
@@ -174,31 +178,37 @@ class KernelMatrix:
         rows._left = rows._right = X
         return rows
 
+    def _threads(self):
+        """Return the context for the products of tiles."""
+        return threads_for_product(*self._tile, self._left.shape[1])
+
     def _mean(self, left, right, weights) -> np.ndarray:
         n, m = left.shape[0], right.shape[0]
         height, width = self._tile
         if weights is not None:
             counts = (weights * (m / weights.sum())).astype(left.dtype)
         total = np.zeros(n)
-        for i in range(0, n, height):
-            rows = left[i : i + height]
-            for j in range(0, m, width):
-                values = self._values(rows, right[j : j + width])
-                if weights is not None:
-                    values = values * counts[j : j + width]
-                total[i : i + height] += values.sum(axis=1)
+        with self._threads():
+            for i in range(0, n, height):
+                rows = left[i : i + height]
+                for j in range(0, m, width):
+                    values = self._values(rows, right[j : j + width])
+                    if weights is not None:
+                        values = values * counts[j : j + width]
+                    total[i : i + height] += values.sum(axis=1)
         return total / m
 
     def _fill(self, out, left, right) -> None:
         height, width = self._tile
-        for i in range(0, left.shape[0], height):
-            rows = left[i : i + height]
-            for j in range(0, right.shape[0], width):
-                part = out[i : i + height, j : j + width]
-                if self._left is not self.X:
-                    np.exp(rows @ right[j : j + width].T, out=part)
-                else:
-                    part[:] = self._values(rows, right[j : j + width])
+        with self._threads():
+            for i in range(0, left.shape[0], height):
+                rows = left[i : i + height]
+                for j in range(0, right.shape[0], width):
+                    part = out[i : i + height, j : j + width]
+                    if self._left is not self.X:
+                        np.exp(rows @ right[j : j + width].T, out=part)
+                    else:
+                        part[:] = self._values(rows, right[j : j + width])
 
     def _values(self, left, right) -> np.ndarray:
         """Return one tile."""

@@ -25,6 +25,8 @@ import numpy as np
 from scipy.linalg.lapack import dposv
 from scipy.special import logsumexp
 
+from skltransfer._blas import threads_by
+
 # Smaller logarithms, relative to a row's largest, are raised to this one, so that squares remain
 # finite. At the optimum the ratio is at least the m-th part of a row's largest: they do not matter.
 _SMALLEST_LOG = -200.0
@@ -75,6 +77,7 @@ def log_kernel_ratios(
     return -gamma * target_distances - log_h, log_h
 
 
+@threads_by(lambda log_A, *_, **__: log_A.size)
 def solve_kliep(
     log_A: np.ndarray,
     *,
@@ -165,6 +168,7 @@ def _newton_step(A, a, w, fitted, q) -> np.ndarray:
     return a * q  # the multiplicative step of expectation maximisation never fails
 
 
+@threads_by(lambda H, *_, **__: H.size)
 def _nonnegative_minimum(H, c, start) -> np.ndarray:
     """Minimise ``1/2 x'Hx + c'x`` over ``x >= 0`` by the active-set method from `start`."""
     x, free = start.copy(), start > 0

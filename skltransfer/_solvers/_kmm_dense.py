@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, lapack
 
+from skltransfer._blas import threads_by, threads_for
 from skltransfer._solvers._kmm_certificate import Best, KMMProblem, project, sum_multiplier
 
 # Steps of the accelerated projected gradient method that starts the pivoting.
@@ -39,7 +40,8 @@ class StoredMatrix:
         """Return ``K[:, support] @ values``."""
         b = np.zeros(len(self.K))
         b[support] = values
-        return product(self.K, b)
+        with threads_for(self.K.size):
+            return product(self.K, b)
 
     def diagonal(self) -> np.ndarray:
         """Return the diagonal of the matrix."""
@@ -54,6 +56,7 @@ class WarmStart(NamedTuple):
     total: float | None  # the bound that the sum stood at
 
 
+@threads_by(lambda problem, *_, **__: problem.K.size)
 def solve_dense(
     problem: KMMProblem, tol: float, max_iter: int, best: Best, start: WarmStart | None = None
 ) -> int:

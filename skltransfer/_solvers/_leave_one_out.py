@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skltransfer._blas import threads_by
+
 
 class LeaveOneOut(NamedTuple):
     """A fitted ridge regression.
@@ -27,6 +29,7 @@ class LeaveOneOut(NamedTuple):
     leverage: np.ndarray
 
 
+@threads_by(lambda Z, *_, **__: Z.shape[-2] * Z.shape[-1])
 def ridge_leave_one_out(Z, Y, sample_weight, penalty: float) -> LeaveOneOut:
     r"""Fit a ridge regression, and predict each sample without it.
 

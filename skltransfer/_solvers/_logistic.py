@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg
 from scipy.special import expit, logsumexp
 
+from skltransfer._blas import threads_for, threads_for_product
 from skltransfer._solvers._design_matrix import (
     MOST_UNKNOWNS_IN_STACKS,
     DenseRows,
@@ -129,15 +130,10 @@ class _Problems:
         # Keeps an unpenalised problem with dependent columns solvable; vanishes in rounding else.
         H[:, diagonal, diagonal] = np.where(entries > 0, entries * (1 + 1e-13), 1.0)
         right = -gradient.reshape(b, k * p, 1)
-        try:
-            is_small = k * p <= MOST_UNKNOWNS_IN_STACKS
-            solved = np.linalg.solve(H, right) if is_small else None
-        except np.linalg.LinAlgError:  # one of them is singular
-            solved = None
-        if solved is None:
-            solved = np.stack([_solve_positive(*problem) for problem in zip(H, right, strict=True)])
-        # If the curvature vanishes in rounding, the result is no solution.
-        missed = np.linalg.norm(H @ solved - right, axis=(1, 2))
+        with threads_for((k * p) ** 2):
+            solved = _solved(H, right)
+            # If the curvature vanishes in rounding, the result is no solution.
+            missed = np.linalg.norm(H @ solved - right, axis=(1, 2))
         solved[~(missed <= 1e-6 * np.linalg.norm(right, axis=(1, 2)))] = np.nan
         return solved.reshape(b, k, p), np.zeros(b)
 
@@ -181,9 +177,11 @@ class _Problems:
         Z = self.rows.Z
         p = Z.shape[1]
         if self._products is None:
-            return np.stack([(Z.T * w) @ Z for w in weights])
+            with threads_for_product(p, *Z.shape):
+                return np.stack([(Z.T * w) @ Z for w in weights])
         grams = np.empty((len(weights), p, p))
-        upper = weights @ self._products
+        with threads_for_product(len(weights), *self._products.shape):
+            upper = weights @ self._products
         rows, columns = self._triangle
         grams[:, rows, columns] = upper
         grams[:, columns, rows] = upper
@@ -241,6 +239,16 @@ class _Problems:
         return directions - self.flat[:, None] * directions.mean(axis=1, keepdims=True), left
 
 
+def _solved(H, right):
+    """Return the solutions of a stack of systems, NaN where one is not positive definite."""
+    if H.shape[1] <= MOST_UNKNOWNS_IN_STACKS:
+        try:
+            return np.linalg.solve(H, right)
+        except np.linalg.LinAlgError:  # one of them is singular
+            pass
+    return np.stack([_solve_positive(*problem) for problem in zip(H, right, strict=True)])
+
+
 def _solve_positive(H, right):
     _, solution, failed = linalg.lapack.dposv(H, right, lower=True)
     return np.full_like(right, np.nan) if failed else solution
@@ -285,7 +293,9 @@ def solve_logistic(
     rows, exponents = equilibrated(rows)
     if exponents is not None:
         penalty = np.minimum(np.ldexp(penalty, -2 * exponents), _LARGEST_PENALTY)
-    solution = _solve(rows, offset, codes, weights, penalty, tol, max_iter)
+    # If the curvature of all problems is a small product, all else is smaller.
+    with threads_for_product(penalty.size, *rows.shape):
+        solution = _solve(rows, offset, codes, weights, penalty, tol, max_iter)
     if exponents is None:
         return solution
     return replace(solution, shift=np.ldexp(solution.shift, -exponents))

@@ -15,18 +15,21 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from skltransfer._blas import threads_by
 from skltransfer._solvers._logistic import SHORT_STEP, SMALLEST_LOSS, SMALLEST_STEP
 from skltransfer._solvers._multitask import (
     MultiTaskSolution,
     centered_blocks,
     column_means,
     free_directions,
+    largest_matrix,
     logistic_curvature,
     logistic_loss,
 )
 from skltransfer._solvers._ridge import ridge_path
 
 
+@threads_by(lambda tasks, *_, **__: largest_matrix(tasks, 1))
 def mean_regularized_ridge(tasks, alpha, shared_alpha, fit_intercept=True) -> MultiTaskSolution:
     """Solve the least-squares form directly.
 
@@ -69,6 +72,7 @@ def mean_regularized_ridge(tasks, alpha, shared_alpha, fit_intercept=True) -> Mu
     return MultiTaskSolution(coef, intercept, shared[None], objective, 0.0, 1)
 
 
+@threads_by(lambda tasks, n_outputs, *_, **__: largest_matrix(tasks, n_outputs))
 def mean_regularized_logistic(
     tasks, n_outputs, alpha, shared_alpha, fit_intercept=True, *, tol, max_iter
 ) -> MultiTaskSolution:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from skltransfer._blas import threads_by
 from skltransfer._solvers._kernels import loses_digits, rbf_factors
 
 # Rows of a tile in both directions; a tile fits into the cache.
@@ -73,6 +74,7 @@ class _Rows:
         return range(self.n, self.n + self.m)
 
 
+@threads_by(lambda X, *_, **__: X.shape[1] * _TILE[0])
 def squared_mmd(X, T, gamma: float, *, unbiased: bool = True) -> float:
     """Return the squared maximum mean discrepancy of two samples, with the rbf kernel.
 
@@ -107,6 +109,7 @@ def _combined(within_source, within_target, between, n: int, m: int, unbiased: b
     return np.maximum(value, 0.0)  # rounding may take it below 0
 
 
+@threads_by(lambda X, *_, **__: X.shape[1] * _TILE[0])
 def permuted_squared_mmd(
     X, T, gamma: float, n_permutations: int, rng, *, unbiased: bool = True
 ) -> np.ndarray:

@@ -64,6 +64,12 @@ def unit_of(arrays) -> float:
     return float(np.ldexp(1.0, int(-np.frexp(largest)[1])))
 
 
+def largest_matrix(tasks, n_outputs: int) -> int:
+    """Return the numbers in the largest matrix that a solver of all tasks works on."""
+    n_features = tasks[0].X.shape[1]
+    return max(*(task.X.size for task in tasks), (n_outputs * n_features) ** 2)
+
+
 def column_means(tasks, fit_intercept: bool) -> list[np.ndarray]:
     """Return the means that are subtracted from the rows of each task."""
     return [task.mean() if fit_intercept else np.zeros(task.X.shape[1]) for task in tasks]

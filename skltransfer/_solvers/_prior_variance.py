@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from skltransfer._blas import threads_by
+
 # Samples that are looked at.
 _MOST_SAMPLES = 3000
 # Standard errors by which the estimate is lowered: what may be noise moves nothing.
 _CAUTION = 1.0
 
 
+@threads_by(lambda gram, *_, **__: gram.size)
 def variance_of_change(gram, residual, curvature, weights) -> float:
     """Return a cautious estimate of ``tau^2``, at least 0.
 

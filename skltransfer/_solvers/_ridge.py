@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, lsqr
 
+from skltransfer._blas import threads_by, threads_for
 from skltransfer._solvers._design_matrix import DIGITS_OF_GRAM, MOST_AXES, SparseRows
 
 # Columns further apart than this lose digits in one common decomposition.
@@ -17,6 +18,7 @@ _LARGEST_SIZE = 1e100
 _MOST_LSQR_STEPS = 20_000
 
 
+@threads_by(lambda Z, *_, **__: Z.size)
 def ridge_path(Z: np.ndarray, R: np.ndarray, alphas: np.ndarray) -> np.ndarray:
     """Solve ``min ||R - Z D^T||^2 + alpha ||D||^2`` for every `alpha`, by one decomposition.
 
@@ -82,6 +84,7 @@ def _by_penalty(penalty, uniform, other):
     return D
 
 
+@threads_by(lambda Z, *_, **__: Z.size)
 def _augmented(Z, R, penalty):
     """Solve by least squares with the penalties as further samples, shape (k, p).
 
@@ -129,7 +132,8 @@ def sparse_ridge_path(rows: SparseRows, R, weights, alphas) -> np.ndarray:
         gram, largest = rows.gram(weights, of_samples=n <= p)
         left = ~((alphas >= DIGITS_OF_GRAM * largest) & np.isfinite(largest))
         if not left.all():
-            values, vectors = linalg.eigh(gram, driver="evd")
+            with threads_for(gram.size):
+                values, vectors = linalg.eigh(gram, driver="evd")
             values = np.maximum(values, 0.0)
             right = root * R if n <= p else rows.against((weights[:, None] * R).T).T
             along = vectors.T @ right

@@ -18,11 +18,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
+from skltransfer._blas import threads_by
 from skltransfer._solvers._logistic import SMALLEST_LOSS
 from skltransfer._solvers._multitask import (
     MultiTaskSolution,
     centered_blocks,
     free_directions,
+    largest_matrix,
     logistic_curvature,
     logistic_loss,
 )
@@ -32,6 +34,7 @@ _INTERVAL = 10
 _MAX_INTERCEPT_STEPS = 50
 
 
+@threads_by(lambda tasks, *_, **__: largest_matrix(tasks, 1))
 def trace_norm_ridge(tasks, alpha, fit_intercept=True, *, tol, max_iter) -> MultiTaskSolution:
     """Solve the least-squares form; ``f_min`` is the loss of least squares alone.
 
@@ -52,6 +55,7 @@ def trace_norm_ridge(tasks, alpha, fit_intercept=True, *, tol, max_iter) -> Mult
     return _unfold(W[:, None], b + np.array(y_means)[:, None], means, basis, objective, gap, n_iter)
 
 
+@threads_by(lambda tasks, n_outputs, *_, **__: largest_matrix(tasks, n_outputs))
 def trace_norm_logistic(
     tasks, n_outputs, alpha, fit_intercept=True, *, tol, max_iter
 ) -> MultiTaskSolution:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh, svd
 
+from skltransfer._blas import threads_by, threads_for, threads_for_product
 from skltransfer._solvers._block_krylov import leading_right_vectors
 
 # Up to this size, or with more components than this part of it, all vectors are computed.
@@ -101,14 +102,17 @@ class TransferProblem:
         F -= self.means
         self.F = F
         # Where F = Q R is tall, R has the same right singular vectors.
-        self._R = np.linalg.qr(F, mode="r") if len(F) > 1.2 * self.size else F
+        with threads_for(F.size):
+            self._R = np.linalg.qr(F, mode="r") if len(F) > 1.2 * self.size else F
 
     def mapped(self, weights, n_rows: int) -> np.ndarray:
         """Return the first rows of F, as they were given, times weights."""
-        mapped = self.F[:n_rows] @ weights
-        mapped += self.means @ weights
+        with threads_for_product(n_rows, *weights.shape):
+            mapped = self.F[:n_rows] @ weights
+            mapped += self.means @ weights
         return mapped * self.unit if self.unit != 1 else mapped
 
+    @threads_by(lambda self, *_, **__: self._R.size)
     def solve(
         self, L: np.ndarray, regularization: float, n_components: int, tol: float
     ) -> Components:

@@ -17,6 +17,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.linalg.blas import dsyrk
 
+from skltransfer._blas import threads_by, threads_for_product
+
 # Pairs whose left-out solutions are held at a time.
 _BLOCK_PAIRS = 256
 # More units of weight than this are not told apart.
@@ -86,16 +88,20 @@ def _evenly(n: int, n_taken: int) -> np.ndarray:
 def second_moments(S: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the weighted mean of ``s_i s_i'``, shape (b, b)."""
     rows = S if weights is None else S * np.sqrt(weights)[:, None]
-    upper = dsyrk(1.0 / (len(S) if weights is None else weights.sum()), rows.T)
+    scale = 1.0 / (len(S) if weights is None else weights.sum())
+    with threads_for_product(S.shape[1], *S.shape):
+        upper = dsyrk(scale, rows.T)
     return np.triu(upper) + np.triu(upper, 1).T
 
 
+@threads_by(lambda H, *_, **__: H.size)
 def solve_ulsif(H: np.ndarray, h: np.ndarray, reg: float) -> np.ndarray:
     """Return ``max(0, (H + reg I)^-1 h)``, shape (b,)."""
     ridged = H + reg * np.eye(len(H))
     return np.maximum(cho_solve(cho_factor(ridged), h), 0.0)
 
 
+@threads_by(lambda S, *_, **__: S.shape[1] * max(S.shape[1], _BLOCK_PAIRS))
 def leave_one_out_errors(
     S: np.ndarray,
     T: np.ndarray,

@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import islice
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from skltransfer._blas import one_blas_thread
 from skltransfer._messages import first_line
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._extraction import network_lock
@@ -470,16 +469,6 @@ def means_of_terms(terms: dict[str, torch.Tensor], batch) -> dict[str, torch.Ten
     return {name: _mean(term.detach(), batch) for name, term in terms.items()} | recorded
 
 
-@cache
-def _blas_threads() -> ThreadpoolController:
-    """Return what sets the threads of the BLAS that numpy and scipy call.
-
-    The steps of L-BFGS are too small for several threads, which would wait for work on the cores
-    that torch's threads need.
-    """
-    return ThreadpoolController().select(internal_api="openblas")
-
-
 def train_full_batch(
     module: nn.Module,
     objective: Callable,
@@ -583,7 +572,8 @@ def train_full_batch(
 
     start = torch.cat([parameter.detach().flatten() for parameter in parameters])
     start = start.double().cpu().numpy() / units
-    with network_lock, _blas_threads().limit(limits=1):
+    # The steps of L-BFGS are small, and torch's threads need the cores. torch may use MKL itself.
+    with network_lock, one_blas_thread("openblas"):
         if freezing is None:
             module.train()
         else:

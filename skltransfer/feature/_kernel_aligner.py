@@ -10,6 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 
+from skltransfer._blas import threads_by, threads_for
 from skltransfer._parameters import Choice, Count, Flag, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernel_width import warn_of_width
@@ -139,6 +140,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
 class _KernelSpace(TransferProblem):
     """The kernel matrix of all rows."""
 
+    @threads_by(lambda self, *_, **__: self.F.size)
     def principal(self, k, tol) -> tuple[Components, np.ndarray]:
         centered = self.F - self.F.mean(axis=1)[:, None]
         n = len(centered)
@@ -172,16 +174,17 @@ class _LinearSpaces:
             if d <= n:
                 return TransferProblem(self._Z.copy()), None
             # Solutions lie in the span of the centred rows.
-            basis = np.linalg.qr((self._Z - self._Z.mean(axis=0)).T)[0]
+            with threads_for(self._Z.size):
+                basis = np.linalg.qr((self._Z - self._Z.mean(axis=0)).T)[0]
             return TransferProblem(self._Z @ basis), basis
         if d >= n:
             return TransferProblem(self._Z @ self._Z.T), self._Z.T
         # With Z'Z = S^2, the columns of Z S^-1 are an orthonormal basis of the columns of K = ZZ'.
         # So w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as features.
         scale = np.abs(self._Z).max(initial=0.0) or 1.0
-        _, singular, basis = np.linalg.svd(
-            np.linalg.qr(self._Z / scale, mode="r"), full_matrices=False
-        )
+        with threads_for(self._Z.size):
+            triangle = np.linalg.qr(self._Z / scale, mode="r")
+            _, singular, basis = np.linalg.svd(triangle, full_matrices=False)
         root = (basis.T * (singular * scale)) @ basis
         return TransferProblem(self._Z @ root), root
 

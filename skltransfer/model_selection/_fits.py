@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
-from threadpoolctl import ThreadpoolController
 
+from skltransfer._blas import one_blas_thread
 from skltransfer._messages import first_line
 from skltransfer.domains._classes import classes_compared
 from skltransfer.domains._data import columns_compared
@@ -219,11 +219,6 @@ class Fits:
         self._progress(Progress(job.strategy, done, self._total, left))
 
 
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 def _fit_fold(
     fit: Callable,
     samples: _Samples,
@@ -239,7 +234,7 @@ def _fit_fold(
         return None
     result, started = FoldFit(), time.perf_counter()
     # Bits must not depend on the number of processes, among which threads are shared.
-    limits = _controller().limit(limits=1 if one_thread else None, user_api="blas")
+    limits = one_blas_thread() if one_thread else nullcontext()
     with (
         warnings.catch_warnings(record=True) as caught,
         limits,

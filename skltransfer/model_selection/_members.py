@@ -6,7 +6,6 @@ import time
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
-from threadpoolctl import ThreadpoolController
 
+from skltransfer._blas import one_blas_thread
 from skltransfer._messages import first_line
 from skltransfer.domains._classes import classes_compared
 from skltransfer.domains._data import columns_compared, concatenate_rows
@@ -112,11 +111,6 @@ def fit_members(
     return [row[:-1] for row in rows], [row[-1] for row in rows]
 
 
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 def _fit(strategy, task, samples: TargetSamples, train, test):
     """Fit one strategy; predict if there are test samples, else return it.
 
@@ -128,7 +122,7 @@ def _fit(strategy, task, samples: TargetSamples, train, test):
         warnings.catch_warnings() if is_fold else nullcontext(),
         # The source's own fit has looked at the parameters.
         config_context(skip_parameter_validation=is_fold),
-        _controller().limit(limits=1, user_api="blas"),
+        one_blas_thread(),
         classes_compared(),
         columns_compared(),
     ):
