@@ -77,7 +77,7 @@ def test_penalties_by_feature_several_outputs_and_weights():
 def test_ridge_with_more_features_than_samples_and_sparse_rows():
     rng = np.random.default_rng(0)
     parts = [
-        (sparse.random_array((12, 40), density=0.3, rng=rng, format="csr"), rng.normal(size=12))
+        (sparse.csr_array(np.maximum(rng.normal(size=(12, 40)), 0)), rng.normal(size=12))
         for _ in range(3)
     ]
     model = federated(TransferRidge(source_alpha=0.5), parts)
