@@ -32,8 +32,9 @@ def interpolate_weights(start, tuned, share: float = 0.5):
         (``strategy="linear_probe"``) of the same backbone.
     tuned : fitted estimator
         A linear model with ``coef_`` and ``intercept_``, or a ``FineTuned*`` or
-        ``RegularizedTransfer*`` estimator. It does not change. With a linear `start`, a network
-        begins at its pretrained backbone with that model as its output layer.
+        ``RegularizedTransfer*`` estimator. It does not change. With a linear `start`, the
+        network of a classifier begins at its pretrained backbone, with that model as its output
+        layer.
     share : float, default=0.5
         Share of `tuned`, from 0, which gives the predictions of `start`, to 1, which gives those of
         `tuned`.
@@ -46,7 +47,8 @@ def interpolate_weights(start, tuned, share: float = 0.5):
     Raises
     ------
     ValueError
-        If both have weights of other shapes, or `start` lacks a class of `tuned`.
+        If their weights differ in shape, their networks in the classes or in the scale of the
+        labels, or `start` lacks a class of `tuned`.
     TypeError
         If one of them has no such weights.
 
@@ -84,10 +86,11 @@ def interpolate_weights(start, tuned, share: float = 0.5):
     if hasattr(tuned, "_built"):
         return _network_between(start, tuned, share)
     own = read_source(tuned, "tuned")
-    if not hasattr(tuned, "coef_"):
+    if "coef_" not in vars(tuned):
         raise TypeError(
-            f"tuned is a {type(tuned).__name__}, which holds its linear model inside. Pass that "
-            "model, such as tuned.best_estimator_ of a search."
+            f"tuned is a {type(tuned).__name__}, which holds its linear model inside, or computes "
+            "its coefficients. Pass a model that stores them, such as tuned.best_estimator_ of a "
+            "search, or LinearSVC in the place of SVC."
         )
     carried = _matched(start, tuned)
     twin = copy.copy(tuned)
@@ -95,7 +98,11 @@ def interpolate_weights(start, tuned, share: float = 0.5):
     if hasattr(tuned, "intercept_"):
         nothing = np.zeros(len(own.coef))
         intercepts = [nothing if m.intercept is None else m.intercept for m in (carried, own)]
-        twin.intercept_ = _between(*intercepts, share).reshape(np.shape(tuned.intercept_))
+        intercept = _between(*intercepts, share)
+        if hasattr(tuned, "_x_mean"):  # partial least squares centres the columns itself
+            intercept = intercept + np.atleast_2d(twin.coef_) @ tuned._x_mean
+        is_one = len(intercept) == 1
+        twin.intercept_ = intercept.reshape(np.shape(tuned.intercept_)) if is_one else intercept
     return twin
 
 
@@ -110,7 +117,7 @@ def _matched(start, tuned) -> LinearModel:
     coef, intercept = model.coef, model.intercept
     if not hasattr(tuned, "_built"):  # the columns of a network are not its features
         names = getattr(tuned, "feature_names_in_", None)
-        coef = match_features(model, names, read_source(tuned).coef.shape[1])
+        coef = match_features(model, names, read_source(tuned).coef.shape[1], "start", "tuned")
     if (classes is None) != (model.classes is None):
         raise ValueError("start and tuned have to be both classifiers, or both regressors.")
     if classes is not None:
@@ -133,7 +140,9 @@ def _network_between(start, tuned, share: float):
     own = tuned.network_.state_dict()
     if hasattr(start, "_built"):
         _check_same_labels(start, tuned)
-        given, is_frozen = start.network_.state_dict(), start._built.is_frozen
+        given = start.network_.state_dict()
+        # Kept features are found by the key of the frozen weights.
+        is_frozen = start._built.is_frozen and start._built.key == tuned._built.key
     else:
         given, is_frozen = _state_of_start(start, tuned), True
     shapes = [{name: tuple(t.shape) for name, t in state.items()} for state in (given, own)]
@@ -184,10 +193,12 @@ def _state_of_start(start, tuned) -> dict:
 
     built = tuned._built.with_source(tuned._load(None))
     head = tuned.network_.head
-    if not isinstance(head, LinearHead) or built.record.module is None:
+    is_linear = isinstance(head, LinearHead) and built.record.module is not None
+    if not is_linear or not hasattr(tuned, "classes_"):
         raise TypeError(
-            f"start is a {type(start).__name__}, which can begin only a network with a backbone= "
-            "and head='linear'. Pass a network that was fitted by strategy='linear_probe'."
+            f"start is a {type(start).__name__}, which can begin only the network of a classifier "
+            "with a backbone= and head='linear'. Pass a network that was fitted by "
+            "strategy='linear_probe'."
         )
     model = _matched(start, tuned)
     if model.coef.shape[1] != built.n_features:

@@ -104,7 +104,9 @@ def _innermost(estimator):
     return estimator
 
 
-def match_features(model: LinearModel, feature_names, n_features: int) -> np.ndarray:
+def match_features(
+    model: LinearModel, feature_names, n_features: int, name: str = "source", other: str = "X"
+) -> np.ndarray:
     """Return the coefficients of the features of the task, 0 for features that the model lacks.
 
     Parameters
@@ -114,6 +116,8 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
         Features of the task. If both have names, features are matched by name.
     n_features : int
         Number of features of the task.
+    name, other : str
+        Arguments that hold the model and the task, in messages.
 
     Returns
     -------
@@ -122,15 +126,15 @@ def match_features(model: LinearModel, feature_names, n_features: int) -> np.nda
     if model.feature_names is None or feature_names is None:
         if model.coef.shape[1] != n_features:
             raise ValueError(
-                f"source has coefficients for {model.coef.shape[1]} features, and X has "
+                f"{name} has coefficients for {model.coef.shape[1]} features, and {other} has "
                 f"{n_features}. Give both the same columns, or pass DataFrames to both fits."
             )
         return model.coef
-    position = {name: i for i, name in enumerate(model.feature_names)}
-    shared = [i for i, name in enumerate(feature_names) if name in position]
+    position = {column: i for i, column in enumerate(model.feature_names)}
+    shared = [i for i, column in enumerate(feature_names) if column in position]
     if not shared:
         raise ValueError(
-            f"source was fitted on the columns {list(model.feature_names[:5])} and X has "
+            f"{name} was fitted on the columns {list(model.feature_names[:5])} and {other} has "
             f"{list(feature_names[:5])}, and none is shared. Give both the same names."
         )
     coef = np.zeros((len(model.coef), n_features))

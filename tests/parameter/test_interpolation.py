@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 import skltransfer
 from skltransfer import (
@@ -44,13 +47,27 @@ def test_scores_of_linear_models_are_interpolated(y, share):
     assert np.abs(ends[0] - ends[1]).max() > 0.1
 
 
-def test_regressors_one_output_or_several():
-    for y in (X @ [1, 2, 3, 4] + 5, X @ rng.normal(size=(4, 2)) + 5):
-        start, tuned = Ridge(100.0).fit(X, y), Ridge(0.1).fit(X, y)
-        model = interpolate_weights(start, tuned, 0.25)
-        expected = 0.75 * start.predict(X) + 0.25 * tuned.predict(X)
-        np.testing.assert_allclose(model.predict(X), expected)
-        assert np.shape(model.intercept_) == np.shape(tuned.intercept_)
+ONE_OUTPUT, TWO_OUTPUTS = np.array([1, 2, 3, 4]), np.array([[1, 5], [2, 6], [3, -7], [4, 8]])
+
+
+@pytest.mark.parametrize("slopes", [ONE_OUTPUT, TWO_OUTPUTS])
+@pytest.mark.parametrize(
+    ("start", "tuned"),
+    [
+        (Ridge(100.0), Ridge(0.1)),
+        (Ridge(100.0), Ridge(0.1, fit_intercept=False)),
+        (Ridge(100.0), PLSRegression(1)),
+        (PLSRegression(1), Ridge(0.1)),
+    ],
+)
+def test_regressors_one_output_or_several(slopes, start, tuned):
+    shifted = X + 2
+    y = shifted @ slopes + 5
+    start, tuned = clone(start).fit(shifted, y), clone(tuned).fit(shifted, y)
+    for share in (0.25, 1.0):
+        model = interpolate_weights(start, tuned, share)
+        expected = (1 - share) * start.predict(shifted) + share * tuned.predict(shifted)
+        np.testing.assert_allclose(model.predict(shifted), expected)
 
 
 def test_classes_and_features_are_matched_by_name():
@@ -89,6 +106,23 @@ def test_networks_of_one_structure(tmp_path):
     np.testing.assert_allclose(features, middle.transform(X), atol=1e-5)
 
 
+def test_frozen_networks_of_other_weights_share_no_features():
+    images = np.random.default_rng(1).random((24, 64))
+    y = np.arange(24) % 2
+    start, tuned = (
+        FineTunedClassifier(
+            "tiny", strategy="linear_probe", weights=None, image_shape=(8, 8), max_epochs=2,
+            random_state=seed,
+        ).fit(images, (y + seed) % 2)
+        for seed in (0, 1)
+    )  # fmt: skip
+    ends = [end.predict_proba(images) for end in (start, tuned)]
+    for end, share in zip(ends, (0.0, 1.0), strict=True):
+        found = interpolate_weights(start, tuned, share).predict_proba(images)
+        np.testing.assert_allclose(found, end, atol=1e-5)
+    assert np.abs(ends[0] - ends[1]).max() > 0.9
+
+
 def test_a_linear_model_is_the_output_layer_of_the_start():
     features = PretrainedFeatureTransformer(small_network, store=None)
     tuned = FineTunedClassifier(small_network, **SIMPLE).fit(X, Y2)
@@ -101,7 +135,7 @@ def test_a_linear_model_is_the_output_layer_of_the_start():
     with pytest.raises(ValueError, match="coefficients for 4 features, and the network .* has 8"):
         interpolate_weights(wide, tuned)
     other = FineTunedClassifier(small_network, head="mlp", **SIMPLE).fit(X, Y2)
-    with pytest.raises(TypeError, match="which can begin only a network"):
+    with pytest.raises(TypeError, match="which can begin only the network"):
         interpolate_weights(start[-1], other)
     with pytest.raises(ValueError, match="The networks of start and tuned differ"):
         interpolate_weights(other, tuned)
@@ -121,6 +155,13 @@ def test_what_cannot_be_interpolated():
         interpolate_weights(Ridge().fit(X, X[:, 0]), line)
     with pytest.raises(ValueError, match="start has 2 outputs, and tuned has 1"):
         interpolate_weights(Ridge().fit(X, X[:, :2]), Ridge().fit(X, X[:, 0]))
+    with pytest.raises(TypeError, match="tuned is a SVC, which .* computes its coefficients"):
+        interpolate_weights(line, SVC(kernel="linear").fit(X, Y2))
+    with pytest.raises(ValueError, match="start has coefficients for 3 features, and tuned has 4"):
+        interpolate_weights(LogisticRegression().fit(X[:, :3], Y2), line)
+    with pytest.raises(TypeError, match="which can begin only the network of a classifier"):
+        number = FineTunedRegressor(small_network, **SIMPLE).fit(X, X[:, 0])
+        interpolate_weights(Ridge().fit(X, X[:, 0]), number)
     numbers = [FineTunedRegressor(**SIMPLE).fit(X[:n], X[:n, 0]) for n in (30, 60)]
     with pytest.raises(ValueError, match="standardised their labels in another way"):
         interpolate_weights(*numbers)
