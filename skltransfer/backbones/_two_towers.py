@@ -54,7 +54,7 @@ class _Calibrated:
 
     @property
     def logit_bias(self) -> float:
-        """What is added to the scaled cosine."""
+        """The number that is added to the scaled cosine."""
         bias = getattr(self.model, "logit_bias", None)
         return 0.0 if bias is None else bias.item()
 

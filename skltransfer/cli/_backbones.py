@@ -37,7 +37,6 @@ _OTHERS = (
     ("NAME --weights FILE", "weights of your own for a network that is named"),
 )
 
-
 # Input size and number of parameters of the networks in packages.
 _PACKAGED = {EFFICIENTNET_LITE0: (224, 3_371_008), MINILM: (None, 22_565_376)}
 
@@ -69,8 +68,9 @@ def backbones(options) -> None:
         from skltransfer.cli._rank import rank
 
         names = [] if pattern is None else [pattern] if _is_name(pattern) else _matching(pattern)
-        if len(names) > 1:  # of images, but for this one
-            names = [name for name in names if name != MINILM]
+        if len(names) > 1:  # networks of images that can be loaded here
+            left_out = {MINILM, *(name for name in PACKAGED if not is_installed(name))}
+            names = [name for name in names if name not in left_out]
         return rank(options, names)
     for name in ("label", "text", "backbone"):
         if getattr(options, name):

@@ -16,6 +16,8 @@ from skltransfer.domains._refit import fits_anew
 
 # Numbers in one block of spectra, so that memory does not grow with the number of samples.
 _BLOCK = 2**22
+# A frame is filled up with zeros until each band holds a frequency.
+_LONGEST_TRANSFORM = 2**18
 
 
 class SpectrogramTransformer(TransformerMixin, DocumentedEstimator):
@@ -143,6 +145,12 @@ class SpectrogramTransformer(TransformerMixin, DocumentedEstimator):
         length, hop = self._in_samples()
         f_max = self.sampling_rate / 2 if self.f_max is None else self.f_max
         edges = _hertz(np.linspace(_mel(self.f_min), _mel(f_max), self.n_mels + 2))
+        narrowest = np.diff(edges).min()
+        if narrowest * _LONGEST_TRANSFORM < self.sampling_rate:
+            raise ValueError(
+                f"n_mels={self.n_mels} bands from {self.f_min:g} to {f_max:g} Hz are as narrow as "
+                f"{narrowest:.1e} Hz. Take fewer of them, or a wider range."
+            )
         n_fft = 2 ** math.ceil(math.log2(length))
         bands = mel_bands(edges, n_fft, self.sampling_rate)
         while not bands.any(axis=0).all():

@@ -178,8 +178,10 @@ class ZeroShotClassifier(SavedAsData, HoldsByReference, ClassifierMixin, Documen
             record = self._text_encoder()
             embeddings = _embedded(record, sum(prompts, []))
             self._check_width(embeddings.shape[1], record.name)
-            scale = getattr(record.module, "logit_scale", scale)
-            bias = getattr(record.module, "logit_bias", bias)
+            from skltransfer.backbones._two_towers import TextTower
+
+            if isinstance(record.module, TextTower):  # other modules may hold a logarithm
+                scale, bias = record.module.logit_scale, record.module.logit_bias
         sums = np.zeros((len(self.classes_), embeddings.shape[1]))
         np.add.at(sums, codes, embeddings)
         self.class_features_ = normalize(sums)

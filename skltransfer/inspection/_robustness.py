@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -21,8 +21,6 @@ _METHOD, _EPSILON = Choice(*METHODS), Number(0, high=np.inf, high_open=True)
 _EPSILONS_OF_IMAGES = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
 _EPSILONS_OF_TABLES = (0.05, 0.1, 0.2, 0.4)
 _ESTIMATOR, _SOURCE = "estimator", "source"
-# Of both bounds of a 95 % interval.
-_NORMAL_QUANTILE = 1.959964
 _INK, _BLUE, _RED = "#9aa5b1", "#2f6f9f", "#c8553d"
 _STYLES = {"noise": ":", "fgsm": "--", "pgd": "-"}
 
@@ -36,7 +34,7 @@ class AttackResult:
     network : {"estimator", "source"}
         Network that predicts.
     method : {"noise", "fgsm", "pgd"}
-        How the samples were changed.
+        Attack that changed the samples.
     made_on : {"estimator", "source"} or None
         Network whose gradients the attack has followed. None for noise.
     epsilon : float
@@ -328,6 +326,10 @@ class _Attacked:
         self.is_image = self.is_flat or not is_table
         self.codes = _codes(y, rows, network.classes_)
 
+    def reading(self) -> tuple:
+        """Return what the units of epsilon depend on."""
+        return self.is_image, self.rows.value_range if self.is_image else None
+
     def examples(self, method, epsilon, n_steps, batch_size, random_state):
         """Return changed samples in the form of the samples given."""
         from skltransfer._networks import _attacks
@@ -429,9 +431,9 @@ def robustness_report(
     y : array-like of shape (n_samples,)
         Their classes.
     source : classifier, default=None
-        What an attacker can make of the public weights: a fitted network for the same classes and
-        samples, such as ``FineTunedClassifier(backbone, strategy="linear_probe")``, best fitted on
-        samples of the attacker's own. ``None``: `estimator` alone.
+        Network that an attacker can make of the public weights, fitted for the same classes and
+        samples, such as ``FineTunedClassifier(backbone, strategy="linear_probe")``. It is best
+        fitted on samples of the attacker's own. ``None``: `estimator` alone.
     epsilons : "auto" or list of float, default="auto"
         Largest changes of a value, as for :func:`adversarial_examples`. ``"auto"``: 1, 2, 4 and 8
         levels of 255 for images; 0.05, 0.1, 0.2 and 0.4 standard deviations for tables. 0, the
@@ -462,7 +464,7 @@ def robustness_report(
     Notes
     -----
     Both networks are scored by ``predict`` on the same changed samples, behind the same rounding.
-    20 steps of PGD take the time of about 60 predictions, for each epsilon and network.
+    A step of PGD is a pass forwards and one backwards, for each epsilon and network.
 
     Examples
     --------
@@ -481,13 +483,17 @@ def robustness_report(
     True
     """
     methods = _checked_methods(methods)
-    if not (isinstance(epsilons, str) and epsilons == "auto"):
-        ListOf(_EPSILON, unset=("auto",)).check("epsilons", epsilons)
+    ListOf(_EPSILON, unset=("auto",)).check("epsilons", epsilons)
     Count().check("n_steps", n_steps)
     Count().check("batch_size", batch_size)
     estimators = {_ESTIMATOR: estimator} | ({} if source is None else {_SOURCE: source})
     attacked = {name: _Attacked(_network_of(each, name), X, y) for name, each in estimators.items()}
     is_image = attacked[_ESTIMATOR].is_image
+    if source is not None and attacked[_SOURCE].reading() != attacked[_ESTIMATOR].reading():
+        raise ValueError(
+            "estimator and source read X in two ways, so that epsilon has two units. Fit both with "
+            "the same image_shape and value_range."
+        )
     if isinstance(epsilons, str):
         epsilons = _EPSILONS_OF_IMAGES if is_image else _EPSILONS_OF_TABLES
     epsilons = sorted({0.0, *map(float, epsilons)})
@@ -518,8 +524,10 @@ def robustness_report(
 
 
 def _checked_methods(methods) -> list[str]:
-    if isinstance(methods, str) or not isinstance(methods, Iterable) or not list(methods):
-        raise ValueError(f"methods={methods!r} is no list with one of {', '.join(METHODS)}.")
+    given, is_text = methods, isinstance(methods, str)
+    methods = list(methods) if isinstance(methods, Iterable) and not is_text else []
+    if not methods:
+        raise ValueError(f"methods={given!r} is no list with one of {', '.join(METHODS)}.")
     for method in methods:
         _METHOD.check("methods", method)
     return list(dict.fromkeys(methods))
@@ -527,8 +535,5 @@ def _checked_methods(methods) -> list[str]:
 
 def _share(hits: np.ndarray) -> tuple[float, float, float]:
     """Return the share of hits and its 95 % interval by Wilson's formula."""
-    n, share, z = len(hits), float(np.mean(hits)), _NORMAL_QUANTILE
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    margin = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    # Rounding must not leave the share outside.
-    return share, max(0.0, min(centre - margin, share)), min(1.0, max(centre + margin, share))
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    return float(np.mean(hits)), float(interval.low), float(interval.high)

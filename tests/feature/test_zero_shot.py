@@ -1,5 +1,8 @@
 """Classes by their names: beside transformers' own CLIP, and in a joint space that is planted."""
 
+import copy
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -220,6 +223,15 @@ def test_in_a_search_beside_the_means_of_the_samples(encoder):
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     np.testing.assert_allclose(means.class_features_, unit)
     assert means.logit_scale_ == 20
+
+
+def test_the_logarithm_in_a_module_of_the_user_is_not_taken_for_the_scale(encoder):
+    X, _ = planted_images(1)
+    record = load_backbone(encoder)
+    module = copy.deepcopy(record.module)
+    module.logit_scale = torch.tensor(4.6)
+    model = ZeroShotClassifier(dataclasses.replace(record, module=module), list(CLASSES)).fit(X)
+    assert model.logit_scale_ == 20
 
 
 # --- wrong input -----------------------------------------------------------------------

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -267,10 +266,12 @@ def test_the_picture(of_images):
 
 @pytest.mark.parametrize("hits", [0, 3, 20])
 def test_intervals_are_those_of_wilson(hits):
-    expected = binomtest(hits, 20).proportion_ci(method="wilson")
-    share, *bounds = _share(np.arange(20) < hits)
-    assert share == hits / 20
-    np.testing.assert_allclose(bounds, expected, atol=1e-6)
+    n, z = 20, 1.959963984540054
+    share, *bounds = _share(np.arange(n) < hits)
+    assert share == hits / n
+    # Shares p whose distance from the observed one is z standard errors of p.
+    expected = np.sort(np.roots([1 + z**2 / n, -(2 * share + z**2 / n), share**2]))
+    np.testing.assert_allclose(bounds, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -343,6 +344,7 @@ def test_what_cannot_be_attacked_is_named(of_images):
         ({"epsilons": 0.1}, "epsilons"),
         ({"methods": "pgd"}, "methods='pgd'"),
         ({"methods": ["pdg"]}, "Did you mean 'pgd'"),
+        ({"methods": iter(())}, "is no list with one of"),
         ({"n_steps": 0}, "n_steps"),
         ({"batch_size": 0}, "batch_size"),
     ],
@@ -350,6 +352,23 @@ def test_what_cannot_be_attacked_is_named(of_images):
 def test_wrong_settings_are_named(settings, message, of_images):
     with pytest.raises(ValueError, match=message):
         robustness_report(of_images, DIGITS[TEST], LABELS[TEST], **settings)
+
+
+def test_methods_may_be_an_iterator(of_images):
+    X, y = DIGITS[TEST], LABELS[TEST]
+    report = robustness_report(of_images, X, y, epsilons=[0.1], methods=iter(["noise"]))
+    assert list(report.curves()) == [("estimator", "noise")]
+
+
+def test_epsilon_has_one_unit_for_both_networks(of_images):
+    X, y = DIGITS[TEST], LABELS[TEST]
+    settings = {"epsilons": [0.1], "methods": ["fgsm"]}
+    as_table = FineTunedClassifier(hidden_layer_sizes=(5,), max_epochs=1)
+    brighter = FineTunedClassifier(small(), max_epochs=1, image_shape=(8, 8), value_range=(0, 32))
+    for other in (as_table, brighter):
+        other.fit(DIGITS[TRAIN], LABELS[TRAIN])
+        with pytest.raises(ValueError, match="epsilon has two units"):
+            robustness_report(of_images, X, y, source=other, **settings)
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch, of_images):
