@@ -25,7 +25,7 @@ class ApiNames:
     """Public names, where the reference lists them, and what matches them."""
 
     def __init__(self):
-        self.places = places() | {"main": None}
+        self.places = places()
         del self.places["main"]
         names = "|".join(sorted(self.places, key=len, reverse=True))
         self._inline = re.compile(

@@ -1,7 +1,8 @@
 """Transfer learning with scikit-learn's own interface.
 
-Every public name can be imported from here. The module that defines a name is imported when the
-name is first used, so that importing the package imports neither torch nor a solver.
+Estimators, displays, metrics and scorers can be imported from here. The module that defines a name
+is imported when the name is first used, so that importing the package imports neither torch nor a
+solver.
 """
 
 from importlib import import_module as _import_module

@@ -84,7 +84,7 @@ def snippets(tmp_path_factory):
     )
     lines = (folder / "wrong_arguments.py").read_text().splitlines()
     first = len(imports) + 1
-    misuse = len(lines) - len(MISUSE.split("\n")) + 3
+    misuse = lines.index("from skltransfer import KMMReweigter") + 1
     expected = {
         "right.py": set(),
         "wrong_names.py": set(range(1, len(wrong_names) + 1)),

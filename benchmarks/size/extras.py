@@ -103,14 +103,13 @@ def rows(project: dict, wheels: Path | None, cpu_torch: Path | None) -> list[dic
     """Return a row for the package and each extra, by the build of torch."""
     result = []
     extras = sorted(set(project["optional-dependencies"]) - LEFT_OUT - {"all"})
-    alone = None
+    alone = closure(required_by(project, ""))
     for extra in ["", *extras, "all"]:
         try:
             names = closure(required_by(project, extra))
         except PackageNotFoundError as error:
             print(f"left out: {extra}, for {error.name} is not installed")
             continue
-        alone = names if alone is None else alone
         without_torch = {n for n in names if not FOR_CUDA.fullmatch(n) and n != "torch"}
         for torch, chosen in (("cuda", names), ("cpu", without_torch)):
             disk, download = sum(map(on_disk, chosen)), to_download(chosen, wheels)
