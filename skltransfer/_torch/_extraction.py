@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
 import numpy as np
@@ -260,6 +261,7 @@ class Extractor:
         batch_size: int | str = "auto",
         store: FeatureStore | None = None,
         engine: str = "torch",
+        each_of: Callable[[list], Iterable] = iter,
     ) -> np.ndarray:
         """Return the features of all rows, shape (len(rows), n_features).
 
@@ -275,6 +277,8 @@ class Extractor:
             Rows found there do not pass the network; the others are put there.
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
             Runtime; torch replaces an engine that cannot run the network.
+        each_of : callable, default=iter
+            Function of the list of batches that hands them on, one after the other.
         """
         self.check_rows(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
@@ -301,14 +305,13 @@ class Extractor:
         if isinstance(rows, TextRows):
             indices = [first[distinct[i]] for i in missing]
             groups = [missing[group] for group in rows.groups(indices, self.preprocessing)]
-        for group in groups:
-            for start in range(0, len(group), size):
-                batch = group[start : start + size]
-                features[batch] = self._forward(
-                    rows, [first[distinct[i]] for i in batch], size, run
-                )
-                if store is not None:
-                    store.put(namespace, [distinct[i] for i in batch], features[batch])
+        batches = [
+            group[start : start + size] for group in groups for start in range(0, len(group), size)
+        ]
+        for batch in each_of(batches):
+            features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size, run)
+            if store is not None:
+                store.put(namespace, [distinct[i] for i in batch], features[batch])
         if not np.isfinite(features).all():
             odd = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
             raise ValueError(

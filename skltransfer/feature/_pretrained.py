@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -44,11 +45,12 @@ from skltransfer.backbones._packaged import MINILM
 from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.domains._callbacks import reporting
 from skltransfer.domains._refit import fits_anew
 
 
 class PretrainedFeatureTransformer(
-    SavedAsData, HoldsByReference, TransformerMixin, DocumentedEstimator
+    CallbackSupportMixin, SavedAsData, HoldsByReference, TransformerMixin, DocumentedEstimator
 ):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
@@ -284,7 +286,8 @@ class PretrainedFeatureTransformer(
         check_is_fitted(self)
         check_parameters(self)  # some may be set after `fit`
         if self.backbone is None:
-            return self._as_output(self._numbers(X, reset=False))
+            numbers = self._numbers(X, reset=False)
+            return self._as_output(reporting(self, X, lambda each_of: numbers))
         check_dimensions(getattr(self, "_n_dimensions", None), X)
         rows = self._rows(X, reset=False)
         backbone, extractor = self._backbone_and_extractor(rows)
@@ -293,14 +296,17 @@ class PretrainedFeatureTransformer(
                 f"The weights of backbone={self.backbone!r} are not the weights that this "
                 "transformer was fitted with. Fit it again, or restore the file or module."
             )
-        if self.on_error == "nan" and isinstance(rows, EncodedImageRows):
-            return self._as_output(self._extract_readable(extractor, rows))
-        with _remedy():
-            features = self._extract(extractor, rows)
+        features = reporting(self, X, lambda each_of: self._features(extractor, rows, each_of))
         warn_of_cut_texts([rows], backbone.preprocessing, backbone.name)
         return self._as_output(features)
 
-    def _extract(self, extractor: Extractor, rows: Rows) -> np.ndarray:
+    def _features(self, extractor: Extractor, rows: Rows, each_of: Callable) -> np.ndarray:
+        if self.on_error == "nan" and isinstance(rows, EncodedImageRows):
+            return self._extract_readable(extractor, rows, each_of)
+        with _remedy():
+            return self._extract(extractor, rows, each_of)
+
+    def _extract(self, extractor: Extractor, rows: Rows, each_of: Callable) -> np.ndarray:
         if len(rows) and extractor.widths(rows) != self.feature_widths_:
             raise ValueError(
                 f"The layers give {extractor.widths(rows)} features of these samples, and gave "
@@ -308,19 +314,25 @@ class PretrainedFeatureTransformer(
                 "of the size of the images."
             )
         store = feature_store if self.store == "memory" else self.store
-        return extractor.extract(rows, batch_size=self.batch_size, store=store, engine=self.engine)
+        return extractor.extract(
+            rows,
+            batch_size=self.batch_size,
+            store=store,
+            engine=self.engine,
+            each_of=each_of,
+        )
 
-    def _extract_readable(self, extractor: Extractor, rows: Rows) -> np.ndarray:
+    def _extract_readable(self, extractor: Extractor, rows: Rows, each_of: Callable) -> np.ndarray:
         """Return the features, NaN where an image cannot be read, with one warning for all."""
         try:
-            return self._extract(extractor, rows)
+            return self._extract(extractor, rows, each_of)
         except UnreadableImage:  # only now is each row tried by itself
             errors = rows.unreadable()
         readable = np.setdiff1d(np.arange(len(rows)), list(errors))
         shape = (len(rows), sum(self.feature_widths_.values()))
         features = np.full(shape, np.nan, extractor.output_dtype)
         if len(readable):
-            features[readable] = self._extract(extractor, rows.subset(readable))
+            features[readable] = self._extract(extractor, rows.subset(readable), each_of)
         first = " ".join(list(errors.values())[:3])
         warn(
             f"{len(errors)} of {len(rows)} images cannot be read, and their rows are NaN. {first}"

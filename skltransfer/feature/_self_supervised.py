@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._record import unfitted_backbone
-from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._callbacks import FitTask, reporting
 from skltransfer.domains._refit import fits_anew
 from skltransfer.feature._pretext import PretextTask
 from skltransfer.feature._pretraining import Pretraining
@@ -358,7 +359,11 @@ class SelfSupervisedTransformer(
                 f"X gives {given} features per sample, and the samples seen in fit gave "
                 f"{self._n_features_out}. Pass images of the same size."
             )
-        return taps.extract(rows, store=feature_store if self.store == "memory" else self.store)
+        store = feature_store if self.store == "memory" else self.store
+        extract = partial(taps.extract, rows, store=store)
+        if hasattr(self, "_parent_callback_ctx"):  # of which `fit` has been the one part
+            return extract()
+        return reporting(self, X, lambda each_of: extract(each_of=each_of))
 
     # --- rows ----------------------------------------------------------------------------
 
