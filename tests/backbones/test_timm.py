@@ -258,27 +258,6 @@ def test_rows_that_do_not_fit(images):
         features("vit_tiny_patch16_224", input_size=64).fit(images)
 
 
-def test_without_a_connection(tmp_path):
-    code = (
-        "from skltransfer import load_backbone\n"
-        "try:\n    load_backbone('timm:test_resnet')\n"
-        "except ConnectionError as error:\n    print(error)"
-    )
-    settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
-    import os
-
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "'timm:test_resnet' are not in the hub's cache" in done.stdout
-    assert "backbone='efficientnet_lite0'" in done.stdout
-    assert "weights=None for random weights" in done.stdout
-
-
 def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
     import huggingface_hub
 
