@@ -6,8 +6,9 @@ those of a process of its own, forked after a fit of few rows; its address space
 Sizes that the last two would bring beyond the time limit are left out.
 
 Slopes are those of a line through the logarithms of the last three sizes that take 0.05 s (or grow
-by 8 MB). ``largest_n`` is where that line meets 10 minutes or 24 GiB, whichever is first, at most
-100 times the largest size measured.
+by 8 MB). ``largest_n`` is where the last value, growing by that slope, meets 10 minutes or 24 GiB,
+whichever is first. A slope of less than 1 counts as 1 there, because all samples are read; it is at
+most 100 times the largest size measured.
 
 python -m benchmarks.speed.scale [--only NAME ...] [--sizes N ...]
 
@@ -109,7 +110,7 @@ class Case(NamedTuple):
     data : str
         "unlabelled" (source and target samples), "source" (source samples with labels, and target
         samples), "both" (one target label in ten known as well), "one" (one domain), "tasks" (one
-        domain with a column of tasks), "groups" (source samples in tasks, and a target with labels).
+        domain with a column of tasks), "groups" (source samples in tasks, and some target labels).
     labels : {"classes", "numbers"}
     """
 
@@ -390,50 +391,58 @@ def slope(points: list[tuple[int, float]], least: float) -> float | None:
     return float(np.polyfit(x, y, 1)[0])
 
 
+def exponent(points: list[tuple[int, float]], least: float) -> float:
+    """Return the slope by which the last value is taken to grow."""
+    return max(slope(points, least) or 1.0, 1.0)
+
+
 def extrapolated(points: list[tuple[int, float]], n: float, least: float) -> float:
-    """Return the value that the last point and the slope give at a size."""
-    found = slope(points, least)
+    """Return the value at a size."""
     last_n, last = points[-1]
-    return last * (n / last_n) ** (1.0 if found is None else max(found, 0.1))
+    return last * (n / last_n) ** exponent(points, least)
 
 
 def largest(points: list[tuple[int, float]], limit: float, least: float) -> float:
     """Return the size at which the extrapolation meets a limit."""
-    found = slope(points, least)
     last_n, last = points[-1]
-    return last_n * (limit / max(last, 1e-9)) ** (1 / (1.0 if found is None else max(found, 0.1)))
+    return last_n * (limit / max(last, 1e-9)) ** (1 / exponent(points, least))
 
 
 def described(name: str, measured: dict) -> dict:
-    """Return the row of the record of an estimator."""
-    fits = {int(n): found for n, found in measured["fits"].items()}
-    seconds = [(n, found["cpu_seconds"]) for n, found in fits.items()]
-    growth = [(n, found["growth_mb"]) for n, found in fits.items()]
+    """Return the row of the record of an estimator, without what follows from its numbers."""
+    fits = measured["fits"]
     row: dict[str, Any] = {
         "name": name,
-        "seconds": {str(n): round(value, 3) for n, value in seconds},
-        "growth_mb": {str(n): round(value, 1) for n, value in growth},
+        "seconds": {n: round(found["cpu_seconds"], 3) for n, found in fits.items()},
+        "growth_mb": {n: round(found["growth_mb"], 1) for n, found in fits.items()},
     }
-    if paths := {str(n): found["path"] for n, found in fits.items() if found["path"]}:
+    if paths := {n: found["path"] for n, found in fits.items() if found["path"]}:
         row["path"] = paths
     if "error" in measured:
         row["stopped_at"], row["error"] = measured["stopped_at"], measured["error"]
-    if not fits:
+    return row | {"cpu": machine()["cpu"]}
+
+
+def with_slopes(row: dict) -> dict:
+    """Return a row with its slopes and the largest size."""
+    if not row["seconds"]:
         return row
-    row["time_slope"], row["memory_slope"] = (
-        None if value is None else round(value, 2)
-        for value in (slope(seconds, LEAST_SECONDS), slope(growth, LEAST_MB))
+    points = [
+        [(int(n), value) for n, value in row[column].items()] for column in ("seconds", "growth_mb")
+    ]
+    least = LEAST_SECONDS, LEAST_MB
+    slopes = [slope(*each) for each in zip(points, least, strict=True)]
+    by_time, by_memory = (
+        largest(*each) for each in zip(points, (MOST_SECONDS, MOST_MB), least, strict=True)
     )
-    by = {
-        "time": largest(seconds, MOST_SECONDS, LEAST_SECONDS),
-        "memory": largest(growth, MOST_MB, LEAST_MB),
+    found, most = min(by_time, by_memory), 100 * points[0][-1][0]
+    bound = "time" if by_time <= by_memory else "memory"
+    return row | {
+        "time_slope": slopes[0] and round(slopes[0], 2),
+        "memory_slope": slopes[1] and round(slopes[1], 2),
+        "largest_n": int(float(f"{min(found, most):.2g}")),
+        "bound_by": bound if found < most else "neither",
     }
-    bound = min(by, key=by.get)
-    if by[bound] >= 100 * max(fits):
-        row["largest_n"], row["bound_by"] = 100 * max(fits), "neither"
-    else:
-        row["largest_n"], row["bound_by"] = int(float(f"{by[bound]:.2g}")), bound
-    return row
 
 
 def at_size(rows: list[dict], n: int, names=None) -> dict:
@@ -472,11 +481,11 @@ def main(options: argparse.Namespace) -> None:
         command = [sys.executable, "-m", "benchmarks.speed.scale", "--case", name]
         command += ["--seconds", str(options.seconds), "--sizes", *map(str, sizes)]
         run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        row = described(name, json.loads(run.stdout.splitlines()[-1])) | {"cpu": machine()["cpu"]}
-        print(row, file=sys.stderr, flush=True)
+        row = described(name, json.loads(run.stdout.splitlines()[-1]))
+        print(with_slopes(row), file=sys.stderr, flush=True)
         # Read anew, because another process may measure other estimators meanwhile.
         known = known_rows(options) | {name: row}
-        rows = [known[each] for each in CASES if each in known]
+        rows = [with_slopes(known[each]) for each in CASES if each in known]
         record = {"rows": rows}
         if not options.quick:
             record["at_100000"] = at_size(rows, 100_000)

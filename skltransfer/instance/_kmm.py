@@ -134,15 +134,15 @@ class KMMReweighter(BaseReweighter):
     Equal samples get equal weights, and the weights do not depend on the order of the samples. Many
     weights are 0. Scale the features first, because the kernel weighs all of them alike.
 
-    *Time and memory.* For up to 2000 distinct source samples their kernel matrix is computed, 32 MB.
-    Beyond, no kernel matrix of all samples is formed. The programme is solved for a growing set of
-    samples, until a pass over the others proves that none is missing. Time grows with the number of
-    pairs of a source and a target sample, and with the number of pairs of a source sample and one
-    of positive weight in each pass. Memory grows with the square of the number of samples whose
-    weight is neither 0 nor at the upper bound. There are more of them for a smaller `tol`, and for
-    a narrower kernel; beyond 12 000, which take 3 GB, the search ends with a warning that tells the
-    gap reached. With ``tol="auto"``, 100 000 samples of 10 features in each domain take about a
-    minute on one core. Time then grows like ``n ** 1.8``, and like ``n ** 2.5`` with 1e-6.
+    *Time and memory.* For up to 2000 distinct source samples their kernel matrix is computed (32
+    MB). Beyond, no kernel matrix of all samples is formed. The programme is solved for a growing
+    set of samples, until a pass over the others proves that none is missing. Time grows with the
+    number of pairs of a source and a target sample, and in each pass with the number of pairs of a
+    source sample and one of positive weight. Memory grows with the square of the number of samples
+    whose weight is neither 0 nor at the upper bound. There are more of them for a smaller `tol` and
+    for a narrower kernel; beyond 12 000, which take 3 GB, the search ends with a warning that tells
+    the gap reached. With ``tol="auto"``, 100 000 samples of 10 features in each domain take about a
+    minute on one core. Time then grows like ``n ** 1.8``, and with 1e-6 like ``n ** 2.5``.
 
     If many weightings are about as good (with the linear kernel, a very wide kernel or a loose
     `tol`), the solution uses few samples. A smaller `max_weight` keeps more of them (see
