@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from sklearn import config_context
 
+from skltransfer._processes import is_first
+
 
 class FitTask:
     """A fit, or a part of one, that has begun.
@@ -40,7 +42,10 @@ class FitTask:
         Returns
         -------
         task : FitTask
+            Silent where another process of the same training reports.
         """
+        if not is_first():
+            return _Silent()
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         context = estimator._init_callback_context(max_subtasks=max_subtasks)
         return cls(context, {"estimator": estimator, "X": X, "y": y, "metadata": metadata})
@@ -80,3 +85,20 @@ class FitTask:
             return self._context.call_on_fit_task_end(
                 **self._data, reconstruction_attributes=fitted
             )
+
+
+class _Silent(FitTask):
+    """A fit that no callback sees."""
+
+    def __init__(self):
+        pass
+
+    def part(self, name: str, *, max_subtasks: int | None = 0) -> FitTask:
+        return self
+
+    @contextmanager
+    def hand_on(self, estimator) -> Iterator[None]:
+        yield
+
+    def end(self, fitted: Callable[[], dict] | dict | None = None) -> bool:
+        return False
