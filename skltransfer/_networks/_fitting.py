@@ -22,6 +22,7 @@ from skltransfer._networks._labels import Labels
 from skltransfer._networks._lora import Adapters
 from skltransfer._networks._objective import DistancePenalty, LabelLoss, Objective, Pull
 from skltransfer._networks._plan import MAX_ITERATIONS, MAX_ROWS_OF_FEATURES, Plan
+from skltransfer._processes import current_group
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches, TwoDomainBatches
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._depth import Freezing, norms_that_keep
@@ -29,6 +30,7 @@ from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
 from skltransfer._torch._layers import Standardize
 from skltransfer._torch._optimizers import Schedule, make_optimizer
+from skltransfer._torch._process_group import same_everywhere
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store
 from skltransfer._torch._training import Training, total_loss, train, train_full_batch
@@ -218,7 +220,11 @@ class Fitting:
             self.built = replace(self.built, network=copy.deepcopy(self.built.network))
         if self._objective_of is not None:
             self.objective = self._objective_of(self)
-        with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
+        with (
+            seeded(plan.seed_of_chance, plan.device),
+            same_everywhere(self.built.network, self._key_of_processes()),
+            batches_of_one_explained(),
+        ):
             if self._batches_of is None:
                 self._train_on_samples(reports)
             elif any(group["params"] for group in self._groups()):
@@ -255,7 +261,11 @@ class Fitting:
         if not self.is_first:  # the estimator keeps its own until this pass has ended
             network, optimizer = copy.deepcopy((self.built.network, optimizer))
             self.built = replace(self.built, network=network)
-        with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
+        with (
+            seeded(plan.seed_of_chance, plan.device),
+            same_everywhere(self.built.network, self._key_of_processes()),
+            batches_of_one_explained(),
+        ):
             if self.is_first:
                 self._learn_scale(self._features(self.data))
             if self._objective_of is not None:
@@ -287,11 +297,18 @@ class Fitting:
 
     def _features(self, data: Data) -> torch.Tensor:
         """Return the features of samples before training."""
+        group, rows = current_group(), data.rows
+        if group is not None and len(rows) < group.world_size:
+            group = None  # too few to share
+        if group is not None:
+            rows = rows.subset(group.indices(len(rows)))
         if self.is_first:
-            features = self._source.extract(data.rows, store=self._store)
+            features = self._source.extract(rows, store=self._store)
         else:
-            features = self.built.extractor().extract(data.rows)
-        return torch.tensor(features, dtype=self.built.network.head_dtype, device=self.plan.device)
+            features = self.built.extractor().extract(rows)
+        dtype = self.built.network.head_dtype
+        features = torch.tensor(features, dtype=dtype, device=self.plan.device)
+        return features if group is None else group.joined(features, len(data))
 
     def _learn_scale(self, features: torch.Tensor) -> None:
         """Let the built-in heads standardise features as they are before training."""
@@ -456,6 +473,21 @@ class Fitting:
 
         return validate
 
+    def _key_of_processes(self) -> str:
+        """Return what has to be the same in all processes; without the content of the samples."""
+        if current_group() is None:
+            return ""
+        domains = [self.data] if self.target is None else [self.data, self.target]
+        return digest_of(
+            (
+                self.plan.seeds,
+                (self.plan.strategy, self.plan.lr, self.plan.batch_size, self.plan.max_epochs),
+                [(len(data), data.rows.form, data.weights) for data in domains],
+                [data.rows.subset(np.array([0, len(data) - 1])).digests() for data in domains],
+                self.data.labels.targets,
+            )
+        )
+
     def _key_of_training(self, module: nn.Module) -> str:
         """Return what stands for this training: parameters, samples of all domains, the start."""
         start = None if self.is_first else list(module.state_dict().values())
@@ -473,6 +505,7 @@ class Fitting:
                 self.data.weights,
                 target,
                 type(module).__name__,
+                1 if (group := current_group()) is None else group.world_size,
             )
         )
 

@@ -245,6 +245,11 @@ class Plan:
         most = MAX_ROWS_OF_FEATURES if of_head else _MAX_ROWS_OF_TABLE
         return not asked and not layers and n_rows <= most and (of_head or self.is_table)
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return all seeds."""
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name.startswith("seed_of_"))
+
     def generator(self, *, of_target: bool = False) -> torch.Generator:
         """Return the generator of the order of the samples; a target has another one."""
         return torch.Generator().manual_seed(self.seed_of_order ^ of_target)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from sklearn import config_context
 
 from skltransfer._decorators import with_callbacks
+from skltransfer._processes import is_first
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,7 +58,10 @@ class FitTask:
         Returns
         -------
         task : FitTask
+            Silent where another process of the same training reports.
         """
+        if not is_first():
+            return _Silent()
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         context = estimator._init_callback_context(name, max_subtasks=max_subtasks)
         return cls(context, {"estimator": estimator, "X": X, "y": y, "metadata": metadata})
@@ -106,6 +110,23 @@ class FitTask:
             return self._context.call_on_fit_task_end(
                 **self._data, reconstruction_attributes=fitted
             )
+
+
+class _Silent(FitTask):
+    """A fit that no callback sees."""
+
+    def __init__(self):
+        pass
+
+    def part(self, name: str, *, max_subtasks: int | None = 0) -> FitTask:
+        return self
+
+    @contextmanager
+    def hand_on(self, estimator) -> Iterator[None]:
+        yield
+
+    def end(self, fitted: Callable[[], dict] | dict | None = None) -> bool:
+        return False
 
 
 def reporting(estimator, X, compute: Callable[[Callable], Result]) -> Result:

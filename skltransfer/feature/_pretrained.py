@@ -333,7 +333,7 @@ class PretrainedFeatureTransformer(
         features = np.full(shape, np.nan, extractor.output_dtype)
         if len(readable):
             features[readable] = self._extract(extractor, rows.subset(readable), each_of)
-        first = " ".join(list(errors.values())[:3])
+        first = " ".join(map(str, list(errors.values())[:3]))
         warn(
             f"{len(errors)} of {len(rows)} images cannot be read, and their rows are NaN. {first}"
             f"{' ...' if len(errors) > 3 else ''}",
