@@ -107,6 +107,10 @@ class SourceSelector(BaseReweighter):
     frames with categories or texts (unless ``keep="neighbors"``). Of a lost class the sample of
     largest weight is then kept, because distances need numbers.
 
+    Time and memory are those of the reweighter. ``keep="neighbors"`` searches them in a tree for up
+    to 6 features, and otherwise among all pairs of a source and a target sample, whose distances
+    come from matrix products: about a minute on one core for 100 000 samples in each domain.
+
     Examples
     --------
     >>> import numpy as np
