@@ -12,12 +12,13 @@ from torch import nn
 
 from skltransfer._locks import ThreadLock
 from skltransfer._shared_cache import SharedCache
+from skltransfer._torch._disk_store import DiskFeatureStore
 from skltransfer._torch._engines import build_engine
 from skltransfer._torch._layers import TableNetwork
 from skltransfer._torch._pooling import OWN, pool
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
-from skltransfer._torch._store import FeatureStore
+from skltransfer._torch._store import FeatureStore, in_batches
 from skltransfer._torch._taps import HookedLayers, Unpooled, is_timm, tapped
 from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 
@@ -258,7 +259,7 @@ class Extractor:
         rows: Rows,
         *,
         batch_size: int | str = "auto",
-        store: FeatureStore | None = None,
+        store: FeatureStore | DiskFeatureStore | None = None,
         engine: str = "torch",
     ) -> np.ndarray:
         """Return the features of all rows, shape (len(rows), n_features).
@@ -271,7 +272,7 @@ class Extractor:
         ----------
         rows : Rows
         batch_size : int or "auto", default="auto"
-        store : FeatureStore, optional
+        store : FeatureStore or DiskFeatureStore, optional
             Rows found there do not pass the network; the others are put there.
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
             Runtime; torch replaces an engine that cannot run the network.
@@ -301,14 +302,14 @@ class Extractor:
         if isinstance(rows, TextRows):
             indices = [first[distinct[i]] for i in missing]
             groups = [missing[group] for group in rows.groups(indices, self.preprocessing)]
-        for group in groups:
-            for start in range(0, len(group), size):
-                batch = group[start : start + size]
-                features[batch] = self._forward(
-                    rows, [first[distinct[i]] for i in batch], size, run
-                )
-                if store is not None:
-                    store.put(namespace, [distinct[i] for i in batch], features[batch])
+        if store is None:
+            batches = in_batches(groups, size)
+        else:  # without the rows that other processes compute
+            batches = store.batches(namespace, distinct, groups, size, features)
+        for batch in batches:
+            features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size, run)
+            if store is not None:
+                store.put(namespace, [distinct[i] for i in batch], features[batch])
         if not np.isfinite(features).all():
             odd = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
             raise ValueError(

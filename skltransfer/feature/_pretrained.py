@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Count, check_parameters
-from skltransfer._persisted import SavedAsData
 from skltransfer._torch._engines import ENGINES, check_engine
 from skltransfer._torch._extraction import PRECISIONS, Extractor, resolve_device
 from skltransfer._torch._image_columns import as_array, as_items
@@ -29,7 +28,7 @@ from skltransfer._torch._rows import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._store import StoreParameter, feature_store
+from skltransfer._torch._store_parameter import KeepsFeatures, StoreParameter, resolve_store
 from skltransfer._torch._text import warn_of_cut_texts
 from skltransfer._warnings import warn
 from skltransfer.backbones import Backbone, load_backbone
@@ -48,13 +47,14 @@ from skltransfer.domains._refit import fits_anew
 
 
 class PretrainedFeatureTransformer(
-    SavedAsData, HoldsByReference, TransformerMixin, DocumentedEstimator
+    KeepsFeatures, HoldsByReference, TransformerMixin, DocumentedEstimator
 ):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A sample passes the network once per process, whatever the number of folds and candidates,
-    because its features are kept in :data:`~skltransfer.feature.feature_store`. Features depend on
-    the sample alone and not on its batch, within rounding. The network never changes.
+    because its features are kept in :data:`~skltransfer.feature.feature_store`, or once for all
+    processes and runs that share a folder (`store`). Features depend on the sample alone and not on
+    its batch, within rounding. The network never changes.
 
     Parameters
     ----------
@@ -112,8 +112,11 @@ class PretrainedFeatureTransformer(
         float32, and ``device="auto"`` is then the CPU. The first `fit` of a process spends seconds
         on building the engine. If its features differ from torch by more than 1e-4 of a layer's
         largest feature, a warning says so and torch runs the network.
-    store : {"memory"}, FeatureStore or None, default="memory"
-        Store of features. ``"memory"`` is shared within the process; ``None`` keeps no features.
+    store : {"memory"}, path, FeatureStore, DiskFeatureStore or None, default="memory"
+        Store of features. ``"memory"`` is shared within the process. A path is a folder that
+        processes and later runs share (:class:`~skltransfer.feature.DiskFeatureStore`,
+        ``pip install "skltransfer[store]"``); :func:`~skltransfer.save` writes ``"memory"`` in its
+        place. ``None`` keeps no features.
     random_state : int, default=0
         Seed of random weights.
     on_error : {"raise", "nan"}, default="raise"
@@ -307,7 +310,7 @@ class PretrainedFeatureTransformer(
                 f"{self.feature_widths_} in fit. Fit it again after a change of its parameters or "
                 "of the size of the images."
             )
-        store = feature_store if self.store == "memory" else self.store
+        store = resolve_store(self.store)
         return extractor.extract(rows, batch_size=self.batch_size, store=store, engine=self.engine)
 
     def _extract_readable(self, extractor: Extractor, rows: Rows) -> np.ndarray:
