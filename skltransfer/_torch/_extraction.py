@@ -13,12 +13,13 @@ from torch import nn
 
 from skltransfer._locks import ThreadLock
 from skltransfer._shared_cache import SharedCache
+from skltransfer._torch._disk_store import DiskFeatureStore
 from skltransfer._torch._engines import build_engine
 from skltransfer._torch._layers import TableNetwork
 from skltransfer._torch._pooling import OWN, pool
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
-from skltransfer._torch._store import FeatureStore
+from skltransfer._torch._store import FeatureStore, in_batches
 from skltransfer._torch._taps import HookedLayers, Unpooled, is_timm, tapped
 from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 
@@ -259,9 +260,9 @@ class Extractor:
         rows: Rows,
         *,
         batch_size: int | str = "auto",
-        store: FeatureStore | None = None,
+        store: FeatureStore | DiskFeatureStore | None = None,
         engine: str = "torch",
-        each_of: Callable[[list], Iterable] = iter,
+        each_of: Callable[[Iterable, int], Iterable] | None = None,
     ) -> np.ndarray:
         """Return the features of all rows, shape (len(rows), n_features).
 
@@ -273,12 +274,13 @@ class Extractor:
         ----------
         rows : Rows
         batch_size : int or "auto", default="auto"
-        store : FeatureStore, optional
+        store : FeatureStore or DiskFeatureStore, optional
             Rows found there do not pass the network; the others are put there.
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
             Runtime; torch replaces an engine that cannot run the network.
-        each_of : callable, default=iter
-            Function of the list of batches that hands them on, one after the other.
+        each_of : callable, optional
+            Function of the batches and of their number that hands them on, one after the other.
+            There may be more where other processes compute some of the rows.
         """
         self.check_rows(rows)
         size = self.batch_size(rows) if batch_size == "auto" else batch_size
@@ -305,10 +307,13 @@ class Extractor:
         if isinstance(rows, TextRows):
             indices = [first[distinct[i]] for i in missing]
             groups = [missing[group] for group in rows.groups(indices, self.preprocessing)]
-        batches = [
-            group[start : start + size] for group in groups for start in range(0, len(group), size)
-        ]
-        for batch in each_of(batches):
+        if store is None:
+            batches = in_batches(groups, size)
+        else:  # without the rows that other processes compute
+            batches = store.batches(namespace, distinct, groups, size, features)
+        if each_of is not None:
+            batches = each_of(batches, sum(-(-len(group) // size) for group in groups))
+        for batch in batches:
             features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size, run)
             if store is not None:
                 store.put(namespace, [distinct[i] for i in batch], features[batch])

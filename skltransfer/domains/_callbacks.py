@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -71,13 +71,14 @@ class FitTask:
         context = self._context.subcontext(task_name=name, max_subtasks=max_subtasks)
         return FitTask(context, self._data)
 
-    def each_batch(self, batches: Sequence[Item]) -> Iterator[Item]:
-        """Yield batches; work on one of them is a part of a part of this task."""
-        whole = self.part("batches", max_subtasks=len(batches))
-        for batch in batches:
-            part = whole.part("batch")
+    def each_batch(self, batches: Iterable[Item], n_batches: int) -> Iterator[Item]:
+        """Yield batches; work on one of the first `n_batches` is a part of a part of this task."""
+        whole = self.part("batches", max_subtasks=n_batches)
+        for number, batch in enumerate(batches):
+            part = whole.part("batch") if number < n_batches else None
             yield batch
-            part.end()
+            if part is not None:
+                part.end()
         whole.end()
 
     @contextmanager
@@ -129,7 +130,7 @@ class _Silent(FitTask):
         return False
 
 
-def reporting(estimator, X, compute: Callable[[Callable], Result]) -> Result:
+def reporting(estimator, X, compute: Callable[[Callable | None], Result]) -> Result:
     """Transform samples in batches, and report each to the callbacks of an estimator.
 
     A copy of the estimator takes part, because threads may share a fitted one.
@@ -141,8 +142,8 @@ def reporting(estimator, X, compute: Callable[[Callable], Result]) -> Result:
     X : array-like
         Samples.
     compute : callable
-        Function that transforms them. Its argument is a function of the list of batches, which
-        hands them on one after the other.
+        Function that transforms them. Its argument is None, or a function of the batches and of
+        their largest number that hands them on, one after the other.
 
     Returns
     -------
@@ -152,7 +153,7 @@ def reporting(estimator, X, compute: Callable[[Callable], Result]) -> Result:
     # A callback in the middle of a fit that asks for a transform has heard of the fit.
     is_fitting = hasattr(estimator, "_skl_callbacks_to_teardown")
     if is_fitting or not getattr(estimator, "_skl_callbacks", None):
-        return compute(iter)
+        return compute(None)
 
     @with_callbacks
     def report(reporter):

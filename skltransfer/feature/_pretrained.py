@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Count, check_parameters
-from skltransfer._persisted import SavedAsData
 from skltransfer._torch._engines import ENGINES, check_engine
 from skltransfer._torch._extraction import PRECISIONS, Extractor, resolve_device
 from skltransfer._torch._image_columns import as_array, as_items
@@ -30,7 +29,7 @@ from skltransfer._torch._rows import (
     n_dimensions_of_images,
     read_rows,
 )
-from skltransfer._torch._store import StoreParameter, feature_store
+from skltransfer._torch._store_parameter import KeepsFeatures, StoreParameter, resolve_store
 from skltransfer._torch._text import warn_of_cut_texts
 from skltransfer._warnings import warn
 from skltransfer.backbones import Backbone, load_backbone
@@ -50,13 +49,14 @@ from skltransfer.domains._refit import fits_anew
 
 
 class PretrainedFeatureTransformer(
-    CallbackSupportMixin, SavedAsData, HoldsByReference, TransformerMixin, DocumentedEstimator
+    CallbackSupportMixin, KeepsFeatures, HoldsByReference, TransformerMixin, DocumentedEstimator
 ):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
     A sample passes the network once per process, whatever the number of folds and candidates,
-    because its features are kept in :data:`~skltransfer.feature.feature_store`. Features depend on
-    the sample alone and not on its batch, within rounding. The network never changes.
+    because its features are kept in :data:`~skltransfer.feature.feature_store`, or once for all
+    processes and runs that share a folder (`store`). Features depend on the sample alone and not on
+    its batch, within rounding. The network never changes.
 
     Parameters
     ----------
@@ -114,8 +114,11 @@ class PretrainedFeatureTransformer(
         float32, and ``device="auto"`` is then the CPU. The first `fit` of a process spends seconds
         on building the engine. If its features differ from torch by more than 1e-4 of a layer's
         largest feature, a warning says so and torch runs the network.
-    store : {"memory"}, FeatureStore or None, default="memory"
-        Store of features. ``"memory"`` is shared within the process; ``None`` keeps no features.
+    store : {"memory"}, path, FeatureStore, DiskFeatureStore or None, default="memory"
+        Store of features. ``"memory"`` is shared within the process. A path is a folder that
+        processes and later runs share (:class:`~skltransfer.feature.DiskFeatureStore`,
+        ``pip install "skltransfer[store]"``); :func:`~skltransfer.save` writes ``"memory"`` in its
+        place. ``None`` keeps no features.
     random_state : int, default=0
         Seed of random weights.
     on_error : {"raise", "nan"}, default="raise"
@@ -300,29 +303,30 @@ class PretrainedFeatureTransformer(
         warn_of_cut_texts([rows], backbone.preprocessing, backbone.name)
         return self._as_output(features)
 
-    def _features(self, extractor: Extractor, rows: Rows, each_of: Callable) -> np.ndarray:
+    def _features(self, extractor: Extractor, rows: Rows, each_of: Callable | None) -> np.ndarray:
         if self.on_error == "nan" and isinstance(rows, EncodedImageRows):
             return self._extract_readable(extractor, rows, each_of)
         with _remedy():
             return self._extract(extractor, rows, each_of)
 
-    def _extract(self, extractor: Extractor, rows: Rows, each_of: Callable) -> np.ndarray:
+    def _extract(self, extractor: Extractor, rows: Rows, each_of: Callable | None) -> np.ndarray:
         if len(rows) and extractor.widths(rows) != self.feature_widths_:
             raise ValueError(
                 f"The layers give {extractor.widths(rows)} features of these samples, and gave "
                 f"{self.feature_widths_} in fit. Fit it again after a change of its parameters or "
                 "of the size of the images."
             )
-        store = feature_store if self.store == "memory" else self.store
         return extractor.extract(
             rows,
             batch_size=self.batch_size,
-            store=store,
+            store=resolve_store(self.store),
             engine=self.engine,
             each_of=each_of,
         )
 
-    def _extract_readable(self, extractor: Extractor, rows: Rows, each_of: Callable) -> np.ndarray:
+    def _extract_readable(
+        self, extractor: Extractor, rows: Rows, each_of: Callable | None
+    ) -> np.ndarray:
         """Return the features, NaN where an image cannot be read, with one warning for all."""
         try:
             return self._extract(extractor, rows, each_of)

@@ -600,7 +600,11 @@ def test_a_class_redefined_with_other_code_is_another_network():
             ValueError,
             "input_size='64' is not an integer of at least 1",
         ),
-        ({"store": "disk"}, ValueError, "store='disk' is not a FeatureStore or 'memory' or None"),
+        (
+            {"store": "disk"},
+            ValueError,
+            "store='disk' is not a path or a FeatureStore or a DiskFeatureStore or 'memory'",
+        ),
         ({"random_state": None}, TypeError, "random_state=None is not an int"),
         ({"value_range": (1, 0)}, ValueError, r"value_range=\(1, 0\) has to be \(black, white\)"),
         ({"value_range": 1}, ValueError, r"value_range=1 has to be \(black, white\)"),
