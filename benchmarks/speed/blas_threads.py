@@ -199,7 +199,7 @@ def main(options) -> None:
     """Keep the machine busy, and measure in a child process."""
     environment = {key: value for key, value in os.environ.items() if key not in THREADS}
     command = [sys.executable, "-m", "benchmarks.speed.blas_threads", "--measure"]
-    command += [str(5 if options.quick else 1), str(rounds(5, options))]
+    command += [str(5 if options.quick else 1), str(rounds(3, options))]
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         run = subprocess.run(
