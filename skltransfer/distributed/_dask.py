@@ -131,7 +131,7 @@ def _of_partition(part, estimator, method: str, columns, keep: list[str], meta):
     if len(part) == 0:
         return meta
     outputs = columns_of(estimator, method, part[columns])
-    return _beside(part[keep], outputs).astype(meta.dtypes[list(outputs)], copy=False)
+    return _beside(part[keep], outputs).astype(meta.dtypes[list(outputs)])
 
 
 def _beside(kept, outputs: dict[str, np.ndarray]):

@@ -61,25 +61,25 @@ class Job:
 
 
 class Worker:
-    """Extracts parts, in a process of its own.
+    """Extracts parts.
 
     Parameters
     ----------
     estimator : estimator
         Fitted. It is changed.
     job : Job
-    n_threads : int
-        Threads of torch.
+    n_threads : int, default=None
+        Threads of torch. ``None`` leaves them as they are.
     """
 
-    def __init__(self, estimator, job: Job, n_threads: int = 1):
+    def __init__(self, estimator, job: Job, n_threads: int | None = None):
         self._estimator, self._job = estimator, job
         values = {"store": None, "on_error": "raise"}  # no sample comes twice
         for name in estimator.get_params():
             if (last := name.rpartition("__")[2]) in values:
                 with suppress(ValueError):  # of a FrozenEstimator nothing can be set
                     estimator.set_params(**{name: values[last]})
-        if "torch" in sys.modules:
+        if n_threads is not None and "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(n_threads)
         self._is_checked = False
 

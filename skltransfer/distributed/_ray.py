@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import pickle
 from collections.abc import Iterator, Sequence
@@ -75,7 +76,8 @@ def ray_extract(
     rows_per_part : int, default=10000
         Largest number of samples of a part: what an interruption costs at most, per worker.
     n_workers : int or "auto", default="auto"
-        Number of workers. ``"auto"`` is one per GPU of the cluster, or per CPU without a GPU.
+        Number of workers. ``"auto"`` is one per GPU of the cluster, or per CPU without a GPU. 0
+        computes the parts in this process, without Ray.
     cpus_per_worker : float, default=1
         CPUs of a worker, and threads of torch.
     gpus_per_worker : float or "auto", default="auto"
@@ -126,27 +128,32 @@ def ray_extract(
 
     Examples
     --------
-    >>> import pandas as pd, ray
+    The parts of a file are computed in this process; with a cluster, leave out ``n_workers``:
+
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
+    >>> import pandas as pd
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skltransfer.distributed import ray_extract
     >>> X, y = load_iris(return_X_y=True, as_frame=True)
     >>> scaler = StandardScaler().fit(X)
-    >>> with TemporaryDirectory() as folder:  # doctest: +SKIP
-    ...     X.assign(id=X.index).to_parquet(Path(folder, "flowers.parquet"))
-    ...     result = ray_extract(scaler, Path(folder, "flowers.parquet"), Path(folder, "scaled"))
-    ...     scaled = pd.read_parquet(Path(folder, "scaled"))
-    >>> result.n_rows, scaled.columns[0]  # doctest: +SKIP
-    (150, 'id')
+    >>> with TemporaryDirectory() as folder:
+    ...     source, destination = Path(folder, "flowers.parquet"), Path(folder, "scaled")
+    ...     X.assign(id=X.index).to_parquet(source)
+    ...     result = ray_extract(scaler, source, destination, rows_per_part=50, n_workers=0)
+    ...     again = ray_extract(scaler, source, destination, n_workers=0)
+    ...     scaled = pd.read_parquet(destination)
+    >>> result.n_rows, result.n_parts, again.n_new_rows, scaled.columns[0]
+    (150, 3, 0, 'id')
     """
-    ray = require("ray", "distributed", "skltransfer.distributed.ray_extract")
-    require("ray.data", "distributed", "skltransfer.distributed.ray_extract")
+    needed = ["pyarrow.parquet", "pandas"]
+    for module in needed if n_workers == 0 else [*needed, "ray", "ray.data"]:
+        require(module, "distributed", "skltransfer.distributed.ray_extract")
     check_method(estimator, method)
     Choice("raise", "skip").check("on_error", on_error)
     Count().check("rows_per_part", rows_per_part)
-    Count(unset=("auto",)).check("n_workers", n_workers)
+    Count(0, unset=("auto",)).check("n_workers", n_workers)
     Number(0, low_open=True).check("cpus_per_worker", cpus_per_worker)
     Number(0, unset=("auto",)).check("gpus_per_worker", gpus_per_worker)
     collection = open_collection(source)
@@ -160,11 +167,14 @@ def ray_extract(
     parts = list(collection.parts(before, rows_per_part))
     if parts:
         job = Job(method, collection, destination, columns, keep, on_error == "skip")
-        if not ray.is_initialized():
-            ray.init()
-        workers = _workers(ray, len(parts), n_workers, cpus_per_worker, gpus_per_worker)
         finished = next((about for about in before if about["n_rows"]), None)
-        _run(ray, estimator, job, parts, finished, workers, verbose)
+        if n_workers == 0:
+            worker = Worker(copy.deepcopy(estimator), job)
+            for part in parts:
+                worker.extract(part, finished)
+        else:
+            needs = (n_workers, cpus_per_worker, gpus_per_worker)
+            _run(estimator, job, parts, finished, needs, verbose)
     after = finished_parts(destination, collection)
     return _result(destination, before, after)
 
@@ -231,8 +241,14 @@ class _Actor:
         return {"error": [b""]}
 
 
-def _run(ray, estimator, job: Job, parts, finished, workers: dict, verbose: bool) -> None:
+def _run(estimator, job: Job, parts, finished, needs: tuple, verbose: bool) -> None:
     """Extract parts by a pool of actors."""
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        ray.init()
+    workers = _workers(ray, len(parts), *needs)
     items = [{"part": pickle.dumps(part)} for part in parts]
     arguments = {
         "pickled": ray.put(ray.cloudpickle.dumps(estimator)),

@@ -8,9 +8,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import (
+    CORAL,
     FeatureStore,
     FineTunedClassifier,
-    KMMReweighter,
     PretrainedFeatureTransformer,
     WithTarget,
 )
@@ -27,13 +27,13 @@ def searches():
     """Return searches over frozen features, over two domains and over a trained network."""
     features = PretrainedFeatureTransformer("tiny", image_shape=(8, 8), store=FeatureStore())
     pipeline = make_pipeline(features, StandardScaler(), LogisticRegression())
-    reweighter = KMMReweighter(LogisticRegression())
+    aligned = make_pipeline(StandardScaler(), CORAL(), LogisticRegression())
     source = FineTunedClassifier(max_epochs=3, optimizer="adamw").fit(X, Y)
     return {
         "features": GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1]}, cv=2),
         "two domains": GridSearchCV(
-            WithTarget(make_pipeline(StandardScaler(), reweighter), X_target=X[20:] + 0.1),
-            {"estimator__kmmreweighter__max_weight": [2, 10]},
+            WithTarget(aligned, X_target=X[20:] + 0.1),
+            {"estimator__logisticregression__C": [0.1, 1]},
             cv=2,
         ),
         "trained": GridSearchCV(

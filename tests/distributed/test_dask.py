@@ -1,6 +1,5 @@
-"""Searches and extraction on a Dask cluster of two workers on this machine."""
+"""Frames of Dask, and searches and extraction on two workers on this machine."""
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,60 +9,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import FineTunedClassifier, KMMReweighter, PretrainedFeatureTransformer, WithTarget
+from skltransfer import KMMReweighter, PretrainedFeatureTransformer, WithTarget
 from skltransfer.distributed import dask_extract
-from tests.distributed.searches import X, Y, results_of, searches
+from tests.distributed import dask_checks
+from tests.distributed.checks import names_of, results_of
+from tests.distributed.dask_checks import COLUMNS, FRAME, LABELS, frames
 
 RNG = np.random.default_rng(0)
-FRAME = pd.DataFrame(RNG.normal(size=(50, 3)), columns=["a", "b", "c"]).assign(id=range(100, 150))
-COLUMNS = ["a", "b", "c"]
-LABELS = np.where(FRAME.a + FRAME.b > 0, "yes", "no")
 
 
 @pytest.fixture(scope="session")
-def client():
-    """Start Dask with two workers of one thread, and stop it in any case."""
-    from dask.distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+def results(tmp_path_factory):
+    return results_of(dask_checks, tmp_path_factory.mktemp("dask"))
 
 
-def frames(n_partitions=3):
-    import dask.dataframe as dd
-
-    return dd.from_pandas(FRAME, npartitions=n_partitions)
-
-
-def n_torch_threads():
-    import torch
-
-    return torch.get_num_threads()
-
-
-def test_a_search_has_the_same_result_on_dask(client):
-    expected = {name: results_of(search) for name, search in searches().items()}
-    with joblib.parallel_config("dask"):
-        for name, search in searches().items():
-            scores, probabilities = results_of(search.set_params(n_jobs=2))
-            np.testing.assert_allclose(scores, expected[name][0])
-            np.testing.assert_allclose(probabilities, expected[name][1], atol=1e-5)
-    assert set(client.run(n_torch_threads).values()) == {1}
-
-
-def test_a_network_predicts_partitions_in_the_workers(client):
-    model = FineTunedClassifier(optimizer="adamw", max_epochs=2).fit(FRAME[COLUMNS], LABELS)
-    outputs = dask_extract(model, frames(), method="predict_proba", keep=["id"])
-    assert outputs.dtypes["probability_no"] == np.float64
-    result = outputs.compute()
-    assert result.columns.tolist() == ["id", "probability_no", "probability_yes"]
-    assert result.id.tolist() == FRAME.id.tolist()
-    np.testing.assert_allclose(result.iloc[:, 1:], model.predict_proba(FRAME[COLUMNS]), atol=1e-12)
+@pytest.mark.parametrize("check", names_of(dask_checks))
+def test_on_two_workers(results, check):
+    assert not results[check], results[check]
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
@@ -119,7 +81,7 @@ def test_nothing_is_computed_before_it_is_asked_for():
 def test_bad_arguments_are_named():
     scaler, frame = StandardScaler().fit(FRAME[COLUMNS]), frames()
     with pytest.raises(TypeError, match="frame is a DataFrame. Pass a Dask frame"):
-        dask_extract(scaler, FRAME.to_numpy() if False else FRAME)
+        dask_extract(scaler, FRAME)
     with pytest.raises(NotFittedError):
         dask_extract(StandardScaler(), frame)
     with pytest.raises(TypeError, match="StandardScaler has no predict"):
@@ -129,6 +91,6 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="frame has no column 'z'"):
         dask_extract(scaler, frame, keep=["z"])
     with pytest.raises(ValueError, match="fitted without names of columns. Pass columns="):
-        dask_extract(StandardScaler().fit(X, Y), frame)
+        dask_extract(StandardScaler().fit(FRAME[COLUMNS].to_numpy()), frame)
     with pytest.raises(ValueError, match="Column 'a' is kept"):
         dask_extract(scaler, frame, keep=["a"])

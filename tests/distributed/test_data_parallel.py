@@ -1,47 +1,27 @@
 """Networks trained by two processes, as torchrun starts them."""
 
-import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from skltransfer.distributed import data_parallel
 from tests.distributed import training_script
-
-ROOT = Path(__file__).parents[2]
+from tests.distributed.checks import run_in_process
 
 
 @pytest.fixture(scope="session")
 def launched(tmp_path_factory):
     """Return what both processes have computed, and what the launcher says of the failing one."""
     folder = tmp_path_factory.mktemp("torchrun")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=0"]
     # A port of its own choice, on this machine alone.
-    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--max-restarts=0"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
     command += ["-m", "tests.distributed.training_script", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            text, _ = process.communicate(timeout=600)
-        except BaseException:
-            os.killpg(process.pid, 9)
-            raise
+    code, text = run_in_process(command, folder)
     files = [folder / "0.pkl", folder / "1.pkl"]
     assert all(file.is_file() for file in files), text
-    return [pickle.loads(file.read_bytes()) for file in files], text, process.returncode
+    return [pickle.loads(file.read_bytes()) for file in files], text, code
 
 
 def test_all_processes_take_part(launched):

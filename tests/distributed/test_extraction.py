@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedFeatureTransformer
-from skltransfer.distributed._collections import open_collection
-from skltransfer.distributed._extraction import Job, Worker, finished_parts, remove_leftovers
+from skltransfer.distributed import ray_extract
 
 
 @pytest.fixture
@@ -42,33 +42,35 @@ def pictures(tmp_path):
     return folder
 
 
-def extract(estimator, source, destination, *, rows=30, columns=None, only=None, **settings):
-    """Extract the parts that are missing, or some of them, in this process; return their number."""
-    collection = open_collection(source)
-    job = Job(
-        settings.get("method", "transform"),
-        collection,
-        destination,
-        columns,
-        settings.get("keep"),
-        settings.get("skips", False),
-    )
-    destination.mkdir(exist_ok=True)
-    before = finished_parts(destination, collection)
-    parts = list(collection.parts(before, rows))[:only]
-    worker = Worker(estimator, job)
-    for part in parts:
-        worker.extract(part, before[0] if before else None)
-    return len(parts)
+def extract(estimator, source, destination, *, rows=30, **settings):
+    """Extract the parts that are missing, in this process; return how many there were."""
+    settings = {"rows_per_part": rows, "n_workers": 0} | settings
+    return ray_extract(estimator, source, destination, **settings).n_new_parts
+
+
+class Interrupted(StandardScaler):
+    """A scaler that fails after some calls."""
+
+    n_left = 2
+
+    def transform(self, X):
+        """Scale, or fail."""
+        if self.n_left == 0:
+            raise KeyboardInterrupt
+        self.n_left -= 1
+        return super().transform(X)
 
 
 def test_every_row_is_extracted_once_whatever_the_parts(flowers, tmp_path):
     frame, folder = flowers
     scaler, to = StandardScaler().fit(frame[["a", "b", "c"]]), tmp_path / "out"
     columns = ["a", "b", "c"]
-    assert extract(scaler, folder, to, columns=columns, only=2) == 2
-    assert extract(scaler, folder, to, columns=columns, only=1, rows=7) == 1
-    assert extract(scaler, folder, to, columns=columns, rows=11) == 4
+    with pytest.raises(KeyboardInterrupt):
+        extract(Interrupted().fit(frame[columns]), folder, to, columns=columns, rows=20)
+    assert sum(map(len, map(pd.read_parquet, to.iterdir()))) == 40
+    (file, *_) = sorted(to.iterdir())
+    file.unlink()
+    assert extract(scaler, folder, to, columns=columns, rows=7) == 3 + 5 + 5
     assert extract(scaler, folder, to, columns=columns) == 0
     result = pd.read_parquet(to).set_index("id").loc[frame.id]
     expected = scaler.transform(frame[columns])
@@ -116,29 +118,29 @@ def test_images_that_cannot_be_read_are_listed(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"even/broken.png: .*on_error='skip'"):
         extract(model, pictures, to, rows=4)
     assert len(list(to.iterdir())) == 1  # the part before it is finished
-    assert extract(model, pictures, to, rows=3, skips=True) == 2
-    assert extract(model, pictures, to, rows=3, skips=True) == 0
+    assert extract(model, pictures, to, rows=3, on_error="skip") == 2
+    assert extract(model, pictures, to, rows=3, on_error="skip") == 0
     result = pd.read_parquet(to).sort_values("path")
     assert [str(pictures / path) for path in result.path] == paths
     assert result.label.tolist() == ["even"] * 4 + ["odd"] * 3
     expected = model.transform(paths)
     np.testing.assert_allclose(result[["pca0", "pca1"]], expected, atol=1e-4)
-    listed = [
-        pair
-        for about in finished_parts(to, open_collection(pictures))
-        for pair in about["unreadable"]
-    ]
-    assert [name for name, _ in listed] == ["even/broken.png"]
-    assert "cannot" in listed[0][1]
-    assert features.store == "memory" or features.store is None
+    result = ray_extract(model, pictures, to, on_error="skip", n_workers=0)
+    assert result.unreadable["sample"].tolist() == ["even/broken.png"]
+    assert (
+        "cannot" in result.unreadable["reason"][0]
+        or "not an image" in result.unreadable["reason"][0]
+    )
+    assert pd.read_parquet(to / "_unreadable.parquet").equals(result.unreadable)
+    assert features.store == "memory"  # the estimator is as it was
 
 
 def test_a_part_of_unreadable_images_alone_is_finished(pictures, tmp_path):
     features = PretrainedFeatureTransformer("tiny").fit([str(pictures / "odd" / "1.png")])
     for path in pictures.glob("*/?.png"):
         path.unlink()
-    assert extract(features, pictures, tmp_path / "out", skips=True) == 1
-    assert extract(features, pictures, tmp_path / "out", skips=True) == 0
+    assert extract(features, pictures, tmp_path / "out", on_error="skip") == 1
+    assert extract(features, pictures, tmp_path / "out", on_error="skip") == 0
     assert pd.read_parquet(tmp_path / "out").shape == (0, 2 + 768)
 
 
@@ -158,12 +160,15 @@ def test_outputs_of_two_estimators_do_not_meet(flowers, tmp_path):
     frame, folder = flowers
     columns, to = ["a", "b", "c"], tmp_path / "out"
     X = frame[columns]
-    extract(StandardScaler().fit(X), folder, to, columns=columns, only=1)
+    extract(StandardScaler().fit(X), folder, to, columns=columns)
+    (file, *_) = sorted(to.iterdir())
+    file.unlink()
+    n_files = len(list(to.iterdir()))
     with pytest.raises(ValueError, match="extracted by another estimator or method"):
         extract(StandardScaler(with_mean=False).fit(X), folder, to, columns=columns)
     with pytest.raises(ValueError, match="extracted by another estimator or method"):
         extract(PCA(3).fit(X), folder, to, columns=columns)
-    assert len(list(to.iterdir())) == 1
+    assert len(list(to.iterdir())) == n_files
 
 
 def test_an_interrupted_part_leaves_nothing_that_counts(flowers, tmp_path):
@@ -179,31 +184,49 @@ def test_an_interrupted_part_leaves_nothing_that_counts(flowers, tmp_path):
     # What a process leaves that has been killed.
     (to / ".rows-0-0.parquet.abc").mkdir()
     (to / ".rows-0-0.parquet.abc" / "rows-0-0.parquet").write_bytes(b"half")
-    remove_leftovers(to)
-    assert not any(to.iterdir())
+    assert extract(StandardScaler().fit(frame[columns]), folder, to, columns=columns) == 4
+    assert not list(to.glob(".*"))
 
 
 def test_bad_places_are_named(flowers, pictures, tmp_path):
     frame, folder = flowers
-    with pytest.raises(FileNotFoundError, match="source: there is no file or folder"):
-        open_collection(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="source: there is no file"):
-        open_collection([tmp_path / "nowhere.parquet"])
-    with pytest.raises(ValueError, match="source is an empty list"):
-        open_collection([])
-    (folder / "broken.parquet").write_bytes(b"no")
-    with pytest.raises(ValueError, match=r"source: .*broken.parquet.* is no Parquet file"):
-        open_collection(folder).check(["a"], None)
-    (folder / "broken.parquet").unlink()
-    with pytest.raises(ValueError, match="has no column 'z', only"):
-        open_collection(folder).check(["a", "z"], None)
+    scaler, to = StandardScaler().fit(frame[["a"]]), tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.parquet").write_bytes(b"no")
+    for source, error in (
+        (tmp_path / "nowhere", "source: there is no file or folder"),
+        ([tmp_path / "nowhere.parquet"], "source: there is no file"),
+        ([], "source is an empty list"),
+        (tmp_path / "empty", "there is no image in"),
+        (tmp_path / "broken.parquet", "source: .*broken.parquet.* is no Parquet file"),
+    ):
+        with pytest.raises((OSError, ValueError), match=error):
+            extract(scaler, source, to, columns=None if source == tmp_path / "empty" else ["a"])
+    for changed, error in (
+        ({"columns": ["a", "z"]}, "has no column 'z', only"),
+        ({"columns": ["a"], "keep": ["a"]}, "Column 'a' is kept, and an output has the same name"),
+        ({"columns": []}, r"columns=\[\]"),
+        ({"rows": 0}, "rows_per_part=0"),
+        ({"on_error": "nan"}, "on_error='nan'"),
+        ({"columns": ["a"], "n_workers": -1}, "n_workers=-1"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            extract(scaler, folder, to, **changed)
     with pytest.raises(ValueError, match="not with a folder of images"):
-        open_collection(pictures).check("a", None)
-    with pytest.raises(ValueError, match="0.parquet is no part of an extraction"):
-        finished_parts(folder, open_collection(folder))
-    scaler = StandardScaler().fit(frame[["a"]])
-    with pytest.raises(ValueError, match="Column 'a' is kept, and an output has the same name"):
-        extract(scaler, folder, tmp_path / "out", columns=["a"], keep=["a"])
+        extract(scaler, pictures, to, columns="a")
+    with pytest.raises(ValueError, match="fitted without names of columns. Pass columns="):
+        extract(StandardScaler().fit([[0.0]]), folder, to)
+    with pytest.raises(ValueError, match="1.parquet is no part of an extraction"):
+        extract(scaler, folder / "0.parquet", folder / "more")
+    with pytest.raises(ValueError, match="holds a file of the source"):
+        extract(scaler, folder, folder)
+    with pytest.raises(NotADirectoryError, match="destination=.* is a file"):
+        extract(scaler, folder, folder / "0.parquet")
+    with pytest.raises(NotFittedError):
+        extract(StandardScaler(), folder, to)
+    with pytest.raises(TypeError, match="StandardScaler has no predict"):
+        extract(scaler, folder, to, method="predict")
+    assert not to.exists() or not any(to.iterdir())
 
 
 def test_a_file_says_what_it_holds(flowers, tmp_path):
