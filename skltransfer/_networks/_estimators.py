@@ -51,6 +51,7 @@ from skltransfer._torch._rows import (
     n_dimensions_of_images,
     read_rows,
 )
+from skltransfer._torch._store import StoreParameter, resolve_store
 from skltransfer._torch._text import TextRows, warn_of_cut_texts
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
@@ -159,7 +160,7 @@ class FittedNetwork(NetworkEstimator):
 
     def _network_features(self, X) -> np.ndarray:
         rows = self._rows_to_predict(X)
-        features = self._built.features(rows)
+        features = self._built.features(rows, self._feature_store())
         self._warn_of_cut_texts(rows)
         return features
 
@@ -167,9 +168,12 @@ class FittedNetwork(NetworkEstimator):
         """Return the network's outputs, shape (n_samples, n_outputs)."""
         check_is_fitted(self)
         rows = self._rows_to_predict(X)
-        outputs = self._built.outputs(rows)
+        outputs = self._built.outputs(rows, self._feature_store())
         self._warn_of_cut_texts(rows)
         return outputs
+
+    def _feature_store(self):
+        return resolve_store(getattr(self, "store", "memory"))
 
     def _warn_of_cut_texts(self, rows: Rows) -> None:
         if isinstance(rows, TextRows):
@@ -257,7 +261,13 @@ class FineTuning(
         "tol": Number(0),
         "early_stopping": Flag(),
         "warm_start": Flag(),
+        "store": StoreParameter(),
     }
+
+    @property
+    def cached_stage_(self) -> str | None:
+        """Deepest of the frozen stages whose outputs were kept in `fit`."""
+        return self._built.cached_stage
 
     def _check_combinations(self):
         if self.augment is not None:

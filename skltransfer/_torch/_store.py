@@ -180,6 +180,11 @@ class FeatureStore:
 feature_store = FeatureStore()
 
 
+def resolve_store(store) -> FeatureStore | None:
+    """Return the store that a parameter means: "memory", a store or None."""
+    return feature_store if isinstance(store, str) else store
+
+
 class StoreParameter(Parameter):
     """Parameter `store` of an estimator: "memory", a store or None."""
 
