@@ -16,7 +16,7 @@ from skltransfer._networks._estimators import EpochReports, NetworkEstimator
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, ListOf, Number, check_parameters
 from skltransfer._torch._rows import Rows, TableRows, check_images_for
-from skltransfer._torch._store_parameter import KeepsFeatures, StoreParameter, resolve_store
+from skltransfer._torch._store_parameter import StoreParameter, resolve_store
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._record import unfitted_backbone
@@ -28,7 +28,6 @@ from skltransfer.feature._views import checked_policies
 
 
 class SelfSupervisedTransformer(
-    KeepsFeatures,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
