@@ -196,8 +196,8 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     the mean of all heads. A fitted estimator is itself a backbone.
 
     The linear methods take time in proportion to the number of samples and the square of the number
-    of features; ``"trace_norm"`` also computes a singular value decomposition of the coefficients
-    in each iteration. Memory grows with the number of samples.
+    of features. ``"mean_regularized"`` solves a system of each task, ``"trace_norm"`` a singular
+    value decomposition in each iteration. Memory grows with the number of samples.
 
     References
     ----------
