@@ -32,6 +32,10 @@ PACKAGES = (
     "gensim",
     "timm",
     "flwr",
+    "dask",
+    "ray",
+    "accelerate",
+    "pyarrow",
     "adversarial-robustness-toolbox",
 )
 
