@@ -27,6 +27,7 @@ _PUBLIC = {
         "_torch._images": ("UnreadableImageWarning",),
         "_torch._text": ("TruncatedTextWarning",),
         "_torch._store": ("FeatureStore", "feature_store"),
+        "_torch._disk_store": ("DiskFeatureStore", "FeatureStoreWarning"),
         "feature._augmenter": ("FeatureAugmenter",),
         "feature._coral": ("CORAL",),
         "feature._jda": ("JDA",),

@@ -1,4 +1,5 @@
 from skltransfer._solvers._kernel_width import KernelWidthWarning
+from skltransfer._torch._disk_store import DiskFeatureStore, FeatureStoreWarning
 from skltransfer._torch._images import UnreadableImageWarning
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer._torch._text import TruncatedTextWarning
@@ -111,11 +112,13 @@ __all__ = [
     "DeepCORALClassifier",
     "DeepCORALRegressor",
     "DiscriminativeReweighter",
+    "DiskFeatureStore",
     "DomainDataWarning",
     "DomainShiftDisplay",
     "EffectiveSampleSizeWarning",
     "FeatureAugmenter",
     "FeatureStore",
+    "FeatureStoreWarning",
     "FineTunedClassifier",
     "FineTunedRegressor",
     "GaussianReweighter",

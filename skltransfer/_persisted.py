@@ -51,6 +51,11 @@ def states_as_data(writing: Writing) -> Iterator[None]:
         _writing.reset(token)
 
 
+def is_saved() -> bool:
+    """Tell whether states are taken for a file, and not for a pickle."""
+    return _writing.get() is not None
+
+
 class SavedAsData:
     """Is pickled as it is, and saved as data: networks by their weights, functions by name."""
 

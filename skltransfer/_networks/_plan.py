@@ -139,6 +139,7 @@ class Plan:
     pooling: str = "default"
     input_size: int | None = None
     checkpoint: object = None
+    store: object = "memory"
 
     @classmethod
     def of(
@@ -202,7 +203,7 @@ class Plan:
             "batch_size": batch_sizes[not of_table] if size == "auto" else int(size),
             "settings": (
                 type(estimator).__name__,
-                {k: v for k, v in given.items() if k not in ("backbone", "checkpoint")},
+                {k: v for k, v in given.items() if k not in ("backbone", "checkpoint", "store")},
             ),
         }
         return cls(**own | resolved)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import numpy as np
 
 from skltransfer._locks import ThreadLock
-from skltransfer._parameters import Parameter
 
 # Rows are allocated, and forgotten, in chunks of about this size.
 _CHUNK_BYTES = 2**22
@@ -23,6 +23,13 @@ class _Chunk:
     @property
     def is_full(self) -> bool:
         return len(self.digests) == len(self.values)
+
+
+def in_batches(groups, size: int) -> Iterator[np.ndarray]:
+    """Yield each group in parts of at most `size` entries."""
+    for group in groups:
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
 
 
 class FeatureStore:
@@ -154,6 +161,13 @@ class FeatureStore:
                 chunk.digests.append(digest)
                 self._slots.setdefault(namespace, {})[digest] = (number, place)
 
+    def batches(self, namespace: str, digests, groups, size: int, features) -> Iterator[np.ndarray]:
+        """Yield batches of the samples in `groups`, all of which have to be computed and put.
+
+        See :meth:`DiskFeatureStore.batches`.
+        """
+        return in_batches(groups, size)
+
     def _open_chunk(self, namespace, n_rows, row):
         for key in reversed(self._chunks):
             if key[0] == namespace:
@@ -178,16 +192,3 @@ class FeatureStore:
 
 
 feature_store = FeatureStore()
-
-
-class StoreParameter(Parameter):
-    """Parameter `store` of an estimator: "memory", a store or None."""
-
-    def __init__(self):
-        super().__init__(unset=("memory", None))
-
-    def accepts(self, value) -> bool:
-        return isinstance(value, FeatureStore)
-
-    def describe(self) -> str:
-        return "a FeatureStore"

@@ -1,4 +1,4 @@
-"""The command line: ``skltransfer compare``, ``extract`` and ``backbones``."""
+"""The command line: ``skltransfer compare``, ``extract``, ``backbones`` and ``store``."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_extract(commands)
     _add_backbones(commands)
+    _add_store(commands)
     return top
 
 
@@ -140,7 +141,8 @@ def _add_strategies(group) -> None:
         "--budget",
         type=_minutes,
         metavar="MINUTES",
-        help="time after which weaker strategies are given up",
+        help="time after which weaker strategies are given up (default: 10 for images, and for "
+        "tables above 2000 rows)",
     )
     group.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default: 1)")
     group.add_argument(
@@ -284,6 +286,27 @@ def _add_backbones(commands) -> None:
     ranked.add_argument("--text", metavar="COLUMN", help="column of texts")
     _add_named_networks(ranked)
     backbones.set_defaults(run="skltransfer.cli._backbones.backbones")
+
+
+def _add_store(commands) -> None:
+    store = commands.add_parser(
+        "store",
+        help="show, check or empty a feature store on disk",
+        description=(
+            "Show what a feature store on disk holds, check all its values, or empty it. PATH is "
+            "the folder that is the parameter store of an estimator."
+        ),
+    )
+    store.add_argument(
+        "action",
+        choices=("info", "verify", "clear"),
+        help=(
+            "show the number of samples and the size, compare all values with their checksums, or "
+            "remove all features"
+        ),
+    )
+    store.add_argument("path", metavar="PATH", help="folder of the store")
+    store.set_defaults(run="skltransfer.cli._store.store")
 
 
 class _Backbone(argparse.Action):

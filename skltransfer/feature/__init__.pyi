@@ -1,3 +1,4 @@
+from skltransfer._torch._disk_store import DiskFeatureStore, FeatureStoreWarning
 from skltransfer._torch._images import UnreadableImageWarning
 from skltransfer._torch._store import FeatureStore, feature_store
 from skltransfer._torch._text import TruncatedTextWarning
@@ -16,8 +17,10 @@ from skltransfer.feature._zero_shot import ZeroShotClassifier
 
 __all__ = [
     "CORAL",
+    "DiskFeatureStore",
     "FeatureAugmenter",
     "FeatureStore",
+    "FeatureStoreWarning",
     "GeodesicFlowKernel",
     "JDA",
     "OptimalTransportMapper",

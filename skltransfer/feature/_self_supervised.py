@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +16,11 @@ from skltransfer._networks._estimators import EpochReports, NetworkEstimator
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, ListOf, Number, check_parameters
 from skltransfer._torch._rows import Rows, TableRows, check_images_for
-from skltransfer._torch._store import FeatureStore, feature_store
+from skltransfer._torch._store_parameter import StoreParameter, resolve_store
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._record import unfitted_backbone
-from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._callbacks import FitTask, reporting
 from skltransfer.domains._refit import fits_anew
 from skltransfer.feature._pretext import PretextTask
 from skltransfer.feature._pretraining import Pretraining
@@ -27,7 +28,10 @@ from skltransfer.feature._views import checked_policies
 
 
 class SelfSupervisedTransformer(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    NetworkEstimator,
 ):
     """Train a network on samples without labels, and turn samples into its features.
 
@@ -127,9 +131,9 @@ class SelfSupervisedTransformer(
         Floating-point type of the training. ``"auto"`` is float64 for tables on the CPU and float32
         otherwise. ``"bfloat16"`` and ``"float16"`` mean mixed precision in training, in which
         weights and features stay in float32.
-    store : {"memory"}, FeatureStore or None, default="memory"
+    store : {"memory"}, path, FeatureStore, DiskFeatureStore or None, default="memory"
         Store of features, as in :class:`~skltransfer.PretrainedFeatureTransformer`. ``"memory"`` is
-        shared within the process. ``None`` keeps no features.
+        shared within the process, and a path within this computer. ``None`` keeps no features.
     random_state : int, RandomState instance or None, default=0
         Seed of random weights, of the order of samples, of views and of noise. Global generators
         are not touched.
@@ -214,6 +218,7 @@ class SelfSupervisedTransformer(
         "weight_decay": Number(0),
         "input_size": Count(unset=(None,)),
         "projection_sizes": ListOf(Count()),
+        "store": StoreParameter(),
     }
 
     def __init__(
@@ -286,8 +291,6 @@ class SelfSupervisedTransformer(
                 f"batch_size=1, and method={self.method!r} compares the samples of a batch. Set "
                 "batch_size to at least 2. Some hundred are better."
             )
-        if not (self.store in ("memory", None) or isinstance(self.store, FeatureStore)):
-            raise ValueError(f"store={self.store!r} is not 'memory', a FeatureStore or None.")
 
     @with_callbacks
     @fits_anew
@@ -358,7 +361,10 @@ class SelfSupervisedTransformer(
                 f"X gives {given} features per sample, and the samples seen in fit gave "
                 f"{self._n_features_out}. Pass images of the same size."
             )
-        return taps.extract(rows, store=feature_store if self.store == "memory" else self.store)
+        extract = partial(taps.extract, rows, store=resolve_store(self.store))
+        if hasattr(self, "_parent_callback_ctx"):  # of which `fit` has been the one part
+            return extract()
+        return reporting(self, X, lambda each_of: extract(each_of=each_of))
 
     # --- rows ----------------------------------------------------------------------------
 

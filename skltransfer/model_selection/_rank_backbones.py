@@ -13,6 +13,7 @@ from sklearn.utils.validation import _num_samples
 
 import skltransfer
 from skltransfer._messages import first_line, near_names, require
+from skltransfer._torch._store_parameter import resolve_store
 from skltransfer._warnings import warn
 from skltransfer.domains._data import check_same_length
 from skltransfer.metrics import h_score, logme_score, transrate_score
@@ -333,8 +334,7 @@ def _extractor(backbone, transformer):
 
 def _ranked(name: str, extractor, X, y, measure) -> RankedBackbone:
     extractor.fit(X, y)
-    store = getattr(extractor, "store", None)
-    store = skltransfer.feature_store if store == "memory" else store
+    store = resolve_store(getattr(extractor, "store", None))
     n_passed, start = getattr(store, "misses", 0), time.perf_counter()
     features = extractor.transform(X)
     seconds = time.perf_counter() - start

@@ -87,7 +87,8 @@ def save(estimator, path, *, keep_data: bool = False) -> Path:
     without their constructors. Networks of transformers are rebuilt from their configuration, and
     tokenizers from their files. The file names your own classes, and :func:`load` loads them if
     `trusted` lists them. A :class:`~skltransfer.PretrainedFeatureTransformer` whose `backbone` is a
-    name keeps the name and not the weights.
+    name keeps the name and not the weights. The path of a `store` is not written, because the file
+    may be read on another computer: the loaded estimator has ``store="memory"``.
 
     Some models consist of training samples and hold them in the file: nearest neighbours, support
     vectors, kernel densities, kernel centres (:class:`~skltransfer.KLIEPReweighter`,
