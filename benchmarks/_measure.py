@@ -31,6 +31,7 @@ PACKAGES = (
     "embetter",
     "gensim",
     "timm",
+    "lmdb",
     "flwr",
     "adversarial-robustness-toolbox",
 )

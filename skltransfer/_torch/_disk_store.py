@@ -370,7 +370,9 @@ def _store(database: Database, namespace: bytes, digests: list[bytes], rows: np.
                 keys.add(digest)
                 fresh.append(i)
         cursor = txn.cursor(database.values)
-        number = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+        last = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+        # Of the clock, so that rows of a value that was removed never lead to a later one.
+        number = max(last, time.time_ns())
         n_rows = rows_of_value(rows[:1].nbytes)
         for start in range(0, len(fresh), n_rows):
             chosen = fresh[start : start + n_rows]
