@@ -1,6 +1,8 @@
 """Settings that have to stand before numpy, scipy and torch are imported."""
 
+import gc
 import os
+import sys
 
 # scikit-learn skips its array API checks without this.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
@@ -12,13 +14,19 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def _one_torch_thread():
-    import sys
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Give a test one torch thread, and networks that do not depend on the tests before it."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+        torch.manual_seed(0)  # before fixtures of any scope are made
 
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-    return
+
+def pytest_collection_finish():
+    """Spare the garbage collector what lives as long as the process: modules, and 17 000 tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -33,6 +33,10 @@ PACKAGES = (
     "timm",
     "lmdb",
     "flwr",
+    "dask",
+    "ray",
+    "accelerate",
+    "pyarrow",
     "adversarial-robustness-toolbox",
 )
 

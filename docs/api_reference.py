@@ -16,6 +16,7 @@ SECTIONS = {
     "skltransfer.inspection": "Inspection",
     "skltransfer.persistence": "Persistence and export",
     "skltransfer.federated": "Federations",
+    "skltransfer.distributed": "Beyond one machine",
     "skltransfer.datasets": "Data sets",
     "skltransfer.cli": "Command line",
 }

@@ -9,12 +9,14 @@ import warnings
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
 from skltransfer import (
     CORAL,
     JDA,
     TCA,
+    DiscriminativeReweighter,
     KLIEPReweighter,
     KMMReweighter,
     MultiTaskClassifier,
@@ -132,6 +134,21 @@ def test_solvers_run_on_one_thread(solver, found, monkeypatch):
         fit()
     assert seen and all(numbers == ONE for numbers in seen)
     assert threads() == found
+
+
+def test_the_default_classifier_of_domains_runs_on_one_thread(found, monkeypatch):
+    """A classifier that was given is its user's affair."""
+    for given, expected in ((None, ONE), (LogisticRegression(), found)):
+        seen = []
+        with monkeypatch.context() as patch:
+            patch.setattr(LogisticRegression, "fit", noting(LogisticRegression.fit, seen))
+            DiscriminativeReweighter(classifier=given).fit(X, **target)
+        assert seen and all(numbers == expected for numbers in seen)
+    monkeypatch.setattr(_blas, "LARGE_MATRIX", 310 * 90)  # 12 features make 90 columns
+    seen = []
+    monkeypatch.setattr(LogisticRegression, "fit", noting(LogisticRegression.fit, seen))
+    DiscriminativeReweighter().fit(X, **target)
+    assert seen and all(numbers == found for numbers in seen)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -23,6 +23,7 @@ RANK = {
     "_decorators": -1,
     "_missing": -1,
     "_persisted": -1,
+    "_processes": -1,
     "_shared_cache": -1,
     "_parameters": 0,
     "_warnings": -1,
@@ -40,7 +41,7 @@ RANK |= dict.fromkeys(FAMILIES, 4) | {"model_selection": 5, "inspection": 5, "di
 RANK |= {"persistence": 5, "federated": 5}
 RANK |= {"cli": 6, "__main__": 7}
 WITHOUT_TORCH = ("_solvers", "instance", "metrics", "domains", "datasets", "model_selection")
-WITHOUT_TORCH += ("inspection", "feature", "parameter", "relation", "federated")
+WITHOUT_TORCH += ("inspection", "feature", "parameter", "relation", "federated", "distributed")
 # Names whose use loads torch; every other public name works without.
 NAMES_WITH_TORCH = {
     "Backbone",

@@ -41,7 +41,7 @@ CLAIMS = [
     },
 ]
 # Not for users: peers of the benchmarks, tests, and this documentation.
-LEFT_OUT = {"bench", "test", "docs", "distributed"}
+LEFT_OUT = {"bench", "test", "docs"}
 FOR_CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
 MEGA = 1e6
 

@@ -1,8 +1,8 @@
 """A store on disk: a search that is repeated, processes that share rows, and the cost of a row.
 
 12 settings x 5 folds behind ResNet-18 at 64 pixels, ``n_jobs=1``: without a store (one round),
-with a new one on disk, and with the rows of an earlier run. Two processes extract the same images at the
-same time, in opposite order. Weights are random: speed does not depend on them.
+with a new store on disk, and with the rows of an earlier run. Two processes extract the same
+images at the same time, in opposite order. Weights are random: speed does not depend on them.
 """
 
 from __future__ import annotations

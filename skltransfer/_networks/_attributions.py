@@ -113,7 +113,7 @@ def _one_layer(built: Built, x: torch.Tensor, node: str):
             features.channels_last,
             features.prefix_tokens,
         )
-        every = tapped.trunk(x)
+        every = tapped.run(x)
         maps = every[node]
         blocks = [every[name] for name in features.nodes]
         blocks = [block if block.ndim == 2 else features.pooled(block) for block in blocks]

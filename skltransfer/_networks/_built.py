@@ -13,16 +13,23 @@ from torch import nn
 from skltransfer._messages import near_names
 from skltransfer._networks._plan import Plan
 from skltransfer._persisted import SavedAsData
+from skltransfer._shared_cache import SharedCache
+from skltransfer._torch._boundary import Boundary, KeptRows
 from skltransfer._torch._depth import DepthMap, map_depth
+from skltransfer._torch._disk_store import DiskFeatureStore
 from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
 from skltransfer._torch._layers import HEADS
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import Rows
-from skltransfer._torch._store import feature_store
+from skltransfer._torch._store import FeatureStore
 from skltransfer.backbones import Backbone
-from skltransfer.backbones._extractors import extractor, resolve_layers, resolve_pooling
+from skltransfer.backbones._extractors import extractor
 from skltransfer.backbones._random import seeded
 from skltransfer.backbones._table import check_shape, table_record
+
+# Calls with as few rows do not look for them in the store: they come from a service.
+_FEW_ROWS = 8
+_depths = SharedCache(32, network_lock)
 
 
 class TransferNetwork(nn.Module):
@@ -43,6 +50,13 @@ class TransferNetwork(nn.Module):
         self.features, self.head = features, head
         self.preprocessing, self.dtype = preprocessing, dtype
 
+    # While it is set, batches hold what the boundary keeps of the rows.
+    boundary: Boundary | None = None
+
+    def __getstate__(self):
+        # A copy begins with its rows.
+        return {name: value for name, value in vars(self).items() if name != "boundary"}
+
     @property
     def head_dtype(self) -> torch.dtype:
         """Return the floating-point type of the head; of the features if it has no tensors."""
@@ -54,11 +68,15 @@ class TransferNetwork(nn.Module):
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, shape (n, n_features)."""
+        if self.boundary is not None:
+            return self.boundary.features(self.features, x)
+        return self.features(self.entered(x))
+
+    def entered(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a batch as it enters the features."""
         if self.preprocessing is None:
-            x = unit_range(x, self.dtype)
-        else:
-            x = self.preprocessing.normalize(x, self.dtype)
-        return self.features(x)
+            return unit_range(x, self.dtype).contiguous()
+        return self.preprocessing.normalize(x, self.dtype)
 
     def outputs(self, features: torch.Tensor) -> torch.Tensor:
         """Return the outputs for features that `embed` gave, shape (n, n_outputs)."""
@@ -89,7 +107,12 @@ class Built(SavedAsData):
         Stands for the features of the backbone in the feature store; "" keeps them out of it.
     is_frozen : bool
         Whether training left the features of the backbone alone.
+    cached_stage : str or None
+        Deepest stage of those whose outputs were kept, so that epochs began behind it.
     """
+
+    # Where that was, in this process; predictions take what is kept of the rows.
+    boundary = None
 
     network: TransferNetwork
     record: Backbone
@@ -99,6 +122,12 @@ class Built(SavedAsData):
     n_features: int = 0
     key: str = ""
     is_frozen: bool = False
+    cached_stage: str | None = None
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("boundary", None)
+        return state
 
     @property
     def backbone(self) -> nn.Module:
@@ -112,18 +141,58 @@ class Built(SavedAsData):
         precision = "float64" if network.dtype == torch.float64 else "float32"
         return Extractor(network.features, network.preprocessing, device, precision, self.key)
 
-    def features(self, rows: Rows) -> np.ndarray:
-        """Return the features that the head is given, shape (len(rows), n_features)."""
+    def features(self, rows: Rows, store: FeatureStore | DiskFeatureStore | None) -> np.ndarray:
+        """Return the features that the head is given, shape (len(rows), n_features).
+
+        Parameters
+        ----------
+        rows : Rows
+        store : FeatureStore or DiskFeatureStore or None
+            Store of features of frozen layers.
+        """
         if not len(rows):
             return np.empty((0, self.n_features))
         extractor = self.extractor()
         if self.is_frozen:
-            return extractor.extract(rows, store=feature_store if self.key else None)
-        return extractor.extract(rows, batch_size=min(extractor.batch_size(rows), len(rows)))
+            return extractor.extract(rows, store=store if self.key else None)
+        size = min(extractor.batch_size(rows), len(rows))
+        if self.boundary is not None and store is not None and len(rows) > _FEW_ROWS:
+            kept = self.kept_rows(rows, store, keeps=False)
+            extractor = self.boundary.rest_of(extractor, rows)
+            rows = KeptRows(rows, kept)
+        return extractor.extract(rows, batch_size=size)
 
-    def outputs(self, rows: Rows) -> np.ndarray:
-        """Return the outputs of the head in evaluation mode, shape (len(rows), n_outputs)."""
-        features, head = self.features(rows), self.network.head
+    def kept_rows(
+        self, rows: Rows, store: FeatureStore | DiskFeatureStore, *, keeps: bool = True
+    ) -> torch.Tensor:
+        """Return what is kept at the boundary, shape (len(rows), width).
+
+        Parameters
+        ----------
+        rows : Rows
+        store : FeatureStore or DiskFeatureStore
+        keeps : bool, default=True
+            Whether rows that are not found are put into the store. What is predicted once is not
+            worth its room.
+        """
+        whole = self.extractor()
+        precision = "float64" if whole.output_dtype == np.float64 else "float32"
+        first = self.boundary.extractor(
+            self.network.features, whole.preprocessing, whole.device, precision
+        )
+        kept = first.extract(rows, batch_size=whole.batch_size(rows), store=store, keeps=keeps)
+        return torch.from_numpy(kept).to(whole.device)
+
+    def outputs(self, rows: Rows, store: FeatureStore | DiskFeatureStore | None) -> np.ndarray:
+        """Return the outputs of the head in evaluation mode, shape (len(rows), n_outputs).
+
+        Parameters
+        ----------
+        rows : Rows
+        store : FeatureStore or DiskFeatureStore or None
+            Store of features of frozen layers.
+        """
+        features, head = self.features(rows, store), self.network.head
         like = next(iter([*head.parameters(), *head.buffers()]), torch.empty(0))
         with network_lock, torch.inference_mode():
             outputs = head(torch.tensor(features, dtype=self.network.head_dtype).to(like.device))
@@ -194,17 +263,7 @@ def build(
         precision=plan.precision,
     )
     source.check_rows(rows)
-    built = copy_network(
-        record,
-        rows,
-        layers=plan.layers,
-        pooling=plan.pooling,
-        preprocessing=source.preprocessing,
-        device=plan.device,
-        dtype=plan.dtype,
-    )
-    built.n_features, built.key = sum(source.widths(rows).values()), source.key
-    return built, source
+    return copy_network(record, rows, source), source
 
 
 def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
@@ -221,31 +280,30 @@ def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
     return built, Extractor(features, None, plan.device, plan.precision, key, widths)
 
 
-def copy_network(
-    record: Backbone,
-    rows: Rows,
-    *,
-    layers,
-    pooling: str,
-    preprocessing,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Built:
-    """Copy a backbone so that it can be trained; the head is still missing."""
-    nodes = resolve_layers(record, layers)
-    pooling = resolve_pooling(record, pooling)
+def copy_network(record: Backbone, rows: Rows, source: Extractor) -> Built:
+    """Copy a backbone so that it can be trained; the head is still missing.
+
+    Parameters
+    ----------
+    record : Backbone
+    rows : Rows
+    source : Extractor
+        What takes the features of the backbone as it is.
+    """
+    device, dtype, preprocessing = source.device, source.dtype, source.preprocessing
+    _, nodes, pooling, *_ = source.network._made_from
+    shape = tuple(source.blank(rows).shape[1:])
+    n_features = sum(check_shape(record, shape, lambda: source.widths(rows)).values())
     module = copy.deepcopy(record.module).to(device=device, dtype=dtype)
-    module.requires_grad_(True).eval()
-    features = FeatureNetwork(module, nodes, pooling, record.channels_last, record.prefix_tokens)
+    features = source.network.with_module(module.requires_grad_(True).eval())
     network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
-    x = rows.batch([0], preprocessing).to(device)
-    x = unit_range(x, dtype) if preprocessing is None else preprocessing.normalize(x, dtype)
-    depth = check_shape(
-        record,
-        tuple(x.shape[1:]),
-        lambda: map_depth(module, record.stages, x, features.used_parameters(x)),
-    )
-    return Built(network, record, depth, nodes, pooling)
+
+    def depth() -> DepthMap:
+        x = network.entered(rows.batch([0], preprocessing).to(device))
+        return map_depth(module, record.stages, x, features.used_parameters(x))
+
+    depth = _depths.get((source.key, record.stages, shape), depth)
+    return Built(network, record, depth, nodes, pooling, n_features, source.key)
 
 
 def make_head(head, n_features: int, n_outputs: int, dropout: float, seed: int) -> nn.Module:

@@ -33,7 +33,6 @@ from skltransfer._networks._labels import Classes, Labels, Numbers
 from skltransfer._networks._objective import LabelLoss, Objective
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, Flag, Number, check_parameters
-from skltransfer._persisted import SavedAsData
 from skltransfer._solvers._classes import (
     decisions,
     log_probabilities,
@@ -51,6 +50,7 @@ from skltransfer._torch._rows import (
     n_dimensions_of_images,
     read_rows,
 )
+from skltransfer._torch._store_parameter import KeepsFeatures, StoreParameter, resolve_store
 from skltransfer._torch._text import TextRows, warn_of_cut_texts
 from skltransfer.backbones import Backbone, load_backbone
 from skltransfer.backbones._extractors import takes_text
@@ -63,7 +63,7 @@ from skltransfer.domains._callbacks import FitTask
 from skltransfer.domains._refit import fits_anew, fits_on
 
 
-class NetworkEstimator(SavedAsData, HoldsByReference, DocumentedEstimator):
+class NetworkEstimator(KeepsFeatures, HoldsByReference, DocumentedEstimator):
     """Read what the parameters `backbone` and ``X`` of an estimator stand for.
 
     A subclass has the parameters `backbone`, `weights`, `image_shape`, `value_range` and
@@ -159,7 +159,7 @@ class FittedNetwork(NetworkEstimator):
 
     def _network_features(self, X) -> np.ndarray:
         rows = self._rows_to_predict(X)
-        features = self._built.features(rows)
+        features = self._built.features(rows, self._feature_store())
         self._warn_of_cut_texts(rows)
         return features
 
@@ -167,9 +167,12 @@ class FittedNetwork(NetworkEstimator):
         """Return the network's outputs, shape (n_samples, n_outputs)."""
         check_is_fitted(self)
         rows = self._rows_to_predict(X)
-        outputs = self._built.outputs(rows)
+        outputs = self._built.outputs(rows, self._feature_store())
         self._warn_of_cut_texts(rows)
         return outputs
+
+    def _feature_store(self):
+        return resolve_store(getattr(self, "store", "memory"))
 
     def _warn_of_cut_texts(self, rows: Rows) -> None:
         if isinstance(rows, TextRows):
@@ -257,7 +260,13 @@ class FineTuning(
         "tol": Number(0),
         "early_stopping": Flag(),
         "warm_start": Flag(),
+        "store": StoreParameter(),
     }
+
+    @property
+    def cached_stage_(self) -> str | None:
+        """Deepest of the frozen stages whose outputs were kept in `fit`."""
+        return self._built.cached_stage
 
     def _check_combinations(self):
         if self.augment is not None:

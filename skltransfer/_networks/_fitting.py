@@ -22,15 +22,20 @@ from skltransfer._networks._labels import Labels
 from skltransfer._networks._lora import Adapters
 from skltransfer._networks._objective import DistancePenalty, LabelLoss, Objective, Pull
 from skltransfer._networks._plan import MAX_ITERATIONS, MAX_ROWS_OF_FEATURES, Plan
+from skltransfer._processes import current_group
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches, TwoDomainBatches
+from skltransfer._torch._boundary import Boundary, KeptRows
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._depth import Freezing, norms_that_keep
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._fingerprint import digest_of
 from skltransfer._torch._layers import Standardize
 from skltransfer._torch._optimizers import Schedule, make_optimizer
+from skltransfer._torch._process_group import same_everywhere
 from skltransfer._torch._rows import Rows
 from skltransfer._torch._store import feature_store
+from skltransfer._torch._store_parameter import resolve_store
+from skltransfer._torch._text import TextRows
 from skltransfer._torch._training import Training, total_loss, train, train_full_batch
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._random import seeded
@@ -187,9 +192,11 @@ class Fitting:
             self.n_trained = n_trained_stages(plan.unfreeze, self.built.depth, name)
         self.built.is_frozen = self.is_first and self.n_trained == 0
         # Features of a table network that training will change are not worth a look-up.
-        self._store = None if record is None and self.n_trained else feature_store
+        is_looked_up = record is not None or not self.n_trained
+        self._store = resolve_store(plan.store) if is_looked_up else None
         self.adapters: Adapters | None = None
         self.history: list[dict] = []
+        self._kept: dict[int, torch.Tensor] = {}  # by the id of the rows
         self._plain = LabelLoss(data.labels)
         self._objective_of, self._batches_of = objective_of, batches_of
         self.objective: Objective = self._plain
@@ -218,8 +225,13 @@ class Fitting:
             self.built = replace(self.built, network=copy.deepcopy(self.built.network))
         if self._objective_of is not None:
             self.objective = self._objective_of(self)
-        with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
+        with (
+            seeded(plan.seed_of_chance, plan.device),
+            same_everywhere(self.built.network, self._key_of_processes()),
+            batches_of_one_explained(),
+        ):
             if self._batches_of is None:
+                self._find_boundary()
                 self._train_on_samples(reports)
             elif any(group["params"] for group in self._groups()):
                 self._fine_tune(reports)
@@ -236,6 +248,41 @@ class Fitting:
         if not only_head or not probes:
             self.built.network.head.to(plan.dtype)
             self._fine_tune(reports)
+
+    def _find_boundary(self) -> None:
+        """Keep the outputs of the frozen stages, if they never vary and there is room for them."""
+        plan, built, store = self.plan, self.built, self._store
+        first = len(built.depth.stages) - self.n_trained
+        rows = [part.rows for part in (self.data, self.validation, self.target) if part is not None]
+        varies = plan.strategy == "lora" or plan.augment is not None or plan.autocast is not None
+        is_dear = not (plan.is_table or isinstance(self.data.rows, TextRows))
+        built.boundary, built.cached_stage, self._kept = None, None, {}
+        if store is None or varies or not is_dear or not 0 < first < len(built.depth.stages):
+            return
+        if self.objective.reads_inputs:
+            return
+        network, depth = built.network, built.depth
+        pair = self.data.rows.batch([0, len(self.data) - 1], network.preprocessing)
+        boundary = Boundary.of(
+            network.features,
+            lambda name: depth.stage_of(name) < first,
+            network.entered(pair.to(plan.device)),
+            (built.record.fingerprint, repr(built.nodes), built.pooling, str(plan.device), first),
+        )
+        size = sum(map(len, rows)) * plan.dtype.itemsize
+        # Some room is left to the features of other networks, and in memory to everything else.
+        room = (store.max_bytes or feature_store.max_bytes) // 2
+        if boundary is None or size * boundary.width > room:
+            return
+        built.boundary, built.cached_stage = boundary, depth.stages[first - 1]
+        self._kept = {id(part): built.kept_rows(part, store) for part in rows}
+
+    def _inputs(self, rows: Rows):
+        """Return what batches of rows are taken from."""
+        kept = self._kept.get(id(rows))
+        if kept is not None:
+            return kept
+        return Inputs(rows, self.built.network.preprocessing, self.plan.device, self.plan.dtype)
 
     def train_one_epoch(self, optimizer, n_done: int) -> torch.optim.Optimizer:
         """Take one pass over the samples at constant rates, and return the optimiser.
@@ -255,7 +302,11 @@ class Fitting:
         if not self.is_first:  # the estimator keeps its own until this pass has ended
             network, optimizer = copy.deepcopy((self.built.network, optimizer))
             self.built = replace(self.built, network=network)
-        with seeded(plan.seed_of_chance, plan.device), batches_of_one_explained():
+        with (
+            seeded(plan.seed_of_chance, plan.device),
+            same_everywhere(self.built.network, self._key_of_processes()),
+            batches_of_one_explained(),
+        ):
             if self.is_first:
                 self._learn_scale(self._features(self.data))
             if self._objective_of is not None:
@@ -287,11 +338,22 @@ class Fitting:
 
     def _features(self, data: Data) -> torch.Tensor:
         """Return the features of samples before training."""
+        group, rows = current_group(), data.rows
+        if group is not None and len(rows) < group.world_size:
+            group = None  # too few to share
+        if group is not None:
+            rows = rows.subset(group.indices(len(rows)))
         if self.is_first:
-            features = self._source.extract(data.rows, store=self._store)
+            source, kept = self._source, self._kept.get(id(data.rows))
+            if kept is not None:
+                source = self.built.boundary.rest_of(source, data.rows)
+                rows = KeptRows(rows, kept if group is None else kept[group.indices(len(kept))])
+            features = source.extract(rows, store=self._store)
         else:
-            features = self.built.extractor().extract(data.rows)
-        return torch.tensor(features, dtype=self.built.network.head_dtype, device=self.plan.device)
+            features = self.built.extractor().extract(rows)
+        dtype = self.built.network.head_dtype
+        features = torch.tensor(features, dtype=dtype, device=self.plan.device)
+        return features if group is None else group.joined(features, len(data))
 
     def _learn_scale(self, features: torch.Tensor) -> None:
         """Let the built-in heads standardise features as they are before training."""
@@ -344,7 +406,7 @@ class Fitting:
             )
         full = plan.uses_full_batch(len(self.data), self._trained_parts(), of_head=False)
         try:
-            with self.objective:
+            with self.objective, self._from_boundary():
                 if full:
                     training = self._fine_tune_at_once(reports)
                 else:
@@ -354,12 +416,20 @@ class Fitting:
                 self.adapters.merge()
         self._note("lora" if plan.strategy == "lora" else "finetune", training)
 
+    @contextmanager
+    def _from_boundary(self) -> Iterator[None]:
+        """Let the network begin with what is kept of the rows, if anything is."""
+        network = self.built.network
+        network.boundary = self.built.boundary
+        try:
+            yield
+        finally:
+            del network.boundary
+
     def _fine_tune_in_steps(self, reports) -> Training:
-        plan, validate = self.plan, None
+        validate = None
         if self.validation is not None:
-            network = self.built.network
-            inputs = Inputs(self.validation.rows, network.preprocessing, plan.device, plan.dtype)
-            validate = self._validate(network, inputs)
+            validate = self._validate(self.built.network, self._inputs(self.validation.rows))
         return self._train_in_steps(
             *joined(self.built.network, self.objective),
             self._batches(),
@@ -420,10 +490,10 @@ class Fitting:
         """Return batches of the samples, each with samples of the target if there are any."""
         if self._batches_of is not None:
             return self._batches_of(self)
-        plan, preprocessing = self.plan, self.built.network.preprocessing
+        plan = self.plan
 
         def of(data: Data, *, is_target: bool) -> RowBatches:
-            inputs = Inputs(data.rows, preprocessing, plan.device, plan.dtype)
+            inputs = self._inputs(data.rows)
             targets, weights = data.tensors(plan.device, plan.dtype)
             if at_once:
                 return RowBatches(inputs, targets, weights, len(data), IndexStream(len(data), None))
@@ -456,6 +526,21 @@ class Fitting:
 
         return validate
 
+    def _key_of_processes(self) -> str:
+        """Return what has to be the same in all processes; without the content of the samples."""
+        if current_group() is None:
+            return ""
+        domains = [self.data] if self.target is None else [self.data, self.target]
+        return digest_of(
+            (
+                self.plan.seeds,
+                (self.plan.strategy, self.plan.lr, self.plan.batch_size, self.plan.max_epochs),
+                [(len(data), data.rows.form, data.weights) for data in domains],
+                [data.rows.subset(np.array([0, len(data) - 1])).digests() for data in domains],
+                self.data.labels.targets,
+            )
+        )
+
     def _key_of_training(self, module: nn.Module) -> str:
         """Return what stands for this training: parameters, samples of all domains, the start."""
         start = None if self.is_first else list(module.state_dict().values())
@@ -473,6 +558,7 @@ class Fitting:
                 self.data.weights,
                 target,
                 type(module).__name__,
+                1 if (group := current_group()) is None else group.world_size,
             )
         )
 

@@ -172,6 +172,8 @@ class Objective(AbstractContextManager, ABC):
     """
 
     _is_entered = False
+    # Whether inputs pass another network as well, which has to begin with them.
+    reads_inputs = False
 
     @abstractmethod
     def __call__(
@@ -289,6 +291,11 @@ class ObjectiveAround(Objective):
 
     def __init__(self, of_source: Objective):
         self.of_source = of_source
+
+    @property
+    def reads_inputs(self) -> bool:
+        """Whether inputs pass another network as well."""
+        return self.of_source.reads_inputs
 
     def modules(self) -> tuple[nn.Module, ...]:
         """Return further modules that are trained."""

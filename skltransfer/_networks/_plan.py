@@ -139,6 +139,7 @@ class Plan:
     pooling: str = "default"
     input_size: int | None = None
     checkpoint: object = None
+    store: object = "memory"
 
     @classmethod
     def of(
@@ -202,7 +203,7 @@ class Plan:
             "batch_size": batch_sizes[not of_table] if size == "auto" else int(size),
             "settings": (
                 type(estimator).__name__,
-                {k: v for k, v in given.items() if k not in ("backbone", "checkpoint")},
+                {k: v for k, v in given.items() if k not in ("backbone", "checkpoint", "store")},
             ),
         }
         return cls(**own | resolved)
@@ -244,6 +245,11 @@ class Plan:
             return True
         most = MAX_ROWS_OF_FEATURES if of_head else _MAX_ROWS_OF_TABLE
         return not asked and not layers and n_rows <= most and (of_head or self.is_table)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return all seeds."""
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name.startswith("seed_of_"))
 
     def generator(self, *, of_target: bool = False) -> torch.Generator:
         """Return the generator of the order of the samples; a target has another one."""

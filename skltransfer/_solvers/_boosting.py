@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 LOSSES = ("linear", "square", "exponential")
+# A candidate leaves a race if it cannot be better by this part of the best loss ...
+_WORTHWHILE = 0.01
+# ... but for so many standard errors of the difference.
+_STANDARD_ERRORS = 3
 
 
 def log_source_factor(n_source: float, n_rounds: int) -> float:
@@ -146,6 +150,34 @@ def _log_beta(source: np.ndarray, losses: np.ndarray, wanted: float) -> float:
             break
         u -= step
     return u
+
+
+def still_in_race(losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Tell which candidates may still be worth more than the best one so far.
+
+    Maron and Moore, "Hoeffding Races", NIPS 1993, with standard errors of paired differences.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (n_candidates, n)
+        Losses of the candidates on the same held-out rows.
+    weights : ndarray of shape (n,)
+        Weights of the rows.
+
+    Returns
+    -------
+    stays : ndarray of shape (n_candidates,), bool
+        The best one stays.
+    """
+    means = losses @ weights / weights.sum()
+    best = means.argmin()
+    differences = losses - losses[best]
+    spread = differences - (means - means[best])[:, None]
+    errors = np.sqrt(spread**2 @ weights**2) / weights.sum()
+    gain = means[best] - means + _STANDARD_ERRORS * errors
+    stays = gain > _WORTHWHILE * means[best]
+    stays[best] = True
+    return stays
 
 
 def weighted_median(values: np.ndarray, votes: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class Components(NamedTuple):
     weights : ndarray of shape (size, n_components)
         Eigenvectors W, scaled so that ``W' B W = I``.
     residual : float
-        Largest relative residual, see `TransferProblem.solve`.
+        Largest relative residual, see `ReducedProblem.solve_reduced`.
     visible_residual : float
         The same without the components whose scatter is below 1e-12 of the largest.
     """
@@ -77,8 +77,8 @@ class Components(NamedTuple):
     visible_residual: float
 
 
-class TransferProblem:
-    """The eigenproblem of transfer components, for any differences between the domains.
+class ReducedProblem:
+    """The eigenproblem of transfer components, given by small matrices.
 
     ``F' H F w = theta (regularization I + F' L L' F) w`` for the largest theta, where H subtracts
     the mean of each column: F is the kernel matrix of all rows (Pan et al. 2011, section III) or
@@ -86,41 +86,24 @@ class TransferProblem:
 
     Parameters
     ----------
-    F : ndarray of shape (n_rows, size)
-        Matrix F. Its columns are centred in place, and scaled if entries are very large or small.
+    R : ndarray of shape (r, size)
+        Any matrix with ``R' R = F' H F``, for F in units of `unit`.
+    unit : float
     """
 
-    def __init__(self, F: np.ndarray):
-        largest = float(max(F.max(), -F.min()))
-        if not np.isfinite(largest):
-            raise ValueError(_TOO_LARGE)
-        is_safe = largest == 0 or _SAFE_SIZES[0] < largest < _SAFE_SIZES[1]
-        self.unit = 1.0 if is_safe else largest
-        if not is_safe:
-            F /= largest
-        self.means, self.size = F.mean(axis=0), F.shape[1]
-        F -= self.means
-        self.F = F
-        # Where F = Q R is tall, R has the same right singular vectors.
-        with threads_for(F.size):
-            self._R = np.linalg.qr(F, mode="r") if len(F) > 1.2 * self.size else F
-
-    def mapped(self, weights, n_rows: int) -> np.ndarray:
-        """Return the first rows of F, as they were given, times weights."""
-        with threads_for_product(n_rows, *weights.shape):
-            mapped = self.F[:n_rows] @ weights
-            mapped += self.means @ weights
-        return mapped * self.unit if self.unit != 1 else mapped
+    def __init__(self, R: np.ndarray, unit: float):
+        self._R, self.unit, self.size = R, unit, R.shape[1]
 
     @threads_by(lambda self, *_, **__: self._R.size)
-    def solve(
-        self, L: np.ndarray, regularization: float, n_components: int, tol: float
+    def solve_reduced(
+        self, U: np.ndarray, regularization: float, n_components: int, tol: float
     ) -> Components:
         """Return the largest eigenvalues and their vectors.
 
         Parameters
         ----------
-        L : ndarray of shape (n_rows, n_differences)
+        U : ndarray of shape (size, n_differences)
+            Matrix ``F' L``, for F in units of `unit`.
         regularization : float
         n_components : int
         tol : float
@@ -137,15 +120,14 @@ class TransferProblem:
         unit = self.unit / np.sqrt(regularization)
         if not _SMALLEST < unit < _LARGEST:
             raise ValueError(_TOO_LARGE)
-        operator = _Operator(self._R, _InverseRoot(self.F.T @ L, unit))
+        operator = _Operator(self._R, _InverseRoot(U, unit))
         for find in self._methods(operator, n_components, tol / 2):
             z = find()
             if z is not None:
                 theta, residuals = operator.certify(z)
                 if residuals.max(initial=0.0) <= tol:
                     break
-        weights = operator.root(z) / np.sqrt(regularization)
-        weights *= np.where(_largest_entries(weights) < 0, -1.0, 1.0)
+        weights = with_signs(operator.root(z) / np.sqrt(regularization))
         visible = theta >= _VISIBLE * theta.max(initial=0.0)
         largest = [float(part.max(initial=0.0)) for part in (residuals, residuals[visible])]
         return Components(theta * unit * unit, weights, *largest)
@@ -157,6 +139,54 @@ class TransferProblem:
         yield partial(operator.dense_vectors, k)
         # The rounding of the largest eigenvalues hides the smallest: avoid the squares.
         yield partial(operator.accurate_vectors, k)
+
+
+class TransferProblem(ReducedProblem):
+    """The eigenproblem of transfer components of a matrix, for any differences of the domains.
+
+    Parameters
+    ----------
+    F : ndarray of shape (n_rows, size)
+        Matrix F. Its columns are centred in place, and scaled if entries are very large or small.
+    """
+
+    def __init__(self, F: np.ndarray):
+        largest = float(max(F.max(), -F.min()))
+        if not np.isfinite(largest):
+            raise ValueError(_TOO_LARGE)
+        is_safe = largest == 0 or _SAFE_SIZES[0] < largest < _SAFE_SIZES[1]
+        unit = 1.0 if is_safe else largest
+        if not is_safe:
+            F /= largest
+        self.means = F.mean(axis=0)
+        F -= self.means
+        self.F = F
+        # Where F = Q R is tall, R has the same right singular vectors.
+        with threads_for(F.size):
+            R = np.linalg.qr(F, mode="r") if len(F) > 1.2 * F.shape[1] else F
+        super().__init__(R, unit)
+
+    def mapped(self, weights, n_rows: int) -> np.ndarray:
+        """Return the first rows of F, as they were given, times weights."""
+        with threads_for_product(n_rows, *weights.shape):
+            mapped = self.F[:n_rows] @ weights
+            mapped += self.means @ weights
+        return mapped * self.unit if self.unit != 1 else mapped
+
+    @threads_by(lambda self, *_, **__: self._R.size)
+    def solve(
+        self, L: np.ndarray, regularization: float, n_components: int, tol: float
+    ) -> Components:
+        """Return the largest eigenvalues and their vectors (`solve_reduced`).
+
+        Parameters
+        ----------
+        L : ndarray of shape (n_rows, n_differences)
+        regularization : float
+        n_components : int
+        tol : float
+        """
+        return self.solve_reduced(self.F.T @ L, regularization, n_components, tol)
 
 
 class _Operator:
@@ -210,5 +240,8 @@ class _InverseRoot:
         return V - self._damped @ (self.Q.T @ V)
 
 
-def _largest_entries(weights) -> np.ndarray:
-    return weights[np.abs(weights).argmax(axis=0), np.arange(weights.shape[1])]
+def with_signs(weights: np.ndarray) -> np.ndarray:
+    """Return columns whose entry of largest size is positive; they are changed in place."""
+    largest = weights[np.abs(weights).argmax(axis=0), np.arange(weights.shape[1])]
+    weights *= np.where(largest < 0, -1.0, 1.0)
+    return weights

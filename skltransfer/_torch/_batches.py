@@ -224,13 +224,27 @@ class RowBatches:
     def __len__(self) -> int:
         return -(-self.n_rows // self.batch_size)
 
+    @property
+    def smallest(self) -> int:
+        """Return the number of rows of the smallest batch."""
+        return self.n_rows // len(self)
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
         return self.epoch(self.n_rows, len(self))
 
-    def epoch(self, n_rows: int, n_batches: int) -> Iterator[Batch]:
-        """Yield `n_rows` rows in `n_batches` batches of nearly equal size."""
-        if self.stream.generator is None and n_batches == 1 and n_rows == self.n_rows:
+    def part(self, rank: int, world_size: int) -> Iterator[Batch]:
+        """Yield of each batch of one epoch the part of one of several processes."""
+        return self.epoch(self.n_rows, len(self), rank, world_size)
+
+    def epoch(
+        self, n_rows: int, n_batches: int, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """Yield `n_rows` rows in `n_batches` batches of nearly equal size, or a part of each."""
+        if world_size > 1:
+            batches = self.stream.draw(n_rows).to(self.device).tensor_split(n_batches)
+            parts = [batch.tensor_split(world_size)[rank] for batch in batches]
+        elif self.stream.generator is None and n_batches == 1 and n_rows == self.n_rows:
             parts = [slice(None)]
         else:
             order = self.stream.draw(n_rows).to(self.device)
@@ -274,9 +288,24 @@ class TwoDomainBatches:
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def smallest(self) -> int:
+        """Return the number of samples of the smaller domain in the smallest batch."""
+        return min(self.source.smallest, self._n_target // len(self))
+
+    @property
+    def _n_target(self) -> int:
+        """Return the number of samples of the target that an epoch takes."""
+        n, target = len(self), self.target
+        return target.n_rows if len(target) == n else n * target.batch_size
+
     def __iter__(self) -> Iterator[TwoDomainBatch]:
         """Yield the batches of one epoch."""
-        n, target = len(self), self.target
-        n_target = target.n_rows if len(target) == n else n * target.batch_size
-        pairs = zip(self.source, target.epoch(n_target, n), strict=True)
-        yield from (TwoDomainBatch(*pair) for pair in pairs)
+        return self.part(0, 1)
+
+    def part(self, rank: int, world_size: int) -> Iterator[TwoDomainBatch]:
+        """Yield of each batch of one epoch the part of one of several processes."""
+        n = len(self)
+        source = self.source.epoch(self.source.n_rows, n, rank, world_size)
+        target = self.target.epoch(self._n_target, n, rank, world_size)
+        return (TwoDomainBatch(*pair) for pair in zip(source, target, strict=True))

@@ -12,10 +12,11 @@ import xxhash
 
 from skltransfer._files import check_stored, write_whole
 from skltransfer._messages import first_line
+from skltransfer._processes import current_group, is_first
 from skltransfer._warnings import warn
 
 # What a file ends with, before its check sum; another format has another one.
-_MARK = b"skltransfer training 2\n"
+_MARK = b"skltransfer training 3\n"
 _BLOCK = 2**20
 
 
@@ -25,7 +26,7 @@ class Checkpoint:
     The file is written beside its name and then renamed, so that it is never half-written; it
     holds tensors and numbers only, and is read with ``weights_only=True``. Its last bytes are a
     check sum of the content and the key: a file that is damaged, or of another training, is not
-    used.
+    used. Where several processes train together, the first reads and writes it for all.
 
     Parameters
     ----------
@@ -50,19 +51,22 @@ class Checkpoint:
 
     def save(self, history: list[dict], best_loss: float, since_best: int, best_epoch) -> None:
         """Write the state after an epoch; warn, once, if the file cannot be written."""
+        group, chance = current_group(), [_state_of_chance(self._device)]
+        if group is not None:
+            chance = group.gathered(chance[0])
+            if not group.is_first:
+                return
         state = {
             "module": self._module.state_dict(),
             "optimizer": _without_numpy(self._optimizer.state_dict()),
             "schedule": self._schedule and _without_numpy(self._schedule.state_dict()),
             "streams": [(s._rest, s.generator and s.generator.get_state()) for s in self._streams],
-            "random": torch.get_rng_state(),
+            "random": chance,
             "best": self._best.kept,
             "average": self._average and self._average.average,
             "scaler": self._scaler and self._scaler.state_dict(),
             "progress": _without_numpy((history, best_loss, since_best, best_epoch)),
         }
-        if self._device.type == "cuda":
-            state["cuda_random"] = torch.cuda.get_rng_state(self._device)
         try:
             with write_whole(self.path) as temporary, temporary.open("wb") as file:
                 _Writer(file, self._key).save(state)
@@ -78,16 +82,11 @@ class Checkpoint:
 
     def load(self) -> tuple | None:
         """Put the state of the file back; return the progress, or None if there is no file."""
-        if not self.path.is_file():
-            return None
-        try:
-            state = self._read()
-        except Exception as error:  # torch raises many kinds for damaged files
-            warn(
-                f"The checkpoint {self.path} cannot be read ({_reason(error)}): training starts "
-                "anew. Delete the file to be rid of this warning.",
-                RuntimeWarning,
-            )
+        group = current_group()
+        state = self._state() if group is None or group.is_first else None
+        if group is not None:
+            state = group.of_first(state)
+        if state is None:
             return None
         self._module.load_state_dict(state["module"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -97,9 +96,10 @@ class Checkpoint:
             stream._rest = rest
             if stream.generator is not None:
                 stream.generator.set_state(generator)
-        torch.set_rng_state(state["random"])
-        if "cuda_random" in state and self._device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_random"], self._device)
+        random, cuda_random = state["random"][0 if group is None else group.rank]
+        torch.set_rng_state(random)
+        if cuda_random is not None and self._device.type == "cuda":
+            torch.cuda.set_rng_state(cuda_random, self._device)
         for tensor, value in zip(self._best.kept, state["best"], strict=True):
             tensor.copy_(value)
         if self._average is not None:
@@ -108,6 +108,20 @@ class Checkpoint:
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
         return state["progress"]
+
+    def _state(self) -> dict | None:
+        """Return the content of the file, None if there is none that can be used."""
+        if not self.path.is_file():
+            return None
+        try:
+            return self._read()
+        except Exception as error:  # torch raises many kinds for damaged files
+            warn(
+                f"The checkpoint {self.path} cannot be read ({_reason(error)}): training starts "
+                "anew. Delete the file to be rid of this warning.",
+                RuntimeWarning,
+            )
+            return None
 
     def _read(self) -> dict:
         with self.path.open("rb") as file:
@@ -129,6 +143,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete the file: the training is done."""
+        if not is_first():
+            return
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
@@ -167,6 +183,12 @@ class _Writer:
 
     def flush(self) -> None:
         self._file.flush()
+
+
+def _state_of_chance(device: torch.device) -> tuple:
+    """Return the states of torch's generators, of the CPU and of a GPU if there is one."""
+    is_cuda = device.type == "cuda"
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if is_cuda else None
 
 
 def _reason(error: Exception) -> str:

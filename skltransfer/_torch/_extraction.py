@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -26,6 +28,12 @@ from skltransfer._torch._text import TextPreprocessing, TextRows, TokenEncoder
 # one thread traces, no other may run a network.
 network_lock = ThreadLock()
 _engines = SharedCache(8, network_lock)
+# Numbers of rows to which a call with few rows is padded, and whether a network then gives the bits
+# of its whole batch.
+_FEW_ROWS = (1, 8, 64)
+_have_same_bits = SharedCache(128, network_lock)
+# Types in which convolutions on a CPU are faster with the channels of a pixel side by side.
+_FASTER_BY_PIXEL = (torch.float32, torch.bfloat16)
 
 
 def _settle_in_child() -> None:
@@ -80,6 +88,8 @@ class FeatureNetwork(nn.Module):
         Whether square feature maps with equal second and third axis are (n, h, w, channels).
     prefix_tokens : tuple of str or None, default=None
         See :func:`pool`.
+    twin : FeatureNetwork, optional
+        The same of a copy of the module. What is known of it needs not be found again.
     """
 
     def __init__(
@@ -89,6 +99,7 @@ class FeatureNetwork(nn.Module):
         pooling: str,
         channels_last: bool,
         prefix_tokens: tuple[str, ...] | None = None,
+        twin: FeatureNetwork | None = None,
     ):
         super().__init__()
         # In a tuple, so that its tensors are not registered twice.
@@ -100,11 +111,18 @@ class FeatureNetwork(nn.Module):
             module = module.with_pooling(pooling)
         if nodes:
             with network_lock:
-                module = tapped(module, list(nodes.values()))
+                module = tapped(module, list(nodes.values()), twin and twin.trunk)
         elif pooling != OWN and is_timm(module):
             module = Unpooled(module)
         self.nodes = list(nodes.values())
         self.trunk = module
+        # One convolution alone cuts an image into patches.
+        n_convolutions = sum(isinstance(part, nn.Conv2d) for part in module.modules())
+        self.runs_by_pixel = n_convolutions > 1 if twin is None else twin.runs_by_pixel
+        # Widths of the blocks for rows of each shape that was asked for.
+        self.known_widths: dict[tuple[int, ...], dict[str, int]] = {}
+        if twin is not None:
+            self.known_widths |= twin.known_widths
         self.eval()
 
     @property
@@ -112,13 +130,44 @@ class FeatureNetwork(nn.Module):
         """Return the module that this network is made of, with the same tensors."""
         return self._made_from[0]
 
+    def with_module(self, module: nn.Module) -> FeatureNetwork:
+        """Return the same of a copy of the module, without tracing it."""
+        return FeatureNetwork(module, *self._made_from[1:], twin=self)
+
     def __reduce__(self):
         # The graph of torch.fx cannot be pickled; it is made again.
-        return (type(self), self._made_from)
+        return (type(self), self._made_from, {"runs_by_pixel": self.runs_by_pixel})
+
+    def run(self, x: torch.Tensor, forward: Callable | None = None):
+        """Return what the trunk gives: the outputs of layers by their names, or its own output.
+
+        On a CPU, images pass it with the channels of a pixel side by side in memory
+        (``channels_last`` of torch), where convolutions are faster. Other bits come out, equal
+        within rounding. A network whose code relies on another order is run as it is from then on.
+
+        Parameters
+        ----------
+        x : Tensor
+        forward : callable, optional
+            What is called with the images in the place of the trunk: a part of it.
+        """
+        forward = self.trunk if forward is None else forward
+        is_image = x.ndim == 4 and x.dtype in _FASTER_BY_PIXEL and x.device.type == "cpu"
+        if not (self.runs_by_pixel and is_image) or torch.compiler.is_exporting():
+            return forward(x)
+        try:
+            return forward(_by_pixel(x))
+        except RuntimeError as error:
+            if "view" not in str(error):  # of a tensor in another order
+                raise
+        self.runs_by_pixel = False
+        return forward(x)
 
     def blocks(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return the pooled output of each layer."""
-        outputs = self.trunk(x)
+        return self._blocks_of(self.run(x))
+
+    def _blocks_of(self, outputs) -> list[torch.Tensor]:
         outputs = [outputs[node] for node in self.nodes] if self.nodes else [outputs]
         for name, output in zip(self.names, outputs, strict=True):
             if not isinstance(output, torch.Tensor) or output.ndim not in (2, 3, 4):
@@ -150,8 +199,38 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features, shape (n, n_features)."""
-        blocks = self.blocks(x)
+        return self.features_of(self.run(x))
+
+    def features_of(self, outputs) -> torch.Tensor:
+        """Return the features for what `run` has given, shape (n, n_features)."""
+        blocks = self._blocks_of(outputs)
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
+
+
+def _by_pixel(x: torch.Tensor) -> torch.Tensor:
+    """Return images with the channels of a pixel side by side in memory."""
+    # torch calls images of one channel contiguous in either order: their strides are written anew.
+    pixels = x[:, 0].contiguous().unsqueeze(-1) if x.shape[1] == 1 else x.permute(0, 2, 3, 1)
+    return pixels.contiguous().permute(0, 3, 1, 2)
+
+
+def read_ahead(read: Callable, batches: Iterable) -> Iterator[tuple]:
+    """Yield batches with what `read` gives for them; the next one is read meanwhile in a thread."""
+    with ThreadPoolExecutor(1) as reader:
+        current = None
+        for batch in batches:
+            following = batch, reader.submit(read, batch)
+            if current is not None:
+                yield current[0], current[1].result()
+            current = following
+        if current is not None:
+            yield current[0], current[1].result()
+
+
+def _read_in_turn(read: Callable, batches: Iterable) -> Iterator[tuple]:
+    """Yield batches with what `read` gives for them."""
+    for batch in batches:
+        yield batch, read(batch)
 
 
 class Extractor:
@@ -182,9 +261,10 @@ class Extractor:
         self.dtype = PRECISIONS[precision]
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.key = key
+        # A GPU works beside the process, which can read the next batch meanwhile.
+        self.reads_ahead = device.type == "cuda"
         self.output_dtype = np.float64 if precision == "float64" else np.float32
         self._known_widths = widths
-        self._widths: dict[tuple[int, ...] | None, dict[str, int]] = {}
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
@@ -192,7 +272,8 @@ class Extractor:
             return self._known_widths
         x = self.blank(rows)
         shape = tuple(x.shape)
-        if shape not in self._widths:
+        known = self.network.known_widths
+        if shape not in known:
             try:
                 with network_lock, torch.inference_mode(), self._exact_arithmetic():
                     widths = [block.shape[1] for block in self.network.blocks(x.to(self.device))]
@@ -201,8 +282,8 @@ class Extractor:
                     f"The network cannot take rows of shape {shape[1:]} ({error}). Pass images of "
                     "the size that it was made for; input_size=None resizes them to it."
                 ) from error
-            self._widths[shape] = dict(zip(self.network.names, widths, strict=True))
-        return self._widths[shape]
+            known[shape] = dict(zip(self.network.names, widths, strict=True))
+        return known[shape]
 
     def blank(self, rows: Rows) -> torch.Tensor:
         """Return one empty row as the network takes it."""
@@ -261,6 +342,8 @@ class Extractor:
         batch_size: int | str = "auto",
         store: FeatureStore | DiskFeatureStore | None = None,
         engine: str = "torch",
+        keeps: bool = True,
+        each_of: Callable[[Iterable, int], Iterable] | None = None,
     ) -> np.ndarray:
         """Return the features of all rows, shape (len(rows), n_features).
 
@@ -272,13 +355,20 @@ class Extractor:
         ----------
         rows : Rows
         batch_size : int or "auto", default="auto"
+            "auto" depends on the form of the rows. Few distinct rows are padded to the next of 1, 8
+            and 64 instead; where that gives other bits, the store keeps their features apart.
+            Features therefore depend on the number of distinct rows, and never on the store.
         store : FeatureStore or DiskFeatureStore, optional
             Rows found there do not pass the network; the others are put there.
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"
             Runtime; torch replaces an engine that cannot run the network.
+        keeps : bool, default=True
+            Whether rows that are not found are put into the store. Otherwise they are not padded.
+        each_of : callable, optional
+            Function of the batches and of their number that hands them on, one after the other.
+            There may be more where other processes compute some of the rows.
         """
         self.check_rows(rows)
-        size = self.batch_size(rows) if batch_size == "auto" else batch_size
         if store is None and isinstance(self.network.trunk, TableNetwork):
             # A pass costs less than digests.
             digests = distinct = first = range(len(rows))
@@ -287,11 +377,14 @@ class Extractor:
             for row, digest in enumerate(digests):
                 first.setdefault(digest, row)
             distinct = list(first)
-        run = self.engine(rows, size, engine)
-        namespace = f"{self.key}:{rows.form}:{size}"
-        if run is not self.network:  # other bits
-            namespace += f":{run.key}"
         features = np.empty((len(distinct), sum(self.widths(rows).values())), self.output_dtype)
+        whole = self.batch_size(rows) if batch_size == "auto" else batch_size
+        run, size = self.engine(rows, whole, engine), whole
+        if batch_size == "auto" and run is self.network:  # an engine is built for one size
+            size = next((few for few in _FEW_ROWS if 0 < len(distinct) <= few < whole), whole)
+        namespace = ""
+        if store is not None:
+            namespace = self._namespace(rows, size, whole, run)
         missing = np.arange(len(distinct))
         if store is not None:
             found, values = store.get(namespace, distinct)
@@ -302,13 +395,21 @@ class Extractor:
         if isinstance(rows, TextRows):
             indices = [first[distinct[i]] for i in missing]
             groups = [missing[group] for group in rows.groups(indices, self.preprocessing)]
-        if store is None:
+        if store is None or not keeps:
             batches = in_batches(groups, size)
         else:  # without the rows that other processes compute
             batches = store.batches(namespace, distinct, groups, size, features)
-        for batch in batches:
-            features[batch] = self._forward(rows, [first[distinct[i]] for i in batch], size, run)
-            if store is not None:
+        if each_of is not None:
+            batches = each_of(batches, sum(-(-len(group) // size) for group in groups))
+
+        def read(batch) -> torch.Tensor:
+            places = [first[distinct[i]] for i in batch]
+            padding = size - len(places) if keeps else 0
+            return self._read(rows, places + places[:1] * padding)
+
+        for batch, x in (read_ahead if self.reads_ahead else _read_in_turn)(read, batches):
+            features[batch] = self._forward(x, run)[: len(batch)]
+            if store is not None and keeps:
                 store.put(namespace, [distinct[i] for i in batch], features[batch])
         if not np.isfinite(features).all():
             odd = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
@@ -322,12 +423,49 @@ class Extractor:
         position = {digest: i for i, digest in enumerate(distinct)}
         return features[[position[digest] for digest in digests]]
 
-    def _forward(self, rows: Rows, indices: list[int], size: int, run) -> np.ndarray:
-        padded = indices + indices[:1] * (size - len(indices))
-        x = rows.batch(padded, self.preprocessing)
-        try:
+    def _namespace(self, rows: Rows, size: int, whole: int, run) -> str:
+        """Return what stands in the store for all that decides the bits of a row's features."""
+        if size != whole and self._has_same_bits(rows, size, whole):
+            size = whole
+        namespace = f"{self.key}:{rows.form}:{size}"
+        if run is not self.network:
+            return f"{namespace}:{run.key}"
+        return f"{namespace}:by pixel" if self.network.runs_by_pixel else namespace
+
+    def _has_same_bits(self, rows: Rows, size: int, whole: int) -> bool:
+        """Tell whether images have the same features in batches of either size, by a probe.
+
+        Products of matrices are another matter: their kernels differ by the number of rows.
+        """
+        if isinstance(rows, TextRows | TableRows):
+            return False
+        shape = tuple(self.blank(rows).shape[1:])
+
+        def probe() -> bool:
+            x = torch.rand((whole, *shape), generator=torch.Generator().manual_seed(0))
+            x = x.to(self.device, self.dtype)
+            with torch.inference_mode(), self._exact_arithmetic():
+                together = self.network(x)
+                return all(
+                    torch.equal(together[part], self.network(x[part]))
+                    for part in (slice(size), slice(whole - size, whole))
+                )
+
+        key = (self.key, shape, size, whole, torch.get_num_threads())
+        return _have_same_bits.get(key, probe)
+
+    def _read(self, rows: Rows, indices: list[int]) -> torch.Tensor:
+        """Return a batch as it is read, on its way to the device."""
+        x = rows.batch(indices, self.preprocessing)
+        if self.device.type == "cuda" and x.device.type == "cpu":
+            x = x.pin_memory()
+        with self._memory_explained(len(x)):
+            return x.to(self.device, non_blocking=True)
+
+    def _forward(self, x: torch.Tensor, run) -> torch.Tensor:
+        """Return the features of a batch in main memory."""
+        with self._memory_explained(len(x)):
             with network_lock, torch.inference_mode(), self._exact_arithmetic():
-                x = x.to(self.device)
                 if self.preprocessing is None:
                     x = unit_range(x, self.dtype).contiguous()
                 else:
@@ -336,13 +474,19 @@ class Extractor:
                     features = run(x)
             if run is not self.network:
                 features = run(x)
+            return features.to(
+                "cpu", torch.float64 if self.output_dtype == np.float64 else torch.float32
+            )
+
+    @contextmanager
+    def _memory_explained(self, n_rows: int) -> Iterator[None]:
+        """Say in the error of a device that is full how to need less."""
+        try:
+            yield
         except torch.OutOfMemoryError as error:
             raise torch.OutOfMemoryError(
-                f"{self.device} has no memory for a batch of {size} rows. Lower batch_size."
+                f"{self.device} has no memory for a batch of {n_rows} rows. Lower batch_size."
             ) from error
-        return features[: len(indices)].to(
-            "cpu", torch.float64 if self.output_dtype == np.float64 else torch.float32
-        )
 
     def _exact_arithmetic(self):
         """Keep convolutions on a GPU in full float32, and deterministic."""

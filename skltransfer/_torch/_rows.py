@@ -213,18 +213,18 @@ class EncodedImageRows:
             )
         return torch.stack([decoded[row] for row in indices])
 
-    def unreadable(self, until_first_readable: bool = False) -> dict[int, str]:
-        """Return the rows that cannot be read, each with the reason, in the order of the rows."""
-        reasons = {}
+    def unreadable(self, until_first_readable: bool = False) -> dict[int, UnreadableImage]:
+        """Return the rows that cannot be read, each with its error, in the order of the rows."""
+        errors = {}
         for row in range(len(self)):
             try:
                 self._pixels(row, None)
             except UnreadableImage as error:
-                reasons[row] = str(error)
+                errors[row] = error
                 continue
             if until_first_readable:
                 break
-        return reasons
+        return errors
 
     def _pixels(self, row: int, preprocessing: Preprocessing | None) -> torch.Tensor:
         item = self._items[row]

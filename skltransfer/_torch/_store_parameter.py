@@ -53,6 +53,6 @@ class KeepsFeatures(SavedAsData):
 
     def __getstate__(self):
         state = super().__getstate__()
-        if is_saved() and not (state["store"] is None or isinstance(state["store"], FeatureStore)):
+        if is_saved() and isinstance(state.get("store"), str | os.PathLike | DiskFeatureStore):
             state["store"] = "memory"
         return state

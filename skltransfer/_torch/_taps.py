@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import ExitStack, suppress
 
 import torch
 from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.models.feature_extraction import DualGraphModule, create_feature_extractor
 
 # Their forward passes depend on shapes and settings in ways that torch.fx cannot follow.
 _NOT_TRACED = ("timm.", "transformers.")
@@ -14,6 +15,36 @@ _NOT_TRACED = ("timm.", "transformers.")
 
 class _AllSeen(Exception):
     """Ends a pass once the last layer that is asked for has been run."""
+
+
+class TracedLayers(DualGraphModule):
+    """The graphs of a network up to some of its layers, one for training and one for evaluation.
+
+    Both are compiled once. The class of torchvision compiles anew whenever the mode changes, which
+    takes as long as a step of a small network.
+
+    Parameters
+    ----------
+    root : Module
+        Network whose parts are called.
+    train_graph, eval_graph : Graph
+    class_name : str, default="TracedLayers"
+    """
+
+    def __init__(self, root, train_graph, eval_graph, class_name="TracedLayers"):
+        super().__init__(root, train_graph, eval_graph, class_name)
+        # Every instance of a graph has a class of its own.
+        compiled = {True: type(self).forward}
+        self.graph = eval_graph
+        compiled[False] = type(self).forward
+        self._compiled = compiled
+        self.train()
+
+    def train(self, mode: bool = True):
+        """Set the mode, and the graph that is run."""
+        if "_compiled" in vars(self):
+            type(self).forward = self._compiled[mode]
+        return nn.Module.train(self, mode)
 
 
 class HookedLayers(nn.Module):
@@ -85,16 +116,27 @@ def is_timm(module: nn.Module) -> bool:
     return type(module).__module__.startswith("timm.") and hasattr(module, "forward_features")
 
 
-def tapped(module: nn.Module, nodes: list[str]) -> nn.Module:
-    """Return what gives the outputs of layers by their names: a graph if that can be traced."""
+def tapped(module: nn.Module, nodes: list[str], twin: nn.Module | None = None) -> nn.Module:
+    """Return what gives the outputs of layers by their names: a graph if that can be traced.
+
+    Parameters
+    ----------
+    module : Module
+    nodes : list of str
+    twin : Module, optional
+        The same of a copy of the module, whose graphs are taken over.
+    """
+    if isinstance(twin, TracedLayers):
+        return TracedLayers(module, *map(copy.deepcopy, (twin.train_graph, twin.eval_graph)))
     parts = dict(module.named_modules())
     can_hook = all(node in parts for node in nodes)
     if can_hook and any(type(p).__module__.startswith(_NOT_TRACED) for p in parts.values()):
         return HookedLayers(module, nodes)
     try:
-        return create_feature_extractor(
+        traced = create_feature_extractor(
             module, {node: node for node in nodes}, suppress_diff_warning=True
         )
+        return TracedLayers(module, traced.train_graph, traced.eval_graph)
     except Exception:  # torch.fx raises many kinds
         if not can_hook:
             raise

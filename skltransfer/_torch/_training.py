@@ -18,6 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from skltransfer._blas import one_blas_thread
 from skltransfer._messages import first_line
+from skltransfer._processes import current_group
 from skltransfer._torch._checkpoint import Checkpoint
 from skltransfer._torch._extraction import network_lock
 from skltransfer._torch._optimizers import Schedule
@@ -200,6 +201,9 @@ def train(
 ) -> Training:
     """Train a module by gradient steps.
 
+    Where several processes train together, each passes its part of every batch through the module,
+    as one of several passes, and gradients are averaged over the samples of all.
+
     Parameters
     ----------
     module : Module
@@ -262,6 +266,9 @@ def train(
         training loss began.
     """
     training, is_diverged, first_epoch = Training(), False, 0
+    if (group := current_group()) is not None:
+        reports = reports if group.is_first else None
+        _part_with_chance(group.rank)
     progress = _Progress(module, validate is not None, patience)
     average = None if ema_decay is None else MovingAverage(module, ema_decay)
     step = _Step(module, objective, optimizer, clip_norm, n_passes, autocast, batches.device)
@@ -285,7 +292,7 @@ def train(
             else:
                 module.train()
             losses, sizes = [], []
-            for batch in batches:
+            for batch in batches if group is None else group.parts(batches):
                 if schedule is not None:
                     schedule.before_step()
                 if advance is not None:
@@ -297,6 +304,8 @@ def train(
                 if average is not None:
                     average.update()
             record = {"epoch": epoch + 1, **_means(losses, sizes)}
+            if group is not None:
+                group.average_buffers(module)
             if penalty is not None:
                 penalty.settle(optimizer)
             if average is not None:  # between epochs the weights are the average
@@ -316,7 +325,7 @@ def train(
             training.history.append(record)
             is_last = epoch + 1 == n_epochs or progress.is_over()
             is_last = bool(reports is not None and reports.end(record)) or is_last
-            if is_last:
+            if is_last if group is None else group.of_first(is_last):
                 break
             if average is not None:  # the steps go on from the weights of the last one
                 average.swap()
@@ -336,8 +345,19 @@ def _means(losses: list[dict[str, torch.Tensor]], sizes: list[int]) -> dict[str,
     names = list(losses[0])
     # At once: one kernel, and one wait for the device.
     values = torch.stack([loss[name] for loss in losses for name in names]).tolist()
-    means = np.average(np.reshape(values, (len(losses), len(names))), axis=0, weights=sizes)
+    values = np.reshape(values, (len(losses), len(names)))
+    if (group := current_group()) is None:
+        means = np.average(values, axis=0, weights=sizes)
+    else:
+        *sums, n_samples = group.total(np.array([*(sizes @ values), sum(sizes)]))
+        means = np.array(sums) / n_samples
     return dict(zip(names, means.tolist(), strict=True))
+
+
+def _part_with_chance(rank: int) -> None:
+    """Let dropout and augmentation of another process than the first draw other numbers."""
+    if rank:
+        torch.manual_seed(int(torch.randint(2**62, (rank,))[-1]))
 
 
 def _rates_in_force(optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -378,6 +398,8 @@ class _Step:
     def __call__(self, batch) -> dict[str, torch.Tensor]:
         """Step, and return the losses of the batch, without waiting for the device."""
         losses = self._backward(batch)
+        if (group := current_group()) is not None:
+            group.average_gradients(self._parameters, len(batch))
         if self.clip_norm is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(self.optimizer)
@@ -485,6 +507,8 @@ def train_full_batch(
 ) -> Training:
     """Minimise the objective over all rows by scipy's L-BFGS-B.
 
+    Where several processes train together, the first does so, and the others take its result.
+
     Parameters
     ----------
     module : Module
@@ -517,6 +541,43 @@ def train_full_batch(
     ConvergenceWarning
         If the loss is not finite, or the iterations do not reach `tol` in a convex problem.
     """
+    group, training = current_group(), None
+    if group is None or group.is_first:
+        training = _minimize(
+            module,
+            objective,
+            batches,
+            parameters,
+            n_iterations=n_iterations,
+            tol=tol,
+            is_convex=is_convex,
+            freezing=freezing,
+            penalty=penalty,
+            n_passes=n_passes,
+            reports=reports,
+        )
+    module.eval()
+    if group is not None:
+        group.copy_first(module)
+        training = group.of_first(training)
+    return training
+
+
+def _minimize(
+    module,
+    objective,
+    batches,
+    parameters,
+    *,
+    n_iterations,
+    tol,
+    is_convex,
+    freezing,
+    penalty,
+    n_passes,
+    reports,
+) -> Training:
+    """Minimise in this process, see :func:`train_full_batch`."""
     training = Training()
     (batch,) = batches
     parts = batch.split(n_passes)
@@ -596,7 +657,6 @@ def train_full_batch(
         load(result.x if is_finite else start)
     for parameter in parameters:
         parameter.grad = None
-    module.eval()
     if not is_finite:
         warn(
             "The loss is not finite: the weights are as they were at the start. Scale the columns "

@@ -54,7 +54,9 @@ def resolve_layers(backbone: Backbone, layers) -> dict[str, str]:
             raise ValueError("layers is empty. Name at least one layer, or pass None.")
         if names == (ALL_STAGES,):
             names = _all_stages(backbone)
-    known = {*backbone.stages, *(name for name, _ in backbone.module.named_modules() if name)}
+    known = set(backbone.stages)
+    if not known.issuperset(names):  # a walk over the parts takes as long as a small network
+        known.update(name for name, _ in backbone.module.named_modules() if name)
     for name in names:
         if name not in known:
             stages = ", ".join(backbone.stages) or "none"

@@ -134,9 +134,12 @@ def _checked(described: dict, source: str) -> str:
             f"torchvision or 'timm:NAME', as in {_EXAMPLE}."
         )
     if architecture == MINILM or architecture.startswith(("hf:", "st:")):
+        remedy = f"backbone={architecture!r} and weights='PATH'"
+        if not architecture.startswith("hf:"):
+            remedy = "the folder of the encoder with its weights, as backbone='st:FOLDER'"
         raise ValueError(
             f"{source} names the architecture {architecture!r}, whose folder holds its weights: "
-            f"pass backbone={architecture!r} and weights='PATH'."
+            f"pass {remedy}."
         )
     return architecture
 

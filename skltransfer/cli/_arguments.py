@@ -141,7 +141,8 @@ def _add_strategies(group) -> None:
         "--budget",
         type=_minutes,
         metavar="MINUTES",
-        help="time after which weaker strategies are given up",
+        help="time after which weaker strategies are given up (default: 10 for images, and for "
+        "tables above 2000 rows)",
     )
     group.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default: 1)")
     group.add_argument(

@@ -33,6 +33,7 @@ from skltransfer.model_selection import (
     table_strategies,
     text_strategies,
 )
+from skltransfer.model_selection._menu import without_slow
 from skltransfer.model_selection._mixture import spread_folds
 
 N_FOLDS = 5
@@ -42,8 +43,11 @@ LABELS_PER_CLASS = (1, 5, 20)
 _MIN_LABELS = 10
 # Networks whose images are larger are trained on request only.
 _MAX_TRAINED_SIZE = 64
-# Minutes after which weaker strategies on images are given up, unless the command says otherwise.
-_IMAGE_BUDGET = 10.0
+# Minutes after which weaker strategies on images and on large tables are given up, unless the
+# command says otherwise.
+_BUDGET = 10.0
+# Rows of a table, of both domains, up to which all strategies take less than that.
+_MAX_ROWS_WITHOUT_BUDGET = 2000
 # Height and width of the pixels that are the baseline of images.
 _PIXELS = 32
 
@@ -117,13 +121,19 @@ def table_plan(data: TableData, options) -> Plan:
     """Return the comparison of strategies on tables."""
     estimator = make_pipeline(data.steps, data.model)
     task = TransferTask(estimator, data.X_source, data.y_source)
-    menu = mixture_strategies(task)
+    menu, shared = mixture_strategies(task), _shared(data)
+    frames = (data.X, data.X_unlabelled, data.X_source)
+    n_rows = sum(len(frame) for frame in frames if frame is not None)
     if not options.quick or options.strategies:
         kind = "classification" if data.is_classification else "regression"
-        frames = (data.X, data.X_unlabelled, data.X_source)
-        n_rows = sum(len(frame) for frame in frames if frame is not None)
         names = {strategy.name for strategy in menu}
         menu += [s for s in table_strategies(kind, n_rows) if s.name not in names]
+    if not options.strategies:
+        menu, notes = without_slow(menu, n_rows)
+        shared["notes"] += [note.removesuffix(".") for note in notes]
+    budget = options.budget
+    if budget is None and n_rows > _MAX_ROWS_WITHOUT_BUDGET:
+        budget = _BUDGET
     return Plan(
         shown(data.name),
         estimator,
@@ -133,9 +143,9 @@ def table_plan(data: TableData, options) -> Plan:
         [s.name for s in _chosen(menu, options.strategies, has_source=data.X_source is not None)],
         scoring_of(options.metric, options.positive, data.y, data.is_classification),
         once=options.quick,
-        budget=options.budget,
+        budget=budget,
         columns=TableColumns(list(data.X.columns), list(data.kinds.numbers)),
-        **_shared(data),
+        **shared,
     )
 
 
@@ -205,7 +215,7 @@ def image_plan(images: ImageData, folder: str, backbones, options) -> Plan:
         notes.append(_photographs(others=len(sizes) > 1))
     budget = options.budget
     if budget is None and any(strategy.trains_network for strategy in menu):
-        budget = _IMAGE_BUDGET
+        budget = _BUDGET
     return Plan(
         shown(folder),
         baseline,

@@ -12,6 +12,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
 
+from skltransfer._shared_cache import SharedCache
 from skltransfer.domains._delegation import DelegatingMixin
 from skltransfer.domains._isolation import isolate, own_requests
 
@@ -25,17 +26,50 @@ _GRIDS = ("param_grid", "param_distributions")
 # Errors of estimators whose requests cannot be built: unwritten, or, for RidgeCV and
 # RidgeClassifierCV without `scoring`, asked of a scorer that asks the estimator again.
 _WITHOUT_REQUESTS = (NotImplementedError, RecursionError)
+# Keywords by the form of a composition: to build its requests takes as long as a small fit.
+_consumed = SharedCache(256)
 
 
 def consumed_keywords(estimator, method: str, keywords=("X_target", "y_target")) -> set[str]:
     """Return the subset of `keywords` that `estimator` or one of its steps asks for in `method`."""
-    if not _may_ask(estimator, frozenset(keywords)):
+    keywords = frozenset(keywords)
+    if not _may_ask(estimator, keywords):
         return set()
-    with config_context(enable_metadata_routing=True):
-        if not _knows_routing(estimator):
-            estimator = clone(estimator, safe=False)
-            isolate_strangers(estimator)
-        return set(get_routing_for_object(estimator).consumes(method, keywords))
+
+    def consumed() -> frozenset[str]:
+        part = estimator
+        with config_context(enable_metadata_routing=True):
+            if not _knows_routing(part):
+                part = clone(part, safe=False)
+                isolate_strangers(part)
+            return frozenset(get_routing_for_object(part).consumes(method, keywords))
+
+    form = _declared_form(estimator)
+    if form is None:
+        return set(consumed())
+    return set(_consumed.get((form, method, keywords), consumed))
+
+
+def _declared_form(estimator) -> tuple | None:
+    """Return what decides the requests of a composition; None if more than classes does.
+
+    Compositions of one form, such as the clones of a search, ask for the same keywords.
+    """
+    kind = type(estimator)
+    if "_metadata_request" in getattr(estimator, "__dict__", ()):
+        return None  # set by the user
+    if _only_consumes(estimator):
+        own = getattr(kind, "_get_metadata_request", None)
+        return (kind,) if own is None or own in _ADD_NONE_TO_FITS else None
+    if kind is not Pipeline:
+        return None
+    forms = []
+    for name, step in estimator.steps:
+        form = step if step is None or isinstance(step, str) else _declared_form(step)
+        if form is None and step is not None:
+            return None
+        forms.append((name, form))
+    return kind, tuple(forms), tuple(estimator.transform_input or ())
 
 
 def _may_ask(estimator, keywords: frozenset) -> bool:

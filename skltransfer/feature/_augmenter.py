@@ -43,7 +43,8 @@ class FeatureAugmenter(BaseAligner):
     -----
     `fit` only learns whether there is a target: without ``X_target`` samples are returned
     unchanged. Sparse input of both domains stays sparse (CSR). An intercept is common to both
-    domains; add a feature of ones for an augmented one.
+    domains; add a feature of ones for an augmented one. `transform` returns three times the memory
+    of its input.
 
     References
     ----------

@@ -60,6 +60,10 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
 
     Without ``X_target`` all samples are returned unchanged.
 
+    Time grows with the number of samples times the square of the number of features, or with the
+    number of features times the square of the number of samples if that is smaller. Memory holds
+    the samples about three times.
+
     References
     ----------
     .. [1] B. Sun, J. Feng, K. Saenko, "Return of Frustratingly Easy Domain Adaptation", AAAI

@@ -9,11 +9,12 @@ from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets
 
 from skltransfer._parameters import Count, Flag
+from skltransfer._solvers._nearest import nearest_rows
 from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.domains._classes import compare_classes
 from skltransfer.domains._data import known_labels
 from skltransfer.feature._aligner import LabelledAligner, class_numbers, source_labels
-from skltransfer.feature._kernel_aligner import TILE_VALUES, KernelAligner
+from skltransfer.feature._kernel_aligner import KernelAligner
 
 
 class JDA(KernelAligner, LabelledAligner):
@@ -80,8 +81,15 @@ class JDA(KernelAligner, LabelledAligner):
         no common length.
     max_iter : int, default=10
         Largest number of rounds. Rounds end earlier if the pseudo-labels no longer change.
+    n_landmarks : int, "auto" or None, default="auto"
+        Number of samples, the landmarks, whose kernel values make up the components
+        (Nyström approximation [2]_). They are drawn at random, half of them from each domain.
+        ``None`` is all samples: the solution is exact. ``"auto"`` is all of them up to 10 000
+        samples of both domains together, and 500 beyond. The linear kernel is always exact.
     tol : float, default=1e-9
         Relative residual of the eigenproblem at which the solver stops.
+    random_state : int, RandomState or None, default=0
+        Choice of the landmarks.
 
     Attributes
     ----------
@@ -97,8 +105,8 @@ class JDA(KernelAligner, LabelledAligner):
         Coefficients of the components: of the kernel values between a sample and `rows_`, or of
         the features for ``kernel="linear"``.
     rows_ : ndarray of shape (n_fitted, n_features) or None
-        Samples seen in `fit`, source above target. For the rbf kernel their median is subtracted.
-        None for ``kernel="linear"``.
+        Samples seen in `fit`, source above target, or the landmarks among them. For the rbf
+        kernel the median of all samples is subtracted. None for ``kernel="linear"``.
     offset_ : ndarray of shape (n_components,)
         Offset that is subtracted from the components. It is 0 if target samples were given.
     gamma_ : float or None
@@ -110,6 +118,13 @@ class JDA(KernelAligner, LabelledAligner):
         Largest relative residual of the eigenproblems of all rounds. The relative error of each
         eigenvalue is at most this number. The error of eigenvalues that are 0 is relative to the
         largest one.
+    n_landmarks_ : int or None
+        Number of landmarks; None if the solution is exact.
+    kernel_error_ : float
+        Error of the approximation of the kernel matrix :math:`K`, 0 if the solution is exact:
+        the sum over all samples of the differences from ``k(x, x)``, relative to the trace of
+        :math:`K`. For positive semi-definite kernels it is the trace norm of the error, which
+        bounds the Frobenius norm and the error of each eigenvalue of :math:`K`.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -146,12 +161,19 @@ class JDA(KernelAligner, LabelledAligner):
     adaptation.
 
     The rank of M is at most C + 1, so that each round takes a fraction of the time of a dense
-    eigenproblem. :class:`TCA` explains the scale of the components, their signs, and memory.
+    eigenproblem. :class:`TCA` explains the scale of the components and their signs.
+
+    Costs are those of :class:`TCA`, and in each round: with landmarks, two passes over the kernel
+    between all samples and the landmarks; for ``estimator=None``, the nearest of n source samples
+    for each of m target samples, O(n m) time (O(m log n) up to 5 components) and O(n + m) memory.
+    Any other classifier costs what it costs.
 
     References
     ----------
     .. [1] M. Long, J. Wang, G. Ding, J. Sun, P. S. Yu, "Transfer Feature Learning with Joint
        Distribution Adaptation", ICCV 2013, section 3.
+    .. [2] C. K. I. Williams, M. Seeger, "Using the Nyström Method to Speed Up Kernel Machines",
+       NIPS 2000.
 
     Examples
     --------
@@ -188,7 +210,9 @@ class JDA(KernelAligner, LabelledAligner):
         unit_variance: bool = True,
         normalize_rows: bool = False,
         max_iter: int = 10,
+        n_landmarks: int | str | None = "auto",
         tol: float = 1e-9,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.n_components = n_components
         self.estimator = estimator
@@ -202,7 +226,9 @@ class JDA(KernelAligner, LabelledAligner):
         self.unit_variance = unit_variance
         self.normalize_rows = normalize_rows
         self.max_iter = max_iter
+        self.n_landmarks = n_landmarks
         self.tol = tol
+        self.random_state = random_state
 
     def _check_combinations(self) -> None:
         super()._check_combinations()
@@ -240,7 +266,7 @@ class JDA(KernelAligner, LabelledAligner):
 
     def _guess(self, source, y, target) -> np.ndarray:
         if self.estimator is None:
-            return y[_nearest(target, source)]
+            return y[nearest_rows(target, source)]
         return np.asarray(clone(self.estimator).fit(source, y).predict(target))
 
     def _adapt(self, spaces, X, y, X_target, known, labels) -> np.ndarray:
@@ -263,10 +289,3 @@ class JDA(KernelAligner, LabelledAligner):
         self.pseudo_labels_ = guessed.astype(np.result_type(*kinds))
         self.pseudo_labels_[known] = labels
         return mapped
-
-
-def _nearest(target, source) -> np.ndarray:
-    """Return the position of the source row that is nearest to each target row."""
-    halves, step = 0.5 * np.einsum("ij,ij->i", source, source), max(TILE_VALUES // len(source), 1)
-    parts = (target[i : i + step] for i in range(0, len(target), step))
-    return np.concatenate([(halves - part @ source.T).argmin(axis=1) for part in parts])

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import eigh
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils.extmath import svd_flip
 
 from skltransfer._blas import threads_by, threads_for
@@ -15,12 +16,15 @@ from skltransfer._parameters import Choice, Count, Flag, Number
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernel_width import warn_of_width
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
+from skltransfer._solvers._landmarks import LandmarkSpace
 from skltransfer._solvers._transfer_components import Components, TransferProblem
 from skltransfer._warnings import warn
 from skltransfer.feature._aligner import BaseAligner
 
 # Number of kernel values that `transform` holds at a time.
 TILE_VALUES = 2**22
+# With "auto", all rows are landmarks up to so many rows of both domains, and else so many.
+LARGEST_EXACT, N_LANDMARKS = 10_000, 500
 # Relative error of an eigenvalue that no user of the components would see.
 _CERTAIN = 1e-3
 
@@ -37,6 +41,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         "form": Choice("auto", "dual", "primal"),
         "regularization": Number(0, low_open=True, unset=("auto",)),
         "unit_variance": Flag(),
+        "n_landmarks": Count(unset=("auto", None)),
         "tol": Number(0, low_open=True),
     }
 
@@ -77,7 +82,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         """Return the eigenproblem, apart from the differences between the domains."""
         Z = X.copy() if X_target is None else np.vstack([X, X_target])
         self._uncertainty = 0.0
-        self._count = self._n_wanted(*Z.shape)
+        n_landmarks = self._n_landmarks(len(Z))
+        self._count = self._n_wanted(*Z.shape, n_landmarks)
+        self.n_landmarks_, self.kernel_error_ = None, 0.0
         if self._is_linear():
             self.rows_, self.gamma_ = None, None
             return _LinearSpaces(Z, "dual" if self.form == "dual" else "primal")
@@ -86,15 +93,46 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         if self.kernel == "rbf":  # distances lose fewer digits near the origin
             self._center = np.median(Z, axis=0)
             Z -= self._center
-        self.rows_ = Z
         kernel = self._kernel()
-        K = KernelMatrix(kernel, Z).matrix()
+        matrix = KernelMatrix(kernel, Z)
         warn_of_width(self, kernel, Z, Z[:0])
-        if callable(self.kernel):
-            _check_symmetric(K, kernel.name)
-        return _KernelSpace(K)
+        if n_landmarks == len(Z):
+            self.rows_ = Z
+            return _KernelSpace(self._checked_symmetric(matrix.matrix()))
+        drawn = self._draw(len(X), len(Z) - len(X), n_landmarks)
+        self.n_landmarks_, self.rows_ = n_landmarks, Z[drawn]
+        spaces = LandmarkSpace(matrix, drawn, self._checked_symmetric(matrix.block(drawn, drawn)))
+        self.kernel_error_ = spaces.error
+        return spaces
 
-    def _n_wanted(self, n_rows: int, n_columns: int) -> int:
+    def _checked_symmetric(self, K: np.ndarray) -> np.ndarray:
+        """Return a kernel matrix, and refuse a callable that is not symmetric."""
+        if callable(self.kernel):
+            largest, step = np.abs(K).max(initial=0.0), 512
+            for i in range(0, len(K), step):
+                rows = K[i : i + step]
+                if np.abs(rows - K[:, i : i + step].T).max() > 1e-9 * largest:
+                    raise ValueError(
+                        f"kernel={self._kernel().name} is not symmetric: k(x, y) differs from "
+                        "k(y, x). Pass a symmetric kernel."
+                    )
+        return K
+
+    def _n_landmarks(self, n_rows: int) -> int:
+        """Return the number of rows whose kernel values make the components."""
+        if isinstance(self.n_landmarks, str):
+            return n_rows if n_rows <= LARGEST_EXACT else N_LANDMARKS
+        return n_rows if self.n_landmarks is None else min(self.n_landmarks, n_rows)
+
+    def _draw(self, n: int, m: int, n_landmarks: int) -> np.ndarray:
+        """Return the positions of landmarks: half from each domain, or all that one has."""
+        of_target = min(m, max(n_landmarks // 2, n_landmarks - n))
+        rng = check_random_state(self.random_state)
+        drawn = [rng.permutation(n)[: n_landmarks - of_target], n + rng.permutation(m)[:of_target]]
+        return np.sort(np.concatenate(drawn))
+
+    def _n_wanted(self, n_rows: int, n_columns: int, n_landmarks: int) -> int:
+        n_rows = n_rows if self._is_linear() else n_landmarks
         if self.n_components is None:
             return max(min(n_columns, n_rows - 1), 1)
         n_most = min(n_rows, n_columns) if self._is_linear() else n_rows
@@ -202,15 +240,4 @@ class _LinearSpaces:
         return found, self._Z.mean(axis=0) @ found.weights
 
 
-_Spaces = _KernelSpace | _LinearSpaces
-
-
-def _check_symmetric(K, name: str) -> None:
-    largest, step = np.abs(K).max(initial=0.0), 512
-    for i in range(0, len(K), step):
-        rows = K[i : i + step]
-        if np.abs(rows - K[:, i : i + step].T).max() > 1e-9 * largest:
-            raise ValueError(
-                f"kernel={name} is not symmetric: k(x, y) differs from k(y, x). Pass a symmetric "
-                "kernel."
-            )
+_Spaces = _KernelSpace | _LinearSpaces | LandmarkSpace

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 
 from skltransfer._parameters import Choice, Count, Flag, Number
 from skltransfer._solvers._alignment import centered_rows, safe_unit
@@ -24,9 +27,13 @@ from skltransfer.feature._transport_plans import (
 
 METHODS = ("exact", "sinkhorn", "group_lasso", "linear")
 METRICS = ("sqeuclidean", "euclidean", "cityblock", "cosine")
+# With "auto", a plan is between so many pairs of samples at most.
+MOST_PAIRS = {"exact": 25_000_000, "sinkhorn": 25_000_000, "group_lasso": 4_000_000}
 _MAX_ITER = {"exact": 1_000_000, "sinkhorn": 10_000, "group_lasso": 10_000}
 # Cost of a pair of rows with different known labels, in units of the largest cost.
 _FORBIDDEN = 10.0
+# Class of a target row whose label is unknown.
+_UNKNOWN = -2
 # Entries of a block of distances to new rows.
 _BLOCK = 4_000_000
 # Relative error of the covariance reached by a linear map that rounding alone may cause.
@@ -34,7 +41,7 @@ _ROUNDING = 1e-6
 
 
 class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
-    """Move source samples to the target by optimal transport.
+    r"""Move source samples to the target by optimal transport.
 
     A transport plan says how much mass of each source sample goes to each target sample, at the
     least total cost. All source samples have the same mass, and so have all target samples.
@@ -73,19 +80,30 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         Whether ``"linear"`` moves source samples to the mean of the target samples. If False they
         keep their own mean, and only the covariance becomes the target's. Plans move samples
         themselves, and so always the mean.
+    max_samples : int, "auto" or None, default="auto"
+        Largest number of samples of each domain between which the plan is computed. If a domain has
+        more, they are drawn at random, target samples with a known label first. ``"auto"`` draws
+        if the pairs of samples are more than 25 million (5000 times 5000; 4 million for
+        ``"group_lasso"``), and then 5000 (2000) of each domain, or more of one if the other has
+        fewer. ``None`` takes all. ``"linear"`` always uses all.
     max_iter : int, default=None
         Largest number of iterations of Sinkhorn's algorithm, or of pivots of the simplex method.
         ``"group_lasso"`` runs Sinkhorn's algorithm in each of at most 200 rounds. ``None`` is
         10 000 iterations or 1 000 000 pivots.
     tol : float, default=1e-6
         Largest error of the plan's marginals, as a share of the mass.
+    random_state : int, RandomState or None, default=0
+        Choice of samples, if a domain has more than `max_samples`.
 
     Attributes
     ----------
     plan_ : ndarray of shape (n_samples, n_target_samples) or None
         Share of the total mass that goes from each source sample to each target sample. It takes
-        ``8 * n_samples * n_target_samples`` bytes, and `fit` about four times as many. None for
-        ``"linear"``, and without target samples.
+        ``8 * n_samples * n_target_samples`` bytes. None for ``"linear"``, without target samples,
+        and if samples were drawn.
+    plan_shape_ : tuple of int or None
+        Numbers of source and target samples between which the plan was computed, which are those of
+        all samples unless some were drawn. None if there is no plan.
     marginal_error_ : float
         Error of the plan's marginals: the sum of absolute differences from equal shares, of rows
         or columns, whichever is larger. For ``"linear"``, the relative error of the covariance of
@@ -116,7 +134,13 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
     -----
     `transform_source` moves a new source sample by the displacement of the nearest fitted sample
     (Ferradans et al. 2014). Fitted samples get their barycentric image, and equal samples the same
-    image. ``"linear"`` maps every sample by its formula.
+    image. If samples were drawn for the plan, the others are new samples. ``"linear"`` maps every
+    sample by its formula.
+
+    Costs, with n source and m target samples of the plan and d features: ``"sinkhorn"`` takes
+    O(n m) time in each iteration, ``"exact"`` about O(n m log(n + m)), ``"group_lasso"`` Sinkhorn's
+    algorithm in each round; all take about 55 n m bytes. The nearest of n fitted samples costs O(n)
+    time for each further sample. ``"linear"`` takes O((n + m) d\ :sup:`2`) time for all samples.
 
     The plan moves all mass. If class proportions differ between the domains, samples of one class
     are moved to places of another, and a covariate shift of the mean is taken for a change of the
@@ -175,6 +199,7 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         "cost_scale": Choice("median", "max", None),
         "shrinkage": Number(0),
         "match_means": Flag(),
+        "max_samples": Count(unset=("auto", None)),
         "max_iter": Count(unset=(None,)),
         "tol": Number(0),
     }
@@ -189,8 +214,10 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         cost_scale: str | None = "median",
         shrinkage: float = 1e-6,
         match_means: bool = True,
+        max_samples: int | str | None = "auto",
         max_iter: int | None = None,
         tol: float = 1e-6,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.method = method
         self.entropy = entropy
@@ -199,14 +226,16 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         self.cost_scale = cost_scale
         self.shrinkage = shrinkage
         self.match_means = match_means
+        self.max_samples = max_samples
         self.max_iter = max_iter
         self.tol = tol
+        self.random_state = random_state
 
     def _align(self, X, y, X_target, y_target):
         self.plan_ = self.coef_ = self.intercept_ = None
         self.marginal_error_, self.transport_cost_ = 0.0, 0.0
         self.cost_scale_, self.n_iter_ = 1.0, 1
-        self._source_rows = self._images = None
+        self._source_rows = self._images = self.plan_shape_ = None
         if X_target is None:
             return X.copy()
         ot = import_pot(type(self).__name__)
@@ -216,12 +245,18 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
             with np.errstate(over="ignore"):
                 self.transport_cost_ = float(((images - X) ** 2).sum(axis=1).mean())
             return images
-        plan = self._fit_plan(ot, X, y, X_target, y_target)
-        self.plan_, self.n_iter_ = plan.values, plan.n_iter
+        groups, target_groups = self._groups(X, y, X_target, y_target)
+        drawn, target_drawn = self._draw(len(X), target_groups != _UNKNOWN)
+        rows, target_rows = X[drawn], X_target[target_drawn]
+        plan = self._fit_plan(ot, rows, target_rows, groups[drawn], target_groups[target_drawn])
+        self.plan_shape_, self.n_iter_ = plan.values.shape, plan.n_iter
         self._check_plan(plan)
-        self._source_rows = X + 0.0  # a copy, in which -0 is 0
-        images = _barycentric(plan.values, X, X_target)
+        self._source_rows = rows + 0.0  # -0 is 0
+        images = _barycentric(plan.values, rows, target_rows)
         self._images = _one_for_equal_rows(self._source_rows, images)
+        if plan.values.shape != (len(X), len(X_target)):
+            return None
+        self.plan_ = plan.values
         return self._images.copy()
 
     def _map_source(self, X):
@@ -237,8 +272,19 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         nearest = np.concatenate(nearest)
         return self._images[nearest] + (X - self._source_rows[nearest])
 
-    def _fit_plan(self, ot, X, y, X_target, y_target) -> Plan:
-        labels = self._labels(X, y, X_target, y_target)
+    def _draw(self, n: int, is_known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of the samples of both domains that the plan is for, in order."""
+        m, sizes = len(is_known), (self.max_samples, self.max_samples)
+        if isinstance(self.max_samples, str):
+            most = MOST_PAIRS[self.method]
+            side = math.isqrt(most)
+            sizes = (None, None) if n * m <= most else (max(side, most // m), max(side, most // n))
+        rng = check_random_state(self.random_state)
+        drawn, target_drawn = rng.permutation(n)[: sizes[0]], rng.permutation(m)
+        target_drawn = target_drawn[np.argsort(~is_known[target_drawn], kind="stable")][: sizes[1]]
+        return np.sort(drawn), np.sort(target_drawn)
+
+    def _fit_plan(self, ot, X, X_target, groups, target_groups) -> Plan:
         with np.errstate(over="ignore", invalid="ignore"):
             cost = cdist(X, X_target, self.metric)
         if not np.isfinite(cost).all():
@@ -254,21 +300,21 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         elif self.method == "sinkhorn":
             plan = entropic_plan(ot, scaled, self.entropy, max_iter, self.tol)
         else:
-            groups, known, target_groups = labels
-            _forbid(scaled, groups, known, target_groups)
+            _forbid(scaled, groups, target_groups)
             plan = group_lasso_plan(
                 ot, scaled, groups, self.entropy, self.group_regularization, max_iter, self.tol
             )
         self.transport_cost_ = float(np.vdot(plan.values, cost))
         return plan
 
-    def _labels(self, X, y, X_target, y_target):
-        """Return the classes of source rows, a mask of known target labels, and their classes.
+    def _groups(self, X, y, X_target, y_target) -> tuple[np.ndarray, np.ndarray]:
+        """Return the classes of the rows of both domains, all unknown if the method uses none.
 
-        Classes are 0..k-1, and -1 for a class that the source lacks.
+        Classes are 0..k-1, -1 for one that the source lacks, and `_UNKNOWN`.
         """
+        target_groups = np.full(len(X_target), _UNKNOWN)
         if self.method != "group_lasso":
-            return None
+            return np.full(len(X), _UNKNOWN), target_groups
         if y is None:
             raise ValueError(
                 "method='group_lasso' groups source rows by class and needs y. Pass the source's "
@@ -278,7 +324,8 @@ class OptimalTransportMapper(OneToOneFeatureMixin, LabelledAligner):
         classes, groups = np.unique(y, return_inverse=True)
         compare_classes(y, y_target)
         known, target_labels = known_labels(y_target, X_target, y)
-        return groups, known, class_numbers(target_labels, classes)
+        target_groups[known] = class_numbers(target_labels, classes)
+        return groups, target_groups
 
     def _check_plan(self, plan: Plan) -> None:
         n, m = plan.values.shape
@@ -336,13 +383,13 @@ def _scale(cost: np.ndarray, by: str | None) -> float:
     return 1.0
 
 
-def _forbid(cost, groups, known, target_groups) -> None:
+def _forbid(cost, groups, target_groups) -> None:
     """Raise the cost of pairs with different known labels, in place.
 
     Not in a column or row in which every pair is one: there nothing is to be chosen.
     """
-    pairs = np.zeros(cost.shape, dtype=bool)
-    pairs[:, known] = groups[:, None] != target_groups[None, :]
+    pairs = groups[:, None] != target_groups
+    pairs[:, target_groups == _UNKNOWN] = False
     pairs[:, pairs.all(axis=0)] = False
     pairs[pairs.all(axis=1)] = False
     cost[pairs] = _FORBIDDEN * cost.max()

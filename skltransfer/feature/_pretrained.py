@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -43,11 +44,12 @@ from skltransfer.backbones._packaged import MINILM
 from skltransfer.backbones._sentence_transformers import is_sentence_transformer
 from skltransfer.backbones._table import check_shape
 from skltransfer.domains._by_reference import HoldsByReference
+from skltransfer.domains._callbacks import reporting
 from skltransfer.domains._refit import fits_anew
 
 
 class PretrainedFeatureTransformer(
-    KeepsFeatures, HoldsByReference, TransformerMixin, DocumentedEstimator
+    CallbackSupportMixin, KeepsFeatures, HoldsByReference, TransformerMixin, DocumentedEstimator
 ):
     """Turn images, texts or tables into features of a frozen, pretrained network.
 
@@ -100,7 +102,8 @@ class PretrainedFeatureTransformer(
         Height and width in pixels at which images enter the network. ``None`` is the size at which
         the weights were trained.
     batch_size : int or "auto", default="auto"
-        Number of samples per forward pass. ``"auto"`` depends on the input and the device.
+        Number of samples per forward pass. ``"auto"`` depends on the input and the device, and
+        calls with few samples are padded to 1, 8 or 64 of them (see Notes).
     device : str or torch.device, default="auto"
         Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
@@ -167,6 +170,14 @@ class PretrainedFeatureTransformer(
 
     Passes of the same samples in the same order have equal bits on one machine. In another batch,
     or at another place in it, the last digits of a sample's features may differ.
+
+    With ``batch_size="auto"``, a call with at most 1, 8 or 64 distinct samples passes batches of
+    that size, if it is smaller than the whole batch. A single sample then costs about one forward
+    pass of one sample. The size of batches depends on the number of distinct samples in the call
+    and never on what the store holds, so that results are reproducible. Where the small batch gives
+    other bits (the largest difference measured is 3e-6 of the largest feature), the store keeps its
+    features apart. A probe of images, once per network and process, tells. A given `batch_size` is
+    kept in every call, and so are the batches of an `engine`.
 
     One :class:`~skltransfer.TruncatedTextWarning` per call of `transform` counts the texts that are
     cut, and ``load_backbone(name).preprocessing.is_cut(texts)`` tells which.
@@ -287,7 +298,8 @@ class PretrainedFeatureTransformer(
         check_is_fitted(self)
         check_parameters(self)  # some may be set after `fit`
         if self.backbone is None:
-            return self._as_output(self._numbers(X, reset=False))
+            numbers = self._numbers(X, reset=False)
+            return self._as_output(reporting(self, X, lambda each_of: numbers))
         check_dimensions(getattr(self, "_n_dimensions", None), X)
         rows = self._rows(X, reset=False)
         backbone, extractor = self._backbone_and_extractor(rows)
@@ -296,35 +308,45 @@ class PretrainedFeatureTransformer(
                 f"The weights of backbone={self.backbone!r} are not the weights that this "
                 "transformer was fitted with. Fit it again, or restore the file or module."
             )
-        if self.on_error == "nan" and isinstance(rows, EncodedImageRows):
-            return self._as_output(self._extract_readable(extractor, rows))
-        with _remedy():
-            features = self._extract(extractor, rows)
+        features = reporting(self, X, lambda each_of: self._features(extractor, rows, each_of))
         warn_of_cut_texts([rows], backbone.preprocessing, backbone.name)
         return self._as_output(features)
 
-    def _extract(self, extractor: Extractor, rows: Rows) -> np.ndarray:
+    def _features(self, extractor: Extractor, rows: Rows, each_of: Callable | None) -> np.ndarray:
+        if self.on_error == "nan" and isinstance(rows, EncodedImageRows):
+            return self._extract_readable(extractor, rows, each_of)
+        with _remedy():
+            return self._extract(extractor, rows, each_of)
+
+    def _extract(self, extractor: Extractor, rows: Rows, each_of: Callable | None) -> np.ndarray:
         if len(rows) and extractor.widths(rows) != self.feature_widths_:
             raise ValueError(
                 f"The layers give {extractor.widths(rows)} features of these samples, and gave "
                 f"{self.feature_widths_} in fit. Fit it again after a change of its parameters or "
                 "of the size of the images."
             )
-        store = resolve_store(self.store)
-        return extractor.extract(rows, batch_size=self.batch_size, store=store, engine=self.engine)
+        return extractor.extract(
+            rows,
+            batch_size=self.batch_size,
+            store=resolve_store(self.store),
+            engine=self.engine,
+            each_of=each_of,
+        )
 
-    def _extract_readable(self, extractor: Extractor, rows: Rows) -> np.ndarray:
+    def _extract_readable(
+        self, extractor: Extractor, rows: Rows, each_of: Callable | None
+    ) -> np.ndarray:
         """Return the features, NaN where an image cannot be read, with one warning for all."""
         try:
-            return self._extract(extractor, rows)
+            return self._extract(extractor, rows, each_of)
         except UnreadableImage:  # only now is each row tried by itself
             errors = rows.unreadable()
         readable = np.setdiff1d(np.arange(len(rows)), list(errors))
         shape = (len(rows), sum(self.feature_widths_.values()))
         features = np.full(shape, np.nan, extractor.output_dtype)
         if len(readable):
-            features[readable] = self._extract(extractor, rows.subset(readable))
-        first = " ".join(list(errors.values())[:3])
+            features[readable] = self._extract(extractor, rows.subset(readable), each_of)
+        first = " ".join(map(str, list(errors.values())[:3]))
         warn(
             f"{len(errors)} of {len(rows)} images cannot be read, and their rows are NaN. {first}"
             f"{' ...' if len(errors) > 3 else ''}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from skltransfer._networks._built import build
 from skltransfer._networks._fitting import (
     Data,
@@ -13,6 +15,8 @@ from skltransfer._networks._plan import Plan
 from skltransfer._torch._batches import IndexStream, Inputs, RowBatches
 from skltransfer._torch._depth import Freezing, norms_that_keep
 from skltransfer._torch._extraction import network_lock
+from skltransfer._torch._fingerprint import digest_of
+from skltransfer._torch._process_group import same_everywhere
 from skltransfer._torch._rows import Rows
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._random import seeded
@@ -49,7 +53,13 @@ class Pretraining:
         parameters = [*network.parameters(), *self.objective.head.parameters()]
         stages = len(built.depth.stages)
         kept = norms_that_keep(built.record.module, plan.norm_statistics)
-        with seeded(plan.seed_of_chance, plan.device), self.objective, batches_of_one_explained():
+        key = digest_of((plan.seeds, n, self.rows.subset(np.array([0, n - 1])).digests()))
+        with (
+            seeded(plan.seed_of_chance, plan.device),
+            same_everywhere(network, key),
+            self.objective,
+            batches_of_one_explained(),
+        ):
             self.history = train_in_steps(
                 plan,
                 *joined(network, self.objective),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +16,11 @@ from skltransfer._networks._estimators import EpochReports, NetworkEstimator
 from skltransfer._networks._plan import TRAINING_PARAMETERS, Plan
 from skltransfer._parameters import Choice, Count, ListOf, Number, check_parameters
 from skltransfer._torch._rows import Rows, TableRows, check_images_for
-from skltransfer._torch._store_parameter import KeepsFeatures, StoreParameter, resolve_store
+from skltransfer._torch._store_parameter import StoreParameter, resolve_store
 from skltransfer.backbones import Backbone
 from skltransfer.backbones._extractors import extractor, takes_text
 from skltransfer.backbones._record import unfitted_backbone
-from skltransfer.domains._callbacks import FitTask
+from skltransfer.domains._callbacks import FitTask, reporting
 from skltransfer.domains._refit import fits_anew
 from skltransfer.feature._pretext import PretextTask
 from skltransfer.feature._pretraining import Pretraining
@@ -27,7 +28,6 @@ from skltransfer.feature._views import checked_policies
 
 
 class SelfSupervisedTransformer(
-    KeepsFeatures,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -361,7 +361,10 @@ class SelfSupervisedTransformer(
                 f"X gives {given} features per sample, and the samples seen in fit gave "
                 f"{self._n_features_out}. Pass images of the same size."
             )
-        return taps.extract(rows, store=resolve_store(self.store))
+        extract = partial(taps.extract, rows, store=resolve_store(self.store))
+        if hasattr(self, "_parent_callback_ctx"):  # of which `fit` has been the one part
+            return extract()
+        return reporting(self, X, lambda each_of: extract(each_of=each_of))
 
     # --- rows ----------------------------------------------------------------------------
 

@@ -92,6 +92,9 @@ class SubspaceAlignment(_SubspaceAligner):
 
     Without ``X_target`` it is a principal component analysis of the source.
 
+    Time grows with the number of samples times the square of the number of features. Memory holds
+    the samples about three times.
+
     References
     ----------
     .. [1] B. Fernando, A. Habrard, M. Sebban, T. Tuytelaars, "Unsupervised Visual Domain Adaptation
@@ -180,7 +183,7 @@ class GeodesicFlowKernel(_SubspaceAligner):
     direction in which it turns, and the directions follow. If an angle is zero, the second
     component of its pair is zero. Signs are fixed. At an angle of exactly 90 degrees the shortest
     path is not unique, and one of them is taken. Without ``X_target`` it is a principal component
-    analysis of the source.
+    analysis of the source. Costs are those of :class:`SubspaceAlignment`.
 
     References
     ----------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from skltransfer._solvers._transfer_components import domain_differences
 from skltransfer.feature._kernel_aligner import KernelAligner
 
@@ -61,8 +63,15 @@ class TCA(KernelAligner):
         Whether all components are divided by one number, so that the first has variance 1 over the
         samples of both domains. Otherwise their size depends on `regularization`, and a penalised
         model behind them is stopped by small ones. False is the scale of the literature.
+    n_landmarks : int, "auto" or None, default="auto"
+        Number of samples, the landmarks, whose kernel values make up the components
+        (Nyström approximation [2]_). They are drawn at random, half of them from each domain.
+        ``None`` is all samples: the solution is exact. ``"auto"`` is all of them up to 10 000
+        samples of both domains together, and 500 beyond. The linear kernel is always exact.
     tol : float, default=1e-9
         Relative residual of the eigenproblem at which the solver stops.
+    random_state : int, RandomState or None, default=0
+        Choice of the landmarks.
 
     Attributes
     ----------
@@ -73,8 +82,8 @@ class TCA(KernelAligner):
         Coefficients of the components: of the kernel values between a sample and `rows_`, or of
         the features for ``kernel="linear"``.
     rows_ : ndarray of shape (n_fitted, n_features) or None
-        Samples seen in `fit`, source above target. For the rbf kernel their median is subtracted.
-        None for ``kernel="linear"``.
+        Samples seen in `fit`, source above target, or the landmarks among them. For the rbf
+        kernel the median of all samples is subtracted. None for ``kernel="linear"``.
     offset_ : ndarray of shape (n_components,)
         Offset that is subtracted from the components. It is 0 if target samples were given.
     gamma_ : float or None
@@ -85,6 +94,13 @@ class TCA(KernelAligner):
     residual_ : float
         Largest relative residual of the eigenproblem. The relative error of each eigenvalue is at
         most this number. The error of eigenvalues that are 0 is relative to the largest one.
+    n_landmarks_ : int or None
+        Number of landmarks; None if the solution is exact.
+    kernel_error_ : float
+        Error of the approximation of the kernel matrix :math:`K`, 0 if the solution is exact:
+        the sum over all samples of the differences from ``k(x, x)``, relative to the trace of
+        :math:`K`. For positive semi-definite kernels it is the trace norm of the error, which
+        bounds the Frobenius norm and the error of each eigenvalue of :math:`K`.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -121,15 +137,25 @@ class TCA(KernelAligner):
 
     Scale the features first, because the kernel treats all alike.
 
-    Memory grows with the square of the number of samples, except for ``kernel="linear"`` with
-    fewer features than samples: the problem is then solved in n_features dimensions. With the
-    linear kernel, `transform` multiplies by one matrix. With other kernels it computes the kernel
-    between a sample and all fitted samples.
+    Costs, with N samples of both domains, d features and p landmarks:
+
+    - ``kernel="linear"``, d < N: O(N d\ :sup:`2`) time and O(N d) memory. The problem is solved in
+      d dimensions, and `transform` multiplies by one matrix.
+    - other kernels, exact: O(N\ :sup:`2`) time and 8 N\ :sup:`2` bytes. `transform` computes the
+      kernel between a sample and all fitted samples.
+    - other kernels, landmarks: O(N p (d + p)) time and O(N (d + `n_components`) + p\ :sup:`2`)
+      memory. Kernel values are computed again whenever they are needed, and the fitted object keeps
+      the landmarks alone.
+
+    `kernel_error_` is computed from all samples, so that it is no estimate. If it is above 0.2 or
+    so, the later components are inaccurate: raise `n_landmarks`, or lower `gamma`.
 
     References
     ----------
     .. [1] S. J. Pan, I. W. Tsang, J. T. Kwok, Q. Yang, "Domain Adaptation via Transfer Component
        Analysis", IEEE Transactions on Neural Networks 22(2), 2011, section III.
+    .. [2] C. K. I. Williams, M. Seeger, "Using the Nyström Method to Speed Up Kernel Machines",
+       NIPS 2000.
 
     Examples
     --------
@@ -159,7 +185,9 @@ class TCA(KernelAligner):
         regularization: float | str = "auto",
         form: str = "auto",
         unit_variance: bool = True,
+        n_landmarks: int | str | None = "auto",
         tol: float = 1e-9,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.n_components = n_components
         self.kernel = kernel
@@ -170,7 +198,9 @@ class TCA(KernelAligner):
         self.regularization = regularization
         self.form = form
         self.unit_variance = unit_variance
+        self.n_landmarks = n_landmarks
         self.tol = tol
+        self.random_state = random_state
 
     def _align(self, X, y, X_target, y_target):
         n, spaces = len(X), self._start(X, X_target)

@@ -297,7 +297,7 @@ def _outputs_of(network, rows, label) -> tuple[np.ndarray, np.ndarray, list[str]
         return np.full(n, int(number)), ones, [name] * n
     classes = network.classes_
     if label is None:
-        outputs = network._built.outputs(rows)
+        outputs = network._built.outputs(rows, network._feature_store())
         codes = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
     else:
         found = np.flatnonzero(np.asarray(classes == label))

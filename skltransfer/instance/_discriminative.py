@@ -13,6 +13,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, validate_data
 
+from skltransfer._blas import LARGE_MATRIX, threads_for
 from skltransfer._parameters import Choice, Folds, Number
 from skltransfer._solvers._classes import fit_scale_and_bias
 from skltransfer._warnings import warn
@@ -125,6 +126,11 @@ class DiscriminativeReweighter(DensityRatioReweighter):
     classifier that reweights the classes itself (``class_weight="balanced"``) needs a calibration,
     which corrects the odds.
 
+    *Time and memory.* The classifier is fitted once for each fold, and once on all samples. The
+    default one takes time and memory that grow linearly with the number of samples, and like the
+    square of the number of features up to 20: 100 000 samples of 10 features in each domain take
+    some seconds and 200 MB.
+
     Missing values and sparse matrices are accepted if both `classifier` and `estimator` accept
     them. A given `classifier` gets a data frame as it is, with its categories and texts, and
     likewise a list of texts. A pipeline of an encoder and a classifier, or
@@ -215,6 +221,14 @@ class DiscriminativeReweighter(DensityRatioReweighter):
             )
 
     def _fit_ratio(self, rows, weights, target_rows, target_weights):
+        # The default classifier multiplies one matrix hundreds of times.
+        n_numbers = LARGE_MATRIX
+        if self.classifier is None:
+            n_numbers = n_columns(rows.shape[1]) * (_num_samples(rows) + _num_samples(target_rows))
+        with threads_for(n_numbers):
+            return self._cross_fitted_ratio(rows, weights, target_rows, target_weights)
+
+    def _cross_fitted_ratio(self, rows, weights, target_rows, target_weights) -> np.ndarray:
         n_source, n_target = _num_samples(rows), _num_samples(target_rows)
         if target_weights is None:
             target_weights = np.ones(n_target)
@@ -301,6 +315,13 @@ class DiscriminativeReweighter(DensityRatioReweighter):
 
     def _ratio(self, rows):
         return self._calibrated(log_odds(self.classifier_, rows) + self._log_prior)
+
+
+def n_columns(n_features: int) -> int:
+    """Return the number of columns that the default classifier makes of some features."""
+    if n_features > _PRODUCT_FEATURES:
+        return n_features
+    return n_features * (n_features + 3) // 2
 
 
 def default_classifier(n_features: int):

@@ -96,6 +96,8 @@ class GaussianReweighter(DensityRatioReweighter):
     computed in logarithms. They are finite however far apart the domains are, and `density_ratio`
     is cut off at ``exp(700)``.
 
+    Time grows like ``n d ** 2`` for ``n`` samples of ``d`` features, memory like ``n d``.
+
     References
     ----------
     .. [1] O. Ledoit, M. Wolf, "A Well-Conditioned Estimator for Large-Dimensional Covariance

@@ -9,6 +9,7 @@ from skltransfer._parameters import Choice, Number
 from skltransfer._solvers._kernel_density import (
     LOG_KERNELS,
     UNBOUNDED_KERNELS,
+    algorithms_for,
     leave_one_out_log_likelihood,
     log_kernel_mean,
 )
@@ -22,6 +23,8 @@ from skltransfer.instance._rows import counted_rows
 
 # Candidates of "cv", in multiples of Scott's rule.
 FACTORS = np.geomspace(0.2, 3.2, 13)
+# Pairs of samples, of the source and of both domains, beyond which single precision will do.
+MANY_PAIRS = 200_000_000
 
 
 class KernelDensityReweighter(DensityRatioReweighter):
@@ -67,6 +70,11 @@ class KernelDensityReweighter(DensityRatioReweighter):
         ``sum(w)^2 / sum(w^2)``. A sample with a `sample_weight` of 2 counts once.
     bandwidth_ : float
         Bandwidth in use. Set if target samples are given.
+    algorithm_ : {"products", "float32", "kd_tree", "brute"}
+        How densities are computed (see Notes). Set if target samples are given.
+    relative_error_ : float
+        Bound on the relative error that single precision brings into the ratio at the source
+        samples. It is 0 in double precision. Set if target samples are given.
     estimator_ : estimator
         The fitted clone. Not set if `estimator` is None.
     classes_ : ndarray of shape (n_classes,)
@@ -99,8 +107,16 @@ class KernelDensityReweighter(DensityRatioReweighter):
     leave-one-out in the ratio. The ratio is therefore 1 if both domains are the same sample, and at
     a source sample it is at most ``n``, the sum of the source weights over the smallest of them.
     `density_ratio` keeps to the same bound far from both domains. It is 0 where a kernel of finite
-    width reaches no target sample. Densities are computed in logarithms from all pairs of samples,
-    in blocks.
+    width reaches no target sample.
+
+    *Time and memory.* Kernels of finite width are summed over the samples that they reach, which a
+    tree finds (``algorithm_="kd_tree"``, up to 15 features). The gaussian kernel is summed over all
+    pairs of samples, by matrix products, in double precision (``"products"``) or, beyond 10 000
+    samples in each domain, in single precision (``"float32"``), whose error `relative_error_`
+    bounds. Samples far from all others, whose kernels underflow, are summed in logarithms and
+    double precision. Other cases sum in logarithms over all pairs (``"brute"``). The time for all
+    pairs grows like ``n ** 2``: 100 000 samples of 10 features in each domain take from half a
+    minute to two minutes on one core. Memory is that of the samples and of small blocks.
 
     References
     ----------
@@ -156,7 +172,11 @@ class KernelDensityReweighter(DensityRatioReweighter):
         self._log_bound = np.log(counts.sum() / counts.min())
         self.bandwidth_ = self._chosen_bandwidth([self._source, self._target])
         self._warn_of_width(*given)
-        return relative_exp(self._log_ratio(rows))[group]
+        few, many = algorithms_for(self.kernel, rows.shape[1])
+        n_pairs = len(rows) * (len(rows) + len(target_rows))
+        self.algorithm_ = few if n_pairs <= MANY_PAIRS else many
+        log_ratio, self.relative_error_ = self._log_ratio(rows)
+        return relative_exp(log_ratio)[group]
 
     def _remedy_of_no_overlap(self):
         return "Raise bandwidth, or choose kernel='gaussian', which reaches all rows."
@@ -189,15 +209,16 @@ class KernelDensityReweighter(DensityRatioReweighter):
         )
         return float(candidates[np.argmax(scores)]) if np.ndim(scores) else scott
 
-    def _log_ratio(self, rows):
+    def _log_ratio(self, rows) -> tuple[np.ndarray, float]:
+        """Return the logarithm of the ratio, and a bound on the relative error of the ratio."""
         scaled = self._scaled(rows)
-        source, target = (
-            log_kernel_mean(scaled, *sample, self.bandwidth_, self.kernel)
+        (source, source_error), (target, target_error) = (
+            log_kernel_mean(scaled, *sample, self.bandwidth_, self.kernel, self.algorithm_)
             for sample in (self._source, self._target)
         )
         log_ratio = np.full(len(rows), -np.inf)
         np.subtract(target, source, out=log_ratio, where=target > -np.inf)
-        return np.minimum(log_ratio, self._log_bound)
+        return np.minimum(log_ratio, self._log_bound), source_error + target_error
 
     def _ratio(self, rows):
-        return np.exp(self._log_ratio(rows))
+        return np.exp(self._log_ratio(rows)[0])

@@ -153,6 +153,9 @@ class LabelShiftReweighter(BaseReweighter):
     Known target labels join the fit, but do not enter the ratios. A class that the source lacks has
     no ratio, and the target samples of this class are predicted as other classes.
 
+    The time is that of the fits of the classifier, one a fold, and of their predictions. Memory
+    grows like the number of samples times that of classes.
+
     References
     ----------
     .. [1] Z. C. Lipton, Y.-X. Wang, A. J. Smola, "Detecting and Correcting for Label Shift with

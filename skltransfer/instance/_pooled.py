@@ -49,6 +49,10 @@ class PooledEstimator(BaseReweighter):
     --------
     KMMReweighter : Weighs the source samples so that they resemble the target.
 
+    Notes
+    -----
+    Time and memory are those of the estimator on the samples of both domains.
+
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression

@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skltransfer._parameters import Count, Flag, Number
+from skltransfer._solvers._neighbors import SLACK, all_distances, neighbor_index
 from skltransfer.domains._data import check_target_rows
 from skltransfer.instance._base import (
     BaseReweighter,
@@ -20,7 +21,6 @@ from skltransfer.instance._base import (
 )
 from skltransfer.instance._collapse import EffectiveSampleSizeWarning
 from skltransfer.instance._discriminative import DiscriminativeReweighter
-from skltransfer.instance._neighbors import all_distances
 from skltransfer.instance._rows import distinct_rows, in_one_form
 
 # Rows whose weights differ by no more than this, relatively, are worth the same.
@@ -107,6 +107,10 @@ class SourceSelector(BaseReweighter):
     frames with categories or texts (unless ``keep="neighbors"``). Of a lost class the sample of
     largest weight is then kept, because distances need numbers.
 
+    Time and memory are those of the reweighter. ``keep="neighbors"`` searches them in a tree for up
+    to 6 features, and otherwise among all pairs of a source and a target sample, whose distances
+    come from matrix products: about a minute on one core for 100 000 samples in each domain.
+
     Examples
     --------
     >>> import numpy as np
@@ -177,7 +181,7 @@ class SourceSelector(BaseReweighter):
         used = np.flatnonzero(self.support_)
         if self.keep == "neighbors":
             distinct, group = distinct_rows(rows[used])
-            kept = in_neighborhood(distinct, target_rows, self.n_neighbors)[0][group]
+            kept = in_neighborhood(distinct, target_rows, self.n_neighbors)[group]
         else:
             kept = _largest(ratio[used], weights[used], self._size(ratio, weights))
         if y is not None and self.estimator is not None and is_classifier(self.estimator):
@@ -275,9 +279,12 @@ def _largest(values: np.ndarray, counts: np.ndarray, size: float) -> np.ndarray:
 def _with_all_classes(kept, rows, y, target_rows) -> np.ndarray:
     """Return `kept` with the samples nearest to the target for each class that would have none."""
     kept = kept.copy()
-    for label in np.setdiff1d(y, y[kept]):
+    if not len(lost := np.setdiff1d(y, y[kept])):
+        return kept
+    target = neighbor_index(target_rows)
+    for label in lost:
         of_class = np.flatnonzero(y == label)
-        distance = in_neighborhood(rows[of_class], target_rows, 1)[1]
+        distance = target.nearest(rows[of_class], 1)[0][:, 0]
         kept[of_class[distance <= distance.min() * (1 + _TIE)]] = True
     return kept
 
@@ -291,8 +298,8 @@ def _with_likeliest_of_all_classes(kept, ratio, y) -> np.ndarray:
     return kept
 
 
-def in_neighborhood(X, T, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which rows of `X` are among the `k` nearest of some row of `T`.
+def in_neighborhood(X, T, k: int) -> np.ndarray:
+    """Tell which rows of `X` are among the `k` nearest of some row of `T`, shape (n,), bool.
 
     Rows as near as the k-th nearest are among them.
 
@@ -301,20 +308,17 @@ def in_neighborhood(X, T, k: int) -> tuple[np.ndarray, np.ndarray]:
     X : {ndarray, CSR array} of shape (n, n_features)
     T : {ndarray, CSR array} of shape (m, n_features)
     k : int
-
-    Returns
-    -------
-    inside : ndarray of shape (n,), bool
-    distance : ndarray of shape (n,)
-        Euclidean distance of each row of `X` from the nearest row of `T`.
     """
-    n = X.shape[0]
-    inside, nearest = np.zeros(n, dtype=bool), np.full(n, np.inf)
-    k = min(k, n)
+    index, n = neighbor_index(X), X.shape[0]
+    inside, k = np.zeros(n, dtype=bool), min(k, n)
+    # One row more tells whether any is as near as the k-th.
+    distances, nearest = index.nearest(T, min(k + 1, n))
+    within = distances <= distances[:, k - 1 : k] * (1 + SLACK)
+    inside[nearest[within]] = True
+    tied = np.flatnonzero(within[:, -1]) if k < n else []
     step = max(1, _BLOCK_SIZE // n)
-    for start in range(0, T.shape[0], step):
-        distance = all_distances(T[start : start + step], X, "euclidean")
-        np.minimum(nearest, distance.min(axis=0), out=nearest)
-        kth = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
-        inside |= (distance <= kth * (1 + 1e-12)).any(axis=0)
-    return inside, nearest
+    for start in range(0, len(tied), step):
+        some = tied[start : start + step]
+        every = all_distances(T[some], X, "euclidean")
+        inside |= (every <= distances[some, k - 1 : k] * (1 + SLACK)).any(axis=0)
+    return inside

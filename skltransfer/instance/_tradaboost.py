@@ -142,6 +142,9 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoost):
     arrays of numbers. A sample with a `sample_weight` of 2 counts twice in ``n``, which
     `target_weight` does not change.
 
+    Time is that of `n_estimators` fits and predictions of the base estimator at most. Memory grows
+    like the number of samples, times that of rounds with `store_weights`.
+
     References
     ----------
     .. [1] W. Dai, Q. Yang, G.-R. Xue, Y. Yu, "Boosting for Transfer Learning", ICML 2007,

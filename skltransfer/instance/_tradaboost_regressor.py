@@ -19,6 +19,7 @@ from skltransfer._solvers._boosting import (
     boost_within_target,
     rounded,
     shrink_source,
+    still_in_race,
     vote_of,
     weighted_median,
 )
@@ -26,6 +27,9 @@ from skltransfer.domains._frames import frame_library
 from skltransfer.instance._boosting import TransferBoosting, spread
 from skltransfer.instance._rounds import LARGEST_SEED, Rounds, Rule, run_rounds
 from skltransfer.instance._tradaboost import TrAdaBoost
+
+# Held-out target samples from which on steps leave the cross-validation early.
+_RACE_SAMPLES = 2000
 
 
 class BoostedRegressor(RegressorMixin, TransferBoosting):
@@ -161,6 +165,9 @@ class TrAdaBoostRegressor(BoostedRegressor, TrAdaBoost):
     draws samples by them. A sample with a `sample_weight` of 2 counts twice in ``n``, which
     `target_weight` does not change.
 
+    Time is that of `n_estimators` fits and predictions of the base estimator at most. Memory grows
+    like the number of samples, times that of rounds with `store_weights`.
+
     References
     ----------
     .. [1] D. Pardoe, P. Stone, "Boosting for Regression Transfer", ICML 2010: TrAdaBoost.R2.
@@ -245,6 +252,9 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
     cv_errors_ : ndarray of shape (n_steps,)
         Mean squared errors of the steps on held-out target samples. ``nan`` if there are fewer than
         two.
+    cv_folds_ : ndarray of shape (n_steps,), int
+        Number of folds that each step was measured on: all of them, unless it left the race (see
+        Notes).
     target_shares_ : ndarray of shape (n_steps,)
         Target's share of the weights in each step.
     estimators_ : list of regressors
@@ -279,10 +289,14 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
     Notes
     -----
     The base regressor is fitted at most ``S - 1 + N + S * n_folds * N`` times, which is 519 times
-    by default. With a single target sample, which cannot be held out, the first step is taken. If
-    many source samples have no loss, the share of a step can be out of reach. The other source
-    samples then get weight 0, and in the last step all of them do. Samples of weight 0 are left out
-    of fits.
+    by default. Time and memory grow like those of one fit: for trees linearly, but for a logarithm.
+    Once 2000 target samples have been held out, the steps race. After each fold those leave that
+    are not better than the best one by 1 % of its error, within 3 standard errors of the
+    difference. The best step is one of those that were measured on the most folds.
+
+    With a single target sample, which cannot be held out, the first step is taken. If many source
+    samples have no loss, the share of a step can be out of reach. The other source samples then get
+    weight 0, and in the last step all of them do. Samples of weight 0 are left out of fits.
 
     The median is taken over all rounds. While the weights of the source are frozen, the target
     samples share the weight of the target anew. Boosting stops as in :class:`TrAdaBoostRegressor`,
@@ -335,11 +349,13 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         self.random_state = random_state
 
     def _boost(self, fits, data, used, task):
-        steps, errors, best = [np.ones(len(data.y))], np.array([np.nan]), 0
+        steps, best = [np.ones(len(data.y))], 0
+        errors, n_folds = np.array([np.nan]), np.array([0])
         if data.has_target:
             steps = self._fade_source(fits, data, task)
-            errors = self._cross_validate(fits, data, steps, task)
-            best = 0 if np.isnan(errors).any() else int(np.argmin(errors))
+            errors, n_folds = self._cross_validate(fits, data, steps, task)
+            finalists = np.flatnonzero(n_folds == n_folds.max())
+            best = int(finalists[np.argmin(errors[finalists])]) if n_folds.any() else 0
 
         def fitted(rounds):
             return self._fitted(rounds, votes_by_half=False)
@@ -348,7 +364,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
         rounds = self._second_stage(fits, data, steps[best], task=part, fitted=fitted)
         part.end({})
         vars(self).update(fitted(rounds))
-        self.best_step_, self.cv_errors_ = best, errors
+        self.best_step_, self.cv_errors_, self.cv_folds_ = best, errors, n_folds
         weights = data.weights * np.array(steps)
         self.target_shares_ = weights[:, data.n_source :].sum(axis=1) / weights.sum(axis=1)
         self.sample_weight_history_ = spread(weights, used)
@@ -390,22 +406,35 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressor):
             fits, data, self._rule(data), self.n_estimators, update, factors=factors, **reports
         )
 
-    def _cross_validate(self, fits, data, steps, task) -> np.ndarray:
-        """Return the mean squared error of each step on held-out target samples."""
-        squares, total = np.zeros(len(steps)), 0.0
+    def _cross_validate(self, fits, data, steps, task) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean squared error of each step on held-out target samples.
+
+        Also the number of folds that it was measured on. With many samples held out, steps leave
+        the race fold by fold.
+        """
+        racing, n_folds = np.arange(len(steps)), np.zeros(len(steps), dtype=int)
+        errors, squares, weights = np.full(len(steps), np.nan), [], []
         for train, test in self._folds(data, fits.rng):
             part = task.part("fold")
             kept = np.concatenate([np.arange(data.n_source), data.n_source + np.sort(train)])
             inner, held_out = data.take(kept), data.take(data.n_source + test)
-            weights = held_out.weights
-            for step, factors in enumerate(steps):
-                rounds = self._second_stage(fits, inner, factors[kept])
+            of_fold = np.empty((len(steps), len(test)))
+            for step in racing:
+                rounds = self._second_stage(fits, inner, steps[step][kept])
                 values = np.array([held_out.rows.predict(each) for each in rounds.estimators])
                 residuals = weighted_median(values, np.array(rounds.votes)) - held_out.y
-                squares[step] += residuals @ (weights * residuals)
-            total += weights.sum()
+                of_fold[step] = residuals**2
             part.end()
-        return squares / total if total else np.full(len(steps), np.nan)
+            squares.append(of_fold)
+            weights.append(held_out.weights)
+            n_folds[racing] += 1
+            losses, of_rows = np.hstack(squares)[racing], np.concatenate(weights)
+            errors[racing] = losses @ of_rows / of_rows.sum()
+            if len(of_rows) >= _RACE_SAMPLES:
+                racing = racing[still_in_race(losses, of_rows)]
+            if len(racing) == 1:
+                break
+        return errors, n_folds
 
     def _folds(self, data, rng) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the folds of the target samples; none if there are fewer than two."""

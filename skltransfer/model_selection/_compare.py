@@ -68,10 +68,11 @@ def compare_strategies(
         samples of every fold for the strategies that use them.
     strategies : "auto", "cheap", list or dict, default="auto"
         ``"auto"`` takes all strategies for tables that suit the data, ``"cheap"`` only those of
-        :class:`~skltransfer.TransferClassifier`. A list holds names of such, or :class:`Strategy`
-        objects, as :func:`image_strategies` returns them; a dict holds unfitted estimators for
-        target samples by name. "no transfer", the estimator itself, is always compared, unless
-        another strategy of the family "baseline" needs no source.
+        :class:`~skltransfer.TransferClassifier`. Strategies whose fits take more than about ten
+        seconds are not among them; a note of the result names them. A list holds names of such, or
+        :class:`Strategy` objects, as :func:`image_strategies` returns them; a dict holds unfitted
+        estimators for target samples by name. "no transfer", the estimator itself, is always
+        compared, unless another strategy of the family "baseline" needs no source.
     cv : int, splitter or iterable, default=None
         Folds of the labelled target samples. ``None`` stands for 5 folds, twice, over which each
         class is dealt in turn, so that a rare class is no error. An int, a splitter or pairs of
@@ -85,8 +86,9 @@ def compare_strategies(
         Numbers of target labels at which all strategies are fitted as well, on nested subsets of
         the training samples. True stands for 10, 30, 100, 300, ...
     n_jobs : int, default=None
-        Number of processes, as in joblib. Networks train in this process, on all cores. The scores
-        do not depend on it.
+        Number of processes, as in joblib. Each fit takes one thread, so that the scores do not
+        depend on it. Networks of images and texts are the exception: they take the cores that
+        other processes leave to them, and the last digits of their scores may differ.
     budget : float, default=None
         Time for all fits in seconds. The cheap strategies come first. Others are fitted on few
         folds first, and are left out if they are clearly behind. What was left out is reported.
@@ -158,7 +160,7 @@ def compare_strategies(
     deadline = None if budget is None else time.time() + budget
     data = compared_data(X, y, X_source, y_source, X_unlabelled, is_classification)
     task = TransferTask(estimator, data.X_source, data.y_source)
-    menu, cheap = menu_of(strategies, task, _num_samples(data.X_all))
+    menu, cheap, notes = menu_of(strategies, task, _num_samples(data.X_all))
     folds = target_folds(data.y, cv, groups, is_classification, seed, data.rows, data.X)
     contest = Contest(data, task, menu, cheap, folds, Metric.of(scoring, data.y, data.classes))
     sizes = curve_sizes(learning_curve, folds)
@@ -168,7 +170,9 @@ def compare_strategies(
         folder = FitFolder(checkpoint, contest.key(groups))
     fits = contest.fits(n_jobs, folder, progress, deadline)
     reasons = contest.run(fits)
-    return contest.comparison(fits, reasons, seed)
+    comparison = contest.comparison(fits, reasons, seed)
+    comparison.notes[:0] = notes
+    return comparison
 
 
 def _check(estimator, budget) -> None:

@@ -378,7 +378,7 @@ class Comparison:
             return f"{self.n_labelled} labels are too few to tell strategies apart."
         better = self._beyond_chance("p_value", "difference")
         if better:
-            return f"Better than {self.baseline}: {better}."
+            return f"Better than {self.baseline}{better}."
         return f"No strategy is better than {self.baseline} beyond chance."
 
     def _sentence_about_pooling(self) -> str:
@@ -388,26 +388,33 @@ class Comparison:
             return ""
         better = self._beyond_chance("pooled_p_value", "pooled_difference")
         if better:
-            return f"Better than plain pooling: {better}."
+            return f"Better than plain pooling{better}."
         return "Nothing is better than plain pooling beyond chance."
 
     def _beyond_chance(self, p_value: str, difference: str) -> str:
-        found = [
-            f"{result.name} ({self.show(getattr(result, difference), sign=True)})"
-            for result in self.ranking
-            if result.failure is None
-            and (p := getattr(result, p_value)) is not None
-            and p < _LEVEL
-            and self._is_better(result, difference)
-        ]
-        return ", ".join(found)
-
-    def _is_better(self, result: StrategyResult, difference: str) -> bool:
-        """Tell whether a strategy is better than the reference, by the loss where it is known."""
+        """Name the strategies that are better, each with what its p-value is about."""
         reference = self.results[POOLED if difference == "pooled_difference" else self.baseline]
-        if result.loss is None or reference.loss is None:
-            return getattr(result, difference) > 0
-        return result.loss < reference.loss
+        gains = {}
+        for result in self.ranking:
+            p = getattr(result, p_value)
+            if result.failure is not None or p is None or p >= _LEVEL:
+                continue
+            has_losses = None not in (result.loss, reference.loss)
+            gain = reference.loss - result.loss if has_losses else getattr(result, difference)
+            if gain > 0:
+                written = self._written_loss(gain, reference) if has_losses else self.show(gain)
+                gains[result.name] = written, has_losses
+        if not gains:
+            return ""
+        found = ", ".join(f"{name} ({written})" for name, (written, _) in gains.items())
+        if any(has_losses for _, has_losses in gains.values()):
+            return f" ({self.loss_name} lower by): {found}"
+        return f" ({self.metric} higher by): {found}"
+
+    def _written_loss(self, gain: float, reference: StrategyResult) -> str:
+        if self.is_classification:
+            return f"{gain:.3f} nats"
+        return f"{100 * gain / reference.loss:.1f} %"
 
     def summary(self) -> str:
         """Return the verdict and a table of the best strategies as text.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,26 +159,22 @@ class Fits:
         kept = {} if self._folder is None else {job: self._folder.load(job) for job in jobs}
         self.made.update({job: fit for job, fit in kept.items() if fit is not None})
         jobs = [job for job in jobs if job not in self.made]
-        # A network trains on all cores, and its features are kept in this process.
-        trained = [job for job in jobs if self._is_network(job)]
-        self._run([job for job in jobs if job not in set(trained)], self._n_jobs, True)
-        self._run(trained, 1, False)
+        # A network of images or texts takes the cores that other processes leave to it.
+        trained = {job for job in jobs if self.contenders[job.strategy].strategy.trains_network}
+        self._run([job for job in jobs if job not in trained], one_thread=True)
+        self._run([job for job in jobs if job in trained], one_thread=False)
 
-    def _is_network(self, job: Job) -> bool:
-        strategy = self.contenders[job.strategy].strategy
-        return strategy.trains_network or strategy.family == "network"
-
-    def _run(self, jobs, n_jobs, one_thread: bool) -> None:
+    def _run(self, jobs, *, one_thread: bool) -> None:
         if not jobs:
             return
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
+        parallel = Parallel(n_jobs=self._n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
         calls = (
             delayed(_fit_fold)(
                 self.contenders[job.strategy].fit,
                 self._cut(job),
                 self._metric,
                 self._classes,
-                one_thread=one_thread,
+                limits=self._limits(job) if one_thread else nullcontext,
                 baseline=self._baseline if job.strategy == self._baseline else None,
                 latest=self._latest(job),
             )
@@ -192,6 +188,11 @@ class Fits:
                 if self._folder is not None:
                     self._folder.store(job, fit)
             self._report(job, waiting)
+
+    def _limits(self, job: Job) -> Callable[[], AbstractContextManager]:
+        # Bits must not depend on the number of processes, among which threads are shared.
+        is_network = self.contenders[job.strategy].strategy.family == "network"
+        return _one_thread_of_torch if is_network else one_blas_thread
 
     def _cut(self, job: Job) -> _Samples:
         train, y_train, test, y_test = self._samples(job)
@@ -225,7 +226,7 @@ def _fit_fold(
     metric: Metric,
     classes,
     *,
-    one_thread: bool,
+    limits: Callable[[], AbstractContextManager],
     baseline: str | None,
     latest: float | None,
 ) -> FoldFit | None:
@@ -233,11 +234,9 @@ def _fit_fold(
     if latest is not None and time.time() > latest:
         return None
     result, started = FoldFit(), time.perf_counter()
-    # Bits must not depend on the number of processes, among which threads are shared.
-    limits = one_blas_thread() if one_thread else nullcontext()
     with (
         warnings.catch_warnings(record=True) as caught,
-        limits,
+        limits(),
         classes_compared(),
         columns_compared(),
     ):
@@ -258,6 +257,20 @@ def _fit_fold(
     result.seconds = time.perf_counter() - started
     result.remarks = [f"{w.category.__name__}: {first_line(w.message)}" for w in caught]
     return result
+
+
+@contextmanager
+def _one_thread_of_torch() -> Iterator[None]:
+    """Train a small network on one thread: more would wait for each other."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with one_blas_thread():
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _fitted(fit: Callable, X, y, classes):

@@ -42,8 +42,10 @@ def members(strategies, task: TransferTask, n_target: int) -> list[Strategy]:
     )
 
 
-def menu_of(strategies, task: TransferTask, n_target: int) -> tuple[list[Strategy], set[str]]:
-    """Return the strategies of a comparison, the baseline first, and the names of the mixed ones.
+def menu_of(
+    strategies, task: TransferTask, n_target: int
+) -> tuple[list[Strategy], set[str], list[str]]:
+    """Return the strategies of a comparison, the baseline first.
 
     Parameters
     ----------
@@ -52,6 +54,14 @@ def menu_of(strategies, task: TransferTask, n_target: int) -> tuple[list[Strateg
     n_target : int
         Number of target samples.
 
+    Returns
+    -------
+    menu : list of Strategy
+    mixed : set of str
+        Names of those that are mixed.
+    notes : list of str
+        What readers of the comparison have to know about the menu.
+
     Raises
     ------
     ValueError
@@ -59,9 +69,10 @@ def menu_of(strategies, task: TransferTask, n_target: int) -> tuple[list[Strateg
     """
     known, of_mixture = _known(task, n_target)
     has_source = task.X_source is not None
-    menus = {"auto": known, "cheap": of_mixture}
+    menus, notes = {"auto": known, "cheap": of_mixture}, []
     if isinstance(strategies, str) and strategies in menus:
         menu = [s for s in menus[strategies].values() if has_source or not s.needs_source]
+        menu, notes = without_slow(menu, n_target + _n_source(task))
     else:
         menu = _compared(strategies, known)
     for strategy in menu:
@@ -75,15 +86,31 @@ def menu_of(strategies, task: TransferTask, n_target: int) -> tuple[list[Strateg
     if baseline is None:
         baseline = known[NO_TRANSFER]
     mixed = {s.name for s in menu if s is of_mixture.get(s.name)} | {NO_TRANSFER}
-    return _with_different_names([baseline, *(s for s in menu if s is not baseline)]), mixed
+    menu = _with_different_names([baseline, *(s for s in menu if s is not baseline)])
+    return menu, mixed, notes
+
+
+def without_slow(menu: list[Strategy], n_rows: int) -> tuple[list[Strategy], list[str]]:
+    """Return the strategies that a number of samples suits, and a note that names the others."""
+    kept = [s for s in menu if s.max_rows is None or n_rows <= s.max_rows]
+    slow = [s.name for s in menu if s not in kept]
+    if not slow:
+        return kept, []
+    return kept, [
+        f"{', '.join(slow)}: left out, because a fit on {n_rows} samples of both domains takes "
+        "long. Name them in strategies to compare them."
+    ]
+
+
+def _n_source(task: TransferTask) -> int:
+    return 0 if task.X_source is None else len(task.y_source)
 
 
 def _known(task: TransferTask, n_target: int) -> tuple[dict, dict]:
     """Return all strategies for tables by name, the mixed ones first, and those of the mixture."""
     mixture = {strategy.name: strategy for strategy in mixture_strategies(task)}
     kind = "classification" if task.is_classification else "regression"
-    n_source = 0 if task.X_source is None else len(task.y_source)
-    tables = {s.name: s for s in table_strategies(kind, n_target + n_source)}
+    tables = {s.name: s for s in table_strategies(kind, n_target + _n_source(task))}
     return mixture | tables | mixture, mixture
 
 

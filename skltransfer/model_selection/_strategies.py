@@ -26,6 +26,9 @@ from skltransfer.parameter._linear import LinearTransfer
 N_EPOCHS = 30
 # Iterations of L-BFGS for small tables: the optimum of a network is not worth waiting for.
 N_ITERATIONS = 100
+# Samples of both domains up to which that holds. Networks train in steps on more, for as many
+# epochs as they need.
+_MAX_ROWS_OF_ITERATIONS = 2000
 # Regularization of a network that is fitted on few samples.
 _ALPHA = 1.0
 # Samples of both domains up to which a transport plan, a number for each pair, is computed.
@@ -199,8 +202,9 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
     task : {"classification", "regression"} or None, default=None
         Task of the strategies. ``None`` returns all strategies.
     n_rows : int or None, default=None
-        Number of rows of both domains. Above 3000, optimal transport is linear, so that its memory
-        does not grow with the square of the number, and the strategy is named so.
+        Number of rows of both domains. Above 2000, networks train for the number of epochs that is
+        their default. Above 3000, optimal transport is linear, so that its memory does not grow
+        with the square of the number, and the strategy is named so.
 
     Returns
     -------
@@ -242,9 +246,12 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
 
         return Strategy.two_domain(name, "feature", adapt, **options)
 
+    is_small = n_rows is None or n_rows <= _MAX_ROWS_OF_ITERATIONS
+    iterations = {"max_epochs": N_ITERATIONS} if is_small else {}
+    steps = {"optimizer": "adamw"} | ({"max_epochs": N_EPOCHS} if is_small else {})
+
     def trained(name, make):
-        settings = f"max_epochs={N_ITERATIONS}"
-        return Strategy.two_domain(name, "network", make, settings=settings)
+        return Strategy.two_domain(name, "network", make, settings=_written(iterations))
 
     kmm = skltransfer.KMMReweighter
     relative = partial(skltransfer.ULSIFReweighter, alpha=0.1)
@@ -262,24 +269,24 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
 
     def network(task):
         kind = by_task(task, "FineTunedClassifier", "FineTunedRegressor")
-        return kind(max_epochs=N_ITERATIONS)
+        return kind(**iterations)
 
     def fine_tuned(task):
         return PretrainedOnSource(network(task), network(task))
 
     def l2_sp(task):
         kind = by_task(task, "RegularizedTransferClassifier", "RegularizedTransferRegressor")
-        return PretrainedOnSource(kind(max_epochs=N_ITERATIONS), network(task))
+        return PretrainedOnSource(kind(**iterations), network(task))
 
-    def adapted(name, method, *, task=None, settings="", **trade_off):
+    def adapted(name, method, *, task=None, **trade_off):
         """Train a network on both domains, in steps, as games of two networks ask for."""
 
         def adapt(task):
             kind = by_task(task, "FineTunedClassifier", "FineTunedRegressor")
-            start = kind(optimizer="adamw", max_epochs=N_EPOCHS)
-            return by_task(task, f"{method}Classifier", f"{method}Regressor")(start, **trade_off)
+            method_of_task = by_task(task, f"{method}Classifier", f"{method}Regressor")
+            return method_of_task(kind(**steps), **trade_off)
 
-        settings = f"optimizer='adamw', max_epochs={N_EPOCHS}{settings}"
+        settings = _written(steps | trade_off)
         options = {"task": task, "settings": settings, "uses_unlabelled": True}
         return Strategy.two_domain(name, "network", adapt, **options)
 
@@ -337,18 +344,21 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
             task="regression",
             uses_unlabelled=True,
         ),
-        Strategy.alone(
-            "network, no transfer", "network", network, settings=f"max_epochs={N_ITERATIONS}"
-        ),
+        Strategy.alone("network, no transfer", "network", network, settings=_written(iterations)),
         trained("fine-tuned network", fine_tuned),
         trained("L2-SP network", l2_sp),
         adapted("DANN network", "DANN"),
         adapted("CDAN network", "CDAN", task="classification"),
         adapted("DAN network", "DAN"),
-        adapted("Deep CORAL network", "DeepCORAL", settings=", trade_off=1000", trade_off=1000.0),
+        adapted("Deep CORAL network", "DeepCORAL", trade_off=1000.0),
         adapted("MCC network", "MCC", task="classification"),
     ]
     return [s for s in strategies if task is None or s.task in (None, task)]
+
+
+def _written(settings: dict[str, Any]) -> str | None:
+    """Return settings as they are written in a call."""
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items()) or None
 
 
 def image_strategies(backbones: Any = ("tiny",)) -> list[Strategy]:

@@ -58,6 +58,9 @@ class Strategy:
         is compared, but never recommended: the best of many random networks is best by luck.
     ignores_source : bool, default=False
         Whether ``adapt(task)`` holds all it needs of the source, and is fitted on the target.
+    max_rows : int or None, default=None
+        Number of samples of both domains above which a comparison leaves it out unless it is named,
+        because a fit takes more than about ten seconds.
 
     Examples
     --------
@@ -82,6 +85,7 @@ class Strategy:
     ignores_target: bool = False
     is_control: bool = False
     ignores_source: bool = False
+    max_rows: int | None = None
 
     def __post_init__(self):
         if self.family not in FAMILIES:

@@ -134,6 +134,10 @@ class TransferLogisticRegression(ClassifierMixin, LinearTransfer):
     the source's model. Scores change by a standard deviation of at most 5 a priori. With more than
     3000 samples, 3000 of them enter the estimate.
 
+    A step of Newton's method takes time in proportion to the number of samples, the square of the
+    number of features and the square of the number of classes; about ten steps suffice. Memory
+    grows with the number of samples.
+
     References
     ----------
     .. [1] X. Li, Y. Grandvalet, F. Davoine, "Explicit Inductive Bias for Transfer Learning with

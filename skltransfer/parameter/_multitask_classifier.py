@@ -195,6 +195,10 @@ class MultiTaskClassifier(ClassifierMixin, MultiTask):
     of tasks, or a frame of two columns: tasks, and paths or texts. A task that was not fitted gets
     the mean of all heads. A fitted estimator is itself a backbone.
 
+    The linear methods take time in proportion to the number of samples and the square of the number
+    of features. ``"mean_regularized"`` solves a system of each task, ``"trace_norm"`` a singular
+    value decomposition in each iteration. Memory grows with the number of samples.
+
     References
     ----------
     .. [1] T. Evgeniou, M. Pontil, "Regularized Multi-Task Learning", KDD 2004, equation (4), with

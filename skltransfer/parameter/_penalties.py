@@ -107,6 +107,8 @@ class FeatureMaps(PullToZero):
         Strength of the penalty on feature maps.
     """
 
+    reads_inputs = True
+
     def __init__(self, fitting, head_alpha: float, strength: float):
         super().__init__(fitting, head_alpha)
         self.strength = strength
@@ -234,7 +236,7 @@ class StageMaps(nn.Module):
         """Return the features, shape (n, n_features), and keep the stages' outputs in ``maps``."""
         self.maps = []
         if self._nodes:
-            outputs = self.network.trunk(x)
+            outputs = self.network.run(x)
             self.maps = [outputs[stage] for stage in self._wanted]
             pooled = [self.network.pooled(outputs[node]) for node in self._nodes]
             features = torch.cat(pooled, dim=1)

@@ -220,6 +220,11 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         Folder in which the state of the training is kept after each epoch. The same `fit`, called
         again after an interruption, continues from there. The file is removed at the end. ``None``
         keeps no state.
+    store : {"memory"}, path, FeatureStore, DiskFeatureStore or None, default="memory"
+        Store of what frozen layers give: the features for a head, and the outputs of frozen stages
+        (see ``cached_stage_``). ``"memory"`` is shared within the process, and the folder of a path
+        by processes and later runs; :func:`~skltransfer.save` writes ``"memory"`` in its place.
+        ``None`` keeps nothing, and every epoch begins with the samples.
     random_state : int, RandomState instance or None, default=0
         Seed of random weights, of the order of samples and of randomness in training. Global
         generators are not touched.
@@ -232,6 +237,11 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         The trained network with its head, in evaluation mode.
     stages_ : tuple of str
         Stages of the network that have parameters, shallow to deep.
+    cached_stage_ : str or None
+        Deepest of the frozen stages whose outputs were kept, so that every epoch began behind it.
+        ``None`` if epochs began with the samples: no stage or every stage is frozen, `augment`, the
+        strategy ``"lora"``, mixed precision or a penalty on feature maps makes inputs vary or needs
+        them, the network cannot be traced, or half of the `store` has no room for the outputs.
     history_ : list of dict
         One record per epoch: ``epoch``, ``phase``, ``train_loss``, ``seconds``, and ``valid_loss``
         with early stopping. ``lr_STAGE`` and ``lr_head`` are the learning rates at the last step of
@@ -345,6 +355,7 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         precision: str = "auto",
         warm_start: bool = False,
         checkpoint=None,
+        store: Any = "memory",
         random_state: int | np.random.RandomState | None = 0,
     ):
         self.backbone = backbone
@@ -390,6 +401,7 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         self.precision = precision
         self.warm_start = warm_start
         self.checkpoint = checkpoint
+        self.store = store
         self.random_state = random_state
 
 
@@ -540,6 +552,11 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         Folder in which the state of the training is kept after each epoch. The same `fit`, called
         again after an interruption, continues from there. The file is removed at the end. ``None``
         keeps no state.
+    store : {"memory"}, path, FeatureStore, DiskFeatureStore or None, default="memory"
+        Store of what frozen layers give: the features for a head, and the outputs of frozen stages
+        (see ``cached_stage_``). ``"memory"`` is shared within the process, and the folder of a path
+        by processes and later runs; :func:`~skltransfer.save` writes ``"memory"`` in its place.
+        ``None`` keeps nothing, and every epoch begins with the samples.
     random_state : int, RandomState instance or None, default=0
         Seed of random weights, of the order of samples and of randomness in training. Global
         generators are not touched.
@@ -550,6 +567,11 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         The trained network with its head, in evaluation mode.
     stages_ : tuple of str
         Stages of the network that have parameters, shallow to deep.
+    cached_stage_ : str or None
+        Deepest of the frozen stages whose outputs were kept, so that every epoch began behind it.
+        ``None`` if epochs began with the samples: no stage or every stage is frozen, `augment`, the
+        strategy ``"lora"``, mixed precision or a penalty on feature maps makes inputs vary or needs
+        them, the network cannot be traced, or half of the `store` has no room for the outputs.
     history_ : list of dict
         One record per epoch: ``epoch``, ``phase``, ``train_loss``, ``seconds``, and ``valid_loss``
         with early stopping. ``lr_STAGE`` and ``lr_head`` are the learning rates at the last step of
@@ -658,6 +680,7 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         precision: str = "auto",
         warm_start: bool = False,
         checkpoint=None,
+        store: Any = "memory",
         random_state: int | np.random.RandomState | None = 0,
     ):
         self.backbone = backbone
@@ -700,4 +723,5 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         self.precision = precision
         self.warm_start = warm_start
         self.checkpoint = checkpoint
+        self.store = store
         self.random_state = random_state

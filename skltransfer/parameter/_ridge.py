@@ -105,6 +105,9 @@ class TransferRidge(RegressorMixin, LinearTransfer):
     residuals of the source's model show no more than noise, `alpha` is infinite and the result is
     the source's model. With more than 3000 samples, 3000 of them enter the estimate.
 
+    Time grows with the number of samples times the square of the number of features, and memory
+    with the number of samples.
+
     References
     ----------
     .. [1] T. Evgeniou, M. Pontil, "Regularized Multi-Task Learning", KDD 2004.

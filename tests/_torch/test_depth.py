@@ -26,19 +26,9 @@ def build(name, size, layers=None):
     record = load_backbone(name, None)
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.uint8)
     rows = ImageArrayRows(images)
-    preprocessing = extractor(
-        record, layers=layers, input_size=size, device="cpu", precision="float32"
-    ).preprocessing
-    built = copy_network(
-        record,
-        rows,
-        layers=layers,
-        pooling="default",
-        preprocessing=preprocessing,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-    )
-    return built, preprocessing.normalize(rows.batch([0, 1], preprocessing), torch.float32)
+    source = extractor(record, layers=layers, input_size=size, device="cpu", precision="float32")
+    built = copy_network(record, rows, source)
+    return built, built.network.entered(rows.batch([0, 1], source.preprocessing))
 
 
 def depends_on(output, parameters):

@@ -554,18 +554,13 @@ def test_rows_of_a_killed_process_are_computed_by_the_one_that_waits(tmp_path):
     slow.start()
     claims = _disk_store._shared_of(Path(os.path.realpath(tmp_path))).claims()
     end = time.monotonic() + 30
-    place = _place(0)
+    (place,) = _disk_store._places("a", [digest(0)])
     while claims.take(place) and time.monotonic() < end:
-        claims.release(place)
+        claims.release([place])
         time.sleep(0.01)
     threading.Timer(0.3, slow.kill).start()
     assert sorted(_extract(tmp_path, list(range(32)), 8)) == list(range(32))
     slow.join()
-
-
-def _place(i):
-    name = int.from_bytes(_disk_store.short_namespace("a")[:8])
-    return (name ^ int.from_bytes(digest(i)[:8])) >> 2
 
 
 def test_a_process_that_hangs_is_not_waited_for(tmp_path, monkeypatch):

@@ -1,7 +1,10 @@
 """scikit-learn's callbacks on the meta-estimators, and through them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import torch
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.callback import (
@@ -16,7 +19,15 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import KMMReweighter, PooledEstimator, WithSource, WithTarget
+from skltransfer import (
+    FeatureStore,
+    KMMReweighter,
+    PooledEstimator,
+    PretrainedFeatureTransformer,
+    SelfSupervisedTransformer,
+    WithSource,
+    WithTarget,
+)
 from skltransfer.domains._callbacks import FitTask
 from tests.doubles import Recorder
 
@@ -352,3 +363,118 @@ def test_what_a_part_has_learned_is_asked_for_only_by_callbacks_that_listen():
     Silent().fit([[0.0]])
     with pytest.raises(AssertionError, match="nobody asked"):
         Silent().set_callbacks(Hooks()).fit([[0.0]])
+
+
+# --- transforms of many samples --------------------------------------------------------------
+
+
+class Batches(Hooks):
+    """Counts the batches, and whether every task that begins ends."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        super().__init__()
+        self.n_setups = self.n_teardowns = 0
+
+    def setup(self, estimator, context):
+        self.n_setups += 1
+
+    def teardown(self, estimator, context):
+        self.n_teardowns += 1
+
+    def counts(self):
+        begun = [name for name, *_ in self.begun]
+        assert sorted(begun) == sorted(name for name, _ in self.ended)
+        assert self.n_setups == self.n_teardowns
+        return begun.count("transform"), begun.count("batch")
+
+
+def test_a_long_transform_tells_of_each_batch():
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    told, quiet = Batches(), PretrainedFeatureTransformer(network(), batch_size=8, store=None)
+    features = clone(quiet).set_callbacks(told).fit(X)
+    assert told.counts() == (0, 0)
+    expected = quiet.fit(X).transform(X)
+    np.testing.assert_array_equal(features.transform(X), expected)
+    assert told.counts() == (1, 3)
+    assert [most for name, most, *_ in told.begun if name == "batches"] == [3]
+    np.testing.assert_array_equal(features.transform(X[:3]), expected[:3])
+    assert told.counts() == (2, 4)
+    assert not {name for name in vars(features) if name.startswith("_callback")}
+
+
+def test_what_is_in_the_store_is_no_batch():
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    told, store = Batches(), FeatureStore()
+    features = PretrainedFeatureTransformer(network(), batch_size=8, store=store)
+    features.fit(X).transform(X[:16])
+    features.set_callbacks(told).transform(X)
+    assert told.counts() == (1, 1)
+
+
+def test_a_transform_inside_of_a_pipeline_is_told_once():
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    features = PretrainedFeatureTransformer(network(), batch_size=8, store=None)
+    told = Batches()
+    model = make_pipeline(features, LogisticRegression()).set_callbacks(told)
+    model.fit(X, X[:, 0] > 0)
+    assert [name for name, *_ in told.begun].count("batch") == 3
+    assert told.n_setups == told.n_teardowns == 1
+    model.predict(X)  # the callbacks are the pipeline's, and have heard of its fit
+    assert [name for name, *_ in told.begun].count("batch") == 3
+
+
+def test_a_transform_that_fails_ends_its_callbacks():
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    told = Batches()
+    features = PretrainedFeatureTransformer(network(), store=None).fit(X).set_callbacks(told)
+    X[3] = 1e39
+    with pytest.raises(ValueError, match="float32"):
+        features.transform(X)
+    assert told.n_setups == told.n_teardowns
+
+
+def test_threads_share_a_transformer_with_callbacks():
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    features = PretrainedFeatureTransformer(network(), batch_size=1, store=None).fit(X)
+    expected, told = features.transform(X), Batches()
+    features.set_callbacks(told)
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(features.transform, [X] * 8):
+            np.testing.assert_array_equal(found, expected)
+    assert told.counts() == (8, 8 * 200)
+
+
+def test_the_features_of_a_trained_network_are_told_after_its_fit():
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    model = SelfSupervisedTransformer(method="denoising", max_epochs=1, store=None).fit(X)
+    told = Batches()
+    model.set_callbacks(told).transform(X)
+    assert told.counts() == (1, 1)
+
+
+def test_a_transform_that_a_callback_asks_for_is_not_told():
+    class Transforms(Batches):
+        def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+            self.ended.append((context.task_name, None))
+            if context.task_name == "epoch":
+                fitted_estimator.transform(X)
+
+    X, told = np.random.default_rng(0).normal(size=(20, 4)), Transforms()
+    model = SelfSupervisedTransformer(method="denoising", max_epochs=2, store=None)
+    model.set_callbacks(told).fit(X)
+    assert told.counts() == (0, 0) and told.n_setups == 1
+
+
+def test_a_progress_bar_of_a_transform(capsys):
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    features = PretrainedFeatureTransformer(network(), batch_size=8, store=None).fit(X)
+    features.set_callbacks(ProgressBar()).transform(X)
+    shown = capsys.readouterr().out
+    assert "PretrainedFeatureTransformer - transform" in shown and "100%" in shown
+
+
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh())

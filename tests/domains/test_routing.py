@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skltransfer import (
     CORAL,
@@ -24,6 +25,9 @@ from skltransfer import (
     WithSource,
     WithTarget,
 )
+from skltransfer._shared_cache import SharedCache
+from skltransfer.domains import _composition
+from skltransfer.domains._composition import consumed_keywords
 from skltransfer.domains._isolation import has_requests, isolate, release
 from skltransfer.domains._routing import fit_with_target
 from skltransfer.domains._weights import fit_weighted
@@ -279,3 +283,28 @@ def test_samplers_behind_weights_are_refused_by_name():
         ensembles.BalancedRandomForestClassifier(2, random_state=0),
     ):
         KMMReweighter(ensemble).fit(X, Y, **known)
+
+
+def test_requests_are_built_once_for_compositions_of_one_form(monkeypatch):
+    """Clones, and other parameters, need no new ones; requests that the user sets do."""
+    built = []
+
+    def counted(estimator):
+        built.append(estimator)
+        return get_routing_for_object(estimator)
+
+    monkeypatch.setattr(_composition, "get_routing_for_object", counted)
+    monkeypatch.setattr(_composition, "_consumed", SharedCache(8))
+    pipeline = make_pipeline(StandardScaler(), MeanAligner(), Recorder(setting=1))
+    both = {"X_target", "y_target"}
+    assert consumed_keywords(pipeline, "fit") == both
+    n_built = len(built)
+    assert n_built > 0
+    assert consumed_keywords(clone(pipeline).set_params(recorder__setting=2), "fit") == both
+    assert len(built) == n_built
+    without = clone(pipeline)
+    with config_context(enable_metadata_routing=True):
+        without[-1].set_fit_request(y_target=False)
+    assert consumed_keywords(without, "fit") == {"X_target"}
+    assert consumed_keywords(pipeline.set_params(recorder="passthrough"), "fit") == {"X_target"}
+    assert consumed_keywords(make_pipeline(StandardScaler(), Recorder()), "fit") == both

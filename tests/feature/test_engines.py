@@ -287,7 +287,7 @@ from skltransfer import PretrainedFeatureTransformer, load_backbone
 
 torch.set_num_threads(1)
 random.seed(0), np.random.seed(0), torch.manual_seed(0)
-module = load_backbone("resnet18", weights=None).module
+module = load_backbone("tiny").module
 X = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 def state():
     return (
@@ -301,7 +301,7 @@ def state():
     )
 before = state()
 for engine in ("onnxruntime", "openvino"):
-    model = PretrainedFeatureTransformer("resnet18", weights=None, input_size=32, engine=engine)
+    model = PretrainedFeatureTransformer("tiny", engine=engine)
     assert model.fit(X).engine_ == engine
     model.transform(X)
     for old, new in zip(before, state(), strict=True):

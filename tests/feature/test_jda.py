@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler, normalize
 
 from skltransfer import JDA, TCA, DomainDataWarning, WithSource, WithTarget
-from tests.feature.test_tca import office, up_to_signs
+from skltransfer._solvers import _nearest
+from tests.feature.test_tca import office, planted, up_to_signs
 from tests.shared_data import SHARED_DATA
 
 KERNELS = {"rbf": {"gamma": 0.1}, "linear": {}, "poly": {"degree": 2, "gamma": 0.1}}
@@ -271,6 +272,34 @@ def test_any_classifier_gives_the_pseudo_labels():
 
 
 # --- maps --------------------------------------------------------------------------------
+
+
+def test_landmarks_come_close_to_the_exact_components():
+    """Fails where nothing is aligned, or classes play no part."""
+    X, y, X_target, y_target = planted(450)
+    scores = {"none": LogisticRegression().fit(X, y).score(X_target, y_target)}
+    for n_landmarks in (None, 200):
+        jda = JDA(kernel="rbf", n_landmarks=n_landmarks, max_iter=5)
+        F = jda.fit_transform(X, y, X_target=X_target)
+        model = LogisticRegression(max_iter=300).fit(F, y)
+        scores[n_landmarks] = model.score(jda.transform(X_target), y_target)
+    assert (jda.n_landmarks_, jda.rows_.shape) == (200, (200, 10))
+    assert 0.05 < jda.kernel_error_ < 0.3
+    assert jda.residual_ < 1e-9
+    assert scores[200] > scores[None] - 0.02 > scores["none"] + 0.05
+    tca = TCA(kernel="rbf", n_landmarks=200)
+    F = tca.fit_transform(X, X_target=X_target)
+    model = LogisticRegression(max_iter=300).fit(F, y)
+    assert scores[200] > model.score(tca.transform(X_target), y_target) + 0.01
+
+
+def test_pseudo_labels_of_many_rows_are_those_of_all_distances(monkeypatch):
+    X, y, X_target, _ = planted(500)
+    few = JDA(max_iter=3).fit(X, y, X_target=X_target)
+    monkeypatch.setattr(_nearest, "_FEW_PAIRS", 0)
+    many = JDA(max_iter=3).fit(X, y, X_target=X_target)
+    np.testing.assert_array_equal(many.pseudo_labels_, few.pseudo_labels_)
+    np.testing.assert_array_equal(many.weights_, few.weights_)
 
 
 @pytest.mark.parametrize("normalize_rows", [True, False])

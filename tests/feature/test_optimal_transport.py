@@ -22,6 +22,8 @@ from sklearn.preprocessing import StandardScaler
 
 import skltransfer
 from skltransfer import DomainDataWarning, OptimalTransportMapper, WithSource, WithTarget
+from skltransfer.feature import _optimal_transport
+from skltransfer.metrics import mmd
 from tests.rounding import assert_within_rounding
 
 PLANS = ("exact", "sinkhorn", "group_lasso")
@@ -370,6 +372,91 @@ def test_linear_takes_very_large_and_very_small_rows(scale):
     np.testing.assert_allclose(mapped, expected, atol=1e-8)
 
 
+# --- many samples ----------------------------------------------------------------------
+
+
+def turned(n, seed=0):
+    """Return two classes in each domain, and the places where source samples belong."""
+    rng = np.random.default_rng(seed)
+    y, y_target = np.arange(n) % 3, rng.integers(0, 3, n)
+    centers, turn = 2.0 * rng.normal(size=(3, 4)), 0.2 * rng.normal(size=(4, 4))
+    turn = 0.9 * np.eye(4) + (turn + turn.T) / 2
+    X, X_target = centers[y] + rng.normal(size=(n, 4)), centers[y_target] + rng.normal(size=(n, 4))
+    return X, y, X_target @ turn + 1.5, y_target, X @ turn + 1.5
+
+
+@pytest.mark.parametrize(
+    ("method", "n"), [("exact", 1200), ("sinkhorn", 1200), ("group_lasso", 400)]
+)
+def test_a_plan_of_some_samples_comes_close_to_that_of_all(method, n):
+    """Fails where other samples than those of the plan stay, or move to the wrong places."""
+    X, y, X_target, y_target, places = turned(n)
+    all_of_them = OptimalTransportMapper(method, max_samples=None, tol=1e-4)
+    some = OptimalTransportMapper(method, max_samples=n // 4, tol=1e-4)
+    errors, scores, gaps = [], [], [mmd(X, X_target)]
+    for mapper in (all_of_them, some):
+        mapped = mapper.fit_transform(X, y, X_target=X_target)
+        errors.append(np.linalg.norm(mapped - places) / np.linalg.norm(X - places))
+        scores.append(LogisticRegression().fit(mapped, y).score(X_target, y_target))
+        gaps.append(mmd(mapped, X_target))
+        np.testing.assert_array_equal(mapper.transform_source(X), mapped)
+    plain = LogisticRegression().fit(X, y).score(X_target, y_target)
+    assert errors[0] < errors[1] < min(2 * errors[0], 0.8)
+    assert scores[1] > scores[0] - 0.06 > plain
+    assert gaps[2] < 0.3 * gaps[0]
+    assert all_of_them.plan_shape_ == (n, n) == all_of_them.plan_.shape
+    assert (some.plan_shape_, some.plan_) == ((n // 4, n // 4), None)
+    assert some.marginal_error_ < 1e-4
+    assert some.transport_cost_ == pytest.approx(all_of_them.transport_cost_, rel=0.25)
+    assert len(pickle.dumps(some)) < 0.1 * len(pickle.dumps(all_of_them))
+
+
+def test_samples_of_the_plan_have_the_images_of_the_plan(monkeypatch):
+    X, y, X_target, *_ = turned(90)
+    mapper = OptimalTransportMapper("exact", max_samples=40)
+    mapped = mapper.fit_transform(X, X_target=X_target)
+    at_target = cdist(mapped, X_target).min(axis=1) < 1e-9
+    assert at_target.sum() == 40
+    alone = OptimalTransportMapper("exact", max_samples=40)
+    targets = np.unique(cdist(mapped[at_target], X_target).argmin(axis=1))
+    alone.fit(X[at_target], X_target=X_target[targets])
+    np.testing.assert_allclose(alone.transform_source(X), mapped)
+    other = clone(mapper).set_params(random_state=1).fit_transform(X, X_target=X_target)
+    assert np.abs(other - mapped).max() > 0.1
+    np.testing.assert_array_equal(clone(mapper).fit_transform(X, X_target=X_target), mapped)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "shape"),
+    [
+        ((40, 50), 2000, (40, 50)),
+        ((40, 51), 2000, (40, 50)),
+        ((90, 90), 900, (30, 30)),
+        ((90, 9), 450, (50, 9)),
+        ((9, 90), 450, (9, 50)),
+    ],
+)
+def test_auto_takes_all_samples_below_its_size(sizes, most, shape, monkeypatch):
+    monkeypatch.setitem(_optimal_transport.MOST_PAIRS, "sinkhorn", most)
+    X, y, X_target, _ = domains(*sizes)
+    auto = fitted("sinkhorn", X, y, X_target)
+    assert auto.plan_shape_ == shape
+    if shape == sizes:
+        everything = fitted("sinkhorn", X, y, X_target, max_samples=None)
+        np.testing.assert_array_equal(auto.plan_, everything.plan_)
+    assert fitted("linear", X, y, X_target, max_samples=3).plan_shape_ is None
+
+
+def test_target_samples_with_a_known_label_are_drawn_first():
+    is_known = np.arange(60) % 9 == 4
+    mapper = OptimalTransportMapper("group_lasso", max_samples=20)
+    drawn, target_drawn = mapper._draw(60, is_known)
+    assert len(drawn) == len(target_drawn) == 20
+    assert np.isin(np.flatnonzero(is_known), target_drawn).all()
+    few = OptimalTransportMapper("group_lasso", max_samples=3)._draw(60, is_known)[1]
+    assert is_known[few].all()
+
+
 def test_costs_that_overflow_are_refused():
     X, y, X_target, _ = domains()
     with pytest.raises(ValueError, match="sqeuclidean distances .* not finite. Scale the columns"):
@@ -525,6 +612,7 @@ def test_pickles_files_and_clones(method, tmp_path):
         ({"metric": "hamming"}, "metric='hamming' is not one of"),
         ({"cost_scale": "mean"}, "cost_scale='mean' is not one of 'median', 'max', None"),
         ({"shrinkage": -0.1}, "shrinkage=-0.1 is not"),
+        ({"max_samples": 0}, "max_samples=0 is not an integer of at least 1 or 'auto' or None"),
         ({"max_iter": 0}, "max_iter=0 is not an integer of at least 1 or None"),
         ({"tol": -1}, "tol=-1 is not a number of at least 0"),
     ],

@@ -19,6 +19,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 from skltransfer import TCA, DomainDataWarning, WithSource, WithTarget
 from skltransfer.feature import _kernel_aligner
+from skltransfer.metrics import mmd
 from tests.shared_data import SHARED_DATA
 
 PARAMETERS = {
@@ -282,6 +283,87 @@ def test_new_rows_in_tiles(domains):
     assert tca.transform(X[:1]).shape == (1, 3)
 
 
+# --- landmarks -------------------------------------------------------------------------
+
+
+def planted(n, seed=0):
+    """Five classes; three columns of the target have moved."""
+    rng = np.random.default_rng(seed)
+    centers = 1.2 * rng.normal(size=(5, 10))
+    y, y_target = rng.integers(5, size=n), rng.integers(5, size=n)
+    X = centers[y] + rng.normal(size=(n, 10))
+    X_target = centers[y_target] + rng.normal(size=(n, 10))
+    X_target[:, :3] += 2
+    scaler = StandardScaler().fit(X)
+    return scaler.transform(X), y, scaler.transform(X_target), y_target
+
+
+def test_landmarks_come_close_to_the_exact_components():
+    """Fails where nothing is aligned, too."""
+    X, y, X_target, y_target = planted(1000)
+    scores, gaps = {}, {"none": mmd(X, X_target)}
+    scores["none"] = LogisticRegression().fit(X, y).score(X_target, y_target)
+    for n_landmarks in (None, 250):
+        tca = TCA(kernel="rbf", n_landmarks=n_landmarks)
+        F = tca.fit_transform(X, X_target=X_target)
+        G = tca.transform(X_target)
+        scores[n_landmarks] = LogisticRegression(max_iter=300).fit(F, y).score(G, y_target)
+        gaps[n_landmarks] = mmd(F, G)
+    assert (tca.n_landmarks_, tca.rows_.shape, tca.weights_.shape) == (250, (250, 10), (250, 20))
+    assert 0.05 < tca.kernel_error_ < 0.2
+    assert tca.residual_ < 1e-9
+    assert scores[250] > scores[None] - 0.02 > scores["none"] + 0.02
+    assert gaps[250] < 1.2 * gaps[None] < 0.5 * gaps["none"]
+    fewer = TCA(kernel="rbf", n_landmarks=25).fit(X, X_target=X_target)
+    assert fewer.kernel_error_ > 2 * tca.kernel_error_
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "sigmoid", RBF(1.5)], ids=str)
+def test_landmarks_map_fitted_and_new_rows_alike(domains, kernel):
+    X, X_target = domains
+    tca = in_paper(3, kernel=kernel, n_landmarks=20)
+    F = tca.fit_transform(X, X_target=X_target)
+    np.testing.assert_allclose(F, tca.transform(X), atol=1e-8)
+    assert tca.weights_.shape == (20, 3)
+    again = pickle.loads(pickle.dumps(tca))
+    np.testing.assert_array_equal(again.transform(X_target), tca.transform(X_target))
+    other = clone(tca).set_params(random_state=1).fit(X, X_target=X_target)
+    assert not np.array_equal(other.rows_, tca.rows_)
+    np.testing.assert_array_equal(clone(tca).fit_transform(X, X_target=X_target), F)
+
+
+def test_landmarks_are_drawn_from_both_domains(domains):
+    X, X_target = domains
+    for source, target, counts in ((X, X_target, (15, 15)), (X, X_target[:4], (26, 4))):
+        tca = in_paper(3, kernel="laplacian", n_landmarks=30).fit(source, X_target=target)
+        found = [sum((tca.rows_ == row).all(axis=1).any() for row in Z) for Z in (source, target)]
+        assert tuple(found) == counts
+    with pytest.warns(DomainDataWarning):
+        alone = in_paper(3, kernel="rbf", n_landmarks=40).fit(X)
+    with pytest.warns(DomainDataWarning):
+        exact = in_paper(3, kernel="rbf").fit(X)
+    np.testing.assert_allclose(alone.eigenvalues_, exact.eigenvalues_, rtol=0.1)
+    up_to_signs(alone.transform(X), exact.transform(X), atol=0.1)
+
+
+def test_auto_is_exact_below_its_size_alone(domains, monkeypatch):
+    X, X_target = domains
+    auto, exact = TCA(3, kernel="rbf"), TCA(3, kernel="rbf", n_landmarks=None)
+    np.testing.assert_array_equal(
+        auto.fit_transform(X, X_target=X_target), exact.fit_transform(X, X_target=X_target)
+    )
+    assert (auto.n_landmarks_, auto.kernel_error_) == (None, 0.0)
+    more = TCA(3, kernel="rbf", n_landmarks=80).fit(X, X_target=X_target)  # all rows
+    assert more.n_landmarks_ is None
+    monkeypatch.setattr(_kernel_aligner, "LARGEST_EXACT", 79)
+    monkeypatch.setattr(_kernel_aligner, "N_LANDMARKS", 60)
+    auto.fit(X, X_target=X_target)
+    assert auto.n_landmarks_ == 60 and 0 < auto.kernel_error_ < 0.05
+    linear = TCA(3).fit(X, X_target=X_target)
+    assert (linear.n_landmarks_, linear.kernel_error_, linear.rows_) == (None, 0.0, None)
+    assert exact.fit(X, X_target=X_target).n_landmarks_ is None
+
+
 # --- without a target ------------------------------------------------------------------
 
 
@@ -396,6 +478,7 @@ def test_defaults_and_gamma(domains):
         ({"degree": "two"}, "degree='two' is not a finite number"),
         ({"coef0": np.nan}, "coef0=nan is not a finite number"),
         ({"regularization": 0}, "regularization=0 is not a number greater than 0"),
+        ({"n_landmarks": 0}, "n_landmarks=0 is not an integer of at least 1 or 'auto' or None"),
         ({"tol": -1}, "tol=-1 is not a number greater than 0"),
         ({"kernel": lambda A, B: A @ B.T + A[:, :1]}, "is not symmetric"),
         ({"kernel": lambda A, B: np.ones(3)}, "returned values of shape"),

@@ -9,7 +9,12 @@ from skltransfer import (
     EffectiveSampleSizeWarning,
     KernelDensityReweighter,
 )
-from skltransfer._solvers._kernel_density import leave_one_out_log_likelihood
+from skltransfer._solvers._kernel_density import (
+    LOG_KERNELS,
+    leave_one_out_log_likelihood,
+    log_kernel_mean,
+)
+from skltransfer.instance import _kernel_density
 from skltransfer.instance._rows import sorted_rows
 
 
@@ -109,3 +114,45 @@ def test_some_of_many_rows_choose_the_bandwidth_that_all_choose():
     assert np.abs(some - scores).max() > 1e-4  # from some only
     near = slice(scores.argmax() - 1, scores.argmax() + 4)
     np.testing.assert_allclose(some[near], scores[near], atol=0.06)
+
+
+@pytest.mark.parametrize("weights", [np.ones(900), np.arange(900) % 4 + 0.5])
+@pytest.mark.parametrize(
+    ("kernel", "algorithm"),
+    [("gaussian", "products"), ("gaussian", "float32"), *[(k, "kd_tree") for k in KERNELS[1:3]]],
+)
+def test_every_algorithm_gives_the_same_density(kernel, algorithm, weights):
+    """Also of rows so far away that the kernel underflows."""
+    rng = np.random.default_rng(0)
+    rows, samples = rng.normal(size=(700, 4)), rng.normal(size=(900, 4))
+    rows[:50] += 30 * rng.uniform(size=(50, 1))
+    plain, _ = log_kernel_mean(rows, samples, weights, 0.4, kernel)
+    fast, error = log_kernel_mean(rows, samples, weights, 0.4, kernel, algorithm)
+    np.testing.assert_array_equal(np.isinf(fast), np.isinf(plain))
+    finite = np.isfinite(plain)
+    assert np.isinf(plain).any() == (kernel not in ("gaussian",))
+    assert (plain < -800).any()  # exp of it is 0, and -inf for kernels of finite width
+    difference = np.abs(fast[finite] - plain[finite]).max()
+    if algorithm == "float32":
+        assert 1e-9 < difference < error < 1e-3
+    else:
+        assert error == 0.0
+        assert difference < 1e-9
+    direct = np.exp(LOG_KERNELS[kernel](cdist(rows, samples, "sqeuclidean") / 0.4**2)) @ weights
+    np.testing.assert_allclose(np.exp(plain), direct / weights.sum(), rtol=1e-9, atol=1e-300)
+
+
+def test_many_pairs_are_summed_in_single_precision(domains, monkeypatch):
+    X, _, X_target, _ = domains
+    double = KernelDensityReweighter().fit(X, X_target=X_target)
+    assert (double.algorithm_, double.relative_error_) == ("products", 0.0)
+    monkeypatch.setattr(_kernel_density, "MANY_PAIRS", 150 * 230 - 1)
+    single = KernelDensityReweighter().fit(X, X_target=X_target)
+    assert single.algorithm_ == "float32"
+    relative = np.abs(single.density_ratio(X) / double.density_ratio(X) - 1).max()
+    assert 1e-9 < relative < single.relative_error_ < 1e-3
+    # What the fit decided holds for any number of rows.
+    one = [single.density_ratio(X[[i]])[0] for i in range(3)]
+    np.testing.assert_allclose(one, single.density_ratio(X)[:3], rtol=1e-5)
+    assert KernelDensityReweighter(kernel="tophat").fit(X, X_target=X).algorithm_ == "kd_tree"
+    assert KernelDensityReweighter(kernel="exponential").fit(X, X_target=X).algorithm_ == "brute"

@@ -487,6 +487,26 @@ def test_float32_is_accounted_for(domains):
     assert KMMReweighter().fit(X, X_target=X_target).dual_gap_ <= 1e-6
 
 
+def test_the_default_tolerance_is_looser_for_many_samples():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(2001, 2)), rng.normal(0.5, 0.7, size=(200, 2))
+    for n, tol in ((2000, 1e-6), (2001, 1e-3)):
+        kmm = KMMReweighter().fit(X[:n], X_target=X_target)
+        assert kmm.tol_ == tol
+        assert kmm.dual_gap_ <= tol
+        # A copy is no other sample, and neither is one of weight 0.
+        copied = KMMReweighter().fit(np.vstack([X[:n], X[:9]]), X_target=X_target)
+        assert copied.tol_ == tol
+        if n > 2000:
+            weights = np.ones(n)
+            weights[0] = 0
+            assert KMMReweighter().fit(X, None, weights, X_target=X_target).tol_ == 1e-6
+            given = KMMReweighter(tol=1e-6).fit(X, X_target=X_target)
+            assert given.tol_ == 1e-6
+            assert given.dual_gap_ <= 1e-6
+            assert given.objective_ < kmm.objective_
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_many_rows_are_weighed_like_few(dtype):
     """Beyond 2000 rows no matrix is formed; one row more or less changes next to nothing."""

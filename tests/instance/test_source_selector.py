@@ -84,11 +84,22 @@ def test_neighbors_of_target_rows_are_kept(domains, k):
 
 def test_neighborhoods_in_blocks():
     rng = np.random.default_rng(0)
-    X, T = rng.normal(size=(2000, 2)), rng.normal(size=(2500, 2))  # more than 4 million distances
-    is_near, nearest = in_neighborhood(X, T, 3)
+    X, T = rng.normal(size=(2000, 8)), rng.normal(size=(2500, 8))
     _, neighbors = KDTree(X).query(T, k=3)
-    np.testing.assert_array_equal(np.flatnonzero(is_near), np.unique(neighbors))
-    np.testing.assert_allclose(nearest, KDTree(T).query(X)[0][:, 0])
+    for form in (np.asarray, sparse.csr_array):
+        is_near = in_neighborhood(form(X), form(T), 3)
+        np.testing.assert_array_equal(np.flatnonzero(is_near), np.unique(neighbors))
+
+
+def test_all_rows_that_tie_are_near():
+    """On a grid: as many rows tie as lie on a circle around the target row."""
+    X = np.stack(np.meshgrid(*[np.arange(5.0)] * 7), axis=-1).reshape(-1, 7)[::3]
+    T = X[[0, 9]] + 1e-3
+    is_near = in_neighborhood(X, T, 4)
+    squared = np.round(((X[None] - T[:, None]) ** 2).sum(axis=2), 9)
+    expected = (squared <= np.sort(squared, axis=1)[:, 3:4]).any(axis=0)
+    np.testing.assert_array_equal(is_near, expected)
+    assert is_near.sum() > 10
 
 
 @pytest.mark.parametrize("keep", KEEPS)

@@ -24,7 +24,8 @@ from skltransfer import (
     WithSource,
     WithTarget,
 )
-from skltransfer._solvers._boosting import shrink_source, weighted_median
+from skltransfer._solvers._boosting import shrink_source, still_in_race, weighted_median
+from skltransfer.instance import _tradaboost_regressor
 
 ignore_one_round = pytest.mark.filterwarnings("ignore:.*stops after one round")
 
@@ -313,6 +314,38 @@ def test_the_number_of_fits_is_as_documented(domains):
     model = TwoStageTrAdaBoostRegressor(Fixed(), n_estimators=3, n_steps=4, cv=3, random_state=0)
     model.fit(X[:20], y[:20], X_target=X[20:], y_target=y[20:])
     assert 4 - 1 < len(Fixed.rounds) <= 4 - 1 + 3 + 4 * 3 * 3
+
+
+def test_steps_race_if_many_samples_are_held_out(monkeypatch):
+    X, y, X_target, y_target, *_ = misleading(0, n=300, n_wrong=300, m=250)
+    known = {"X_target": X_target, "y_target": y_target}
+    model = TwoStageTrAdaBoostRegressor(DecisionTreeRegressor(max_depth=2), n_estimators=3)
+    every = clone(model).fit(X, y, **known)
+    np.testing.assert_array_equal(every.cv_folds_, 5)
+    monkeypatch.setattr(_tradaboost_regressor, "_RACE_SAMPLES", 50)
+    raced = clone(model).fit(X, y, **known)
+    assert raced.cv_folds_.sum() < 0.75 * every.cv_folds_.sum()
+    assert raced.cv_folds_[0] < raced.cv_folds_[raced.best_step_] == raced.cv_folds_.max()
+    assert every.cv_errors_[raced.best_step_] < 1.02 * every.cv_errors_.min()
+    # The first fold is the same, and the source that misleads is found out in it.
+    assert raced.cv_errors_[0] > 1.5 * raced.cv_errors_[raced.best_step_]
+    monkeypatch.setattr(_tradaboost_regressor, "_RACE_SAMPLES", 251)
+    late = clone(model).fit(X, y, **known)
+    np.testing.assert_array_equal(late.cv_errors_, every.cv_errors_)
+
+
+def test_who_stays_in_the_race():
+    rng = np.random.default_rng(0)
+    best = rng.uniform(0.9, 1.1, size=(1, 400))
+    losses = best + [[0.0], [0.005], [0.5], [0.2]]
+    losses[3] += 5 * rng.normal(size=400)  # no difference is certain
+    stays = still_in_race(losses, np.ones(400))
+    # Equal ones leave: they are not better by 1 %.
+    np.testing.assert_array_equal(stays, [True, False, False, True])
+    # A weight of 2 counts a sample twice in the mean.
+    weights = np.where(np.arange(400) < 200, 2.0, 0.0)
+    np.testing.assert_array_equal(still_in_race(losses, weights)[:3], [True, False, False])
+    np.testing.assert_array_equal(still_in_race(losses[2:3], weights), [True])
 
 
 def test_cross_validation_can_be_given(domains):

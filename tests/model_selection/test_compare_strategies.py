@@ -1,10 +1,14 @@
 """compare_strategies: paired folds, nothing leaks, and what is interrupted goes on."""
 
 import json
+import os
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
@@ -16,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from skltransfer import DomainDataWarning, FeatureStore, PretrainedFeatureTransformer
-from skltransfer.model_selection import Strategy, compare_strategies
+from skltransfer.model_selection import Strategy, _menu, compare_strategies, table_strategies
 from skltransfer.model_selection._folds import target_folds
 
 MODEL = make_pipeline(StandardScaler(), LogisticRegression())
@@ -252,6 +256,40 @@ def test_a_comparison_whose_checkpoint_cannot_be_written_goes_on(tmp_path, monke
 def test_the_number_of_processes_changes_nothing():
     data = make_domains()
     assert_equal(compare(*data), compare(*data, n_jobs=2))
+
+
+def accuracy_there(fitted, X, y, process):
+    """Return the accuracy; 10 more where another process fitted, 100 more on several threads."""
+    is_elsewhere, n_threads = os.getpid() != process, torch.get_num_threads()
+    return fitted.score(X, y) + 10 * is_elsewhere + 100 * (n_threads > 1)
+
+
+def test_networks_train_in_several_processes_with_equal_scores():
+    data, names = make_domains(20), ["no transfer", "network, no transfer"]
+    torch.set_num_threads(2)
+    scoring = partial(accuracy_there, process=os.getpid())
+    one, two = (
+        scores_of(compare(*data, strategies=names, scoring=scoring, n_jobs=n))[names[1]]
+        for n in (1, 2)
+    )
+    assert torch.get_num_threads() == 2
+    assert one.max() <= 1
+    np.testing.assert_array_equal(two, one + 10)
+
+
+def test_strategies_that_take_long_are_left_out_unless_they_are_named(monkeypatch):
+    data = make_domains(20)
+    known = [
+        replace(s, max_rows=79) if s.name == "TCA" else s
+        for s in table_strategies("classification")
+        if s.name in ("no transfer", "pooled", "TCA")
+    ]
+    monkeypatch.setattr(_menu, "table_strategies", lambda kind, n_rows: known)
+    found = compare(*data, strategies="auto")  # 20 + 60 rows
+    assert "TCA" not in found.results and "pooled" in found.results
+    assert found.notes[0].startswith("TCA: left out, because a fit on 80 samples")
+    assert "TCA" in compare(*data, strategies=["TCA"]).results
+    assert "TCA" in compare(*make_domains(19), strategies="auto").results
 
 
 class Fails(LogisticRegression):

@@ -234,11 +234,13 @@ def test_the_verdict_holds_the_numbers_of_the_results():
     )  # fmt: skip
     scores = [f"{comparison.results[n].score:.1%}" for n in ("mixture", "no transfer")]
     scores = [score.replace("%", " %") for score in scores]
+    pooled = comparison.results["pooled"].loss
+    gains = [f"{pooled - comparison.results[n].loss:.3f}" for n in ("mixture", "no transfer")]
     assert comparison.verdict == (
         f"Transfer helps: the mixture's log loss is {loss} nats lower than that of no transfer "
         f"(95 % interval: {low} to {high} lower; accuracy {scores[0]} instead of {scores[1]}; 60 "
-        f"labels). Better than plain pooling: mixture ({result.pooled_difference * 100:+.1f}), no "
-        f"transfer ({comparison.results['no transfer'].pooled_difference * 100:+.1f})."
+        f"labels). Better than plain pooling (log loss lower by): mixture ({gains[0]} nats), no "
+        f"transfer ({gains[1]} nats)."
     )
 
 

@@ -102,6 +102,17 @@ def test_fine_tuned_networks_start_from_the_source():
             np.testing.assert_array_equal(alone, pretrained.predict_proba(scaler.transform(X)))
 
 
+@pytest.mark.parametrize("n_rows", [None, 2000, 2001])
+def test_networks_of_large_tables_train_for_their_default_number_of_epochs(n_rows):
+    rng = np.random.default_rng(0)
+    task = _scaled(LogisticRegression(), rng.normal(size=(8, 2)), np.arange(8) % 2)
+    is_large = n_rows == 2001
+    for strategy in table_strategies("classification", n_rows):
+        if strategy.family == "network":
+            assert ("max_epochs" in repr(strategy.build(task))) is not is_large, strategy.name
+            assert ("max_epochs" in (strategy.settings or "")) is not is_large, strategy.name
+
+
 def test_networks_for_numbers_are_regressors():
     X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30.0)
     kinds = {

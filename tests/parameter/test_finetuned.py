@@ -136,12 +136,12 @@ def test_workers_compute_the_same(digits, backend):
 
 
 @few_iterations
-@pytest.mark.parametrize(
-    "backbone", [None, nn.Sequential(nn.Linear(64, 64), nn.Tanh())], ids=["table", "module"]
-)
+@pytest.mark.parametrize("kind", ["table", "module"])
 @pytest.mark.parametrize("strategy", ["finetune", "lp_ft", "linear_probe"])
-def test_a_fitted_estimator_leaks_nothing_into_its_clones(backbone, strategy):
+def test_a_fitted_estimator_leaks_nothing_into_its_clones(kind, strategy):
     """With random labels, a network that has seen the test rows knows them; a clone has not."""
+    torch.manual_seed(0)
+    backbone = None if kind == "table" else nn.Sequential(nn.Linear(64, 64), nn.Tanh())
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(120, 64)), rng.permutation(120) % 2
     model = FineTunedClassifier(backbone, strategy=strategy, max_epochs=60, weight_decay=1e-4)

@@ -6,9 +6,10 @@ import torch
 from torch.autograd import gradcheck
 
 from skltransfer._networks._labels import Classes
+from skltransfer.relation import _discrepancy
 from skltransfer.relation._adversarial import PairsOfFeatures, reverse_gradient
 from skltransfer.relation._class_confusion import class_confusion
-from skltransfer.relation._discrepancy import coral_distance, multi_kernel_mmd
+from skltransfer.relation._discrepancy import coral_distance, mmd_of_some, multi_kernel_mmd
 from skltransfer.relation._two_domain_network import Adaptation
 
 
@@ -75,6 +76,22 @@ def test_the_discrepancy_is_unbiased():
         for a, b in zip(batches[::2], batches[1::2], strict=True)
     ]
     assert abs(np.mean(found)) < 3 * np.std(found) / 200**0.5
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_full_batch_takes_some_samples_of_a_large_domain(weighted, monkeypatch):
+    monkeypatch.setattr(_discrepancy, "MOST_SAMPLES", 4)
+    source, target = drawn((3, 3), (9, 3), requires_grad=False)
+    w, v = (torch.arange(1.0, n + 1) if weighted else None for n in (3, 9))
+    some = [0, 2, 4, 6]
+    expected = multi_kernel_mmd(source, target[some], w, v[some] if weighted else None)
+    assert float(mmd_of_some(source, target, w, v)) == float(expected)
+    few = multi_kernel_mmd(source, target[:4], w, v[:4] if weighted else None)
+    assert float(mmd_of_some(source, target[:4], w, v[:4] if weighted else None)) == float(few)
+    # 100 million pairs of a target, which would fill 4 GB, are not formed.
+    monkeypatch.undo()
+    many = torch.ones(100_000, 3, dtype=torch.float64)
+    assert np.isfinite(float(mmd_of_some(source, many)))
 
 
 def test_the_discrepancy_of_few_or_equal_samples_is_finite():

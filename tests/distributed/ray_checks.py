@@ -1,0 +1,123 @@
+"""Checks on a Ray cluster of two workers on this machine."""
+
+import os
+from contextlib import contextmanager
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.preprocessing import StandardScaler
+
+from skltransfer import PretrainedFeatureTransformer
+from skltransfer.distributed import ray_extract
+from tests.distributed.searches import results_of, searches
+
+COLUMNS = ["a", "b"]
+
+
+class DiesOnce(StandardScaler):
+    """A scaler that takes its process with it, the first time."""
+
+    def __init__(self, flag=None):
+        super().__init__()
+        self.flag = flag
+
+    def transform(self, X):
+        """End the process, or scale."""
+        if not os.path.exists(self.flag):
+            with open(self.flag, "w"):
+                os._exit(1)
+        return super().transform(X)
+
+
+@contextmanager
+def cluster():
+    """Start Ray with two CPUs, and stop it in any case."""
+    import ray
+
+    for n_left in reversed(range(5)):
+        try:
+            ray.init(
+                num_cpus=2,
+                num_gpus=0,
+                object_store_memory=100 * 2**20,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+            break
+        except Exception:  # it gives itself 30 seconds, which a busy machine may not keep
+            ray.shutdown()
+            if not n_left:
+                raise
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def written_table(folder):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(90, 2)), columns=COLUMNS).assign(id=range(90))
+    frame.to_parquet(folder / "table.parquet", row_group_size=40)
+    return frame, folder / "table.parquet"
+
+
+def check_a_search_has_the_same_result_on_ray():
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    expected = {name: results_of(search) for name, search in searches().items()}
+    with joblib.parallel_config("ray", n_jobs=2):
+        for name, search in searches().items():
+            scores, probabilities = results_of(search.set_params(n_jobs=2))
+            np.testing.assert_allclose(scores, expected[name][0])
+            np.testing.assert_allclose(probabilities, expected[name][1], atol=1e-5)
+
+
+def check_images_are_extracted_once_and_the_broken_are_listed(folder):
+    rng, pictures = np.random.default_rng(0), folder / "pictures"
+    pictures.mkdir()
+    for i in range(9):
+        pixels = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{i}.png")
+    (pictures / "broken.png").write_bytes(b"no image")
+    paths = sorted(str(path) for path in pictures.glob("?.png"))
+    features, to = PretrainedFeatureTransformer("tiny").fit(paths[:1]), folder / "out"
+    with pytest.raises(ValueError, match=r"broken.png: .*on_error='skip'"):
+        ray_extract(features, pictures, to, rows_per_part=4, n_workers=1)
+    result = ray_extract(features, pictures, to, rows_per_part=4, on_error="skip")
+    assert (result.n_rows, result.n_parts) == (9, 3)
+    assert result.n_new_parts < 3  # the parts before the broken image had been finished
+    assert result.unreadable["sample"].tolist() == ["broken.png"]
+    assert pd.read_parquet(to / "_unreadable.parquet").equals(result.unreadable)
+    there = pd.read_parquet(to).sort_values("path")
+    assert there.columns.tolist() == ["path", "label", *features.get_feature_names_out()]
+    np.testing.assert_allclose(there.iloc[:, 2:], features.transform(paths), atol=1e-5)
+    again = ray_extract(features, pictures, to, on_error="skip")
+    assert (again.n_rows, again.n_new_rows, again.n_new_parts) == (9, 0, 0)
+
+
+def check_a_worker_that_is_lost_is_replaced(folder):
+    frame, path = written_table(folder)
+    scaler = DiesOnce(str(folder / "flag")).fit(frame[COLUMNS])
+    to = folder / "out"
+    result = ray_extract(scaler, path, to, columns=COLUMNS, rows_per_part=30, n_workers=1)
+    assert (folder / "flag").exists()
+    assert (result.n_rows, result.n_parts, result.n_new_parts) == (90, 3, 3)
+    there = pd.read_parquet(to).set_index("id").loc[frame.id]
+    np.testing.assert_array_equal(there, StandardScaler().fit_transform(frame[COLUMNS]))
+
+
+def check_workers_that_the_cluster_has_no_room_for(folder):
+    frame, path = written_table(folder)
+    scaler = StandardScaler().fit(frame[COLUMNS])
+    for changed, error in (
+        ({"n_workers": 3}, "n_workers=3, and the cluster has room for 2"),
+        ({"cpus_per_worker": 4}, "cpus_per_worker=4, and the cluster has 2"),
+        ({"gpus_per_worker": 1}, "gpus_per_worker=1, and the cluster has 0"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            ray_extract(scaler, path, folder / "out", **changed)
