@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -213,6 +214,25 @@ def _by_pixel(x: torch.Tensor) -> torch.Tensor:
     return pixels.contiguous().permute(0, 3, 1, 2)
 
 
+def read_ahead(read: Callable, batches: Iterable) -> Iterator[tuple]:
+    """Yield batches with what `read` gives for them; the next one is read meanwhile in a thread."""
+    with ThreadPoolExecutor(1) as reader:
+        current = None
+        for batch in batches:
+            following = batch, reader.submit(read, batch)
+            if current is not None:
+                yield current[0], current[1].result()
+            current = following
+        if current is not None:
+            yield current[0], current[1].result()
+
+
+def _read_in_turn(read: Callable, batches: Iterable) -> Iterator[tuple]:
+    """Yield batches with what `read` gives for them."""
+    for batch in batches:
+        yield batch, read(batch)
+
+
 class Extractor:
     """A feature network with what its rows need before it.
 
@@ -241,6 +261,8 @@ class Extractor:
         self.dtype = PRECISIONS[precision]
         self.network, self.preprocessing, self.device = network, preprocessing, device
         self.key = key
+        # A GPU works beside the process, which can read the next batch meanwhile.
+        self.reads_ahead = device.type == "cuda"
         self.output_dtype = np.float64 if precision == "float64" else np.float32
         self._known_widths = widths
 
@@ -379,9 +401,14 @@ class Extractor:
             batches = store.batches(namespace, distinct, groups, size, features)
         if each_of is not None:
             batches = each_of(batches, sum(-(-len(group) // size) for group in groups))
-        for batch in batches:
+
+        def read(batch) -> torch.Tensor:
             places = [first[distinct[i]] for i in batch]
-            features[batch] = self._forward(rows, places, size if keeps else len(batch), run)
+            padding = size - len(places) if keeps else 0
+            return self._read(rows, places + places[:1] * padding)
+
+        for batch, x in (read_ahead if self.reads_ahead else _read_in_turn)(read, batches):
+            features[batch] = self._forward(x, run)[: len(batch)]
             if store is not None and keeps:
                 store.put(namespace, [distinct[i] for i in batch], features[batch])
         if not np.isfinite(features).all():
@@ -427,12 +454,18 @@ class Extractor:
         key = (self.key, shape, size, whole, torch.get_num_threads())
         return _have_same_bits.get(key, probe)
 
-    def _forward(self, rows: Rows, indices: list[int], size: int, run) -> np.ndarray:
-        padded = indices + indices[:1] * (size - len(indices))
-        x = rows.batch(padded, self.preprocessing)
-        try:
+    def _read(self, rows: Rows, indices: list[int]) -> torch.Tensor:
+        """Return a batch as it is read, on its way to the device."""
+        x = rows.batch(indices, self.preprocessing)
+        if self.device.type == "cuda" and x.device.type == "cpu":
+            x = x.pin_memory()
+        with self._memory_explained(len(x)):
+            return x.to(self.device, non_blocking=True)
+
+    def _forward(self, x: torch.Tensor, run) -> torch.Tensor:
+        """Return the features of a batch in main memory."""
+        with self._memory_explained(len(x)):
             with network_lock, torch.inference_mode(), self._exact_arithmetic():
-                x = x.to(self.device)
                 if self.preprocessing is None:
                     x = unit_range(x, self.dtype).contiguous()
                 else:
@@ -441,13 +474,19 @@ class Extractor:
                     features = run(x)
             if run is not self.network:
                 features = run(x)
+            return features.to(
+                "cpu", torch.float64 if self.output_dtype == np.float64 else torch.float32
+            )
+
+    @contextmanager
+    def _memory_explained(self, n_rows: int) -> Iterator[None]:
+        """Say in the error of a device that is full how to need less."""
+        try:
+            yield
         except torch.OutOfMemoryError as error:
             raise torch.OutOfMemoryError(
-                f"{self.device} has no memory for a batch of {size} rows. Lower batch_size."
+                f"{self.device} has no memory for a batch of {n_rows} rows. Lower batch_size."
             ) from error
-        return features[: len(indices)].to(
-            "cpu", torch.float64 if self.output_dtype == np.float64 else torch.float32
-        )
 
     def _exact_arithmetic(self):
         """Keep convolutions on a GPU in full float32, and deterministic."""
