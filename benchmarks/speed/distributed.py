@@ -56,8 +56,9 @@ CLAIMS = [
     {
         "claim": "predictions over the partitions of a Dask frame",
         "beside": "predict in one process",
-        "value": ["engines", {"engine": "dask_extract, table"}, "ratio_cpu"],
-        "at_most": 1.5,
+        "value": ["engines", {"engine": "dask_extract, table"}, "extra_microseconds_per_row"],
+        "at_most": 1.0,
+        "unit": "µs more per row",
     },
     {
         "claim": "two processes that train together, CPU time of both",
@@ -141,8 +142,10 @@ def engine_rows(options, folder: Path) -> list[dict]:
 
 def compared(engine: str, n: int, results: dict, name: str) -> dict:
     """Return a record of an engine beside one process."""
-    ratio = results[name]["cpu_seconds"] / results["one"]["cpu_seconds"]
-    return {"engine": engine, "n": n, "ratio_cpu": ratio, **results}
+    ours, alone = results[name]["cpu_seconds"], results["one"]["cpu_seconds"]
+    extra = 1e6 * (ours - alone) / n
+    ratio = {"ratio_cpu": ours / alone, "extra_microseconds_per_row": extra}
+    return {"engine": engine, "n": n, **ratio, **results}
 
 
 def fit_together(folder: Path, n: int, n_epochs: int) -> None:
