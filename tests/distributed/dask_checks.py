@@ -8,7 +8,7 @@ import pandas as pd
 
 from skltransfer import FineTunedClassifier
 from skltransfer.distributed import dask_extract
-from tests.distributed.searches import results_of, searches
+from tests.distributed.searches import scores_of, search
 
 FRAME = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=["a", "b", "c"]).assign(
     id=range(100, 150)
@@ -44,12 +44,9 @@ def n_torch_threads():
 
 
 def check_a_search_has_the_same_result_on_dask(cluster):
-    expected = {name: results_of(search) for name, search in searches().items()}
+    expected = scores_of(search())
     with joblib.parallel_config("dask"):
-        for name, search in searches().items():
-            scores, probabilities = results_of(search.set_params(n_jobs=2))
-            np.testing.assert_allclose(scores, expected[name][0])
-            np.testing.assert_allclose(probabilities, expected[name][1], atol=1e-5)
+        np.testing.assert_allclose(scores_of(search().set_params(n_jobs=2)), expected)
     assert set(cluster.run(n_torch_threads).values()) == {1}
 
 
