@@ -565,8 +565,9 @@ class DiskFeatureStore:
                 f"max_bytes={max_bytes!r} has to be at least {LEAST_MAX_BYTES} (1 MiB)."
             )
         lmdb()
-        check_folder(_absolute(path))
         self._settle(path, max_bytes)
+        if self._shared.database is None:
+            check_folder(self.path)
 
     def _settle(self, path, max_bytes: int | None) -> None:
         self.path, self.max_bytes = _absolute(path), max_bytes

@@ -456,7 +456,7 @@ def test_a_store_of_another_format_is_refused(tmp_path):
     marker = tmp_path / "skltransfer-store.json"
     marker.write_text('{"format": 2, "max_bytes": "?", "data": null}')
     with pytest.raises(ValueError, match="in format 2 by another version.*reads format 1"):
-        DiskFeatureStore(tmp_path)
+        opened_anew(tmp_path)
     assert data_file(tmp_path).exists()
 
 
