@@ -31,6 +31,7 @@ PACKAGES = (
     "embetter",
     "gensim",
     "timm",
+    "lmdb",
     "flwr",
     "dask",
     "ray",

@@ -367,8 +367,11 @@ def in_a_fork(name: str, n: int, seconds: float) -> dict:
     return {"error": "time" if timed_out else f"ended with status {ended}"}
 
 
-def measure(name: str, sizes: list[int], seconds: float) -> dict:
-    """Fit at growing sizes, as long as the next one is expected within the limits."""
+def measure(name: str, sizes: list[int], seconds: float) -> None:
+    """Fit at growing sizes, as long as the next one is expected within the limits.
+
+    What is known is printed after each of them.
+    """
     fits: dict[int, dict] = {}
     fit(name, WARM_UP_ROWS)
     for n in sizes:
@@ -377,9 +380,10 @@ def measure(name: str, sizes: list[int], seconds: float) -> dict:
             break
         found = in_a_fork(name, n, seconds)
         if "error" in found:
-            return {"fits": fits, "stopped_at": n, "error": found["error"]}
+            print(json.dumps({"fits": fits, "stopped_at": n, "error": found["error"]}), flush=True)
+            break
         fits[n] = found
-    return {"fits": fits}
+        print(json.dumps({"fits": fits}), flush=True)
 
 
 def slope(points: list[tuple[int, float]], least: float) -> float | None:
@@ -419,7 +423,7 @@ def described(name: str, measured: dict) -> dict:
     if paths := {n: found["path"] for n, found in fits.items() if found["path"]}:
         row["path"] = paths
     if "error" in measured:
-        row["stopped_at"], row["error"] = measured["stopped_at"], measured["error"]
+        row["stopped_at"], row["error"] = measured.get("stopped_at"), measured["error"]
     return row | {"cpu": machine()["cpu"]}
 
 
@@ -480,8 +484,12 @@ def main(options: argparse.Namespace) -> None:
             sizes = [n for n in sizes if n <= 100_000]
         command = [sys.executable, "-m", "benchmarks.speed.scale", "--case", name]
         command += ["--seconds", str(options.seconds), "--sizes", *map(str, sizes)]
-        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        row = described(name, json.loads(run.stdout.splitlines()[-1]))
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        known = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+        measured = known[-1] if known else {"fits": {}}
+        if run.returncode:
+            measured |= {"error": f"ended with status {run.returncode}"}
+        row = described(name, measured)
         print(with_slopes(row), file=sys.stderr, flush=True)
         # Read anew, because another process may measure other estimators meanwhile.
         known = known_rows(options) | {name: row}
@@ -505,6 +513,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.case:
         warnings.simplefilter("ignore")
-        print(json.dumps(measure(options.case, options.sizes, options.seconds)))
+        measure(options.case, options.sizes, options.seconds)
     else:
         main(options)

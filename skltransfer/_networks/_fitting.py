@@ -275,7 +275,15 @@ class Fitting:
         if boundary is None or size * boundary.width > room:
             return
         built.boundary, built.cached_stage = boundary, depth.stages[first - 1]
-        self._kept = {id(part): built.kept_rows(part, store) for part in rows}
+        self._kept = {id(part): self._kept_rows(part) for part in rows}
+
+    def _kept_rows(self, rows: Rows) -> torch.Tensor:
+        """Return what is kept of rows, of which each process runs its share."""
+        group = current_group()
+        if group is None or len(rows) < group.world_size:
+            return self.built.kept_rows(rows, self._store)
+        own = rows.subset(group.indices(len(rows)))
+        return group.joined(self.built.kept_rows(own, self._store), len(rows))
 
     def _inputs(self, rows: Rows):
         """Return what batches of rows are taken from."""

@@ -63,6 +63,7 @@ class _Claims:
         # Closing any descriptor of the file ends the locks, so that there is one for good; a forked
         # child uses the same for locks of its own.
         self._file = os.open(path / CLAIMS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self.held: set[int] = set()
 
     def take(self, place: int) -> bool:
         """Claim a row, unless another process has."""
@@ -70,11 +71,20 @@ class _Claims:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
         except OSError:
             return False
+        self.held.add(place)
         return True
 
-    def release(self, place: int) -> None:
-        """Give a row up."""
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+    def release(self, places) -> None:
+        """Give rows up."""
+        for place in self.held.intersection(places):
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+            self.held.discard(place)
+
+
+def _places(namespace: str, digests) -> list[int]:
+    """Return the places of the claims on rows."""
+    name = int.from_bytes(short_namespace(namespace)[:8])
+    return [(name ^ int.from_bytes(digest[:8])) >> 2 for digest in short_digests(digests)]
 
 
 class _Turns:
@@ -91,25 +101,26 @@ class _Turns:
 
     def __init__(self, claims: _Claims, places: list[int], read: Callable):
         self._claims, self._places, self._read = claims, places, read
-        self._held: set[int] = set()
+        self._taken: set[int] = set()
 
     def take(self, rows: list[int]) -> tuple[list[int], list[int]]:
         """Return the rows that are now this process's to compute, and those claimed elsewhere."""
-        mine = [row for row in rows if self._claims.take(self._places[row])]
-        self._held.update(mine)
+        mine = []
+        for row in rows:
+            self._taken.add(row)
+            if self._claims.take(self._places[row]):
+                mine.append(row)
         absent = self._read(mine)  # others may have stored the rest before it was claimed
         self.release({*mine} - {*absent})
         return absent, [row for row in rows if row not in {*mine}]
 
     def release(self, rows) -> None:
         """Let others compute rows that are not in the store."""
-        for row in self._held.intersection(rows):
-            self._claims.release(self._places[row])
-        self._held.difference_update(rows)
+        self._claims.release([self._places[row] for row in rows])
 
     def release_all(self) -> None:
-        """Give all rows up."""
-        self.release(set(self._held))
+        """Let others compute what this process has claimed and not stored."""
+        self.release(self._taken)
 
     def wait(self, row: int) -> bool:
         """Wait until no other process claims a row; return False if that takes too long."""
@@ -119,7 +130,7 @@ class _Turns:
                 return False
             time.sleep(pause)
             pause = min(1.5 * pause, 0.02)
-        self._claims.release(self._places[row])
+        self.release([row])
         return True
 
 
@@ -220,6 +231,11 @@ class _Shared:
             except OSError:
                 return None
         return self._claims if self.is_writable else None
+
+    def release_claims(self, places: list[int]) -> None:
+        """Give up the claims on rows, as far as there are any."""
+        if self._claims is not None:
+            self._claims.release(places)
 
     # --- reading -------------------------------------------------------------------------
 
@@ -370,7 +386,9 @@ def _store(database: Database, namespace: bytes, digests: list[bytes], rows: np.
                 keys.add(digest)
                 fresh.append(i)
         cursor = txn.cursor(database.values)
-        number = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+        last = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+        # Of the clock, so that rows of a value that was removed never lead to a later one.
+        number = max(last, time.time_ns())
         n_rows = rows_of_value(rows[:1].nbytes)
         for start in range(0, len(fresh), n_rows):
             chosen = fresh[start : start + n_rows]
@@ -547,8 +565,9 @@ class DiskFeatureStore:
                 f"max_bytes={max_bytes!r} has to be at least {LEAST_MAX_BYTES} (1 MiB)."
             )
         lmdb()
-        check_folder(_absolute(path))
         self._settle(path, max_bytes)
+        if self._shared.database is None:
+            check_folder(self.path)
 
     def _settle(self, path, max_bytes: int | None) -> None:
         self.path, self.max_bytes = _absolute(path), max_bytes
@@ -646,6 +665,7 @@ class DiskFeatureStore:
             is_stored = shared.write(
                 short_namespace(namespace), short_digests(digests), np.asarray(values)
             )
+            shared.release_claims(_places(namespace, digests))  # others find the rows now
         if not is_stored:
             feature_store.put(namespace, digests, values)
 
@@ -681,9 +701,7 @@ class DiskFeatureStore:
                 features[rows[found]] = values
             return rows[~found].tolist()
 
-        name = int.from_bytes(short_namespace(namespace)[:8])
-        places = [(name ^ int.from_bytes(key[:8])) >> 2 for key in short_digests(digests)]
-        turns = _Turns(claims, places, read)
+        turns = _Turns(claims, _places(namespace, digests), read)
         try:
             elsewhere = []
             for group in groups:
@@ -695,7 +713,6 @@ class DiskFeatureStore:
                     others += claimed
                     if batch and (len(batch) == size or not left):
                         yield np.asarray(batch)
-                        turns.release(batch)
                         batch = []
                 elsewhere.append(others)
             for group in elsewhere:
@@ -708,7 +725,6 @@ class DiskFeatureStore:
                         some = claimed + some[size:]
                         if mine:
                             yield np.asarray(mine)
-                            turns.release(mine)
                     group = some + group
         finally:
             turns.release_all()

@@ -412,7 +412,9 @@ class Extractor:
             padding = size - len(places) if keeps else 0
             return self._read(rows, places + places[:1] * padding)
 
-        for batch, x in (read_ahead if self.reads_ahead else _read_in_turn)(read, batches):
+        # Who waits for the rows of another process has to have stored what it has claimed itself.
+        is_ahead = self.reads_ahead and not isinstance(store, DiskFeatureStore)
+        for batch, x in (read_ahead if is_ahead else _read_in_turn)(read, batches):
             features[batch] = self._forward(x, run)[: len(batch)]
             if store is not None and keeps:
                 store.put(namespace, [distinct[i] for i in batch], features[batch])

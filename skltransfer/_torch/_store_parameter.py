@@ -21,6 +21,10 @@ def resolve_store(store) -> FeatureStore | DiskFeatureStore | None:
     return DiskFeatureStore(store) if isinstance(store, str | os.PathLike) else store
 
 
+def _is_like_a_setting(word: str) -> bool:
+    return bool(get_close_matches(word.lower(), _NO_FOLDERS, cutoff=0.8))
+
+
 class StoreParameter(Parameter):
     """Parameter `store` of an estimator: "memory", the path of a folder, a store or None."""
 
@@ -29,7 +33,8 @@ class StoreParameter(Parameter):
 
     def accepts(self, value) -> bool:
         if isinstance(value, str):
-            return bool(value) and not get_close_matches(value.lower(), _NO_FOLDERS, cutoff=0.8)
+            is_word = os.path.basename(value) == value
+            return not is_word or bool(value) and not _is_like_a_setting(value)
         return isinstance(value, os.PathLike | FeatureStore | DiskFeatureStore)
 
     def check(self, name: str, value) -> None:

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from skltransfer._parameters import Number
 from skltransfer._solvers._kernel_choice import median_gamma, scale_gamma
+from skltransfer._solvers._kernel_width import spread_rows
 from skltransfer._solvers._mmd import squared_mmd
 from skltransfer.domains._data import (
     as_labels,
@@ -26,6 +27,8 @@ from skltransfer.inspection._matplotlib import divide_axes
 _SOURCE, _TARGET, _UNKNOWN = "#c8553d", "#2f6f9f", "#b8bec6"
 _REMEDY = "Map the rows of both domains yourself, and pass them to DomainShiftDisplay.from_domains."
 _GAMMA = Number(0, low_open=True, unset=("median", "scale"))
+# Samples of a domain that enter the discrepancy, whose time is quadratic.
+_MOST_SAMPLES = 10_000
 # Number of classes with a colour of their own.
 _N_COLORS = 10
 
@@ -66,7 +69,8 @@ class DomainShiftDisplay:
     -----
     The discrepancy is the unbiased estimate of Gretton et al. (2012) with the kernel
     ``exp(-gamma |x - t|^2)``. It is about 0, and sometimes negative, for equal domains. A domain of
-    one sample has the biased estimate. Each plot has its own ``gamma``, computed from the distances
+    one sample has the biased estimate. Of a domain with more than 10 000 samples, so many enter it,
+    evenly spread in their order. Each plot has its own ``gamma``, computed from the distances
     in it: aligners change the scale, and with one ``gamma`` for both plots a map of all samples to
     one point would seem perfect. Equal domains do not imply that equal classes overlap. Pass
     `y_source` and `y_target` to see the classes.
@@ -341,6 +345,7 @@ def _embedded(source, target, embedding) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _discrepancy(source, target, gamma) -> float:
+    source, target = (spread_rows(rows, _MOST_SAMPLES) for rows in (source, target))
     if gamma == "median":
         gamma = median_gamma(source, target)
     elif gamma == "scale":

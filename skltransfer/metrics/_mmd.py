@@ -99,6 +99,9 @@ def mmd(
 
     Notes
     -----
+    On one core, 100 000 samples of each domain take three to four minutes and 60 MB, or a tenth of
+    a second for ``estimator="linear"``.
+
     Values with different `gamma` cannot be compared. To compare alignments, compute `gamma` once,
     unless they change the scale of the features.
 
@@ -172,7 +175,9 @@ def mmd_test(
     Notes
     -----
     All permutations share one pass over the kernel, in tiles. A kernel value then costs
-    2 `n_permutations` operations more.
+    2 `n_permutations` operations more: on one core, 1000 samples of each domain take 3 seconds and
+    10 000 five minutes. For more, test a random part of the samples, whose p-value is valid too, or
+    choose ``estimator="linear"``. Memory is linear in the number of samples.
 
     References
     ----------

@@ -65,9 +65,14 @@ def regression():
     return model.fit(X, X[:, 0] * X[:, 1]).predict(X)
 
 
-def images():
-    model = FineTunedClassifier("tiny", precision="float64", **STEPS | {"max_epochs": 1})
+def images(**settings):
+    settings = STEPS | {"max_epochs": 1} | settings
+    model = FineTunedClassifier("tiny", precision="float64", **settings)
     return model.fit(IMAGES, np.arange(24) % 3).decision_function(IMAGES)
+
+
+def last_stage():
+    return images(unfreeze=1)
 
 
 def probe():
@@ -105,7 +110,7 @@ def partial():
     return model.decision_function(X)
 
 
-FITS = [table, regression, images, probe, stopped_early, adversarial, episodes, partial]
+FITS = [table, regression, images, last_stage, probe, stopped_early, adversarial, episodes, partial]
 
 
 def resumed(folder, interrupts):

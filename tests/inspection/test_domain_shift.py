@@ -24,6 +24,7 @@ from skltransfer import (
 )
 from skltransfer._solvers._kernel_choice import median_gamma
 from skltransfer._solvers._mmd import squared_mmd
+from skltransfer.inspection import _domain_shift
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
@@ -70,6 +71,15 @@ def test_titles_hold_the_discrepancy_of_all_columns():
     assert titles[0] == f"before: MMD² {expected[0]:.3f}"
     assert titles[1].startswith("after OptimalTransportMapper: MMD² ")
     assert "-0.000" not in titles[1]
+
+
+def test_the_discrepancy_of_many_rows_is_that_of_some(monkeypatch):
+    monkeypatch.setattr(_domain_shift, "_MOST_SAMPLES", 30)
+    display = DomainShiftDisplay.from_domains(X, X_TARGET, 2 * X, X_TARGET, gamma=0.3)
+    some = X[np.linspace(0, 59, 30).astype(int)], X_TARGET[np.linspace(0, 39, 30).astype(int)]
+    expected = [squared_mmd(scale * some[0], some[1], 0.3) for scale in (1, 2)]
+    assert display.mmd == pytest.approx(expected)
+    assert len(display.before[0]) == 60  # all are drawn
 
 
 def test_a_map_that_shrinks_both_domains_does_not_look_aligned():
