@@ -26,6 +26,8 @@ os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -54,8 +56,9 @@ CLAIMS = [
     {
         "claim": "predictions over the partitions of a Dask frame",
         "beside": "predict in one process",
-        "value": ["engines", {"engine": "dask_extract, table"}, "ratio_cpu"],
-        "at_most": 1.5,
+        "value": ["engines", {"engine": "dask_extract, table"}, "extra_microseconds_per_row"],
+        "at_most": 1.0,
+        "unit": "µs more per row",
     },
     {
         "claim": "two processes that train together, CPU time of both",
@@ -139,8 +142,10 @@ def engine_rows(options, folder: Path) -> list[dict]:
 
 def compared(engine: str, n: int, results: dict, name: str) -> dict:
     """Return a record of an engine beside one process."""
-    ratio = results[name]["cpu_seconds"] / results["one"]["cpu_seconds"]
-    return {"engine": engine, "n": n, "ratio_cpu": ratio, **results}
+    ours, alone = results[name]["cpu_seconds"], results["one"]["cpu_seconds"]
+    extra = 1e6 * (ours - alone) / n
+    ratio = {"ratio_cpu": ours / alone, "extra_microseconds_per_row": extra}
+    return {"engine": engine, "n": n, **ratio, **results}
 
 
 def fit_together(folder: Path, n: int, n_epochs: int) -> None:
@@ -267,13 +272,14 @@ def per_core(options, folder: Path) -> list[dict]:
 
 
 def stored_bytes(outputs: np.ndarray, folder: Path) -> float:
-    """Return the bytes of a sample's outputs in Parquet, the file's own apart."""
-    sizes = []
-    for values in (outputs, np.concatenate([outputs, outputs * 1.0001])):
-        frame = pd.DataFrame(values, columns=[f"f{i}" for i in range(values.shape[1])])
-        frame.to_parquet(folder / "size.parquet")
-        sizes.append((folder / "size.parquet").stat().st_size)
-    return (sizes[1] - sizes[0]) / len(outputs)
+    """Return the bytes of a sample's outputs in a part of many samples, written as parts are."""
+    rng, n, kind = np.random.default_rng(0), 8192, outputs.dtype
+    outputs = np.resize(outputs, (n, outputs.shape[1])) * rng.uniform(0.9, 1.1, (n, 1))
+    outputs = outputs.astype(kind)
+    names = [f"f{i}" for i in range(outputs.shape[1])]
+    table = pa.table([pa.array(column) for column in outputs.T], names=names)
+    pq.write_table(table, folder / "size.parquet", use_dictionary=False)
+    return (folder / "size.parquet").stat().st_size / n
 
 
 def main(options) -> None:

@@ -271,7 +271,7 @@ class Fitting:
         )
         size = sum(map(len, rows)) * plan.dtype.itemsize
         # Some room is left to the features of other networks, and in memory to everything else.
-        room = (store.max_bytes or feature_store.max_bytes) // 2
+        room = (feature_store if store.max_bytes is None else store).max_bytes // 2
         if boundary is None or size * boundary.width > room:
             return
         built.boundary, built.cached_stage = boundary, depth.stages[first - 1]
@@ -352,11 +352,12 @@ class Fitting:
         if group is not None:
             rows = rows.subset(group.indices(len(rows)))
         if self.is_first:
-            source, kept = self._source, self._kept.get(id(data.rows))
+            source, size, kept = self._source, "auto", self._kept.get(id(data.rows))
             if kept is not None:
+                size = source.batch_size(data.rows)  # with which they were made
                 source = self.built.boundary.rest_of(source, data.rows)
                 rows = KeptRows(rows, kept if group is None else kept[group.indices(len(kept))])
-            features = source.extract(rows, store=self._store)
+            features = source.extract(rows, batch_size=size, store=self._store)
         else:
             features = self.built.extractor().extract(rows)
         dtype = self.built.network.head_dtype

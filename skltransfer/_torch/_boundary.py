@@ -136,9 +136,13 @@ class Boundary:
         return Extractor(first, preprocessing, device, precision, key, widths)
 
     def rest_of(self, source: Extractor, rows: Rows) -> Extractor:
-        """Return what gives the features of `source` for :class:`KeptRows`, under the same key."""
+        """Return what gives the features of `source` for :class:`KeptRows`, under the same key.
+
+        Its features have the bits of `source` in batches of the same size.
+        """
         rest = _Part(source.network, self.features)
-        return _Rest(rest, source, source.widths(rows), source.batch_size(rows))
+        precision = "float64" if source.output_dtype == np.float64 else "float32"
+        return Extractor(rest, None, source.device, precision, source.key, source.widths(rows))
 
 
 class KeptRows:
@@ -180,18 +184,6 @@ class _Part(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self._run(self._network[0], x)
-
-
-class _Rest(Extractor):
-    """An extractor whose batches have the size of another one's."""
-
-    def __init__(self, network: _Part, source: Extractor, widths: dict[str, int], size: int):
-        precision = "float64" if source.output_dtype == np.float64 else "float32"
-        super().__init__(network, None, source.device, precision, source.key, widths)
-        self._size = size
-
-    def batch_size(self, rows) -> int:
-        return self._size
 
 
 def _cut(graph: fx.Graph, is_frozen: Callable[[str], bool]) -> tuple[fx.Graph, fx.Graph] | None:

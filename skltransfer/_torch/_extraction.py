@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -137,6 +138,10 @@ class FeatureNetwork(nn.Module):
     def __reduce__(self):
         # The graph of torch.fx cannot be pickled; it is made again.
         return (type(self), self._made_from, {"runs_by_pixel": self.runs_by_pixel})
+
+    def __deepcopy__(self, memo: dict) -> FeatureNetwork:
+        memo[id(self)] = twin = self.with_module(copy.deepcopy(self.module, memo))
+        return twin
 
     def run(self, x: torch.Tensor, forward: Callable | None = None):
         """Return what the trunk gives: the outputs of layers by their names, or its own output.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -35,6 +36,24 @@ _ALPHA = 1.0
 _MAX_PAIRED_ROWS = 3000
 # Rounds of boosting.
 _N_ROUNDS = 10
+# Samples of both domains up to which a fit takes about ten seconds on one core
+# (benchmarks/speed/scale.json).
+_MAX_ROWS = {
+    "KMM": 60_000,
+    "KMM without target labels": 60_000,
+    "KLIEP": 130_000,
+    "nearest neighbours": 50_000,
+    "kernel density": 40_000,
+    "JDA": 60_000,
+    "two-stage TrAdaBoost": 50_000,
+    "fine-tuned network": 150_000,
+    "L2-SP network": 150_000,
+    "DANN network": 100_000,
+    "CDAN network": 100_000,
+    "DAN network": 100_000,
+    "Deep CORAL network": 100_000,
+    "MCC network": 100_000,
+}
 
 
 def _check_kind(task: str | None) -> None:
@@ -353,7 +372,11 @@ def table_strategies(task: str | None = None, n_rows: int | None = None) -> list
         adapted("Deep CORAL network", "DeepCORAL", trade_off=1000.0),
         adapted("MCC network", "MCC", task="classification"),
     ]
-    return [s for s in strategies if task is None or s.task in (None, task)]
+    return [
+        replace(s, max_rows=_MAX_ROWS.get(s.name))
+        for s in strategies
+        if task is None or s.task in (None, task)
+    ]
 
 
 def _written(settings: dict[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from skltransfer import FineTunedClassifier
 from skltransfer.distributed import dask_extract
-from tests.distributed.searches import scores_of, search
+from tests.distributed.searches import X, Y, scores_of, search
 
 FRAME = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=["a", "b", "c"]).assign(
     id=range(100, 150)
@@ -20,9 +20,17 @@ LABELS = np.where(FRAME.a + FRAME.b > 0, "yes", "no")
 @contextmanager
 def cluster():
     """Start Dask with two workers of one thread, and stop it in any case."""
+    import dask
     from dask.distributed import Client, LocalCluster
 
+    # On a busy machine an answer may take its time.
+    patience = {
+        "distributed.comm.timeouts.connect": "300s",
+        "distributed.comm.timeouts.tcp": "300s",
+        "distributed.scheduler.worker-ttl": None,
+    }
     with (
+        dask.config.set(patience),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
         ) as cluster,
@@ -45,7 +53,7 @@ def n_torch_threads():
 
 def check_a_search_has_the_same_result_on_dask(cluster):
     expected = scores_of(search())
-    with joblib.parallel_config("dask"):
+    with joblib.parallel_config("dask", scatter=[X, Y]):
         np.testing.assert_allclose(scores_of(search().set_params(n_jobs=2)), expected)
     assert set(cluster.run(n_torch_threads).values()) == {1}
 

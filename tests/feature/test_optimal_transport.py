@@ -402,7 +402,8 @@ def test_a_plan_of_some_samples_comes_close_to_that_of_all(method, n):
         np.testing.assert_array_equal(mapper.transform_source(X), mapped)
     plain = LogisticRegression().fit(X, y).score(X_target, y_target)
     assert errors[0] < errors[1] < min(2 * errors[0], 0.8)
-    assert scores[1] > scores[0] - 0.06 > plain
+    assert scores[1] > scores[0] - 0.06
+    assert min(scores) > plain
     assert gaps[2] < 0.3 * gaps[0]
     assert all_of_them.plan_shape_ == (n, n) == all_of_them.plan_.shape
     assert (some.plan_shape_, some.plan_) == ((n // 4, n // 4), None)

@@ -39,6 +39,7 @@ from skltransfer import (
 from skltransfer.model_selection import (
     Strategy,
     TransferTask,
+    _strategies,
     image_strategies,
     table_strategies,
     text_strategies,
@@ -111,6 +112,12 @@ def test_networks_of_large_tables_train_for_their_default_number_of_epochs(n_row
         if strategy.family == "network":
             assert ("max_epochs" in repr(strategy.build(task))) is not is_large, strategy.name
             assert ("max_epochs" in (strategy.settings or "")) is not is_large, strategy.name
+
+
+def test_every_limit_of_size_is_that_of_a_strategy():
+    limited = {s.name: s.max_rows for s in table_strategies() if s.max_rows is not None}
+    assert limited == _strategies._MAX_ROWS
+    assert limited["kernel density"] < limited["fine-tuned network"]  # squares of the number
 
 
 def test_networks_for_numbers_are_regressors():
