@@ -299,10 +299,11 @@ def _add_store(commands) -> None:
     )
     store.add_argument(
         "action",
+        metavar="ACTION",
         choices=("info", "verify", "clear"),
         help=(
-            "show the number of samples and the size, compare all values with their checksums, or "
-            "remove all features"
+            "info shows the number of samples and the size, verify compares all values with their "
+            "checksums, clear removes all features"
         ),
     )
     store.add_argument("path", metavar="PATH", help="folder of the store")
