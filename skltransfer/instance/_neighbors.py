@@ -96,7 +96,7 @@ class NearestNeighborsReweighter(DensityRatioReweighter):
 
     *Time and memory.* With ``"brute"``, time grows with the number of pairs of samples, and the
     Euclidean distances of dense samples come from matrix products: 100 000 samples of 10 features
-    in each domain take about 1.5 minutes on one core, other distances 3 to 4 times as long. Trees
+    in each domain take some two minutes on one core, other distances several times as long. Trees
     take time like ``n ** 1.5`` with ``n_neighbors="sqrt"``. Memory is that of the samples and of
     blocks of some 50 MB.
 
