@@ -27,7 +27,13 @@ def make_optimizer(name: str, groups: list[dict], momentum: float) -> torch.opti
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
     if name == "adamw":
         return torch.optim.AdamW(groups, fused=fused)
-    return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    optimizer = torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    if momentum > 0:
+        # The fused kernel takes no mixture of parameters with and without a momentum, which
+        # gradual unfreezing brings. A momentum of zero is what the first gradient replaces.
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 class Schedule:

@@ -668,3 +668,24 @@ def test_swapping_the_average_twice_changes_nothing():
     before = module[0].weight.detach().clone()
     average.shown(lambda: None)
     assert torch.equal(module[0].weight.detach(), before)
+
+
+def test_layers_may_begin_to_train_after_others_by_sgd():
+    """The fused kernel gives the weights of the plain one, and takes parameters that come later."""
+    trained = {}
+    for kind in ("package", "plain"):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
+        groups = [{"params": list(network.parameters()), "lr": 0.1, "weight_decay": 0.01}]
+        if kind == "package":
+            optimizer = make_optimizer("sgd", groups, 0.9)
+        else:
+            optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+        x = torch.randn(20, 4)
+        for step in range(6):
+            network[0].requires_grad_(step >= 3)
+            optimizer.zero_grad()
+            network(x).square().mean().backward()
+            optimizer.step()
+        trained[kind] = torch.cat([p.detach().ravel() for p in network.parameters()])
+    torch.testing.assert_close(trained["package"], trained["plain"])
