@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import skltransfer
 from api_reference import reference, write_page
 from command_line import commands
+from scale_table import scale_table
 from skltransfer._documentation import ADDRESS
 
 project = "skltransfer"
@@ -115,4 +116,6 @@ def setup(app):
     """Write the pages that are made from the code before Sphinx reads the sources."""
     write_page(DOCS / "api.rst", reference())
     write_page(DOCS / "generated" / "command_line.txt", commands())
+    record = (DOCS.parent / "benchmarks" / "speed" / "scale.json").read_text()
+    write_page(DOCS / "generated" / "scale_table.txt", scale_table(record))
     app.connect("autodoc-skip-member", _skip_inherited_from_scikit_learn)

@@ -115,6 +115,18 @@ def test_the_page_of_commands_has_every_command_and_option(docs):
         assert words in sections[command]
 
 
+def test_the_page_of_sizes_has_every_estimator_that_was_measured(docs):
+    record = (ROOT / "benchmarks" / "speed" / "scale.json").read_text()
+    table = docs("scale_table").scale_table(record)
+    head, _, *lines = table.splitlines()
+    rows = json.loads(record)["rows"]
+    assert [line.split("|")[1].strip() for line in lines] == [row["name"] for row in rows]
+    assert {line.count("|") for line in lines} == {head.count("|")}
+    (coral,) = (row for row in rows if row["name"] == "CORAL")
+    (line,) = (line for line in lines if line.startswith("| CORAL |"))
+    assert f"{coral['seconds']['1000000']:.2g} s" in line
+
+
 def test_pages_name_options_that_exist():
     """Options in the lines that call a command, and those that stand alone."""
     known = {"--help", "--version"} | {n for _, a in actions() for n in a.option_strings}

@@ -39,12 +39,12 @@ _N_ROUNDS = 10
 # Samples of both domains up to which a fit takes about ten seconds on one core
 # (benchmarks/speed/scale.json).
 _MAX_ROWS = {
-    "KMM": 60_000,
-    "KMM without target labels": 60_000,
+    "KMM": 50_000,
+    "KMM without target labels": 50_000,
     "KLIEP": 130_000,
     "nearest neighbours": 50_000,
     "kernel density": 40_000,
-    "JDA": 60_000,
+    "JDA": 80_000,
     "two-stage TrAdaBoost": 50_000,
     "fine-tuned network": 150_000,
     "L2-SP network": 150_000,
