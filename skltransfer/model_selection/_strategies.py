@@ -46,13 +46,13 @@ _MAX_ROWS = {
     "kernel density": 40_000,
     "JDA": 80_000,
     "two-stage TrAdaBoost": 50_000,
-    "fine-tuned network": 150_000,
-    "L2-SP network": 150_000,
-    "DANN network": 100_000,
-    "CDAN network": 100_000,
-    "DAN network": 100_000,
-    "Deep CORAL network": 100_000,
-    "MCC network": 100_000,
+    "fine-tuned network": 80_000,
+    "L2-SP network": 60_000,
+    "DANN network": 50_000,
+    "CDAN network": 50_000,
+    "DAN network": 50_000,
+    "Deep CORAL network": 50_000,
+    "MCC network": 50_000,
 }
 
 

@@ -174,6 +174,8 @@ def _is_same(a: nn.Module, b: nn.Module) -> bool:
     if isinstance(b, TransferNetwork):  # the folder of a tokenizer does not matter
         is_same = a.preprocessing == b.preprocessing and a.dtype == b.dtype
         return is_same and _is_same(a.features, b.features) and _is_same(a.head, b.head)
+    if isinstance(b, FeatureNetwork):  # what it has learned of its widths does not matter
+        return a._made_from[1:] == b._made_from[1:] and _is_same(a.module, b.module)
     return fingerprint(a) == fingerprint(b)
 
 

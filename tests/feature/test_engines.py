@@ -21,7 +21,8 @@ from torchvision.models import mobilenet_v3_small, resnet18
 
 import skltransfer
 from skltransfer import FeatureStore, PretrainedFeatureTransformer, load_backbone
-from skltransfer._torch import _engines
+from skltransfer._shared_cache import SharedCache
+from skltransfer._torch import _engines, _extraction
 from tests.exports import share_operators
 from tests.rounding import assert_within_rounding
 from tests.tiny_bert import WORDS, save_tiny_bert
@@ -187,7 +188,14 @@ def test_all_engines_share_what_torch_has_done_in_their_place():
 # --- torch instead ----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_engines(monkeypatch):
+    """Forget the engines of other tests, whose networks may have the same weights."""
+    monkeypatch.setattr(_extraction, "_engines", SharedCache(8, _extraction.network_lock))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.usefixtures("no_engines")
 def test_a_network_that_cannot_be_exported_is_run_by_torch_with_one_warning(engine):
     backbone = Branching(10, 8)
     with pytest.warns(RuntimeWarning, match=r"torch runs it: it cannot be exported.*engine='torch"):
@@ -212,6 +220,7 @@ def test_a_network_that_cannot_be_exported_is_run_by_torch_with_one_warning(engi
     ],
     ids=["inexact", "nan", "width", "place"],
 )
+@pytest.mark.usefixtures("no_engines")
 def test_an_engine_that_fails_on_the_probe_is_not_used(engine, changed, message, monkeypatch):
     compiled = _engines._COMPILERS[engine]
 
@@ -220,7 +229,7 @@ def test_an_engine_that_fails_on_the_probe_is_not_used(engine, changed, message,
         return lambda x: changed(x, np.array(run(x))).astype(np.float32)
 
     monkeypatch.setitem(_engines._COMPILERS, engine, compile_worse)
-    network = TableColumns()  # not the one of other tests, whose engines are kept
+    network = TableColumns()
     with pytest.warns(RuntimeWarning, match=message):
         model = transformer(network, engine).fit(TABLE)
     assert model.engine_ == "torch"
