@@ -47,7 +47,15 @@ _NUMBER_BYTES = 8
 
 
 class FeatureStoreWarning(UserWarning):
-    """A store on disk is damaged, or cannot be written."""
+    """A store on disk is damaged, or cannot be written.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skltransfer.feature import FeatureStoreWarning
+    >>> with warnings.catch_warnings():  # an error, rather than to go on in memory
+    ...     warnings.simplefilter("error", FeatureStoreWarning)
+    """
 
 
 class _Claims:
@@ -631,7 +639,22 @@ class DiskFeatureStore:
             shared.is_readable = shared.is_writable = True
 
     def get(self, namespace: str, digests) -> tuple[np.ndarray, np.ndarray | None]:
-        """Look samples up; as :meth:`FeatureStore.get`."""
+        """Look samples up.
+
+        Parameters
+        ----------
+        namespace : str
+            Key of everything that decides features beside the sample.
+        digests : sequence of bytes of length n_samples
+            Digests of the samples' content.
+
+        Returns
+        -------
+        found : ndarray of shape (n_samples,), bool
+            Mask of the samples in the store.
+        values : ndarray of shape (n_found, n_features) or None
+            Features of the samples found; None if there are none.
+        """
         found, values = self._get(namespace, digests)
         shared = self._shared
         with shared.lock:
@@ -657,7 +680,17 @@ class DiskFeatureStore:
         return found, both[found]
 
     def put(self, namespace: str, digests, values: np.ndarray) -> None:
-        """Store the features of samples that are not there yet; as :meth:`FeatureStore.put`."""
+        """Store the features of samples that are not in the store yet.
+
+        Parameters
+        ----------
+        namespace : str
+            Key of everything that decides features beside the sample.
+        digests : sequence of bytes of length n_samples
+            Digests of the samples' content.
+        values : ndarray of shape (n_samples, n_features)
+            Features.
+        """
         if not len(values):
             return
         shared = self._shared
@@ -686,6 +719,11 @@ class DiskFeatureStore:
             Number of samples in a batch.
         features : ndarray of shape (n_samples, ...)
             Features.
+
+        Yields
+        ------
+        batch : ndarray of int
+            Positions of samples.
         """
         shared = self._shared
         with shared.lock:

@@ -386,7 +386,7 @@ class Extractor:
         whole = self.batch_size(rows) if batch_size == "auto" else batch_size
         run, size = self.engine(rows, whole, engine), whole
         if batch_size == "auto" and run is self.network:  # an engine is built for one size
-            size = next((few for few in _FEW_ROWS if 0 < len(distinct) <= few < whole), whole)
+            size = self._size_for(rows, len(distinct), whole)
         namespace = ""
         if store is not None:
             namespace = self._namespace(rows, size, whole, run)
@@ -429,6 +429,12 @@ class Extractor:
             return features
         position = {digest: i for i, digest in enumerate(distinct)}
         return features[[position[digest] for digest in digests]]
+
+    def _size_for(self, rows: Rows, n_rows: int, whole: int) -> int:
+        """Return the size of the batches of a call with so many distinct rows."""
+        # Of a table, folds of a search have as many as 64 rows: they find what larger ones stored.
+        sizes = _FEW_ROWS[:2] if isinstance(rows, TableRows) else _FEW_ROWS
+        return next((few for few in sizes if 0 < n_rows <= few < whole), whole)
 
     def _namespace(self, rows: Rows, size: int, whole: int, run) -> str:
         """Return what stands in the store for all that decides the bits of a row's features."""

@@ -162,9 +162,25 @@ class FeatureStore:
                 self._slots.setdefault(namespace, {})[digest] = (number, place)
 
     def batches(self, namespace: str, digests, groups, size: int, features) -> Iterator[np.ndarray]:
-        """Yield batches of the samples in `groups`, all of which have to be computed and put.
+        """Return batches of the samples in `groups`, all of which have to be computed and put.
 
-        See :meth:`DiskFeatureStore.batches`.
+        Parameters
+        ----------
+        namespace : str
+            Key of everything that decides features beside the sample.
+        digests : sequence of bytes of length n_samples
+            Digests of the samples' content.
+        groups : list of ndarray of int
+            Samples to compute; batches do not mix groups.
+        size : int
+            Number of samples in a batch.
+        features : ndarray of shape (n_samples, ...)
+            Features. No other process writes into them.
+
+        Returns
+        -------
+        batches : iterator of ndarray of int
+            Positions of samples.
         """
         return in_batches(groups, size)
 
