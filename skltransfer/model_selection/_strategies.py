@@ -27,8 +27,8 @@ from skltransfer.parameter._linear import LinearTransfer
 N_EPOCHS = 30
 # Iterations of L-BFGS for small tables: the optimum of a network is not worth waiting for.
 N_ITERATIONS = 100
-# Samples of both domains up to which that holds. Networks train in steps on more, for as many
-# epochs as they need.
+# Samples of both domains up to which that holds. Networks train in steps on more, for their default
+# number of epochs.
 _MAX_ROWS_OF_ITERATIONS = 2000
 # Regularization of a network that is fitted on few samples.
 _ALPHA = 1.0
