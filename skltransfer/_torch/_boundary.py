@@ -114,7 +114,11 @@ class Boundary:
         return network.run(x, partial(self._first, network.trunk))
 
     def features(self, network: FeatureNetwork, rows: torch.Tensor) -> torch.Tensor:
-        """Return the features of a batch of which `rows` were kept, shape (n, n_features)."""
+        """Return the features of a batch of which `rows` were kept, shape (n, n_features).
+
+        In training the feature maps are laid out channel by channel. The last stages have small
+        maps of many channels, whose gradients take 1.2 to 1.7 times as long the other way.
+        """
         kept, start = [], 0
         for shape in self.shapes:
             part = rows[:, start : start + shape.numel()]
@@ -122,6 +126,8 @@ class Boundary:
             if len(shape) == 3 and network.runs_by_pixel:
                 n_channels, height, width = shape
                 part = part.reshape(-1, height, width, n_channels).permute(0, 3, 1, 2)
+                if torch.is_grad_enabled():
+                    part = part.contiguous()
             kept.append(part.reshape(-1, *shape) if part.ndim == 2 else part)
         trunk = network.trunk
         return network.features_of(self._rests[trunk.training](trunk, *kept))
