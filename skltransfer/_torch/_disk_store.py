@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +11,8 @@ import numpy as np
 from skltransfer._locks import ThreadLock
 from skltransfer._messages import first_line
 from skltransfer._torch._store import feature_store, in_batches
+from skltransfer._torch._store_claims import Claims, Turns, places_of
 from skltransfer._torch._store_files import (
-    CLAIMS,
     LEAST_MAX_BYTES,
     DamagedStore,
     Database,
@@ -28,22 +24,9 @@ from skltransfer._torch._store_files import (
     read_marker,
     replace_database,
 )
-from skltransfer._torch._store_format import (
-    PLACE,
-    DamagedValue,
-    as_numbers,
-    decode,
-    encode,
-    is_whole,
-    rows_of_value,
-    short_digests,
-    short_namespace,
-)
+from skltransfer._torch._store_format import short_digests, short_namespace
+from skltransfer._torch._store_rows import Contents, drop_oldest, look_up, read_all, store_rows
 from skltransfer._warnings import warn
-
-# Seconds after which a row that another process computes is computed here as well.
-_PATIENCE = 60.0
-_NUMBER_BYTES = 8
 
 
 class FeatureStoreWarning(UserWarning):
@@ -56,90 +39,6 @@ class FeatureStoreWarning(UserWarning):
     >>> with warnings.catch_warnings():  # an error, rather than to go on in memory
     ...     warnings.simplefilter("error", FeatureStoreWarning)
     """
-
-
-class _Claims:
-    """Rows that this process computes, as locks on bytes of a file; those of the dead end.
-
-    Parameters
-    ----------
-    path : Path
-        Folder of the store.
-    """
-
-    def __init__(self, path: Path):
-        # Closing any descriptor of the file ends the locks, so that there is one for good; a forked
-        # child uses the same for locks of its own.
-        self._file = os.open(path / CLAIMS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self.held: set[int] = set()
-
-    def take(self, place: int) -> bool:
-        """Claim a row, unless another process has."""
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except OSError:
-            return False
-        self.held.add(place)
-        return True
-
-    def release(self, places) -> None:
-        """Give rows up."""
-        for place in self.held.intersection(places):
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
-            self.held.discard(place)
-
-
-def _places(namespace: str, digests) -> list[int]:
-    """Return the places of the claims on rows."""
-    name = int.from_bytes(short_namespace(namespace)[:8])
-    return [(name ^ int.from_bytes(digest[:8])) >> 2 for digest in short_digests(digests)]
-
-
-class _Turns:
-    """Rows of one extraction that are shared out among the processes that need them.
-
-    Parameters
-    ----------
-    claims : _Claims
-    places : list of int
-        Place of the claim on each row.
-    read : callable
-        Takes rows. Fetches those in the store, and returns the others.
-    """
-
-    def __init__(self, claims: _Claims, places: list[int], read: Callable):
-        self._claims, self._places, self._read = claims, places, read
-        self._taken: set[int] = set()
-
-    def take(self, rows: list[int]) -> tuple[list[int], list[int]]:
-        """Return the rows that are now this process's to compute, and those claimed elsewhere."""
-        mine = []
-        for row in rows:
-            self._taken.add(row)
-            if self._claims.take(self._places[row]):
-                mine.append(row)
-        absent = self._read(mine)  # others may have stored the rest before it was claimed
-        self.release({*mine} - {*absent})
-        return absent, [row for row in rows if row not in {*mine}]
-
-    def release(self, rows) -> None:
-        """Let others compute rows that are not in the store."""
-        self._claims.release([self._places[row] for row in rows])
-
-    def release_all(self) -> None:
-        """Let others compute what this process has claimed and not stored."""
-        self.release(self._taken)
-
-    def wait(self, row: int) -> bool:
-        """Wait until no other process claims a row; return False if that takes too long."""
-        end, pause = time.monotonic() + _PATIENCE, 0.002
-        while not self._claims.take(self._places[row]):
-            if time.monotonic() > end:
-                return False
-            time.sleep(pause)
-            pause = min(1.5 * pause, 0.02)
-        self.release([row])
-        return True
 
 
 class _Shared:
@@ -157,7 +56,7 @@ class _Shared:
         self.hits = self.misses = 0
         self.is_readable = self.is_writable = True
         self.database: Database | None = None
-        self._claims: _Claims | None = None
+        self._claims: Claims | None = None
         self._warned_of_values = False
 
     def bound(self, max_bytes: int) -> None:
@@ -231,11 +130,11 @@ class _Shared:
                 FeatureStoreWarning,
             )
 
-    def claims(self) -> _Claims | None:
+    def claims(self) -> Claims | None:
         """Return the claims on rows; None if there can be none."""
         if self._claims is None and self.is_writable and self.opened() is not None:
             try:
-                self._claims = _Claims(self.path)
+                self._claims = Claims(self.path)
             except OSError:
                 return None
         return self._claims if self.is_writable else None
@@ -254,7 +153,7 @@ class _Shared:
             if database is None:
                 break
             try:
-                found, rows, damaged = _look_up(database, namespace, digests)
+                found, rows, damaged = look_up(database, namespace, digests)
             except errors() as error:
                 self.recover(error)
                 continue
@@ -300,7 +199,7 @@ class _Shared:
                 return False
             try:
                 self._make_room(database, rows.nbytes + 64 * len(rows))
-                _store(database, namespace, digests, rows)
+                store_rows(database, namespace, digests, rows)
                 return True
             except lmdb().MapFullError:
                 # Free pages may be held back by readers, or lie apart.
@@ -324,137 +223,16 @@ class _Shared:
         with database.environment.begin() as txn:
             used = database.used_bytes(txn)
         if used + n_bytes > limit:  # somewhat more, so that it is not done for every batch
-            _drop_oldest(database, used + n_bytes - limit + limit // 16)
+            drop_oldest(database, used + n_bytes - limit + limit // 16)
 
     def _free(self, database: Database, attempt: int) -> None:
         try:
             database.environment.reader_check()
-            _drop_oldest(database, database.room >> max(3 - attempt, 0))
+            drop_oldest(database, database.room >> max(3 - attempt, 0))
         except lmdb().MapFullError:  # no page is left to note what is dropped
             self._replace(database)
         except errors() as error:
             self.recover_writing(error)
-
-
-def _look_up(database: Database, namespace: bytes, digests: list[bytes]):
-    """Return which rows are there, those that are, and the numbers of damaged values."""
-    found = np.zeros(len(digests), bool)
-    damaged: list[bytes] = []
-    rows = None
-    with database.environment.begin(buffers=True) as txn:
-        get, table = txn.get, database.rows
-        places = [get(namespace + digest, None, table) for digest in digests]
-        if {*map(len, filter(None, places))} - {PLACE.itemsize}:
-            raise DamagedStore("places of rows have another size")
-        asked = np.arange(len(digests))
-        if None in places:
-            asked = np.flatnonzero([place is not None for place in places])
-            places, digests = ([part[i] for i in asked] for part in (places, digests))
-        if not places:
-            return found, None, damaged
-        where = np.frombuffer(b"".join(places), PLACE)
-        wanted = as_numbers(digests)
-        numbers, groups = np.unique(where["value"].astype(np.uint64), return_inverse=True)
-        order = np.argsort(groups, kind="stable")
-        ends = np.cumsum(np.bincount(groups, minlength=len(numbers)))
-        for number, members in zip(numbers, np.split(order, ends[:-1]), strict=True):
-            key = int(number).to_bytes(_NUMBER_BYTES, "big")
-            content = get(key, None, database.values)
-            if content is None:
-                continue
-            try:
-                value = decode(content)
-            except DamagedValue:
-                damaged.append(key)
-                continue
-            row = where["row"][members].astype(np.intp)
-            is_there = row < len(value.rows)
-            row[~is_there] = 0
-            # A place that is damaged may lead to another row.
-            is_there &= (value.digests[row] == wanted[members]).all(axis=1)
-            if value.namespace != namespace or not is_there.any():
-                continue
-            if rows is None:
-                rows = np.empty((len(asked), *value.rows.shape[1:]), value.rows.dtype)
-            if value.rows.shape[1:] != rows.shape[1:] or value.rows.dtype != rows.dtype:
-                continue
-            rows[members[is_there]] = value.rows[row[is_there]]
-            found[asked[members[is_there]]] = True
-    if rows is not None and not found[asked].all():
-        rows = rows[found[asked]]
-    return found, rows, damaged
-
-
-def _store(database: Database, namespace: bytes, digests: list[bytes], rows: np.ndarray) -> None:
-    """Write the rows that are not there yet, in one transaction."""
-    with database.environment.begin(write=True) as txn:
-        keys, fresh = set(), []
-        for i, digest in enumerate(digests):
-            if digest not in keys and not _is_there(database, txn, namespace + digest):
-                keys.add(digest)
-                fresh.append(i)
-        cursor = txn.cursor(database.values)
-        last = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
-        # Of the clock, so that rows of a value that was removed never lead to a later one.
-        number = max(last, time.time_ns())
-        n_rows = rows_of_value(rows[:1].nbytes)
-        for start in range(0, len(fresh), n_rows):
-            chosen = fresh[start : start + n_rows]
-            number += 1
-            key = number.to_bytes(_NUMBER_BYTES, "big")
-            names = [digests[i] for i in chosen]
-            content = encode(namespace, names, rows[chosen])
-            txn.put(key, content, db=database.values, append=True)
-            for row, digest in enumerate(names):
-                txn.put(namespace + digest, key + row.to_bytes(4, "big"), db=database.rows)
-
-
-def _is_there(database: Database, txn, key: bytes) -> bool:
-    place = txn.get(key, db=database.rows)
-    if place is None:
-        return False
-    cursor = txn.cursor(database.values)
-    return cursor.set_key(place[:_NUMBER_BYTES])
-
-
-def _drop_oldest(database: Database, n_bytes: int) -> None:
-    """Remove the values that were written first, at least so many bytes of them."""
-    with database.environment.begin(write=True) as txn:
-        cursor = txn.cursor(database.values)
-        while n_bytes > 0 and cursor.first():
-            number, content = cursor.item()
-            n_bytes -= len(content)
-            try:
-                value = decode(content)
-            except DamagedValue:  # its rows lead nowhere, until they are written again
-                pass
-            else:
-                for digest in value.digests:
-                    key = value.namespace + digest.tobytes()
-                    place = txn.get(key, db=database.rows)
-                    if place is not None and place[:_NUMBER_BYTES] == number:
-                        txn.delete(key, db=database.rows)
-            cursor.delete()
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a store holds.
-
-    Parameters
-    ----------
-    n_rows, n_namespaces, n_values, n_damaged : int
-        Number of rows, of their namespaces, of the values that hold rows, and of those among them
-        whose checksum is wrong.
-    used_bytes, max_bytes : int
-    """
-
-    n_rows: int
-    n_namespaces: int
-    n_values: int
-    n_damaged: int
-    used_bytes: int
-    max_bytes: int
 
 
 def contents_of(path: Path, *, are_checked: bool) -> Contents:
@@ -483,27 +261,12 @@ def contents_of(path: Path, *, are_checked: bool) -> Contents:
             database = shared.database if is_open else Database(path, read_marker(path))
             try:
                 with database.environment.begin(buffers=True) as txn:
-                    return _read_all(database, txn, are_checked)
+                    return read_all(database, txn, are_checked)
             finally:
                 if not is_open:
                     database.close()
         except errors() as error:
             raise DamagedStore(first_line(error)) from error
-
-
-def _read_all(database: Database, txn, are_checked: bool) -> Contents:
-    n_namespaces, cursor = 0, txn.cursor(database.rows)
-    is_found = cursor.first()
-    while is_found:  # leap from one to the next
-        n_namespaces += 1
-        is_found = cursor.set_range(bytes(cursor.key()[:16]) + b"\xff" * 17)
-    n_rows = sum(1 for _ in txn.cursor(database.rows).iternext())
-    n_values = n_damaged = 0
-    for content in txn.cursor(database.values).iternext(keys=False):
-        n_values += 1
-        n_damaged += are_checked and not is_whole(content)
-    used, bound = database.used_bytes(txn), database.marker.max_bytes
-    return Contents(n_rows, n_namespaces, n_values, n_damaged, used, bound)
 
 
 class DiskFeatureStore:
@@ -698,7 +461,7 @@ class DiskFeatureStore:
             is_stored = shared.write(
                 short_namespace(namespace), short_digests(digests), np.asarray(values)
             )
-            shared.release_claims(_places(namespace, digests))  # others find the rows now
+            shared.release_claims(places_of(namespace, digests))  # others find the rows now
         if not is_stored:
             feature_store.put(namespace, digests, values)
 
@@ -739,33 +502,7 @@ class DiskFeatureStore:
                 features[rows[found]] = values
             return rows[~found].tolist()
 
-        turns = _Turns(claims, _places(namespace, digests), read)
-        try:
-            elsewhere = []
-            for group in groups:
-                left, batch, others = deque(np.asarray(group).tolist()), [], []
-                while left:
-                    some = [left.popleft() for _ in range(min(size - len(batch), len(left)))]
-                    mine, claimed = turns.take(some)
-                    batch += mine
-                    others += claimed
-                    if batch and (len(batch) == size or not left):
-                        yield np.asarray(batch)
-                        batch = []
-                elsewhere.append(others)
-            for group in elsewhere:
-                while group:
-                    is_free = turns.wait(group[0])
-                    some, group = group[: 16 * size], group[16 * size :]
-                    first, some = some[0], read(some)
-                    if first in some:  # whoever claimed it was killed, or takes too long
-                        mine, claimed = turns.take(some[:size]) if is_free else (some[:size], [])
-                        some = claimed + some[size:]
-                        if mine:
-                            yield np.asarray(mine)
-                    group = some + group
-        finally:
-            turns.release_all()
+        yield from Turns(claims, places_of(namespace, digests), read).batches(groups, size)
 
 
 def _absolute(path) -> Path:

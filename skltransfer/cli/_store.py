@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from skltransfer._torch._disk_store import Contents, contents_of
+from skltransfer._torch._disk_store import contents_of
 from skltransfer._torch._store_files import (
     FORMAT,
     DamagedStore,
@@ -14,6 +14,7 @@ from skltransfer._torch._store_files import (
     read_marker,
     replace_database,
 )
+from skltransfer._torch._store_rows import Contents
 from skltransfer.cli._errors import CommandError, shown
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skltransfer._torch import _disk_store
+from skltransfer._torch import _disk_store, _store_claims
 from skltransfer._torch._store import feature_store
-from skltransfer._torch._store_format import decode, encode
+from skltransfer._torch._store_format import DamagedValue, decode, encode
 from skltransfer._torch._store_parameter import resolve_store
 from skltransfer.feature import DiskFeatureStore, FeatureStoreWarning
 from tests.forked import in_child
@@ -135,10 +135,10 @@ def test_a_value_is_read_as_it_was_written_or_not_at_all():
         for bit in (0, 7):
             changed = bytearray(content)
             changed[place] ^= 1 << bit
-            with pytest.raises(_disk_store.DamagedValue):
+            with pytest.raises(DamagedValue):
                 decode(bytes(changed))
     for n_bytes in (0, 20, 60, len(content) - 1):
-        with pytest.raises(_disk_store.DamagedValue):
+        with pytest.raises(DamagedValue):
             decode(content[:n_bytes])
 
 
@@ -554,7 +554,7 @@ def test_rows_of_a_killed_process_are_computed_by_the_one_that_waits(tmp_path):
     slow.start()
     claims = _disk_store._shared_of(Path(os.path.realpath(tmp_path))).claims()
     end = time.monotonic() + 30
-    (place,) = _disk_store._places("a", [digest(0)])
+    (place,) = _store_claims.places_of("a", [digest(0)])
     while claims.take(place) and time.monotonic() < end:
         claims.release([place])
         time.sleep(0.01)
@@ -564,7 +564,7 @@ def test_rows_of_a_killed_process_are_computed_by_the_one_that_waits(tmp_path):
 
 
 def test_a_process_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(_disk_store, "_PATIENCE", 0.1)
+    monkeypatch.setattr(_store_claims, "_PATIENCE", 0.1)
     code = (
         "import fcntl, sys, time; file = open(sys.argv[1], 'r+b')\n"
         "fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(1000)"
