@@ -39,7 +39,7 @@ from skltransfer._solvers._classes import (
     predicted_codes,
     probabilities,
 )
-from skltransfer._torch._augmentation import names_of
+from skltransfer._torch._augmentation import MIXES, names_of
 from skltransfer._torch._image_columns import as_items
 from skltransfer._torch._rows import (
     ImageArrayRows,
@@ -256,6 +256,7 @@ class FineTuning(
         "ema_decay": Number(0, 1, high_open=True, unset=(None,)),
         "gradual_unfreezing": Count(0),
         "accumulate": Count(),
+        "n_views": Count(unset=(None,)),
         "patience": Count(),
         "tol": Number(0),
         "early_stopping": Flag(),
@@ -269,8 +270,13 @@ class FineTuning(
         return self._built.cached_stage
 
     def _check_combinations(self):
-        if self.augment is not None:
-            names_of(self.augment)
+        mixes = [policy for policy in names_of(self.augment) if policy in MIXES]
+        if self.n_views is not None and mixes:
+            raise ValueError(
+                f"n_views={self.n_views!r} draws views of one sample at a time, and "
+                f"augment={self.augment!r} mixes samples. Leave {mixes[0]!r} out, or set "
+                "n_views=None."
+            )
         if self.gradual_unfreezing and self.strategy in ("lora", "linear_probe"):
             raise ValueError(
                 f"gradual_unfreezing={self.gradual_unfreezing!r} has nothing to unfreeze with "

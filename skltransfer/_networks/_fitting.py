@@ -18,6 +18,7 @@ from skltransfer._networks._built import (
     make_head,
     n_trained_stages,
 )
+from skltransfer._networks._fixed_views import FixedViews
 from skltransfer._networks._labels import Labels
 from skltransfer._networks._lora import Adapters
 from skltransfer._networks._objective import DistancePenalty, LabelLoss, Objective, Pull
@@ -106,6 +107,13 @@ class Data:
             data = data.without_repeats()
         return replace(data, weights=data.labels.learn(data.weights))
 
+    def with_views(self, plan: Plan) -> Data:
+        """Return the views that the plan draws of each sample, with its label and its weight."""
+        rows = FixedViews(self.rows, plan.augment, plan.n_views, plan.seed_of_chance)
+        of = np.tile(np.arange(len(self)), plan.n_views)
+        labels = None if self.labels is None else self.labels.subset(of)
+        return Data(rows, labels, None if self.weights is None else self.weights[of])
+
     def without_repeats(self) -> Data:
         """Sort the rows of a table, and take equal ones with equal labels as one.
 
@@ -186,6 +194,10 @@ class Fitting:
             self.built.network.head = head.to(device=plan.device, dtype=plan.dtype)
         else:
             self.built = replace(earlier.with_source(record), key="")
+        if plan.augment is not None and plan.n_views is not None:
+            self.data = data.with_views(plan)
+            self.target = None if target is None else target.with_views(plan)
+            self.plan = replace(plan, augment=None)
         self.n_trained = 0
         if plan.strategy != "linear_probe":
             name = self.built.record.name

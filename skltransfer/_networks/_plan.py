@@ -86,6 +86,9 @@ class Plan:
         Parameters that ask for mini-batches, each with its value; those that mean something where
         the head alone is trained.
     augment : Augmentation or None
+    n_views : int or None
+        Number of views that `augment` draws of each sample before training; ``None``: it changes
+        every batch anew.
     n_steps : int
         Steps that ``max_epochs="auto"`` aims at.
     settings : tuple
@@ -110,6 +113,7 @@ class Plan:
     backbone_lr_ratio: float = 1.0
     batch_size: int
     augment: Augmentation | None = None
+    n_views: int | None = None
     n_steps: int = 500
     settings: tuple = field(default=(), repr=False)
     strategy: str = "finetune"
@@ -184,7 +188,9 @@ class Plan:
             split = check_random_state(given["random_state"]).randint(2**31 - 1)
         drawn = check_random_state(given["random_state"]).randint(2**31 - 1, size=len(seeds))
         own = {f.name: given[f.name] for f in fields(cls) if f.name in given} | {"augment": None}
-        head_asks = _asking(given, _WITHOUT_STEPS)
+        # Views that are drawn before training are samples like others.
+        asking = given if given.get("n_views") is None else given | {"augment": None}
+        head_asks = _asking(asking, _WITHOUT_STEPS)
         of_weights = "float64" if precision == "float64" else "float32"
         own |= {
             "device": device,
@@ -196,7 +202,7 @@ class Plan:
             **{f"seed_of_{s}": int(seed) for s, seed in zip(seeds, drawn, strict=True)},
             "optimizer": optimizer,
             "takes_all": None if name == "auto" else name == "lbfgs",
-            "asks_for_steps": (*head_asks, *_asking(given, _WITHOUT_STEPS_OF_STAGES)),
+            "asks_for_steps": (*head_asks, *_asking(asking, _WITHOUT_STEPS_OF_STAGES)),
             "head_asks_for_steps": head_asks,
             "lr": dict(rates)[optimizer] if lr == "auto" else float(lr),
             "backbone_lr_ratio": _lr_ratio(given),

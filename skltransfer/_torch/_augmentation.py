@@ -74,6 +74,7 @@ class Augmentation:
                     f"augment={policy!r} changes images, and these rows are none. Tables take "
                     "'mixup' or a callable."
                 )
+        self.policies = policies
         self._mix = next((p for p in policies if isinstance(p, str) and p in MIXES), None)
         self._policies = [p for p in policies if not (isinstance(p, str) and p in MIXES)]
         self._made: dict[tuple, Callable] = {}

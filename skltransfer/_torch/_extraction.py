@@ -414,6 +414,7 @@ class Extractor:
 
         # Who waits for the rows of another process has to have stored what it has claimed itself.
         is_ahead = self.reads_ahead and not isinstance(store, DiskFeatureStore)
+        is_ahead = is_ahead and not getattr(rows, "are_drawn", False)
         for batch, x in (read_ahead if is_ahead else _read_in_turn)(read, batches):
             features[batch] = self._forward(x, run)[: len(batch)]
             if store is not None and keeps:

@@ -146,6 +146,11 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         ``"auto"``, ``"color"`` and ``"erase"`` change images. ``"mixup"`` and ``"cutmix"`` mix
         samples with their labels. A callable takes and returns a batch of pixels (n, channels,
         height, width) or of columns (n, n_columns). ``None`` changes nothing.
+    n_views : int, default=None
+        Number of views of each sample that `augment` draws once, before training. They are the
+        training samples from then on, so that an epoch has `n_views` times as many steps, and what
+        frozen stages give for them is kept (see ``cached_stage_``). A view depends on the content
+        of its sample, its number and `random_state` alone. ``None`` draws anew in every batch.
     optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
         Optimizer of the training. ``"lbfgs"`` takes all samples at once, without randomness or a
         learning rate. ``"auto"`` is L-BFGS for a head alone on at most 20000 samples and for tables
@@ -239,9 +244,10 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         Stages of the network that have parameters, shallow to deep.
     cached_stage_ : str or None
         Deepest of the frozen stages whose outputs were kept, so that every epoch began behind it.
-        ``None`` if epochs began with the samples: no stage or every stage is frozen, `augment`, the
-        strategy ``"lora"``, mixed precision or a penalty on feature maps makes inputs vary or needs
-        them, the network cannot be traced, or half of the `store` has no room for the outputs.
+        ``None`` if epochs began with the samples: no stage or every stage is frozen, `augment`
+        without `n_views`, the strategy ``"lora"``, mixed precision or a penalty on feature maps
+        makes inputs vary or needs them, the network cannot be traced, or half of the `store` has no
+        room for the outputs.
     history_ : list of dict
         One record per epoch: ``epoch``, ``phase``, ``train_loss``, ``seconds``, and ``valid_loss``
         with early stopping. ``lr_STAGE`` and ``lr_head`` are the learning rates at the last step of
@@ -331,6 +337,7 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         class_weight: dict | str | None = None,
         balanced_batches: bool = False,
         augment=None,
+        n_views: int | None = None,
         optimizer: str = "auto",
         lr: float | str = "auto",
         momentum: float = 0.9,
@@ -377,6 +384,7 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         self.class_weight = class_weight
         self.balanced_batches = balanced_batches
         self.augment = augment
+        self.n_views = n_views
         self.optimizer = optimizer
         self.lr = lr
         self.momentum = momentum
@@ -478,6 +486,11 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         ``"auto"``, ``"color"`` and ``"erase"`` change images. ``"mixup"`` and ``"cutmix"`` mix
         samples with their labels. A callable takes and returns a batch of pixels (n, channels,
         height, width) or of columns (n, n_columns). ``None`` changes nothing.
+    n_views : int, default=None
+        Number of views of each sample that `augment` draws once, before training. They are the
+        training samples from then on, so that an epoch has `n_views` times as many steps, and what
+        frozen stages give for them is kept (see ``cached_stage_``). A view depends on the content
+        of its sample, its number and `random_state` alone. ``None`` draws anew in every batch.
     optimizer : {"auto", "adamw", "sgd", "lbfgs"}, default="auto"
         Optimizer of the training. ``"lbfgs"`` takes all samples at once, without randomness or a
         learning rate. ``"auto"`` is L-BFGS for a head alone on at most 20000 samples and for tables
@@ -569,9 +582,10 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         Stages of the network that have parameters, shallow to deep.
     cached_stage_ : str or None
         Deepest of the frozen stages whose outputs were kept, so that every epoch began behind it.
-        ``None`` if epochs began with the samples: no stage or every stage is frozen, `augment`, the
-        strategy ``"lora"``, mixed precision or a penalty on feature maps makes inputs vary or needs
-        them, the network cannot be traced, or half of the `store` has no room for the outputs.
+        ``None`` if epochs began with the samples: no stage or every stage is frozen, `augment`
+        without `n_views`, the strategy ``"lora"``, mixed precision or a penalty on feature maps
+        makes inputs vary or needs them, the network cannot be traced, or half of the `store` has no
+        room for the outputs.
     history_ : list of dict
         One record per epoch: ``epoch``, ``phase``, ``train_loss``, ``seconds``, and ``valid_loss``
         with early stopping. ``lr_STAGE`` and ``lr_head`` are the learning rates at the last step of
@@ -656,6 +670,7 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         head: str | Callable = "linear",
         dropout: float = 0.0,
         augment=None,
+        n_views: int | None = None,
         optimizer: str = "auto",
         lr: float | str = "auto",
         momentum: float = 0.9,
@@ -699,6 +714,7 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         self.head = head
         self.dropout = dropout
         self.augment = augment
+        self.n_views = n_views
         self.optimizer = optimizer
         self.lr = lr
         self.momentum = momentum

@@ -54,6 +54,7 @@ _WITHOUT_EPISODES = {
     "class_weight": None,
     "label_smoothing": 0.0,
     "balanced_batches": False,
+    "n_views": None,
     "early_stopping": False,
     "warm_start": False,
 }
