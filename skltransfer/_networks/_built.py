@@ -60,11 +60,7 @@ class TransferNetwork(nn.Module):
     @property
     def head_dtype(self) -> torch.dtype:
         """Return the floating-point type of the head; of the features if it has no tensors."""
-        tensors = chain(self.head.parameters(), self.head.buffers())
-        for tensor in tensors:
-            if tensor.is_floating_point():
-                return tensor.dtype
-        return self.dtype
+        return _dtype_of(self.head, self.dtype)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, shape (n, n_features)."""
@@ -89,13 +85,59 @@ class TransferNetwork(nn.Module):
         return self.outputs(self.embed(x))
 
 
+class SharedNetwork(nn.Module):
+    """What becomes a :class:`TransferNetwork` when the copy of the backbone is first asked for.
+
+    Until then the head is trained on features of the backbone as it is.
+
+    Parameters
+    ----------
+    source : Extractor
+        What takes these features.
+    """
+
+    def __init__(self, source: Extractor):
+        super().__init__()
+        self._source, self.head = (source,), nn.Identity()  # no submodule of this one
+        self.preprocessing, self.dtype = source.preprocessing, source.dtype
+
+    def __deepcopy__(self, memo: dict) -> SharedNetwork:
+        memo[id(self)] = twin = SharedNetwork(self.source)
+        twin.head = copy.deepcopy(self.head, memo)
+        return twin
+
+    @property
+    def source(self) -> Extractor:
+        """Return what takes the features of the backbone."""
+        return self._source[0]
+
+    @property
+    def head_dtype(self) -> torch.dtype:
+        """Return the floating-point type of the head; of the features if it has no tensors."""
+        return _dtype_of(self.head, self.dtype)
+
+    def copied(self) -> TransferNetwork:
+        """Return the network with a copy of the backbone, which can be trained."""
+        source = self.source
+        module = copy.deepcopy(source.network.module).requires_grad_(True).eval()
+        features = source.network.with_module(module)
+        network = TransferNetwork(features, self.head, self.preprocessing, self.dtype)
+        return network.to(source.device).eval()
+
+
+def _dtype_of(head: nn.Module, otherwise: torch.dtype) -> torch.dtype:
+    tensors = chain(head.parameters(), head.buffers())
+    return next((t.dtype for t in tensors if t.is_floating_point()), otherwise)
+
+
 @dataclass
 class Built(SavedAsData):
     """A network with its head, and what it was made of.
 
     Parameters
     ----------
-    network : TransferNetwork
+    held : TransferNetwork or SharedNetwork
+        The network, or what it is made of when `network` is first read.
     record : Backbone
         Where its weights come from.
     depth : DepthMap
@@ -114,7 +156,7 @@ class Built(SavedAsData):
     # Where that was, in this process; predictions take what is kept of the rows.
     boundary = None
 
-    network: TransferNetwork
+    held: TransferNetwork | SharedNetwork
     record: Backbone
     depth: DepthMap
     nodes: dict[str, str]
@@ -125,9 +167,19 @@ class Built(SavedAsData):
     cached_stage: str | None = None
 
     def __getstate__(self):
+        self.held = self.network
         state = super().__getstate__()
         state.pop("boundary", None)
         return state
+
+    @property
+    def network(self) -> TransferNetwork:
+        """Return the network with its head."""
+        if isinstance(self.held, SharedNetwork):
+            with network_lock:
+                if isinstance(self.held, SharedNetwork):
+                    self.held = self.held.copied()
+        return self.held
 
     @property
     def backbone(self) -> nn.Module:
@@ -136,6 +188,8 @@ class Built(SavedAsData):
 
     def extractor(self) -> Extractor:
         """Return what takes features in evaluation mode, in batches."""
+        if isinstance(self.held, SharedNetwork):
+            return self.held.source
         network = self.network
         device = next((t.device for t in network.parameters()), torch.device("cpu"))
         precision = "float64" if network.dtype == torch.float64 else "float32"
@@ -192,10 +246,10 @@ class Built(SavedAsData):
         store : FeatureStore or DiskFeatureStore or None
             Store of features of frozen layers.
         """
-        features, head = self.features(rows, store), self.network.head
+        features, head = self.features(rows, store), self.held.head
         like = next(iter([*head.parameters(), *head.buffers()]), torch.empty(0))
         with network_lock, torch.inference_mode():
-            outputs = head(torch.tensor(features, dtype=self.network.head_dtype).to(like.device))
+            outputs = head(torch.tensor(features, dtype=self.held.head_dtype).to(like.device))
         return outputs.double().cpu().numpy()
 
     def without_source(self) -> Built:
@@ -263,7 +317,7 @@ def build(
         precision=plan.precision,
     )
     source.check_rows(rows)
-    return copy_network(record, rows, source), source
+    return copy_network(record, rows, source, shares=plan.shares_backbone), source
 
 
 def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
@@ -280,7 +334,7 @@ def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
     return built, Extractor(features, None, plan.device, plan.precision, key, widths)
 
 
-def copy_network(record: Backbone, rows: Rows, source: Extractor) -> Built:
+def copy_network(record: Backbone, rows: Rows, source: Extractor, *, shares: bool) -> Built:
     """Copy a backbone so that it can be trained; the head is still missing.
 
     Parameters
@@ -289,21 +343,23 @@ def copy_network(record: Backbone, rows: Rows, source: Extractor) -> Built:
     rows : Rows
     source : Extractor
         What takes the features of the backbone as it is.
+    shares : bool
+        Whether it is copied when something else than its features is first asked for.
     """
-    device, dtype, preprocessing = source.device, source.dtype, source.preprocessing
     _, nodes, pooling, *_ = source.network._made_from
     shape = tuple(source.blank(rows).shape[1:])
     n_features = sum(check_shape(record, shape, lambda: source.widths(rows)).values())
-    module = copy.deepcopy(record.module).to(device=device, dtype=dtype)
-    features = source.network.with_module(module.requires_grad_(True).eval())
-    network = TransferNetwork(features, nn.Identity(), preprocessing, dtype).to(device).eval()
+    shared = SharedNetwork(source)
+    held = shared if shares else shared.copied()
 
     def depth() -> DepthMap:
-        x = network.entered(rows.batch([0], preprocessing).to(device))
-        return map_depth(module, record.stages, x, features.used_parameters(x))
+        network = shared.copied() if shares else held
+        x = network.entered(rows.batch([0], network.preprocessing).to(source.device))
+        features = network.features
+        return map_depth(features.module, record.stages, x, features.used_parameters(x))
 
     depth = _depths.get((source.key, record.stages, shape), depth)
-    return Built(network, record, depth, nodes, pooling, n_features, source.key)
+    return Built(held, record, depth, nodes, pooling, n_features, source.key)
 
 
 def make_head(head, n_features: int, n_outputs: int, dropout: float, seed: int) -> nn.Module:

@@ -153,6 +153,11 @@ class FittedNetwork(NetworkEstimator):
     Its fitted attributes are ``_built`` and ``_labels``.
     """
 
+    @property
+    def network_(self):
+        """The trained network with its head, in evaluation mode."""
+        return self._built.network
+
     def _attributes(self, fitting: Fitting, *, is_running: bool = False) -> dict:
         """Return the fitted attributes; with a copy of the network while training goes on."""
         return fitting.attributes(is_running=is_running) | self._read_attributes()
@@ -183,7 +188,7 @@ class FittedNetwork(NetworkEstimator):
         rows = self._rows(X, reset=False)
         if self.backbone is not None:
             built = self._built
-            check_images_for(built.record.name, built.network.preprocessing, rows)
+            check_images_for(built.record.name, built.held.preprocessing, rows)
         return rows
 
     def __sklearn_is_fitted__(self) -> bool:

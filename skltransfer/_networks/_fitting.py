@@ -191,7 +191,7 @@ class Fitting:
                 plan.dropout,
                 plan.seed_of_head,
             )
-            self.built.network.head = head.to(device=plan.device, dtype=plan.dtype)
+            self.built.held.head = head.to(device=plan.device, dtype=plan.dtype)
         else:
             self.built = replace(earlier.with_source(record), key="")
         if plan.augment is not None and plan.n_views is not None:
@@ -234,12 +234,12 @@ class Fitting:
         """Train as the plan's strategy says."""
         plan = self.plan
         if not self.is_first:  # the estimator keeps its own until this training has ended
-            self.built = replace(self.built, network=copy.deepcopy(self.built.network))
+            self.built = replace(self.built, held=copy.deepcopy(self.built.held))
         if self._objective_of is not None:
             self.objective = self._objective_of(self)
         with (
             seeded(plan.seed_of_chance, plan.device),
-            same_everywhere(self.built.network, self._key_of_processes()),
+            same_everywhere(self.built.held, self._key_of_processes()),
             batches_of_one_explained(),
         ):
             if self._batches_of is None:
@@ -247,7 +247,7 @@ class Fitting:
                 self._train_on_samples(reports)
             elif any(group["params"] for group in self._groups()):
                 self._fine_tune(reports)
-        self.built.network.requires_grad_(True).eval()
+        self.built.held.requires_grad_(True).eval()
 
     def _train_on_samples(self, reports) -> None:
         plan, only_head = self.plan, self.n_trained == 0
@@ -321,7 +321,7 @@ class Fitting:
         )
         if not self.is_first:  # the estimator keeps its own until this pass has ended
             network, optimizer = copy.deepcopy((self.built.network, optimizer))
-            self.built = replace(self.built, network=network)
+            self.built = replace(self.built, held=network)
         with (
             seeded(plan.seed_of_chance, plan.device),
             same_everywhere(self.built.network, self._key_of_processes()),
@@ -372,13 +372,13 @@ class Fitting:
             features = source.extract(rows, batch_size=size, store=self._store)
         else:
             features = self.built.extractor().extract(rows)
-        dtype = self.built.network.head_dtype
+        dtype = self.built.held.head_dtype
         features = torch.tensor(features, dtype=dtype, device=self.plan.device)
         return features if group is None else group.joined(features, len(data))
 
     def _learn_scale(self, features: torch.Tensor) -> None:
         """Let the built-in heads standardise features as they are before training."""
-        standardize = getattr(self.built.network.head, "features", None)
+        standardize = getattr(self.built.held.head, "features", None)
         if self.is_first and isinstance(standardize, Standardize):
             weights = self.data.weights
             if weights is not None:
@@ -387,7 +387,7 @@ class Fitting:
 
     def _probe(self, features: torch.Tensor, reports) -> None:
         """Train the head on features that do not change."""
-        plan, head, n = self.plan, self.built.network.head, len(self.data)
+        plan, head, n = self.plan, self.built.held.head, len(self.data)
         groups = [group for group in self._groups() if group["is_head"]]
         if plan.uses_full_batch(n, head.modules(), of_head=True):
             head.double()
@@ -593,7 +593,7 @@ class Fitting:
         """
         plan, depth = self.plan, self.built.depth
         n_stages = len(depth.stages)
-        by_stage = depth.parameters(self.built.backbone)
+        by_stage = depth.parameters(self.built.backbone) if self.n_trained else []
         if self.adapters is not None:
             by_stage = [[] for _ in depth.stages]
             for p, stage in zip(self.adapters.parameters, self.adapters.stage_of, strict=True):
@@ -608,7 +608,7 @@ class Fitting:
             for stage, parameters in enumerate(by_stage)
             if stage >= n_stages - self.n_trained and parameters
         ]
-        params = [p for p in self.built.network.head.parameters() if p.requires_grad]
+        params = [p for p in self.built.held.head.parameters() if p.requires_grad]
         groups.append({"name": "head", "params": params, "lr": plan.lr, "is_head": True})
         further = [p for module in self.objective.modules() for p in module.parameters()]
         if further:
@@ -666,7 +666,6 @@ class Fitting:
         built = self._copy_of_built() if is_running else self.built
         labels = self.data.labels
         return {
-            "network_": built.network,
             "history_": list(self.history),
             "n_iter_": max(1, len(self.history)),
             "stages_": built.depth.stages,
@@ -678,10 +677,10 @@ class Fitting:
         with network_lock, self.objective.set_aside():
             if self.adapters is not None:
                 self.adapters.add()
-            network = copy.deepcopy(self.built.network).eval()
+            network = copy.deepcopy(self.built.held).eval()
             if self.adapters is not None:
                 self.adapters.subtract()
-        return replace(self.built, network=network)
+        return replace(self.built, held=network)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
+from os import PathLike
 
 import torch
 from sklearn.utils import check_random_state
@@ -69,6 +70,8 @@ class Plan:
     device : torch.device
     is_table : bool
         Whether the samples are numbers of a table.
+    shares_backbone : bool
+        Whether the backbone was loaded by this package alone, so that nobody else changes it.
     precision : {"float32", "float64"}
         Arithmetic of the weights.
     dtype : torch.dtype
@@ -97,6 +100,7 @@ class Plan:
 
     device: torch.device
     is_table: bool
+    shares_backbone: bool
     precision: str
     dtype: torch.dtype
     autocast: torch.dtype | None
@@ -195,6 +199,7 @@ class Plan:
         own |= {
             "device": device,
             "is_table": of_table,
+            "shares_backbone": isinstance(given.get("backbone"), str | PathLike),
             "precision": of_weights,
             "dtype": getattr(torch, of_weights),
             "autocast": _AUTOCAST.get(precision),

@@ -133,8 +133,7 @@ class NetworkLearner(Learner):
         vars(model).pop("_record", None)
         vars(model).pop("_optimizer", None)
         built = self.estimator._built
-        model._built = replace(built, network=copy.deepcopy(built.network), key="", is_frozen=False)
-        model.network_ = model._built.network
+        model._built = replace(built, held=copy.deepcopy(built.network), key="", is_frozen=False)
         tensors = self._tensors(model)
         if {name: tuple(w.shape) for name, w in weights.items()} != {
             name: tuple(tensor.shape) for name, tensor in tensors.items()

@@ -161,9 +161,8 @@ def _network_between(start, tuned, share: float):
             for name, tensor in own.items()
         }
     )
-    built = replace(tuned._built, network=network, is_frozen=is_frozen and tuned._built.is_frozen)
-    twin = copy.copy(tuned)
-    vars(twin).update(network_=network, _built=built)
+    twin, is_frozen = copy.copy(tuned), is_frozen and tuned._built.is_frozen
+    twin._built = replace(tuned._built, held=network, is_frozen=is_frozen)
     return twin
 
 

@@ -374,9 +374,8 @@ def with_network(trained, network, labels: Labels, *, is_frozen: bool):
     is_frozen : bool
         Whether the features of the network are those of the backbone.
     """
-    twin, built = copy.copy(trained), replace(trained._built, network=network, is_frozen=is_frozen)
-    own = {"network_": network, "_built": built, "_labels": labels}
-    vars(twin).update(own | labels.attributes)
+    twin, built = copy.copy(trained), replace(trained._built, held=network, is_frozen=is_frozen)
+    vars(twin).update({"_built": built, "_labels": labels} | labels.attributes)
     return twin
 
 

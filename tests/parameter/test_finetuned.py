@@ -26,8 +26,10 @@ from skltransfer import (
     PretrainedFeatureTransformer,
     WithSource,
 )
+from skltransfer._networks._built import SharedNetwork
 
 LABELS = np.array(["ash", "birch", "cedar", "date"])
+IMAGES = {"image_shape": (8, 8), "value_range": (0, 16)}
 # Mini-batches, and few of them.
 QUICK = {"optimizer": "adamw", "lr": 0.02, "max_epochs": 4, "batch_size": 16}
 
@@ -772,3 +774,71 @@ def test_columns_without_content(digits):
     p = FineTunedClassifier().fit(np.ones((8, 2)), np.arange(8) % 2).predict_proba(np.ones((8, 2)))
     np.testing.assert_allclose(p, 0.5, atol=1e-6)
     np.testing.assert_allclose(FineTunedRegressor().fit(X[:1], [2.5]).predict(X[:3]), 2.5)
+
+
+# --- the copy of the backbone ----------------------------------------------------------------
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Networks that were copied from a backbone."""
+    found, copied = [], SharedNetwork.copied
+
+    def counted(self):
+        found.append(copied(self))
+        return found[-1]
+
+    monkeypatch.setattr(SharedNetwork, "copied", counted)
+    return found
+
+
+@pytest.mark.parametrize("settings", [{"strategy": "linear_probe"}, {"unfreeze": "head"}])
+def test_a_head_alone_copies_no_network_in_a_search(digits, copies, settings):
+    X, y = digits
+    model = FineTunedClassifier("tiny", **IMAGES, **settings).fit(X, y)
+    copies.clear()  # of the first fit in a process, which finds the stages
+    search = GridSearchCV(model, {"weight_decay": [1e-3, 1e-2]}, cv=2).fit(X, y)
+    expected = outputs(search, X)
+    assert not copies
+    fitted = search.best_estimator_
+    network = fitted.network_
+    assert copies == [network]
+    assert fitted.network_ is network  # one copy, of which this one is made
+    np.testing.assert_array_equal(outputs(fitted, X), expected)
+    for copied in (pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
+        np.testing.assert_array_equal(outputs(copied, X), expected)
+
+
+def test_what_is_done_to_a_fitted_network_stays_there(digits):
+    """Fits share the embedded network until one of them is asked for its own."""
+    X, y = digits
+    first, second = (
+        FineTunedClassifier("tiny", strategy="linear_probe", store=None, **IMAGES).fit(X, y)
+        for _ in range(2)
+    )
+    expected = outputs(second, X)
+    parameters = [*first.network_.parameters()]
+    assert all(parameter.requires_grad for parameter in parameters)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.zero_()
+    np.testing.assert_array_equal(outputs(second, X), expected)
+    third = FineTunedClassifier("tiny", strategy="linear_probe", store=None, **IMAGES).fit(X, y)
+    np.testing.assert_array_equal(outputs(third, X), expected)
+    assert third.network_ is not second.network_
+
+
+def test_a_module_of_the_user_is_copied_in_the_fit(digits):
+    """Training it further changes no estimator that was fitted before."""
+    X, y = digits
+    module = net()
+    probe = FineTunedClassifier(module, strategy="linear_probe").fit(X, y)
+    expected = outputs(probe, X)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    np.testing.assert_array_equal(outputs(probe, X), expected)
+
+
+def test_an_unfitted_estimator_has_no_network():
+    assert not hasattr(FineTunedClassifier("tiny"), "network_")
