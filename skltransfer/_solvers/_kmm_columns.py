@@ -23,6 +23,9 @@ _OPEN_PART, _MOST_OPEN = 20, 4000
 # Rows that join in a round, relative to the rows of positive weight in the working set. They are
 # drawn from several times as many of the strongest, so that near twins rarely join together.
 _GROWTH, _DRAWN_FROM = 0.6, 3
+# Fewest rows that join in a round, if there are as many: a number, and a part of all rows. Towards
+# the end few rows are in the working set, and hundreds outside have to be settled anew.
+_FEWEST_JOINING, _JOINING_PART = 50, 400
 # Largest working set: its matrix of float64 takes 1.2 GB.
 _LARGEST_WORKING_SET = 12_000
 _MAX_ROUNDS = 200
@@ -158,7 +161,7 @@ def _joining(working: WorkingSet, gradient, rng) -> np.ndarray:
     n_positive = np.count_nonzero(working.point)
     # If many rows matter, few rounds are left, and the last ones cost the most.
     growth = _GROWTH if n_positive < len(gain) / 8 else 1.0
-    n_joining = max(int(growth * n_positive), 50)
+    n_joining = max(int(growth * n_positive), _FEWEST_JOINING, len(gain) // _JOINING_PART)
     if len(violators) <= 1.5 * n_joining:
         return violators
     n_drawn_from = min(_DRAWN_FROM * n_joining, len(violators))
