@@ -173,8 +173,8 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        coef = self.coef_ if self.coef_.ndim == 1 else self.coef_.T
-        return self._validated(X) @ coef + self.intercept_
+        X = self._validated(X)
+        return X @ (self.coef_ if self.coef_.ndim == 1 else self.coef_.T) + self.intercept_
 
     def _check_rows(self, X, y):
         checks = {"dtype": self._dtype(X), "multi_output": True, "y_numeric": True}
