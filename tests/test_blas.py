@@ -84,7 +84,7 @@ SOLVERS = {
         lambda: JDA(3, kernel="rbf", gamma=0.1, max_iter=2).fit(X, y, **target),
     ),
     "CORAL": ("_alignment.eigh", lambda: CORAL().fit(X, **target)),
-    "subspaces": ("_alignment.svd", lambda: SubspaceAlignment(3).fit(X[:9], **target)),
+    "subspaces": ("_factors.svd", lambda: SubspaceAlignment(3).fit(X[:9], **target)),
     "logistic": (
         "_logistic._solved",
         lambda: TransferLogisticRegression(alpha=1.0).fit(X, y, **labels),

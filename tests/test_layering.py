@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FAMILIES = ("instance", "feature", "parameter", "relation")
 # A part may import from parts of a lower rank, and from itself.
 RANK = {
+    "_arrays": -1,
     "_documentation": -1,
     "_files": -1,
     "_messages": -1,

@@ -1,25 +1,35 @@
 """Linear maps between two domains: correlation alignment, and the geodesic flow of subspaces.
 
-Both start from the covariance of each domain, in whichever product is smaller.
+Both start from the covariance of each domain, in whichever product is smaller. Rows may be arrays
+of any library; spectra and bases are numpy's.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import eigh, svd
-from scipy.linalg.blas import dsyrk
+from sklearn.utils.extmath import row_norms
 
+from skltransfer._arrays import moved_to, namespace_of
 from skltransfer._blas import threads_by, threads_for, threads_for_product
+from skltransfer._solvers._factors import lower_gram, singular_axes, triangle
 
 # Sizes of entries of which sums of fourth powers neither overflow nor vanish.
 _SAFE_SIZES = (1e-70, 1e70)
 
 
-def centered_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centered_rows(X) -> tuple:
     """Return the mean of the rows, and the rows less their mean; a constant column becomes 0."""
-    mean = X.mean(axis=0)
-    mean += (X - mean).mean(axis=0)  # rounding of a sum of many large entries
+    xp = namespace_of(X)
+    mean = xp.mean(X, axis=0)
+    mean += xp.mean(X - mean, axis=0)  # rounding of a sum of many large entries
     return mean, X - mean
+
+
+def largest_size(rows) -> float:
+    """Return the largest entry by absolute value."""
+    xp = namespace_of(rows)
+    return float(xp.max(xp.abs(rows)))
 
 
 def safe_unit(*sizes: float) -> float:
@@ -33,7 +43,7 @@ def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, n
 
     Parameters
     ----------
-    centered : ndarray of shape (n, d)
+    centered : array of shape (n, d)
         Rows of mean zero, at least two. The covariance divides by ``n - 1``.
     exact : bool, default=False
         Whether small eigenvalues need all their digits, which forming the covariance, and so
@@ -49,18 +59,13 @@ def covariance_spectrum(centered, *, exact: bool = False) -> tuple[np.ndarray, n
     """
     n, d = centered.shape
     if n > d and not exact:
-        # One triangle, and in Fortran's order: nothing is copied or computed twice.
-        is_c = centered.flags.c_contiguous
-        rows = centered.T if is_c else centered
         with threads_for_product(d, d, n):
-            C = dsyrk(1 / (n - 1), rows, trans=not is_c, lower=True)
+            C = lower_gram(centered, 1 / (n - 1))
         with threads_for(C.size):
             values, vectors = eigh(C, driver="evd", overwrite_a=True, check_finite=False)
         return np.maximum(values[::-1], 0), vectors[:, ::-1]
-    with threads_for(centered.size):
-        if n > d:
-            centered = np.linalg.qr(centered, mode="r")  # the same singular values, d rows
-        _, singular, axes = svd(centered, full_matrices=False, check_finite=False)
+    with threads_for(n * d):
+        singular, axes = singular_axes(triangle(centered) if n > d else centered)
     r = min(n - 1, d)
     return singular[:r] ** 2 / (n - 1), axes[:r].T
 
@@ -87,7 +92,7 @@ def coral_map(source, target, shrinkage, reg: float) -> list:
 
     Parameters
     ----------
-    source, target : ndarray of shape (n, d) and (m, d)
+    source, target : array of shape (n, d) and (m, d)
         Centred rows, at least two in each domain.
     shrinkage : float or "ledoit_wolf"
         Each covariance S becomes ``(1 - shrinkage) S + shrinkage trace(S) / d I`` first.
@@ -96,25 +101,26 @@ def coral_map(source, target, shrinkage, reg: float) -> list:
 
     Returns
     -------
-    factors : list of ndarray of shape (d, d), or of tuples for `apply_map`
+    factors : list of array of shape (d, d), or of tuples for `apply_map`
+        In the library of `source`.
     """
-    whiten = _power(source, shrinkage, reg, -0.5)
-    color = _power(target, shrinkage, reg, 0.5)
-    if isinstance(whiten, np.ndarray) and isinstance(color, np.ndarray):
+    factors = [_power(source, shrinkage, reg, -0.5), _power(target, shrinkage, reg, 0.5)]
+    if not any(isinstance(factor, tuple) for factor in factors):
+        whiten, color = factors
         with threads_for_product(*whiten.shape, len(whiten)):
-            return [whiten @ color]
-    return [whiten, color]
+            factors = [whiten @ color]
+    return moved_to(source, factors)
 
 
-def apply_map(rows: np.ndarray, factors: list) -> np.ndarray:
+def apply_map(rows, factors: list):
     """Return ``rows A`` from the factors of A."""
     for factor in factors:
-        if isinstance(factor, np.ndarray):
-            with threads_for_product(len(rows), *factor.shape):
+        if not isinstance(factor, tuple):
+            with threads_for_product(rows.shape[0], *factor.shape):
                 rows = rows @ factor
         else:
             rest, vectors, gains = factor
-            with threads_for_product(len(rows), *vectors.shape):
+            with threads_for_product(rows.shape[0], *vectors.shape):
                 rows = rest * rows + ((rows @ vectors) * gains) @ vectors.T
     return rows
 
@@ -122,7 +128,7 @@ def apply_map(rows: np.ndarray, factors: list) -> np.ndarray:
 def _power(centered, shrinkage, reg, power):
     """Return a power of the regularised covariance, 0 in directions without variance."""
     n, d = centered.shape
-    unit = safe_unit(np.abs(centered).max(), np.sqrt(reg))
+    unit = safe_unit(largest_size(centered), np.sqrt(reg))
     if unit != 1:
         centered, reg = centered / unit, reg / unit / unit
     is_plain = reg == 0 and not isinstance(shrinkage, str) and shrinkage == 0
@@ -148,7 +154,7 @@ def ledoit_wolf_intensity(centered, values) -> float:
 
     Parameters
     ----------
-    centered : ndarray of shape (n, d)
+    centered : array of shape (n, d)
     values : ndarray of shape (r,)
         Eigenvalues of the covariance divided by ``n - 1`` that are not 0.
 
@@ -160,7 +166,7 @@ def ledoit_wolf_intensity(centered, values) -> float:
     n, d = centered.shape
     values = values * (n - 1) / n  # Ledoit and Wolf divide the covariance by n
     squares = (values**2).sum()
-    fourth = (np.einsum("ij,ij->i", centered, centered) ** 2).sum()
+    fourth = float(namespace_of(centered).sum(row_norms(centered, squared=True) ** 2))
     noise = (fourth / n - squares) / n
     distance = squares - values.sum() ** 2 / d
     return float(min(max(noise / distance, 0.0), 1.0)) if distance > 0 else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg, sparse
 
+from skltransfer._arrays import in_float64, moved_to
 from skltransfer._blas import threads_for, threads_for_product
 
 # Columns whose largest entry lies within this power of two of 1 are left as they are.
@@ -22,11 +23,11 @@ DIGITS_OF_GRAM = 1e-9
 
 
 class DenseRows:
-    """A matrix ``Z`` of shape (n, p)."""
+    """A matrix ``Z`` of shape (n, p); `along` and `against` take one of any array library."""
 
     is_sparse = False
 
-    def __init__(self, Z: np.ndarray):
+    def __init__(self, Z):
         self.Z, self.shape, self._squares = Z, Z.shape, None
 
     def along(self, D: np.ndarray) -> np.ndarray:
@@ -45,8 +46,9 @@ class DenseRows:
 
     def _product(self, stack, factor):
         """Return the product of each matrix of a stack with a matrix."""
+        rows = moved_to(factor, stack.reshape(-1, factor.shape[0]))
         with threads_for_product(stack.size, factor.shape[1]):
-            return (stack.reshape(-1, len(factor)) @ factor).reshape(*stack.shape[:-1], -1)
+            return in_float64(rows @ factor).reshape(*stack.shape[:-1], -1)
 
     def gram(self, weights, *, of_samples: bool):
         """Return ``sqrt(w) Z Z' sqrt(w)`` (n, n), or ``Z' w Z`` (p, p).
@@ -192,11 +194,15 @@ def equilibrated(rows):
 
 
 def column_means(X, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted means of the columns, without weights where these are all 0."""
+    """Return the weighted means of the columns, without weights where these are all 0.
+
+    `X` is sparse, or an array of any library.
+    """
     total = weights.sum()
     if not total > 0:
         weights, total = np.ones(X.shape[0]), float(X.shape[0])
-    return np.asarray((weights / total) @ X).ravel()
+    means = moved_to(X, weights / total) @ X
+    return in_float64(means).ravel()
 
 
 def design_rows(X, center, *, has_ones: bool):
@@ -298,7 +304,7 @@ def path_scores(X, coefs: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n, d)
+    X : array or CSR matrix of shape (n, d)
     coefs : ndarray of shape (m, k, d)
     intercepts : ndarray of shape (m, k)
     """

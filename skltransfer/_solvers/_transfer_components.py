@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh, svd
 
+from skltransfer._arrays import in_float64, moved_to, namespace_of
 from skltransfer._blas import threads_by, threads_for, threads_for_product
 from skltransfer._solvers._block_krylov import leading_right_vectors
+from skltransfer._solvers._factors import triangle
 
 # Up to this size, or with more components than this part of it, all vectors are computed.
 _DENSE_SIZE, _DENSE_PART = 200, 1 / 8
@@ -146,24 +148,26 @@ class TransferProblem(ReducedProblem):
 
     Parameters
     ----------
-    F : ndarray of shape (n_rows, size)
-        Matrix F. Its columns are centred in place, and scaled if entries are very large or small.
+    F : array of shape (n_rows, size)
+        Matrix F, of any library. Its columns are centred in place, and scaled if entries are very
+        large or small.
     """
 
-    def __init__(self, F: np.ndarray):
-        largest = float(max(F.max(), -F.min()))
+    def __init__(self, F):
+        xp, (n_rows, size) = namespace_of(F), F.shape
+        largest = float(max(xp.max(F), -xp.min(F)))
         if not np.isfinite(largest):
             raise ValueError(_TOO_LARGE)
         is_safe = largest == 0 or _SAFE_SIZES[0] < largest < _SAFE_SIZES[1]
         unit = 1.0 if is_safe else largest
         if not is_safe:
             F /= largest
-        self.means = F.mean(axis=0)
+        self.means = xp.mean(F, axis=0)
         F -= self.means
         self.F = F
         # Where F = Q R is tall, R has the same right singular vectors.
-        with threads_for(F.size):
-            R = np.linalg.qr(F, mode="r") if len(F) > 1.2 * F.shape[1] else F
+        with threads_for(n_rows * size):
+            R = triangle(F) if n_rows > 1.2 * size else in_float64(F)
         super().__init__(R, unit)
 
     def mapped(self, weights, n_rows: int) -> np.ndarray:
@@ -186,7 +190,8 @@ class TransferProblem(ReducedProblem):
         n_components : int
         tol : float
         """
-        return self.solve_reduced(self.F.T @ L, regularization, n_components, tol)
+        U = in_float64(self.F.T @ moved_to(self.F, L))
+        return self.solve_reduced(U, regularization, n_components, tol)
 
 
 class _Operator:

@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_array
 
+from skltransfer._arrays import as_numpy
 from skltransfer._missing import is_missing
 from skltransfer._warnings import warn
 from skltransfer.domains._frames import frame_library, with_one_dtype
@@ -229,7 +230,7 @@ def named_rows(X, X_target, names: tuple[str, str] = ("X", "X_target")) -> Itera
 def _holds(test, rows) -> bool:
     """Tell whether a test is true of any number among samples."""
     try:
-        values = rows.data if sparse.issparse(rows) else np.asarray(rows)
+        values = rows.data if sparse.issparse(rows) else np.asarray(as_numpy(rows))
     except ValueError:  # samples of different lengths
         return False
     if values.dtype.kind == "O":
@@ -329,7 +330,7 @@ def as_labels(y) -> np.ndarray:
     """
     if isinstance(y, list | tuple):
         return np.asarray(y, dtype=object)
-    y = np.asarray(y)
+    y = np.asarray(as_numpy(y))
     return y.astype(object) if y.dtype.kind == "T" else y  # numpy's own strings
 
 

@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from skltransfer._arrays import as_numpy
 from skltransfer._warnings import warn
 from skltransfer.domains._data import (
     DomainDataWarning,
@@ -117,7 +118,9 @@ def _are_texts(rows) -> bool:
     if column_names(rows) is not None or sparse.issparse(rows):
         return False
     if not isinstance(rows, list | tuple):
-        rows = np.asarray(rows)
+        if getattr(rows, "ndim", 1) != 1:
+            return False
+        rows = np.asarray(as_numpy(rows))
         if rows.ndim != 1:
             return False
     return len(rows) > 0 and isinstance(rows[0], str)
@@ -153,7 +156,8 @@ def _moments(rows, names) -> np.ndarray | None:
     if names is None:
         if isinstance(rows, list | tuple) and n_columns(rows) is None:
             return None
-        values = np.asarray(rows)[::step]
+        rows = rows[::step] if hasattr(rows, "shape") else np.asarray(rows)[::step]
+        values = np.asarray(as_numpy(rows))
         if values.ndim != 2 or values.dtype.kind not in "iuf":
             return None
         columns = list(values.T)

@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_array
 
+from skltransfer._arrays import as_numpy
 from skltransfer._warnings import warn
 from skltransfer.domains._data import (
     DomainDataWarning,
@@ -75,7 +76,11 @@ def weighed_rows(X, y, sample_weight, names: tuple[str, str, str]) -> tuple:
     """
     rows_name, labels_name, name = names
     weights = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name=name, ensure_min_samples=0
+        as_numpy(sample_weight),
+        ensure_2d=False,
+        dtype=np.float64,
+        input_name=name,
+        ensure_min_samples=0,
     )
     if weights.ndim != 1 or len(weights) != _num_samples(X):
         raise ValueError(

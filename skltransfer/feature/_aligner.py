@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skltransfer._arrays import check_one_place, check_place_of_fit, copy_of, float_dtype
 from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import check_parameters
 from skltransfer.domains._data import (
@@ -41,6 +42,14 @@ class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
 
     _min_samples: int = 1  # of each domain in fit
     _accept_sparse: str | bool = False
+    # An attribute that lies in the library and on the device of the fitted samples; None where only
+    # numpy's arrays can be aligned.
+    _fitted_array: str | None = None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = self._fitted_array is not None
+        return tags
 
     def fit(self, X, y=None, *, X_target=None) -> Self:
         """Learn the maps of both domains.
@@ -114,7 +123,7 @@ class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
         X_new : ndarray of shape (n_samples, n_features_out)
             Array, or the container chosen by ``set_output``.
         """
-        mapped = self._map_source(self._checked(X))
+        mapped = self._map_source(self._checked(X, "transform_source"))
         return _wrap_data_with_container("transform", mapped, X, self)
 
     @fits_anew
@@ -126,7 +135,9 @@ class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
             check_dense(self, X, "X")
             check_dense(self, X_target, "X_target")
         checks = {"accept_sparse": self._accept_sparse, "ensure_min_samples": self._min_samples}
-        X = validate_data(self, X, dtype=np.float64, **checks)
+        checks["dtype"] = self._dtype(X)
+        check_one_place(X, X_target)
+        X = validate_data(self, X, **checks)
         if X_target is None:
             warn_without_target(self, "aligns nothing")
         else:
@@ -143,13 +154,18 @@ class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
         rows, mapped = self._fit(X, y, X_target, y_target)
         return self._map_source(rows) if mapped is None else mapped
 
-    def _checked(self, X):
+    def _dtype(self, X):
+        return np.float64 if self._fitted_array is None else float_dtype(X)
+
+    def _checked(self, X, method: str = "transform"):
         """Return rows that are to be mapped as scikit-learn validates them."""
         check_is_fitted(self)
+        if self._fitted_array is not None:
+            check_place_of_fit(X, self, self._fitted_array, method)
         if not self._accept_sparse:
             check_dense(self, X, "X")
         return validate_data(
-            self, X, dtype=np.float64, accept_sparse=self._accept_sparse, reset=False
+            self, X, dtype=self._dtype(X), accept_sparse=self._accept_sparse, reset=False
         )
 
     @abstractmethod
@@ -165,7 +181,7 @@ class BaseAligner(TransformerMixin, DocumentedEstimator, metaclass=ABCMeta):
 
     def _map_target(self, X: np.ndarray) -> np.ndarray:
         """Map target rows; they stay as they are unless a subclass moves them."""
-        return X.copy()
+        return copy_of(X)
 
 
 class LabelledAligner(BaseAligner):

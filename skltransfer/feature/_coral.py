@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
+from skltransfer._arrays import copy_of
 from skltransfer._parameters import Flag, Number
 from skltransfer._solvers._alignment import apply_map, centered_rows, coral_map
 from skltransfer.feature._aligner import BaseAligner
@@ -60,6 +61,9 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
 
     Without ``X_target`` all samples are returned unchanged.
 
+    Tensors and other arrays of scikit-learn's array API are mapped in their own library, on
+    their device.
+
     Time grows with the number of samples times the square of the number of features, or with the
     number of features times the square of the number of samples if that is smaller. Memory holds
     the samples about three times.
@@ -83,6 +87,7 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
     """
 
     _min_samples = 2
+    _fitted_array = "source_mean_"
     _parameters = {
         "shrinkage": Number(0, 1, unset=("ledoit_wolf",)),
         "reg_covar": Number(0, np.inf, high_open=True),
@@ -100,13 +105,13 @@ class CORAL(OneToOneFeatureMixin, BaseAligner):
         self.source_mean_, centered = centered_rows(X)
         self.target_mean_, self._factors = self.source_mean_, []
         if X_target is None:
-            return X.copy()
+            return copy_of(X)
         self.target_mean_, centered_target = centered_rows(X_target)
         self._factors = coral_map(centered, centered_target, self.shrinkage, self.reg_covar)
         return self._map_centered(centered)
 
     def _map_source(self, X):
-        return self._map_centered(X - self.source_mean_) if self._factors else X.copy()
+        return self._map_centered(X - self.source_mean_) if self._factors else copy_of(X)
 
     def _map_centered(self, rows):
         mapped = apply_map(rows, self._factors)

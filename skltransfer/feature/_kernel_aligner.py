@@ -11,8 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import svd_flip
 
+from skltransfer._arrays import copy_of, moved_to, namespace_of
 from skltransfer._blas import threads_by, threads_for
 from skltransfer._parameters import Choice, Count, Flag, Number
+from skltransfer._solvers._alignment import largest_size
+from skltransfer._solvers._factors import triangle
 from skltransfer._solvers._kernel_choice import check_kernel, fitted_gamma
 from skltransfer._solvers._kernel_width import warn_of_width
 from skltransfer._solvers._kernels import Kernel, KernelMatrix
@@ -80,9 +83,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
 
     def _start(self, X, X_target) -> _Spaces:
         """Return the eigenproblem, apart from the differences between the domains."""
-        Z = X.copy() if X_target is None else np.vstack([X, X_target])
+        Z = copy_of(X) if X_target is None else namespace_of(X).concat([X, X_target])
         self._uncertainty = 0.0
-        n_landmarks = self._n_landmarks(len(Z))
+        n_landmarks = self._n_landmarks(Z.shape[0])
         self._count = self._n_wanted(*Z.shape, n_landmarks)
         self.n_landmarks_, self.kernel_error_ = None, 0.0
         if self._is_linear():
@@ -142,8 +145,9 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
         """Learn the map that removes the differences `L`; return the first rows mapped."""
         found = spaces.solve(L, self._penalty(L), self._count, float(self.tol))
         variance = float(found.eigenvalues[0]) / len(L)
-        scale = np.sqrt(variance) if self.unit_variance and variance > 0 else 1.0
-        self._keep(found, np.zeros(self._count), scale)
+        scale = float(np.sqrt(variance)) if self.unit_variance and variance > 0 else 1.0
+        offset = namespace_of(found.eigenvalues).zeros_like(found.eigenvalues)
+        self._keep(found, offset, scale)
         return spaces.mapped(self.weights_, n_rows)
 
     def _solve_without_target(self, spaces: _Spaces, n_rows: int) -> np.ndarray:
@@ -161,7 +165,7 @@ class KernelAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
 
     def _keep(self, found: Components, offset, scale: float) -> None:
         self.weights_, self.eigenvalues_ = found.weights / scale, found.eigenvalues
-        self.scale_ = float(scale)
+        self.scale_ = scale
         self.residual_, self.offset_ = found.residual, offset
         self._uncertainty = max(self._uncertainty, found.visible_residual)
 
@@ -198,7 +202,10 @@ class _KernelSpace(TransferProblem):
 
 
 class _LinearSpaces:
-    """Rows under the linear kernel: whatever the form, the map is a matrix over columns."""
+    """Rows under the linear kernel: whatever the form, the map is a matrix over columns.
+
+    The rows may be arrays of any library; so are the components then.
+    """
 
     def __init__(self, Z, form):
         self._Z, self._form = Z, form
@@ -207,37 +214,39 @@ class _LinearSpaces:
     @np.errstate(over="ignore", invalid="ignore")  # TransferProblem looks at what it is given
     def _prepared(self) -> tuple[TransferProblem, np.ndarray | None]:
         """The smallest equivalent problem, and the matrix that its solutions are mapped by."""
-        n, d = self._Z.shape
+        Z, (n, d) = self._Z, self._Z.shape
+        xp = namespace_of(Z)
         if self._form == "primal":
             if d <= n:
-                return TransferProblem(self._Z.copy()), None
+                return TransferProblem(copy_of(Z)), None
             # Solutions lie in the span of the centred rows.
-            with threads_for(self._Z.size):
-                basis = np.linalg.qr((self._Z - self._Z.mean(axis=0)).T)[0]
-            return TransferProblem(self._Z @ basis), basis
+            with threads_for(n * d):
+                basis = xp.linalg.qr((Z - xp.mean(Z, axis=0)).T)[0]
+            return TransferProblem(Z @ basis), basis
         if d >= n:
-            return TransferProblem(self._Z @ self._Z.T), self._Z.T
+            return TransferProblem(Z @ Z.T), Z.T
         # With Z'Z = S^2, the columns of Z S^-1 are an orthonormal basis of the columns of K = ZZ'.
         # So w = Z S^-1 q turns K into Z S: the dual problem, in as many dimensions as features.
-        scale = np.abs(self._Z).max(initial=0.0) or 1.0
-        with threads_for(self._Z.size):
-            triangle = np.linalg.qr(self._Z / scale, mode="r")
-            _, singular, basis = np.linalg.svd(triangle, full_matrices=False)
-        root = (basis.T * (singular * scale)) @ basis
-        return TransferProblem(self._Z @ root), root
+        scale = largest_size(Z) or 1.0
+        with threads_for(n * d):
+            _, singular, basis = np.linalg.svd(triangle(Z / scale), full_matrices=False)
+        root = moved_to(Z, (basis.T * (singular * scale)) @ basis)
+        return TransferProblem(Z @ root), root
 
     def solve(self, L, regularization, k, tol) -> Components:
         problem, basis = self._prepared
         found = problem.solve(L, regularization, k, tol)
-        return found if basis is None else found._replace(weights=basis @ found.weights)
+        eigenvalues, weights = moved_to(self._Z, (found.eigenvalues, found.weights))
+        weights = weights if basis is None else basis @ weights
+        return found._replace(eigenvalues=eigenvalues, weights=weights)
 
-    def mapped(self, weights, n_rows: int) -> np.ndarray:
-        return self._Z[:n_rows] @ weights
+    def mapped(self, weights, n_rows: int):
+        return self._Z[:n_rows, :] @ weights
 
     def principal(self, k, tol) -> tuple[Components, np.ndarray]:
         primal = self if self._form == "primal" else _LinearSpaces(self._Z, "primal")
-        found = primal.solve(np.zeros((len(self._Z), 1)), 1.0, k, tol)
-        return found, self._Z.mean(axis=0) @ found.weights
+        found = primal.solve(np.zeros((self._Z.shape[0], 1)), 1.0, k, tol)
+        return found, namespace_of(self._Z).mean(self._Z, axis=0) @ found.weights
 
 
 _Spaces = _KernelSpace | _LinearSpaces | LandmarkSpace

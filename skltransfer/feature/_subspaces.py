@@ -7,11 +7,13 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 
+from skltransfer._arrays import moved_to
 from skltransfer._parameters import Count, Either, Number
 from skltransfer._solvers._alignment import (
     centered_rows,
     covariance_spectrum,
     geodesic_flow,
+    largest_size,
     n_for_share,
     safe_unit,
     signs_of_columns,
@@ -34,6 +36,7 @@ class _SubspaceAligner(ClassNamePrefixFeaturesOutMixin, BaseAligner):
     """Learn from the principal axes of each domain, `n_components` of them."""
 
     _min_samples = 2
+    _fitted_array = "source_mean_"
     _parameters = {"n_components": _CountOrShare()}
 
     def __init__(self, n_components: float = 0.5):
@@ -92,6 +95,9 @@ class SubspaceAlignment(_SubspaceAligner):
 
     Without ``X_target`` it is a principal component analysis of the source.
 
+    Tensors and other arrays of scikit-learn's array API are mapped in their own library, on
+    their device.
+
     Time grows with the number of samples times the square of the number of features. Memory holds
     the samples about three times.
 
@@ -116,12 +122,12 @@ class SubspaceAlignment(_SubspaceAligner):
     def _align(self, X, y, X_target, y_target):
         rows = {"X": X} if X_target is None else {"X": X, "X_target": X_target}
         domains = principal_axes(rows, self.n_components)
-        self.source_mean_, self.source_components_ = domains[0]
-        self.target_mean_, self.target_components_ = domains[-1]
-        self.n_components_ = len(self.source_components_)
-        self.alignment_ = self.source_components_ @ self.target_components_.T
-        to_target = np.eye(self.n_components_) if X_target is None else self.alignment_
-        self._source_map = self.source_components_.T @ to_target
+        (self.source_mean_, source), (self.target_mean_, target) = domains[0], domains[-1]
+        self.n_components_ = len(source)
+        alignment = source @ target.T
+        to_target = np.eye(self.n_components_) if X_target is None else alignment
+        self.source_components_, self.target_components_ = moved_to(X, (source, target))
+        self.alignment_, self._source_map = moved_to(X, (alignment, source.T @ to_target))
 
     def _map_source(self, X):
         return (X - self.source_mean_) @ self._source_map
@@ -183,7 +189,8 @@ class GeodesicFlowKernel(_SubspaceAligner):
     direction in which it turns, and the directions follow. If an angle is zero, the second
     component of its pair is zero. Signs are fixed. At an angle of exactly 90 degrees the shortest
     path is not unique, and one of them is taken. Without ``X_target`` it is a principal component
-    analysis of the source. Costs are those of :class:`SubspaceAlignment`.
+    analysis of the source. Costs, and the kinds of arrays that are taken, are those of
+    :class:`SubspaceAlignment`.
 
     References
     ----------
@@ -208,15 +215,14 @@ class GeodesicFlowKernel(_SubspaceAligner):
 
     def _align(self, X, y, X_target, y_target):
         rows = {"X": X} if X_target is None else {"X": X, "X_target": X_target}
-        (self.source_mean_, source), *others = principal_axes(rows, self.n_components)
+        domains = principal_axes(rows, self.n_components)
+        (self.source_mean_, source), (self.target_mean_, target) = domains[0], domains[-1]
         self.n_components_ = len(source)
-        if not others:
-            self.target_mean_, self.components_ = self.source_mean_, source
-            self.principal_angles_ = np.zeros(self.n_components_)
-            return
-        ((self.target_mean_, target),) = others
-        factor, self.principal_angles_ = geodesic_flow(source.T, target.T)
-        self.components_ = factor.T
+        if X_target is None:
+            factor, angles = source.T, np.zeros(self.n_components_)
+        else:
+            factor, angles = geodesic_flow(source.T, target.T)
+        self.components_, self.principal_angles_ = moved_to(X, (factor.T, angles))
 
     def _map_source(self, X):
         return (X - self.source_mean_) @ self.components_.T
@@ -226,23 +232,24 @@ class GeodesicFlowKernel(_SubspaceAligner):
 
     @property
     def _n_features_out(self) -> int:
-        return len(self.components_)
+        return self.components_.shape[0]
 
 
-def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarray]]:
+def principal_axes(rows: dict, n_components) -> list[tuple]:
     """Return the mean and the first principal axes of each domain.
 
     Parameters
     ----------
-    rows : dict of str to ndarray of shape (n, d)
+    rows : dict of str to array of shape (n, d)
         Rows of each domain, by the name of their argument.
     n_components : int or float
         Number of axes. A float is the share of the variance that they have in every domain.
 
     Returns
     -------
-    domains : list of (ndarray of shape (d,), ndarray of shape (n_components, d))
-        Mean and axes of each domain. Axes are orthonormal rows whose largest entry is positive.
+    domains : list of (array of shape (d,), ndarray of shape (n_components, d))
+        Mean, in the library of the rows, and axes of each domain. Axes are orthonormal rows whose
+        largest entry is positive.
     """
     if isinstance(n_components, Integral):
         _check_enough(rows, n_components)
@@ -251,7 +258,7 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
         mean, centered = centered_rows(domain)
         means.append(mean)
         # The unit changes neither axes nor shares of the variance.
-        spectra.append(covariance_spectrum(centered / safe_unit(np.abs(centered).max())))
+        spectra.append(covariance_spectrum(centered / safe_unit(largest_size(centered))))
     if not isinstance(n_components, Integral):
         wanted = max(n_for_share(values, n_components) for values, _ in spectra)
         n_components = min(wanted, *(len(values) for values, _ in spectra))
@@ -260,9 +267,9 @@ def principal_axes(rows: dict, n_components) -> list[tuple[np.ndarray, np.ndarra
 
 
 def _check_enough(rows: dict, n_components: int) -> None:
-    n_most = min(min(len(domain) - 1, domain.shape[1]) for domain in rows.values())
+    n_most = min(min(domain.shape[0] - 1, domain.shape[1]) for domain in rows.values())
     if n_components > n_most:
-        sizes = " and ".join(f"{name} has {len(domain)} rows" for name, domain in rows.items())
+        sizes = " and ".join(f"{name} has {domain.shape[0]} rows" for name, domain in rows.items())
         n_columns = next(iter(rows.values())).shape[1]
         raise ValueError(
             f"n_components={n_components} is too many: {sizes}, of {n_columns} columns, and n rows "

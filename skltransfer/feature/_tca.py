@@ -137,6 +137,9 @@ class TCA(KernelAligner):
 
     Scale the features first, because the kernel treats all alike.
 
+    With ``kernel="linear"``, tensors and other arrays of scikit-learn's array API are mapped in
+    their own library, on their device.
+
     Costs, with N samples of both domains, d features and p landmarks:
 
     - ``kernel="linear"``, d < N: O(N d\ :sup:`2`) time and O(N d) memory. The problem is solved in
@@ -202,11 +205,15 @@ class TCA(KernelAligner):
         self.tol = tol
         self.random_state = random_state
 
+    @property
+    def _fitted_array(self):
+        return "weights_" if self._is_linear() else None
+
     def _align(self, X, y, X_target, y_target):
-        n, spaces = len(X), self._start(X, X_target)
+        n, spaces = X.shape[0], self._start(X, X_target)
         if X_target is None:
             mapped = self._solve_without_target(spaces, n)
         else:
-            mapped = self._solve(spaces, domain_differences(n, len(X_target)), n)
+            mapped = self._solve(spaces, domain_differences(n, X_target.shape[0]), n)
         self._warn_unless_certain()
         return mapped

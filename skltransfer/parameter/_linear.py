@@ -16,6 +16,15 @@ from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skltransfer._arrays import (
+    check_one_place,
+    check_place_of_fit,
+    float_dtype,
+    in_float64,
+    moved_to,
+    namespace_of,
+    rows_at,
+)
 from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Flag, Number, Parameter, check_parameters
 from skltransfer._solvers._design_matrix import column_means, design_rows
@@ -80,11 +89,13 @@ class LinearTransfer(HoldsByReference, DocumentedEstimator, metaclass=ABCMeta):
     __metadata_request__fit = {"X_target": True, "y_target": True, "target_sample_weight": True}
 
     _held = ("source",)
+    _array_api_support = False
     _parameters = {"fit_intercept": Flag(), "penalize_intercept": Flag(unset=("auto",))}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = self._array_api_support
         return tags
 
     @fits_anew
@@ -125,17 +136,21 @@ class LinearTransfer(HoldsByReference, DocumentedEstimator, metaclass=ABCMeta):
         check_parameters(self)
         target = given_weighted_target(X_target, y_target, target_sample_weight)
         self._check_keywords(target[0])
+        check_one_place(X, target[0])
         X, y = self._check_rows(X, y)
         check_range(X, "X")
         check_range(y, "y")
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            sample_weight = in_float64(sample_weight)
             check_range(sample_weight, "sample_weight")
         rows, labels, weights = self._labelled_target_rows(*target, y)
         self._set_outputs(y, labels)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
             self._fit_near_source(X, y, sample_weight, rows, labels, weights)
         check_finite_fit(self.coef_, self.intercept_)
+        for name in ("source_coef_", "source_intercept_", "coef_", "intercept_"):
+            setattr(self, name, moved_to(X, getattr(self, name)))
         return self
 
     def _fit_near_source(self, X, y, sample_weight, rows, labels, weights):
@@ -214,7 +229,7 @@ class LinearTransfer(HoldsByReference, DocumentedEstimator, metaclass=ABCMeta):
         """Return what :func:`labelled_rows` does, of validated target rows."""
         if X_target is None:
             return None, None, None
-        rows = check_target_rows(self, X_target, accept_sparse="csr")
+        rows = check_target_rows(self, X_target, accept_sparse="csr", dtype=self._dtype(X_target))
         if is_classifier(self):
             compare_classes(y, y_target)
         rows, labels, weights = labelled_rows(rows, y_target, y, target_sample_weight)
@@ -231,9 +246,14 @@ class LinearTransfer(HoldsByReference, DocumentedEstimator, metaclass=ABCMeta):
         PENALTY_OR_AUTO.check("alpha", self.alpha)
         STRENGTH.check("source_alpha", self.source_alpha)
 
-    def _validated(self, X) -> np.ndarray:
+    def _dtype(self, X):
+        return float_dtype(X) if self._array_api_support else np.float64
+
+    def _validated(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+        if self._array_api_support:
+            check_place_of_fit(X, self, "coef_", "predict")
+        return validate_data(self, X, accept_sparse="csr", dtype=self._dtype(X), reset=False)
 
 
 class LinearTransferCV(LinearTransfer):
@@ -317,11 +337,11 @@ class LinearTransferCV(LinearTransfer):
             if weights is not None and not weights.any():
                 scores[:, fold] = np.nan
                 continue
-            quick = self._quick_scores(X[test], y[test], weights, coefs, intercepts)
+            quick = self._quick_scores(rows_at(X, test), y[test], weights, coefs, intercepts)
             if quick is None:
-                quick = self._scores(X[test], y[test], weights, coefs, intercepts)
+                quick = self._scores(rows_at(X, test), y[test], weights, coefs, intercepts)
             scores[:, fold] = quick
-        self.cv_scores_ = scores
+        self.cv_scores_ = moved_to(X, scores)
         scored = ~np.isnan(scores).all(axis=0)
         mean = scores[:, scored].mean(axis=1) if scored.any() else np.full(len(scores), np.nan)
         if np.isnan(mean).all():
@@ -369,7 +389,7 @@ class LinearTransferCV(LinearTransfer):
         stand_in = copy(self)
         scores = []
         for coef, intercept in zip(coefs, intercepts, strict=True):
-            stand_in.coef_, stand_in.intercept_ = self._fitted_form(coef, intercept)
+            stand_in.coef_, stand_in.intercept_ = moved_to(X, self._fitted_form(coef, intercept))
             scores.append(scorer(stand_in, X, y, **keywords))
         return scores
 
@@ -384,7 +404,7 @@ def strength_of_slopes(
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n, d)
+    X : array or CSR matrix of shape (n, d)
     residual : ndarray of shape (n, k)
         Derivatives of the loss by the scores, with the other sign.
     variance : ndarray of shape (g,)
@@ -401,7 +421,8 @@ def strength_of_slopes(
         Infinite where nothing shows a change.
     """
     residual, curvature, weights, used = _looked_at(residual, curvature, sample_weight)
-    X = X[used]
+    X = rows_at(X, used)
+    X = X if sparse.issparse(X) else in_float64(X)
     rows = design_rows(X, column_means(X, weights), has_ones=False)
     exponent = -np.frexp(rows.sizes().max(initial=0.0))[1]
     unit = float(np.ldexp(1.0, int(exponent)))
@@ -453,13 +474,16 @@ def check_range(values, name: str) -> None:
 
     Parameters
     ----------
-    values : ndarray or sparse matrix
+    values : array or sparse matrix
         Finite numbers; labels of other kinds are left alone.
     name : str
         Argument that holds them.
     """
     data = values.data if sparse.issparse(values) else values
-    if data.dtype.kind == "f" and data.size and max(data.max(), -data.min()) > LARGEST_NUMBER:
+    if isinstance(data, np.ndarray) and not (data.dtype.kind == "f" and data.size):
+        return
+    xp = namespace_of(data)
+    if max(float(xp.max(data)), -float(xp.min(data))) > LARGEST_NUMBER:
         raise ValueError(
             f"{name} holds numbers beyond {LARGEST_NUMBER:g} in absolute value, whose squares "
             f"float64 cannot hold. Scale the columns of {name}."

@@ -11,7 +11,9 @@ from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from skltransfer._arrays import as_numpy, in_float64, moved_to, namespace_of, rows_at
 from skltransfer._solvers._design_matrix import SparseRows, column_means, path_scores
+from skltransfer._solvers._factors import as_small_problem
 from skltransfer._solvers._ridge import (
     ridge_path,
     solve_ridge,
@@ -105,6 +107,9 @@ class TransferRidge(RegressorMixin, LinearTransfer):
     residuals of the source's model show no more than noise, `alpha` is infinite and the result is
     the source's model. With more than 3000 samples, 3000 of them enter the estimate.
 
+    Tensors and other arrays of scikit-learn's array API are multiplied in their own library, on
+    their device. Fitted attributes lie there too.
+
     Time grows with the number of samples times the square of the number of features, and memory
     with the number of samples.
 
@@ -133,6 +138,8 @@ class TransferRidge(RegressorMixin, LinearTransfer):
     >>> bool(distance < np.linalg.norm(Ridge().fit(X_new, y_new).coef_ - 1.1 * w))
     True
     """
+
+    _array_api_support = True
 
     def __init__(
         self,
@@ -166,11 +173,12 @@ class TransferRidge(RegressorMixin, LinearTransfer):
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._validated(X) @ self.coef_.T + self.intercept_
+        X = self._validated(X)
+        return X @ (self.coef_ if self.coef_.ndim == 1 else self.coef_.T) + self.intercept_
 
     def _check_rows(self, X, y):
-        checks = {"dtype": np.float64, "multi_output": True, "y_numeric": True}
-        return validate_data(self, X, y, accept_sparse="csr", **checks)
+        checks = {"dtype": self._dtype(X), "multi_output": True, "y_numeric": True}
+        return validate_data(self, X, as_numpy(y), accept_sparse="csr", **checks)
 
     def _set_outputs(self, y, y_target):
         self._is_single = y.ndim == 1
@@ -237,7 +245,7 @@ def _residual(X, y, coef, intercept):
         raise ValueError(
             f"source has coefficients for {len(coef)} outputs, and y has {y.shape[1]}. Match them."
         )
-    predicted = X @ coef.T
+    predicted = in_float64(X @ moved_to(X, coef.T))
     check_finite_scores(predicted)
     return y - predicted if intercept is None else y - predicted - intercept
 
@@ -274,7 +282,7 @@ class _Design:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n, d)
+    X : array or CSR matrix of shape (n, d)
     R : ndarray of shape (n, k)
     sample_weight : ndarray of shape (n,) or None
     mode : {"free", "penalized", "fixed"}
@@ -288,7 +296,7 @@ class _Design:
         self.is_sparse = sparse.issparse(X)
         if sample_weight is not None:
             used = sample_weight > 0
-            X, R, sample_weight = X[used], R[used], sample_weight[used]
+            X, R, sample_weight = rows_at(X, used), R[used], sample_weight[used]
         weights = np.ones(len(R)) if sample_weight is None else sample_weight
         # The best intercept for given slopes is a share of the mean residual. What it leaves is the
         # sum of squares of samples from which a part of their mean is subtracted.
@@ -302,23 +310,23 @@ class _Design:
         self.x_mean, self.r_mean = np.zeros(X.shape[1]), np.zeros(R.shape[1])
         if part:
             self.r_mean = np.average(R, axis=0, weights=sample_weight)
-            if self.is_sparse:
-                self.x_mean = column_means(X, weights)
-            else:
+            if isinstance(X, np.ndarray):
                 self.x_mean = np.average(X, axis=0, weights=sample_weight)
+            else:
+                self.x_mean = column_means(X, weights)
         R = R - part * self.r_mean
         if self.is_sparse:
             center = part * self.x_mean if part else None
             self.Z = SparseRows(X, center, has_ones=self.has_ones)
             self.R, self.weights = R, weights
             return
-        Z = X - part * self.x_mean
+        Z = X - moved_to(X, part * self.x_mean)
         if self.has_ones:
-            Z = np.column_stack([Z, np.ones(len(Z))])
+            Z = namespace_of(Z).concat([Z, moved_to(Z, np.ones((len(R), 1)))], axis=1)
         if sample_weight is not None:
             root = np.sqrt(sample_weight)[:, None]
-            Z, R = root * Z, root * R
-        self.Z, self.R = Z, R
+            Z, R = moved_to(Z, root) * Z, root * R
+        self.Z, self.R = as_small_problem(Z, R)
 
     def solve(self, penalty):
         """Solve for a penalty on each coefficient of a feature, (k, d)."""
@@ -443,13 +451,13 @@ class TransferRidgeCV(LinearTransferCV, TransferRidge):
             if all(isinstance(alpha, Real) for alpha in alphas):
                 numbers = np.asarray(alphas, dtype=np.float64)
                 shift, raised = _solved(
-                    X[train], residual[train], weights, mode, own,
+                    rows_at(X, train), residual[train], weights, mode, own,
                     lambda design, outputs, numbers=numbers: design.path(numbers),
                 )  # fmt: skip
             else:
                 penalties = [penalty_on_coefficients(alpha, *coef.shape) for alpha in alphas]
                 shift, raised = _solved(
-                    X[train], residual[train], weights, mode, own,
+                    rows_at(X, train), residual[train], weights, mode, own,
                     lambda design, outputs, penalties=penalties: np.stack(
                         [design.solve(penalty[outputs]) for penalty in penalties]
                     ),

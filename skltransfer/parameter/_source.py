@@ -12,6 +12,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, NuSVC
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skltransfer._arrays import as_numpy, in_float64
+
 
 @dataclass(frozen=True)
 class LinearModel:
@@ -46,7 +48,7 @@ def read_source(source, name: str = "source") -> LinearModel:
     """
     if not hasattr(source, "fit"):
         coef = check_array(
-            source, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name
+            as_numpy(source), ensure_2d=False, allow_nd=True, dtype=np.float64, input_name=name
         )
         if coef.ndim > 2:
             raise ValueError(
@@ -76,10 +78,10 @@ def read_source(source, name: str = "source") -> LinearModel:
             "such as LogisticRegression or Ridge, or an array of coefficients."
         )
     coef = model.coef_.toarray() if sparse.issparse(model.coef_) else model.coef_
-    coef = np.atleast_2d(np.asarray(coef, dtype=np.float64))
+    coef = np.atleast_2d(in_float64(coef))
     intercept = getattr(model, "intercept_", None)
     if intercept is not None:
-        intercept = np.broadcast_to(np.asarray(intercept, dtype=np.float64), len(coef)).copy()
+        intercept = np.broadcast_to(in_float64(intercept), len(coef)).copy()
     if getattr(model, "fit_intercept", True) is False and not np.any(intercept):
         intercept = None
     if hasattr(model, "_x_mean"):  # partial least squares: coefficients of centred columns

@@ -125,7 +125,7 @@ def save(estimator, path, *, keep_data: bool = False) -> Path:
     try:
         with states_as_data(writing):
             content = _dumped(estimator)
-    except (TypeError, RecursionError) as error:  # raised by skops for unknown types and circles
+    except (TypeError, RuntimeError) as error:  # skops on unknown types, circles and tensors
         with states_as_data(Writing(to_data_once(), keep_data)):
             place = _place_of_error(estimator, type(estimator).__name__)
         raise TypeError(
