@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 
 from skltransfer import WithSource, WithTarget
+from skltransfer._arrays import as_numpy
 from skltransfer.domains._data import check_target_rows, unwrap
 from skltransfer.domains._routing import consumed_keywords
 
@@ -178,8 +179,10 @@ def _fit_transform_of(parent):
     def fit_transform(self, X, *args, **kwargs):
         _, target = _y_and_target(parent.fit_transform, self, X, *args, **kwargs)
         mapped = parent.fit_transform(self, X, *args, **kwargs, **_keywords(self, target))
-        again = np.asarray(self.transform_source(X))
-        np.testing.assert_allclose(mapped, again, rtol=1e-7, atol=1e-9 * np.abs(again).max())
+        again = np.asarray(as_numpy(self.transform_source(X)))
+        np.testing.assert_allclose(
+            as_numpy(mapped), again, rtol=1e-7, atol=1e-9 * np.abs(again).max()
+        )
         return self.transform(X)
 
     return fit_transform
@@ -199,11 +202,14 @@ def _y_and_target(method, estimator, *args, **kwargs):
     given = signature(method).bind(estimator, *args, **kwargs).arguments
     (X,), y = indexable(given["X"]), given.get("y")
     (labels,) = indexable(y)
-    rows = [repr(np.ravel(row).tolist()) for row in (X.toarray() if issparse(X) else np.asarray(X))]
+    rows = [
+        repr(np.ravel(row).tolist())
+        for row in (X.toarray() if issparse(X) else np.asarray(as_numpy(X)))
+    ]
     classes = [""] * len(rows)
     if is_classifier(estimator) and labels is not None and len(labels) == len(rows):
-        classes = [repr(np.ravel(label).tolist()) for label in np.asarray(labels)]
-    weight = np.asarray(given.get("sample_weight"))
+        classes = [repr(np.ravel(label).tolist()) for label in np.asarray(as_numpy(labels))]
+    weight = np.asarray(as_numpy(given.get("sample_weight")))
     if weight.shape != (len(rows),) or not (weight > 0).any():
         weight = np.ones(len(rows))
     distinct = {
