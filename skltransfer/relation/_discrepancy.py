@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from skltransfer._networks._objective import Objective
 from skltransfer.relation._two_domain_network import (
@@ -14,8 +15,10 @@ from skltransfer.relation._two_domain_network import (
 
 # Widths of the kernels of DAN are the mean squared distance times these powers of two.
 _POWERS = (-2, -1, 0, 1, 2)
-# Samples of a domain whose pairs make the discrepancy: 1.5 GB for the kernels of a full batch.
+# Samples of a domain whose pairs make the discrepancy: a step of a full batch takes half a second.
 MOST_SAMPLES = 2000
+# Pairs whose kernels are computed at once: 2 MB in float64.
+_PAIRS_OF_A_BLOCK = 2**18
 
 
 def coral_distance(source, target, weights=None, target_weights=None) -> torch.Tensor:
@@ -79,29 +82,64 @@ def multi_kernel_mmd(
     -------
     distance : Tensor of shape ()
     """
-    n, p, q = len(source), shares(source, weights), shares(target, target_weights)
+    p, q = shares(source, weights), shares(target, target_weights)
     both = torch.cat([source, target])
     # No digits are lost to a large mean.
     both = both - both.detach().mean(0)
-    squares = (both**2).sum(1)
-    distances = (squares[:, None] + squares - 2 * both @ both.T).clamp_min(0)
     if width is None:
-        with torch.no_grad():
-            of_each = torch.cat([p, q]) / 2
-            width = (of_each @ distances @ of_each).clamp_min(torch.finfo(both.dtype).tiny)
-    with torch.no_grad():
-        signed = torch.cat([p, -q])
-        of_pairs = torch.outer(signed, signed)
-        for block in (of_pairs[:n, :n], of_pairs[n:, n:]):
-            if len(block) > 1:  # a sample alone is its own pair
-                block.fill_diagonal_(0)
-                block /= block.sum()
-    kernel = torch.exp(distances * (-(2.0 ** -_POWERS[-1]) / width))
-    kernels = kernel
-    for _ in _POWERS[1:]:  # half the width is the square of the kernel
-        kernel = kernel * kernel
-        kernels = kernels + kernel
-    return (of_pairs * kernels).sum() / len(_POWERS)
+        with torch.no_grad():  # twice the variance: the mean squared distance of two samples
+            of_each = torch.cat([p, q])[:, None] / 2
+            centred = both - (of_each * both).sum(0)
+            width = 2 * (of_each * centred**2).sum()
+            width = width.clamp_min(torch.finfo(both.dtype).tiny)
+    return _SumOverPairs.apply(both, p, q, -(2.0 ** -_POWERS[-1]) / width)
+
+
+class _SumOverPairs(torch.autograd.Function):
+    """The sum of :func:`multi_kernel_mmd`, and its gradient with respect to the features.
+
+    Both come from one pass over the pairs, some rows at a time, so that a block stays in the cache
+    and no matrix of all pairs is kept. The terms of p and q are constants.
+    """
+
+    @staticmethod
+    def forward(ctx, both, p, q, rate):
+        """Return the sum, for the exponent of the widest kernel per squared distance."""
+        signed, squares = torch.cat([p, -q]), (both**2).sum(1)
+        n, gradient = len(p), torch.empty_like(both)
+        # Pairs of one domain have the sum 1 without those of a sample with itself.
+        within = [1 / (1 - share @ share) if len(share) > 1 else 1.0 for share in (p, q)]
+        total, step = both.new_zeros(()), max(1, _PAIRS_OF_A_BLOCK // len(both))
+        for start in range(0, len(both), step):
+            rows, row = slice(start, start + step), both[start : start + step]
+            of_pairs = torch.outer(signed[rows], signed)
+            of_source = max(n - start, 0)
+            of_pairs[:of_source, :n] *= within[0]
+            of_pairs[of_source:, n:] *= within[1]
+            of_pairs.diagonal(start).zero_()
+            if len(p) == 1 and start == 0:  # a sample alone is its own pair
+                of_pairs[0, 0] = 1
+            if len(q) == 1 and rows.stop >= len(both):
+                of_pairs[-1, -1] = 1
+            distances = torch.addmm(squares[rows, None] + squares, row, both.T, alpha=-2)
+            kernel = distances.clamp_min_(0).mul_(rate).exp_()
+            kernels, slopes = kernel.clone(), kernel.clone()
+            for power in range(1, len(_POWERS)):  # half the width is the square of the kernel
+                kernel.mul_(kernel)
+                kernels.add_(kernel)
+                slopes.add_(kernel, alpha=2.0**power)
+            total += kernels.mul_(of_pairs).sum()
+            slopes.mul_(of_pairs)
+            gradient[rows] = slopes.sum(1, keepdim=True) * row - slopes @ both
+        ctx.save_for_backward(gradient.mul_(4 * rate / len(_POWERS)))
+        return total / len(_POWERS)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, of_sum):
+        """Return the gradient with respect to the features alone."""
+        (gradient,) = ctx.saved_tensors
+        return of_sum * gradient, None, None, None
 
 
 def mmd_of_some(source, target, weights=None, target_weights=None) -> torch.Tensor:

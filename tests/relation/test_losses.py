@@ -94,6 +94,34 @@ def test_a_full_batch_takes_some_samples_of_a_large_domain(weighted, monkeypatch
     assert np.isfinite(float(mmd_of_some(source, many)))
 
 
+@pytest.mark.parametrize("size", [1, 7, 40, 10_000])
+def test_the_discrepancy_does_not_depend_on_the_blocks(size, monkeypatch):
+    source, target = drawn((6, 3), (9, 3))
+    w = torch.arange(1.0, 7)
+    expected = multi_kernel_mmd(source, target, w)
+    of_expected = torch.autograd.grad(expected, (source, target))
+    monkeypatch.setattr(_discrepancy, "_PAIRS_OF_A_BLOCK", size)
+    found = multi_kernel_mmd(source, target, w)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
+    for own, other in zip(torch.autograd.grad(found, (source, target)), of_expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("alone", ["source", "target"])
+def test_one_sample_of_a_domain_is_its_own_pair(alone):
+    many, one = drawn((4, 3), (1, 3), requires_grad=False)
+    of_pair = [
+        np.mean([np.exp(-float(((a - b) ** 2).sum()) / (2.0**m * 2)) for m in (-2, -1, 0, 1, 2)])
+        for a in many
+        for b in (*many, *one)
+    ]
+    pairs = np.array(of_pair).reshape(4, 5)
+    within = pairs[:, :4][~np.eye(4, dtype=bool)].mean()
+    expected = within + 1 - 2 * pairs[:, 4].mean()
+    given = (one, many) if alone == "source" else (many, one)
+    assert float(multi_kernel_mmd(*given, width=2.0)) == pytest.approx(expected, rel=1e-12)
+
+
 def test_the_discrepancy_of_few_or_equal_samples_is_finite():
     constant = torch.ones(4, 2, dtype=torch.float64, requires_grad=True)
     for n in (1, 3):
