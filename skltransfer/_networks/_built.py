@@ -292,7 +292,7 @@ def copy_network(record: Backbone, rows: Rows, source: Extractor) -> Built:
     """
     device, dtype, preprocessing = source.device, source.dtype, source.preprocessing
     _, nodes, pooling, *_ = source.network._made_from
-    shape = tuple(source.blank(rows).shape[1:])
+    shape = source.shape(rows)
     n_features = sum(check_shape(record, shape, lambda: source.widths(rows)).values())
     module = copy.deepcopy(record.module).to(device=device, dtype=dtype)
     features = source.network.with_module(module.requires_grad_(True).eval())
