@@ -347,7 +347,7 @@ def copy_network(record: Backbone, rows: Rows, source: Extractor, *, shares: boo
         Whether it is copied when something else than its features is first asked for.
     """
     _, nodes, pooling, *_ = source.network._made_from
-    shape = tuple(source.blank(rows).shape[1:])
+    shape = source.shape(rows)
     n_features = sum(check_shape(record, shape, lambda: source.widths(rows)).values())
     shared = SharedNetwork(source)
     held = shared if shares else shared.copied()

@@ -117,9 +117,7 @@ class FeatureNetwork(nn.Module):
             module = Unpooled(module)
         self.nodes = list(nodes.values())
         self.trunk = module
-        # One convolution alone cuts an image into patches.
-        n_convolutions = sum(isinstance(part, nn.Conv2d) for part in module.modules())
-        self.runs_by_pixel = n_convolutions > 1 if twin is None else twin.runs_by_pixel
+        self.runs_by_pixel = is_convolutional(module) if twin is None else twin.runs_by_pixel
         # Widths of the blocks for rows of each shape that was asked for.
         self.known_widths: dict[tuple[int, ...], dict[str, int]] = {}
         if twin is not None:
@@ -157,7 +155,7 @@ class FeatureNetwork(nn.Module):
             What is called with the images in the place of the trunk: a part of it.
         """
         forward = self.trunk if forward is None else forward
-        is_image = x.ndim == 4 and x.dtype in _FASTER_BY_PIXEL and x.device.type == "cpu"
+        is_image = x.ndim == 4 and is_faster_by_pixel(x.device, x.dtype)
         if not (self.runs_by_pixel and is_image) or torch.compiler.is_exporting():
             return forward(x)
         try:
@@ -166,6 +164,7 @@ class FeatureNetwork(nn.Module):
             if "view" not in str(error):  # of a tensor in another order
                 raise
         self.runs_by_pixel = False
+        lay_out_weights(self.trunk, torch.contiguous_format)  # or outputs followed their order
         return forward(x)
 
     def blocks(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -210,6 +209,32 @@ class FeatureNetwork(nn.Module):
         """Return the features for what `run` has given, shape (n, n_features)."""
         blocks = self._blocks_of(outputs)
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
+
+
+def is_convolutional(module: nn.Module) -> bool:
+    """Tell whether a network has several convolutions; one alone cuts an image into patches."""
+    return sum(isinstance(part, nn.Conv2d) for part in module.modules()) > 1
+
+
+def is_faster_by_pixel(device: torch.device, dtype: torch.dtype) -> bool:
+    """Tell whether convolutions are faster with the channels of a pixel side by side."""
+    return device.type == "cpu" and dtype in _FASTER_BY_PIXEL
+
+
+def lay_out_weights(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Let a network hold the weights of its convolutions in another order in memory.
+
+    torch copies them into the order of the images at every pass, if they have another one: for few
+    images that takes as long as the pass. A module that shares its weights gets some of its own.
+    """
+    for part in module.modules():
+        # Others may compute with their weights, whose order they rely on.
+        if type(part) is not nn.Conv2d or "weight" not in part._parameters:
+            continue
+        weight = part.weight
+        if not weight.is_contiguous(memory_format=memory_format):
+            moved = weight.detach().contiguous(memory_format=memory_format)
+            part.weight = nn.Parameter(moved, requires_grad=weight.requires_grad)
 
 
 def _by_pixel(x: torch.Tensor) -> torch.Tensor:
@@ -270,18 +295,21 @@ class Extractor:
         self.reads_ahead = device.type == "cuda"
         self.output_dtype = np.float64 if precision == "float64" else np.float32
         self._known_widths = widths
+        self._shape = None  # without preprocessing, rows decide
+        if preprocessing is not None:
+            self._shape = tuple(preprocessing.blank(self.dtype).shape[1:])
 
     def widths(self, rows: Rows) -> dict[str, int]:
         """Return the name and width of each feature block, found with one empty row."""
         if self._known_widths is not None:
             return self._known_widths
-        x = self.blank(rows)
-        shape = tuple(x.shape)
+        shape = (1, *self.shape(rows))
         known = self.network.known_widths
         if shape not in known:
             try:
+                x = self.blank(rows).to(self.device)
                 with network_lock, torch.inference_mode(), self._exact_arithmetic():
-                    widths = [block.shape[1] for block in self.network.blocks(x.to(self.device))]
+                    widths = [block.shape[1] for block in self.network.blocks(x)]
             except AssertionError as error:  # what transformers say to images of another size
                 raise ValueError(
                     f"The network cannot take rows of shape {shape[1:]} ({error}). Pass images of "
@@ -294,10 +322,13 @@ class Extractor:
         """Return one empty row as the network takes it."""
         if self.preprocessing is not None:
             return self.preprocessing.blank(self.dtype)
-        shape = rows.shape
-        if shape is None:
-            shape = tuple(rows.batch([0], None).shape[1:])
-        return torch.zeros((1, *shape), dtype=self.dtype)
+        return torch.zeros((1, *self.shape(rows)), dtype=self.dtype)
+
+    def shape(self, rows: Rows) -> tuple[int, ...]:
+        """Return the shape of one row as the network takes it."""
+        if self._shape is not None:
+            return self._shape
+        return rows.shape or tuple(rows.batch([0], None).shape[1:])
 
     def check_rows(self, rows: Rows) -> None:
         """Raise a ValueError if the network cannot take the rows.
@@ -334,7 +365,7 @@ class Extractor:
         if isinstance(rows, TextRows):  # of any length
             shape, max_length = (2, 16), self.preprocessing.max_length
         else:
-            shape, max_length = tuple(self.blank(rows).shape[1:]), None
+            shape, max_length = self.shape(rows), None
         shape = (size, *shape)
         key = (name, self.key, shape, torch.get_num_threads())
         engine = _engines.get(key, lambda: build_engine(name, self.network, shape, max_length))
@@ -453,7 +484,7 @@ class Extractor:
         """
         if isinstance(rows, TextRows | TableRows):
             return False
-        shape = tuple(self.blank(rows).shape[1:])
+        shape = self.shape(rows)
 
         def probe() -> bool:
             x = torch.rand((whole, *shape), generator=torch.Generator().manual_seed(0))

@@ -294,7 +294,8 @@ def _checked_range(images: np.ndarray, value_range) -> tuple[float, float]:
         low, high = (0, 255) if images.dtype.kind in "ui" else (0, 1)
     else:
         low, high = _as_range(value_range)
-    if images.size:
+    limits = np.iinfo(images.dtype) if images.dtype.kind in "ui" else None
+    if images.size and (limits is None or limits.min < low or limits.max > high):
         smallest, largest = images.min(), images.max()
         if not (smallest >= low and largest <= high):  # NaN fails as well
             raise ValueError(
@@ -340,9 +341,9 @@ def read_rows(
         texts = as_texts(X, str(getattr(backbone, "name", backbone)))
         remember_column(estimator, X, reset)
         return TextRows(texts)
-    # A table of numbers is nothing else; one column alone may be of missing images.
-    is_table = isinstance(X, np.ndarray) and X.dtype.kind in "biuf" and X.ndim == 2
-    if not is_table or X.shape[1] == 1:
+    # An array of numbers is nothing else; one column alone may be of missing images.
+    is_numbers = isinstance(X, np.ndarray) and X.dtype.kind in "biuf" and X.ndim > 1
+    if not is_numbers or X.ndim == 2 and X.shape[1] == 1:
         check_not_single(X)
         if isinstance(X, list | tuple) and not X:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
@@ -354,8 +355,9 @@ def read_rows(
         if hasattr(X, "detach"):  # a tensor, on any device
             X = X.detach().cpu()
             X = (X.float() if X.dtype.itemsize == 2 and X.is_floating_point() else X).numpy()
-    if not is_table and n_dimensions(X) > 2:
-        X = check_array(X, allow_nd=True, dtype=None, input_name="X")
+    if n_dimensions(X) > 2:
+        if not (type(X) is np.ndarray and X.dtype.kind in "biu" and len(X)):  # nothing to refuse
+            X = check_array(X, allow_nd=True, dtype=None, input_name="X")
         if X.ndim > 4:
             raise ValueError(
                 f"X has {X.ndim} dimensions. Pass images as (n, height, width), "

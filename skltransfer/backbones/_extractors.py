@@ -14,6 +14,9 @@ from skltransfer._torch._extraction import (
     PRECISIONS,
     Extractor,
     FeatureNetwork,
+    is_convolutional,
+    is_faster_by_pixel,
+    lay_out_weights,
     network_lock,
     resolve_device,
 )
@@ -27,13 +30,26 @@ _built, _moved = SharedCache(16, network_lock), SharedCache(8, network_lock)
 
 
 def _module_on(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Return the frozen module on a device: itself, or a copy that all extractors share."""
-    tensors = [tensor for tensor in backbone.module.parameters() if tensor.is_floating_point()]
-    if all(tensor.device == device and tensor.dtype == dtype for tensor in tensors):
-        return backbone.module
+    """Return the frozen module on a device: itself, or a copy that all extractors share.
+
+    A copy on the same device shares all tensors but the weights of convolutions, which it holds in
+    the order of the images (see :meth:`FeatureNetwork.run`).
+    """
+    module = backbone.module
+    tensors = [tensor for tensor in module.parameters() if tensor.is_floating_point()]
+    is_there = all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
+    by_pixel = is_faster_by_pixel(device, dtype) and is_convolutional(module)
+    if is_there and not by_pixel:
+        return module
 
     def move():
-        return copy.deepcopy(backbone.module).to(device=device, dtype=dtype).eval()
+        shared = [*module.parameters(), *module.buffers()] if is_there else []
+        moved = copy.deepcopy(module, {id(tensor): tensor for tensor in shared}).eval()
+        if not is_there:
+            moved = moved.to(device=device, dtype=dtype)
+        if by_pixel:
+            lay_out_weights(moved, torch.channels_last)
+        return moved
 
     return _moved.get((backbone.fingerprint, str(device), dtype), move)
 

@@ -316,6 +316,8 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 def _weights_key(weights):
     """Return what stands for `weights` in the cache: a file by its name, size and time."""
+    if is_default(weights):
+        return "default"
     stamps = file_stamps(Path(weights).expanduser()) if isinstance(weights, str | Path) else ()
     return stamps or (None if weights is None else str(weights))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors import safe_open
@@ -25,7 +26,12 @@ def is_file_name(backbone) -> bool:
     """Tell whether `backbone` is the path of a file of weights."""
     if isinstance(backbone, os.PathLike):
         return True
-    return isinstance(backbone, str) and Path(backbone).suffix in _SUFFIXES
+    return isinstance(backbone, str) and _has_suffix(backbone)
+
+
+@lru_cache(maxsize=64)
+def _has_suffix(name: str) -> bool:
+    return Path(name).suffix in _SUFFIXES
 
 
 def load_file_backbone(path, weights, random_state: int, load_named) -> Backbone:

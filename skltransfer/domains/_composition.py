@@ -14,7 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_objec
 
 from skltransfer._shared_cache import SharedCache
 from skltransfer.domains._delegation import DelegatingMixin
-from skltransfer.domains._isolation import isolate, own_requests
+from skltransfer.domains._isolation import isolate, own_requests, plain_class, uncopied_routing
 
 # Methods of routers that know routing if all of their parts do: requests are dear to build.
 _ROUTE_TO_ALL_PARTS = [
@@ -61,7 +61,7 @@ def _declared_form(estimator) -> tuple | None:
     if _only_consumes(estimator):
         own = getattr(kind, "_get_metadata_request", None)
         return (kind,) if own is None or own in _ADD_NONE_TO_FITS else None
-    if kind is not Pipeline:
+    if plain_class(kind) is not Pipeline:
         return None
     forms = []
     for name, step in estimator.steps:
@@ -141,7 +141,10 @@ def _only_consumes(estimator) -> bool:
 
 
 def _routing_method(estimator):
-    return getattr(type(estimator), "get_metadata_routing", None)
+    method = getattr(type(estimator), "get_metadata_routing", None)
+    if method is uncopied_routing:
+        return plain_class(type(estimator)).get_metadata_routing
+    return method
 
 
 def children(estimator) -> Iterator:

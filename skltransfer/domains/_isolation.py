@@ -9,12 +9,17 @@ from numbers import Number
 
 import numpy as np
 from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.metadata_routing import MetadataRequest, MetadataRouter
 from sklearn.utils.metaestimators import available_if
 
+from skltransfer._shared_cache import SharedCache
+
 _FITS = ("fit", "fit_transform", "fit_predict", "fit_resample", "partial_fit")
+# Requests by the class that declares them: to read them off its signatures is dear.
+_declared_requests = SharedCache(256)
 
 
 def isolate(part) -> None:
@@ -24,9 +29,15 @@ def isolate(part) -> None:
     clone. Its class is exchanged for a subclass, until :func:`release`, because compositions clone
     and pickle their parts before they fit them.
     """
-    if isinstance(part, FrozenEstimator):  # clones are the user's own object
-        return
     _exchange(part, "isolated")
+
+
+def route_without_copies(router) -> None:
+    """Let a router build its requests without copies of them, which nobody changes in a fit.
+
+    A pipeline builds them anew at each step that the target goes through.
+    """
+    _exchange(router, "routing")
 
 
 def skip_samplers(pipeline: Pipeline) -> None:
@@ -45,8 +56,7 @@ def is_sampler(step) -> bool:
 
 def has_requests(estimator) -> bool:
     """Tell whether the user has set a metadata request on an estimator or a part of it."""
-    parts = [estimator, *estimator.get_params().values()]
-    return any(hasattr(part, "fit") and "_metadata_request" in vars(part) for part in parts)
+    return any("_metadata_request" in vars(part) for part in _estimators_within(estimator, set()))
 
 
 @contextmanager
@@ -79,13 +89,13 @@ def release(fitted, *, drop_requests: bool) -> None:
         Whether to remove all metadata requests, because the user has set none.
     """
     for part in _estimators_within(fitted, set()):
-        part.__class__ = _plain_class(type(part))
+        part.__class__ = plain_class(type(part))
         if drop_requests:
             vars(part).pop("_metadata_request", None)
 
 
 def _exchange(part, kind: str) -> None:
-    if _is_twin(type(part)):
+    if _is_twin(type(part)) or isinstance(part, FrozenEstimator):  # its clones are the user's own
         return
     try:
         part.__class__ = _twin(type(part), kind)
@@ -111,14 +121,15 @@ def _is_twin(cls: type) -> bool:
     return "_skltransfer_twin_of" in vars(cls)
 
 
-def _plain_class(cls: type) -> type:
+def plain_class(cls: type) -> type:
+    """Return the class that a part has outside of the fit."""
     return vars(cls).get("_skltransfer_twin_of", cls)
 
 
 def _reduce_of(twin: type, kind: str):
     def __reduce_ex__(self, protocol):
         build, arguments, *state = super(twin, self).__reduce_ex__(protocol)
-        arguments = tuple(_plain_class(twin) if each is twin else each for each in arguments)
+        arguments = tuple(plain_class(twin) if each is twin else each for each in arguments)
         return (_rebuild, (kind, build, arguments), *state)
 
     return __reduce_ex__
@@ -131,7 +142,7 @@ def _rebuild(kind: str, build, arguments):
 
 
 def _isolated_methods(twin: type) -> dict:
-    cls = _plain_class(twin)
+    cls = plain_class(twin)
     methods = {
         name: available_if(_has(twin, name))(_without_routing(twin, name))
         for name in _FITS
@@ -144,10 +155,48 @@ def _isolated_methods(twin: type) -> dict:
 
 def own_requests(self) -> MetadataRequest:
     """Return the requests of an isolated part: those of its own, not of parts inside of it."""
+    cls = plain_class(type(self))
     try:
-        return self._get_metadata_request()
+        if hasattr(self, "_metadata_request") or not _only_declares(cls):
+            return self._get_metadata_request()
+        methods = tuple(vars(MetadataRequest(owner=None)))  # imbalanced-learn adds one
+        return _declared_requests.get((cls, methods), lambda: _declared_by(self))
     except ValueError:  # a router of scikit-learn that has none of its own, such as RFECV
         return MetadataRequest(owner=self)
+
+
+def _only_declares(cls: type) -> bool:
+    """Tell whether the class decides the requests, unless the user has set others."""
+    return getattr(cls, "_get_metadata_request", None) is BaseEstimator._get_metadata_request
+
+
+def _declared_by(part) -> MetadataRequest:
+    requests = part._get_metadata_request()
+    name = plain_class(type(part)).__name__  # for messages; the part itself would live on
+    for each in (requests, *vars(requests).values()):
+        if hasattr(each, "owner"):
+            each.owner = name
+    if type(requests) is MetadataRequest:
+        requests.__class__ = _UncopiedRequests
+    return requests
+
+
+def uncopied_routing(self):
+    """Return the requests of a router, which scikit-learn does not copy."""
+    routing = plain_class(type(self)).get_metadata_routing(self)
+    if type(routing) is MetadataRouter:
+        routing.__class__ = _UncopiedRouter
+    return routing
+
+
+class _UncopiedRequests(MetadataRequest):
+    def __sklearn_clone__(self):
+        return self
+
+
+class _UncopiedRouter(MetadataRouter):
+    def __sklearn_clone__(self):
+        return self
 
 
 def _has(twin: type, name: str):
@@ -155,7 +204,7 @@ def _has(twin: type, name: str):
 
 
 def _without_routing(twin: type, name: str):
-    @wraps(getattr(_plain_class(twin), name))
+    @wraps(getattr(plain_class(twin), name))
     def method(self, *args, **kwargs):
         with config_context(enable_metadata_routing=False):
             return getattr(super(twin, self), name)(*args, **kwargs)
@@ -167,16 +216,24 @@ def _slicing_method(twin: type) -> dict:
     def __getitem__(self, index):
         part = super(twin, self).__getitem__(index)
         if isinstance(index, slice):
-            part.__class__ = _plain_class(twin)
+            part.__class__ = plain_class(twin)
             part.steps = [
                 (name, "passthrough" if is_sampler(step) else step) for name, step in part.steps
             ]
         return part
 
-    return {"__getitem__": __getitem__}
+    return {"__getitem__": __getitem__, **_routing_method(twin)}
 
 
-_METHODS = {"isolated": _isolated_methods, "slicing": _slicing_method}
+def _routing_method(twin: type) -> dict:
+    return {"get_metadata_routing": uncopied_routing}
+
+
+_METHODS = {
+    "isolated": _isolated_methods,
+    "routing": _routing_method,
+    "slicing": _slicing_method,
+}
 
 
 def _is_data(values: list) -> bool:

@@ -22,6 +22,8 @@ from skltransfer.domains._surroundings import makes_arrays
 _FAR, _FAR_RATIO = 10.0, 20.0
 _FAR_SHARE = 1 / 3  # of the columns
 _FEWEST_ROWS, _MOST_ROWS = 10, 1000
+_BLOCK = 1000  # columns whose moments are computed together
+_ROUNDING = 1e-12  # deviations below it, in units of the mean, are rounding errors
 
 
 def at_one_stage(wrapper: str, X, X_held, held_name: str):
@@ -160,17 +162,22 @@ def _moments(rows, names) -> np.ndarray | None:
         values = np.asarray(as_numpy(rows))
         if values.ndim != 2 or values.dtype.kind not in "iuf":
             return None
-        columns = list(values.T)
+        blocks = [values[:, i : i + _BLOCK] for i in range(0, values.shape[1], _BLOCK)]
     else:
         rows = _safe_indexing(rows, np.arange(0, _num_samples(rows), step))
-        columns = [np.asarray(_safe_indexing(rows, name, axis=1)) for name in names]
-    moments = np.zeros((3, len(columns)))
-    for place, column in enumerate(columns):
-        if column.dtype.kind not in "iuf":
-            continue
-        column = column.astype(np.float64)
-        known = column[np.isfinite(column)]
-        if len(known) > 1:
-            with np.errstate(all="ignore"):
-                moments[:, place] = known.mean(), known.std(), 1
-    return np.where(np.isfinite(moments), moments, 0.0)
+        blocks = [np.asarray(_safe_indexing(rows, name, axis=1)).reshape(-1, 1) for name in names]
+    return np.concatenate([np.zeros((3, 0)), *map(_moments_of_numbers, blocks)], axis=1)
+
+
+def _moments_of_numbers(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind not in "iuf":
+        return np.zeros((3, values.shape[1]))
+    values = values.astype(np.float64)
+    known = np.isfinite(values)
+    n_known = known.sum(axis=0)
+    with np.errstate(all="ignore"):
+        mean = np.where(known, values, 0.0).sum(axis=0) / n_known
+        deviation = np.sqrt(np.where(known, (values - mean) ** 2, 0.0).sum(axis=0) / n_known)
+        deviation[deviation <= _ROUNDING * np.abs(mean)] = 0.0  # a constant
+    moments = np.stack([mean, deviation, np.ones(len(mean))])
+    return np.where((n_known > 1) & np.isfinite(moments), moments, 0.0)

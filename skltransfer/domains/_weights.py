@@ -36,7 +36,12 @@ from skltransfer.domains._composition import (
     learners,
     name_steps,
 )
-from skltransfer.domains._isolation import is_sampler, isolate, metadata_routing
+from skltransfer.domains._isolation import (
+    is_sampler,
+    isolate,
+    metadata_routing,
+    route_without_copies,
+)
 
 # They draw samples by their weights: their members need not take any.
 _DRAWS_BY_WEIGHT = (BaggingClassifier, BaggingRegressor, AdaBoostRegressor)
@@ -250,6 +255,8 @@ def isolate_bystanders(estimator, keywords) -> None:
         isolate_bystanders(child, keywords)
     if not is_router(estimator) or _is_end_of_the_way(estimator, keywords):
         isolate(estimator)
+    else:
+        route_without_copies(estimator)
 
 
 def _is_end_of_the_way(router, keywords) -> bool:

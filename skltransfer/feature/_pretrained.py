@@ -273,7 +273,7 @@ class PretrainedFeatureTransformer(
         if self.on_error == "nan":
             rows = _leading_readable(rows)
         with _remedy():
-            shape = tuple(extractor.blank(rows).shape[1:])
+            shape = extractor.shape(rows)
         extractor.check_rows(rows)
         self.feature_widths_ = check_shape(backbone, shape, lambda: extractor.widths(rows))
         engine = extractor.engine(rows, self.batch_size, self.engine)

@@ -15,7 +15,7 @@ from torch import nn
 from skltransfer._messages import explained
 from skltransfer._networks._built import TransferNetwork
 from skltransfer._networks._estimators import NetworkClassifier, NetworkRegressor
-from skltransfer._torch._extraction import Extractor, network_lock
+from skltransfer._torch._extraction import Extractor, lay_out_weights, network_lock
 from skltransfer._torch._preprocessing import Preprocessing, unit_range
 from skltransfer._torch._rows import Rows, TableRows
 from skltransfer._torch._text import TextPreprocessing, TextRows
@@ -188,6 +188,7 @@ def graph_of(estimator, X, *, features_only: bool = False) -> Graph:
             last, outputs, classes = _last_of(estimator)
     with network_lock:
         network, last = copy.deepcopy(network).cpu(), copy.deepcopy(last).cpu()
+        lay_out_weights(network, torch.contiguous_format)  # torch.export writes no others
     features = Features(network, fitted.preprocessing, fitted.dtype, white)
     kind = TextGraph if len(inputs) == 2 else TensorGraph
     module = kind(features, last).eval().requires_grad_(False)

@@ -38,6 +38,13 @@ def resnet_state(seed=3, **settings):
 # --- names -----------------------------------------------------------------------------------
 
 
+def test_a_file_that_is_called_default_is_not_the_default(monkeypatch, tmp_path):
+    record = load_backbone("tiny")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "default").write_bytes(b"no weights")
+    assert load_backbone("tiny", "default") is record
+
+
 def test_the_list_holds_tiny_the_packages_and_all_networks_of_torchvision():
     names = list_backbones()
     assert names[0] == "tiny"

@@ -20,6 +20,7 @@ from skltransfer import (
     WithSource,
     WithTarget,
 )
+from skltransfer.domains._place import _moments
 
 rng = np.random.default_rng(0)
 SCALES = np.array([1.0, 50.0, 1000.0])
@@ -99,3 +100,36 @@ def test_domains_that_differ_are_no_sign():
         WithTarget(outermost, far).fit(X, Y)
         bagging = BaggingClassifier(WithTarget(outermost, frame(X_TARGET)), 2, random_state=0)
         bagging.fit(frame(X), Y)  # hands its members arrays
+
+
+@pytest.mark.parametrize("form", ["array", "frame"])
+def test_moments_are_those_of_the_known_numbers_of_each_column(form):
+    values = np.random.default_rng(1).normal(3, 2, (60, 1003))
+    values[np.random.default_rng(2).random(values.shape) < 0.2] = np.nan
+    values[0, 5], values[1, 6] = np.inf, -np.inf
+    values[:, 7], values[1:, 8] = np.nan, np.nan
+    finite = [column[np.isfinite(column)] for column in values.T]
+    expected = np.array(
+        [(known.mean(), known.std(), 1) if len(known) > 1 else (0, 0, 0) for known in finite]
+    )
+    if form == "array":
+        found = _moments(values, None)
+    else:
+        names = [f"x{i}" for i in range(20)] + ["text"]
+        rows = pytest.importorskip("pandas").DataFrame(values[:, :20], columns=names[:-1])
+        found = _moments(rows.assign(text="a"), names)
+        expected = np.vstack([expected[:20], np.zeros(3)])
+    np.testing.assert_allclose(found, expected.T, rtol=1e-12)
+
+
+def test_a_constant_that_is_rounded_is_one_stage():
+    """The mean of 0.1 depends on the number of samples, by a rounding error."""
+    wide = np.full((len(X), 6), 0.1), np.full((3 * len(X_TARGET), 6), 0.1)
+    X_wide, target = np.hstack([X, wide[0]]), np.hstack([np.tile(X_TARGET, (3, 1)), wide[1]])
+    deviations = _moments(X_wide, None)[1]
+    assert (deviations[:3] > 0).all()
+    assert (deviations[3:] == 0).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DomainDataWarning)
+        warnings.simplefilter("ignore", EffectiveSampleSizeWarning)
+        WithTarget(make_pipeline(StandardScaler(), ADAPTER), target).fit(X_wide, Y)

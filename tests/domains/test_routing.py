@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
 
 from skltransfer import (
     CORAL,
@@ -26,9 +26,14 @@ from skltransfer import (
     WithTarget,
 )
 from skltransfer._shared_cache import SharedCache
-from skltransfer.domains import _composition
-from skltransfer.domains._composition import consumed_keywords
-from skltransfer.domains._isolation import has_requests, isolate, release
+from skltransfer.domains import _composition, _isolation
+from skltransfer.domains._composition import consumed_keywords, is_router
+from skltransfer.domains._isolation import (
+    has_requests,
+    isolate,
+    release,
+    route_without_copies,
+)
 from skltransfer.domains._routing import fit_with_target
 from skltransfer.domains._weights import fit_weighted
 from tests.doubles import MeanAligner, Recorder
@@ -308,3 +313,103 @@ def test_requests_are_built_once_for_compositions_of_one_form(monkeypatch):
     assert consumed_keywords(without, "fit") == {"X_target"}
     assert consumed_keywords(pipeline.set_params(recorder="passthrough"), "fit") == {"X_target"}
     assert consumed_keywords(make_pipeline(StandardScaler(), Recorder()), "fit") == both
+
+
+class Declares(StandardScaler):
+    """Has requests of both kinds: by a signature, and by an attribute of its class."""
+
+    __metadata_request__transform = {"X_target": True}
+
+    def fit(self, X, y=None, sample_weight=None, groups=None):
+        return super().fit(X, y, sample_weight)
+
+    def transform(self, X, copy=None, X_target=None):
+        return super().transform(X)
+
+
+def isolated(part):
+    isolate(part)
+    return part
+
+
+def test_requests_of_isolated_parts_are_read_once_for_their_class(monkeypatch):
+    """Those that the user sets are read each time, and belong to one part."""
+    monkeypatch.setattr(_isolation, "_declared_requests", SharedCache(8))
+    read, declared_by = [], _isolation._declared_by
+    monkeypatch.setattr(
+        _isolation, "_declared_by", lambda part: read.append(part) or declared_by(part)
+    )
+    expected = Declares().get_metadata_routing()
+    for setting in (True, False):
+        requests = get_routing_for_object(isolated(Declares(with_mean=setting)))
+        assert str(requests) == str(expected)
+        assert requests.consumes("transform", ["X_target", "groups"]) == {"X_target"}
+        # The part, with all it is fitted to, does not live on.
+        assert {requests.owner, requests.fit.owner, requests.transform.owner} == {"Declares"}
+    assert len(read) == 1
+    with config_context(enable_metadata_routing=True):
+        part = Declares().set_fit_request(groups=True)
+    assert get_routing_for_object(isolated(part)).consumes("fit", ["groups"]) == {"groups"}
+    other = get_routing_for_object(isolated(Declares()))
+    assert other.consumes("fit", ["groups"]) == set()
+    assert len(read) == 1
+
+
+def test_metadata_without_a_request_are_refused_in_the_same_words():
+    messages = []
+    for prepare in (lambda part: part, isolated):
+        pipeline = make_pipeline(prepare(Declares()), prepare(Recorder()))
+        route_without_copies(pipeline)
+        with config_context(enable_metadata_routing=True), pytest.raises(ValueError) as caught:
+            pipeline.fit(X, Y, groups=Y)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert "Declares.fit" in messages[0]
+
+
+def test_routers_on_the_way_have_their_requests():
+    pipeline = make_pipeline(StandardScaler(), MeanAligner(), Recorder())
+    for router in (pipeline, GridSearchCV(pipeline, {"recorder__setting": [1]})):
+        twin = clone(router)
+        route_without_copies(twin)
+        for copy in (twin, clone(twin), pickle.loads(pickle.dumps(twin))):
+            assert is_router(copy)
+            assert isinstance(copy, type(router))
+            with config_context(enable_metadata_routing=True):
+                routing = get_routing_for_object(copy)
+                assert str(routing) == str(get_routing_for_object(router))
+            release(copy, drop_requests=True)
+            assert type(copy) is type(router)
+
+
+def test_requests_of_routers_on_the_way_are_those_of_the_moment():
+    pipeline = make_pipeline(StandardScaler(), MeanAligner(), Recorder())
+    route_without_copies(pipeline)
+    both = {"X_target", "y_target"}
+    assert consumed_keywords(pipeline, "fit") == both
+    with config_context(enable_metadata_routing=True):
+        assert get_routing_for_object(pipeline).consumes("fit", both) == both
+        pipeline[-1].set_fit_request(y_target=False)
+        assert get_routing_for_object(pipeline).consumes("fit", both) == {"X_target"}
+        assert get_routing_for_object(pipeline[:1]).consumes("fit", both) == set()
+        pipeline.set_params(meanaligner="passthrough", recorder="passthrough")
+        assert get_routing_for_object(pipeline).consumes("fit", both) == set()
+    assert consumed_keywords(pipeline, "fit") == set()
+
+
+def test_a_wrapper_copies_no_requests(monkeypatch):
+    """The fit by hand does, at each step that the target goes through."""
+    copied, copy = [], MetadataRouter.__sklearn_clone__
+    monkeypatch.setattr(
+        MetadataRouter, "__sklearn_clone__", lambda self: copied.append(self) or copy(self)
+    )
+    pipeline = make_pipeline(StandardScaler(), MeanAligner(), LogisticRegression())
+    model = WithTarget(pipeline, X_TARGET).fit(X, Y)  # looks up what is known to the next fit
+    copied.clear()
+    model.fit(X, Y)
+    assert not copied
+    by_hand = clone(pipeline).set_params(transform_input=["X_target"])
+    with config_context(enable_metadata_routing=True):
+        by_hand.fit(X, Y, X_target=(X_TARGET,))
+    assert copied
+    np.testing.assert_array_equal(model.predict_proba(X), by_hand.predict_proba(X))

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from skltransfer import FineTunedClassifier, PretrainedFeatureTransformer, feature_store
+from skltransfer._torch._extraction import FeatureNetwork
 from skltransfer.backbones import load_backbone
 from tests.rounding import assert_within_rounding
 
@@ -179,3 +180,65 @@ def test_training_runs_in_that_order_and_leaves_contiguous_weights():
     assert len(BY_PIXEL) > 8
     assert all(BY_PIXEL[4:])  # before that, a pass looks for the stages
     assert all(p.is_contiguous() for p in model.network_.parameters())
+
+
+def convolutions(module):
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+
+
+def network_of(transformer, X):
+    """Return the network whose features the transformer takes, and the record's module."""
+    record, source = transformer._backbone_and_extractor(transformer._rows(X, reset=False))
+    return source.network, record.module
+
+
+def test_extraction_holds_weights_in_the_order_of_images_and_shares_all_others():
+    X = images(3, size=32)
+    transformer = PretrainedFeatureTransformer("tiny", store=None)
+    features = transformer.fit_transform(X)
+    network, module = network_of(transformer, X)
+    ours, given = convolutions(network.module), convolutions(module)
+    assert len(ours) == len(given) == 10
+    assert all(p.is_contiguous() for p in module.parameters())
+    for part in ours:
+        assert part.weight.is_contiguous(memory_format=torch.channels_last)
+    copied = {id(part.weight) for part in ours if part.kernel_size != (1, 1)}
+    others = {id(p) for p in network.module.parameters()} - copied
+    assert others < {id(p) for p in module.parameters()}
+    assert {id(b) for b in network.module.buffers()} == {id(b) for b in module.buffers()}
+    # torch itself copies weights of another order, so that the bits are those of the record.
+    plain = FeatureNetwork(module, *network._made_from[1:])
+    record = load_backbone("tiny")
+    with torch.inference_mode():
+        x = torch.from_numpy(X).permute(0, 3, 1, 2)
+        x = record.preprocessing.normalize(record.preprocessing.resize(x), torch.float32)
+        x = torch.cat([x, x[:1].repeat(5, 1, 1, 1)])  # few rows are padded to 8
+        np.testing.assert_array_equal(features, plain(x)[:3].numpy())
+
+
+def test_weights_in_that_order_are_those_of_a_copy_on_another_type_too():
+    X = images(3, size=32)
+    for precision, by_pixel in (("bfloat16", True), ("float64", False)):
+        transformer = PretrainedFeatureTransformer("tiny", store=None, precision=precision).fit(X)
+        network, module = network_of(transformer, X)
+        weight = convolutions(network.module)[0].weight
+        assert weight.dtype == getattr(torch, precision)
+        assert weight.is_contiguous(memory_format=torch.channels_last) == by_pixel
+        assert all(p.is_contiguous() and p.dtype == torch.float32 for p in module.parameters())
+
+
+def test_code_that_relies_on_another_order_gets_its_weights_in_that_order():
+    X = images(10)
+    record = load_backbone(Looking(flatten="view"), preprocessing=None)
+    transformer = PretrainedFeatureTransformer(record, store=None)
+    features = transformer.fit_transform(X)
+    network, module = network_of(transformer, X)
+    assert not network.runs_by_pixel
+    assert all(part.weight.is_contiguous() for part in convolutions(network.module))
+    BY_PIXEL.clear()
+    transformer.transform(X)
+    assert BY_PIXEL
+    assert not any(BY_PIXEL)
+    with torch.inference_mode():
+        x = torch.from_numpy(X).float().div(255).permute(0, 3, 1, 2).contiguous()
+        assert_within_rounding(features, module(x).numpy())
