@@ -17,7 +17,12 @@ from skltransfer._shared_cache import SharedCache
 from skltransfer._torch._boundary import Boundary, KeptRows
 from skltransfer._torch._depth import DepthMap, map_depth
 from skltransfer._torch._disk_store import DiskFeatureStore
-from skltransfer._torch._extraction import Extractor, FeatureNetwork, network_lock
+from skltransfer._torch._extraction import (
+    Extractor,
+    FeatureNetwork,
+    lay_out_weights,
+    network_lock,
+)
 from skltransfer._torch._layers import HEADS
 from skltransfer._torch._preprocessing import unit_range
 from skltransfer._torch._rows import Rows
@@ -120,6 +125,8 @@ class SharedNetwork(nn.Module):
         """Return the network with a copy of the backbone, which can be trained."""
         source = self.source
         module = copy.deepcopy(source.network.module).requires_grad_(True).eval()
+        # As a file, and an optimizer on all weights at once, have them.
+        lay_out_weights(module, torch.contiguous_format)
         features = source.network.with_module(module)
         network = TransferNetwork(features, self.head, self.preprocessing, self.dtype)
         return network.to(source.device).eval()
@@ -334,7 +341,7 @@ def _table_network(plan: Plan, record: Backbone) -> tuple[Built, Extractor]:
     return built, Extractor(features, None, plan.device, plan.precision, key, widths)
 
 
-def copy_network(record: Backbone, rows: Rows, source: Extractor, *, shares: bool) -> Built:
+def copy_network(record: Backbone, rows: Rows, source: Extractor, *, shares: bool = False) -> Built:
     """Copy a backbone so that it can be trained; the head is still missing.
 
     Parameters
@@ -343,7 +350,7 @@ def copy_network(record: Backbone, rows: Rows, source: Extractor, *, shares: boo
     rows : Rows
     source : Extractor
         What takes the features of the backbone as it is.
-    shares : bool
+    shares : bool, default=False
         Whether it is copied when something else than its features is first asked for.
     """
     _, nodes, pooling, *_ = source.network._made_from
