@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 import torch
@@ -133,8 +134,21 @@ class SharedNetwork(nn.Module):
 
 
 def _dtype_of(head: nn.Module, otherwise: torch.dtype) -> torch.dtype:
-    tensors = chain(head.parameters(), head.buffers())
-    return next((t.dtype for t in tensors if t.is_floating_point()), otherwise)
+    for tensors in (operator.attrgetter("_parameters"), operator.attrgetter("_buffers")):
+        if (dtype := _first_dtype(head, tensors)) is not None:
+            return dtype
+    return otherwise
+
+
+def _first_dtype(module: nn.Module, tensors_of: Callable) -> torch.dtype | None:
+    """Return the first floating-point type, without iterators of torch, which are slow."""
+    for tensor in tensors_of(module).values():
+        if tensor is not None and tensor.is_floating_point():
+            return tensor.dtype
+    for part in module._modules.values():
+        if part is not None and (dtype := _first_dtype(part, tensors_of)) is not None:
+            return dtype
+    return None
 
 
 @dataclass

@@ -252,9 +252,8 @@ class Fitting:
     def _train_on_samples(self, reports) -> None:
         plan, only_head = self.plan, self.n_trained == 0
         probes = plan.strategy == "lp_ft" or (only_head and plan.augment is None)
-        if probes or self.is_first:
-            features = self._features(self.data)
-            self._learn_scale(features)
+        features = self._features(self.data) if probes or self._scales else None
+        self._learn_scale(features)
         if probes:
             self._probe(features, reports)
         if not only_head or not probes:
@@ -327,7 +326,7 @@ class Fitting:
             same_everywhere(self.built.network, self._key_of_processes()),
             batches_of_one_explained(),
         ):
-            if self.is_first:
+            if self._scales:
                 self._learn_scale(self._features(self.data))
             if self._objective_of is not None:
                 self.objective = self._objective_of(self)
@@ -376,14 +375,19 @@ class Fitting:
         features = torch.tensor(features, dtype=dtype, device=self.plan.device)
         return features if group is None else group.joined(features, len(data))
 
-    def _learn_scale(self, features: torch.Tensor) -> None:
+    @property
+    def _scales(self) -> bool:
+        """Whether a built-in head has to learn the scale of features before training."""
+        features = getattr(self.built.held.head, "features", None)
+        return self.is_first and isinstance(features, Standardize)
+
+    def _learn_scale(self, features: torch.Tensor | None) -> None:
         """Let the built-in heads standardise features as they are before training."""
-        standardize = getattr(self.built.held.head, "features", None)
-        if self.is_first and isinstance(standardize, Standardize):
+        if self._scales:
             weights = self.data.weights
             if weights is not None:
                 weights = torch.tensor(weights, device=self.plan.device)
-            standardize.learn(features, weights)
+            self.built.held.head.features.learn(features, weights)
 
     def _probe(self, features: torch.Tensor, reports) -> None:
         """Train the head on features that do not change."""

@@ -413,7 +413,7 @@ class _Step:
 
     def _backward(self, batch) -> dict[str, torch.Tensor]:
         while True:
-            self.optimizer.zero_grad()
+            self._forget_gradients()
             try:
                 return self._in_passes(batch)
             except torch.OutOfMemoryError as error:
@@ -422,7 +422,7 @@ class _Step:
                 message = first_line(error)
             # Outside the handler, whose traceback would hold the tensors of the failed pass.
             self.n_passes *= 2
-            self.optimizer.zero_grad()
+            self._forget_gradients()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             warn(
@@ -431,6 +431,10 @@ class _Step:
                 "gradients are added. Lower batch_size, or raise accumulate, to be rid of this.",
                 RuntimeWarning,
             )
+
+    def _forget_gradients(self) -> None:
+        for parameter in self._parameters:  # the optimizer's own method takes ten times as long
+            parameter.grad = None
 
     def _in_passes(self, batch) -> dict[str, torch.Tensor]:
         if self.n_passes == 1:
