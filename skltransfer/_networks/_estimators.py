@@ -515,7 +515,8 @@ class FineTuning(
             weights = _check_sample_weight(
                 sample_weight, labels.targets, dtype=np.float64, ensure_non_negative=True
             )
-        plan = Plan.of(self, rows, **({} if settings is None else settings(labels)))
+        settings = {"is_one_course": not is_partial} if settings is None else settings(labels)
+        plan = Plan.of(self, rows, **settings)
         return plan, Data(rows, labels, weights).prepared(plan, merges=not is_partial)
 
     def _earlier_fit(self) -> tuple[Built, Labels] | None:

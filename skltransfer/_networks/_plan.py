@@ -23,6 +23,8 @@ _MAX_ROWS_OF_TABLE, MAX_ROWS_OF_FEATURES = 2000, 20_000
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # Enough steps for a few rows, few passes over many.
 _MIN_EPOCHS, _MAX_EPOCHS, MAX_ITERATIONS = 10, 100, 500
+# A table network begins with random weights: it takes more steps, and longer ones of AdamW.
+_STEPS_FROM_RANDOM_WEIGHTS, _RATE_FROM_RANDOM_WEIGHTS = 1500, 3e-3
 # Values that go with the full batch; others ask for mini-batches.
 _WITHOUT_STEPS = {
     "augment": None,
@@ -158,6 +160,7 @@ class Plan:
         rates=(("adamw", 1e-3), ("sgd", 1e-2)),
         batch_sizes=(64, 32),
         seeds=("head", "order", "chance", "weights"),
+        is_one_course: bool = False,
         **resolved,
     ) -> Plan:
         """Resolve the parameters of an estimator for the samples of its `fit`.
@@ -173,6 +176,9 @@ class Plan:
             Batch size that "auto" stands for: of tables, of other samples.
         seeds : tuple of str
             Which seed is drawn first.
+        is_one_course : bool, default=False
+            Whether a table network trains for all the steps that "auto" stands for, which may then
+            be more and longer than those of a pretrained one.
         **resolved
             Further fields.
         """
@@ -183,7 +189,11 @@ class Plan:
             precision = "float64" if of_table and device.type == "cpu" else "float32"
         name = given["optimizer"]
         optimizer = "adamw" if name in ("auto", "lbfgs") else name
-        lr, size = given["lr"], given["batch_size"]
+        lr, size, rate = given["lr"], given["batch_size"], dict(rates)[optimizer]
+        is_random = of_table and given.get("backbone") is None
+        if is_one_course and is_random and given["max_epochs"] == "auto":
+            resolved.setdefault("n_steps", _STEPS_FROM_RANDOM_WEIGHTS)
+            rate = _RATE_FROM_RANDOM_WEIGHTS if optimizer == "adamw" else rate
         if given.get("augment") is not None and "augment" not in resolved:
             resolved["augment"] = _augmentation(given["augment"], rows)
         # Where the seed is a generator, the split has always been the first to draw.
@@ -209,7 +219,7 @@ class Plan:
             "takes_all": None if name == "auto" else name == "lbfgs",
             "asks_for_steps": (*head_asks, *_asking(asking, _WITHOUT_STEPS_OF_STAGES)),
             "head_asks_for_steps": head_asks,
-            "lr": dict(rates)[optimizer] if lr == "auto" else float(lr),
+            "lr": rate if lr == "auto" else float(lr),
             "backbone_lr_ratio": _lr_ratio(given),
             "batch_size": batch_sizes[not of_table] if size == "auto" else int(size),
             "settings": (

@@ -39,20 +39,20 @@ _N_ROUNDS = 10
 # Samples of both domains up to which a fit takes about ten seconds on one core
 # (benchmarks/speed/scale.json).
 _MAX_ROWS = {
-    "KMM": 50_000,
-    "KMM without target labels": 50_000,
-    "KLIEP": 130_000,
-    "nearest neighbours": 50_000,
-    "kernel density": 40_000,
-    "JDA": 80_000,
+    "KMM": 80_000,
+    "KMM without target labels": 80_000,
+    "KLIEP": 200_000,
+    "nearest neighbours": 60_000,
+    "kernel density": 80_000,
+    "JDA": 90_000,
     "two-stage TrAdaBoost": 50_000,
-    "fine-tuned network": 80_000,
-    "L2-SP network": 60_000,
-    "DANN network": 50_000,
+    "fine-tuned network": 120_000,
+    "L2-SP network": 120_000,
+    "DANN network": 100_000,
     "CDAN network": 50_000,
-    "DAN network": 50_000,
-    "Deep CORAL network": 50_000,
-    "MCC network": 50_000,
+    "DAN network": 70_000,
+    "Deep CORAL network": 90_000,
+    "MCC network": 100_000,
 }
 
 

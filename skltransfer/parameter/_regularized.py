@@ -157,8 +157,9 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         of at most 2000 samples, unless another parameter or a layer asks for mini-batches. It is
         AdamW otherwise.
     lr : float or "auto", default="auto"
-        Learning rate of the head. ``"auto"`` is 0.001 for AdamW and 0.01 for SGD. L-BFGS does not
-        use it.
+        Learning rate of the head. ``"auto"`` is 0.001 for AdamW and 0.01 for SGD. It is 0.003 for
+        AdamW if a network for tables begins with random weights (no `backbone`) and `max_epochs`
+        is ``"auto"``. L-BFGS does not use it.
     momentum : float, default=0.9
         Momentum of the SGD optimizer. AdamW does not use it.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
@@ -170,8 +171,9 @@ class RegularizedTransferClassifier(Regularized, NetworkClassifier):
         full learning rate.
     max_epochs : int or "auto", default="auto"
         Number of passes over the samples, or of iterations if L-BFGS trains the whole network.
-        ``"auto"`` makes about 500 steps in 10 to 100 passes, and at most 500 iterations. L-BFGS for
-        the head alone always has at least 500 iterations to reach `tol`.
+        ``"auto"`` makes about 500 steps in 10 to 100 passes, or 1500 steps if a network for tables
+        begins with random weights, and at most 500 iterations. L-BFGS for the head alone always has
+        at least 500 iterations to reach `tol`.
     batch_size : int or "auto", default="auto"
         Number of samples per step. ``"auto"`` is 64 for tables and 32 otherwise.
     accumulate : int, default=1
@@ -497,8 +499,9 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         of at most 2000 samples, unless another parameter or a layer asks for mini-batches. It is
         AdamW otherwise.
     lr : float or "auto", default="auto"
-        Learning rate of the head. ``"auto"`` is 0.001 for AdamW and 0.01 for SGD. L-BFGS does not
-        use it.
+        Learning rate of the head. ``"auto"`` is 0.001 for AdamW and 0.01 for SGD. It is 0.003 for
+        AdamW if a network for tables begins with random weights (no `backbone`) and `max_epochs`
+        is ``"auto"``. L-BFGS does not use it.
     momentum : float, default=0.9
         Momentum of the SGD optimizer. AdamW does not use it.
     schedule : {"cosine", "constant", "plateau"}, default="cosine"
@@ -510,8 +513,9 @@ class RegularizedTransferRegressor(Regularized, NetworkRegressor):
         full learning rate.
     max_epochs : int or "auto", default="auto"
         Number of passes over the samples, or of iterations if L-BFGS trains the whole network.
-        ``"auto"`` makes about 500 steps in 10 to 100 passes, and at most 500 iterations. L-BFGS for
-        the head alone always has at least 500 iterations to reach `tol`.
+        ``"auto"`` makes about 500 steps in 10 to 100 passes, or 1500 steps if a network for tables
+        begins with random weights, and at most 500 iterations. L-BFGS for the head alone always has
+        at least 500 iterations to reach `tol`.
     batch_size : int or "auto", default="auto"
         Number of samples per step. ``"auto"`` is 64 for tables and 32 otherwise.
     accumulate : int, default=1
