@@ -22,7 +22,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import DiskFeatureStore, FeatureStore, PretrainedFeatureTransformer, load_backbone
+from skltransfer import DiskFeatureStore, FeatureStore, PretrainedFeatureTransformer
+from skltransfer._torch._extraction import FeatureNetwork
 from skltransfer._torch._rows import ImageArrayRows
 
 NEEDS = ("lmdb",)
@@ -69,14 +70,14 @@ BATCH = 32
 class RowCount:
     """Counts the distinct images of each batch that enters the network."""
 
-    def __init__(self, module):
-        self.n_rows = 0
-        module.conv1.register_forward_pre_hook(self._count)
+    def __init__(self):
+        self.n_rows, forward = 0, FeatureNetwork.forward
 
-    def _count(self, module, inputs):
-        rows = inputs[0].numpy()
-        if rows.any():
-            self.n_rows += len({row.tobytes() for row in rows})
+        def counted(network, x):
+            self.n_rows += len({row.tobytes() for row in x.numpy()})
+            return forward(network, x)
+
+        FeatureNetwork.forward = counted
 
 
 def features_of(store) -> PretrainedFeatureTransformer:
@@ -100,7 +101,7 @@ def measure_search(folder: Path, options) -> dict:
     """Return times of the searches, whose scores are equal."""
     n, n_settings, n_folds = (64, 2, 2) if options.quick else (160, 12, 5)
     X, y = images(n)
-    count = RowCount(load_backbone("resnet18", weights=None).module)
+    count = RowCount()
     passed, number = {}, iter(range(100))
 
     def search(name, store):
@@ -148,7 +149,7 @@ def measure_search(folder: Path, options) -> dict:
 def extract(folder: str, n: int, is_reversed: bool, barrier, queue) -> None:
     """Extract images in a process of its own; report how many it has computed."""
     X, _ = images(n)
-    count = RowCount(load_backbone("resnet18", weights=None).module)
+    count = RowCount()
     transformer = features_of(folder).fit(X[:1])
     barrier.wait()
     order = slice(None, None, -1 if is_reversed else 1)

@@ -17,7 +17,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import FeatureStore, PretrainedFeatureTransformer, load_backbone
+from skltransfer import FeatureStore, PretrainedFeatureTransformer
+from skltransfer._torch._extraction import FeatureNetwork
 
 CLAIMS = [
     {
@@ -41,12 +42,14 @@ BATCH = 32
 class RowCount:
     """Counts the images that enter the network."""
 
-    def __init__(self, module):
-        self.n_rows = 0
-        module.conv1.register_forward_pre_hook(self._count)
+    def __init__(self):
+        self.n_rows, forward = 0, FeatureNetwork.forward
 
-    def _count(self, module, inputs):
-        self.n_rows += len(inputs[0]) if inputs[0].abs().sum() > 0 else 0
+        def counted(network, x):
+            self.n_rows += len(x)
+            return forward(network, x)
+
+        FeatureNetwork.forward = counted
 
 
 def main(options) -> None:
@@ -57,7 +60,7 @@ def main(options) -> None:
     y = np.arange(n) % 4
     for label in range(4):  # a dark band tells the classes apart
         X[y == label, 16 * label : 16 * label + 16] //= 3
-    count = RowCount(load_backbone("resnet18", weights=None).module)
+    count = RowCount()
 
     def search(store):
         features = PretrainedFeatureTransformer(

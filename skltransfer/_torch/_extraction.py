@@ -392,8 +392,9 @@ class Extractor:
         rows : Rows
         batch_size : int or "auto", default="auto"
             "auto" depends on the form of the rows. Few distinct rows are padded to the next of 1, 8
-            and 64 instead; where that gives other bits, the store keeps their features apart.
-            Features therefore depend on the number of distinct rows, and never on the store.
+            and 64 (of a table, 1 and 8) instead; where that gives other bits, the store keeps their
+            features apart. Features therefore depend on the number of distinct rows, and never on
+            the store.
         store : FeatureStore or DiskFeatureStore, optional
             Rows found there do not pass the network; the others are put there.
         engine : {"torch", "onnxruntime", "openvino"}, default="torch"

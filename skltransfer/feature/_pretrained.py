@@ -103,7 +103,8 @@ class PretrainedFeatureTransformer(
         the weights were trained.
     batch_size : int or "auto", default="auto"
         Number of samples per forward pass. ``"auto"`` depends on the input and the device, and
-        calls with few samples are padded to 1, 8 or 64 of them (see Notes).
+        calls with few samples are padded to 1, 8 or 64 of them, or 1 or 8 rows of a table (see
+        Notes).
     device : str or torch.device, default="auto"
         Device of the network. ``"auto"`` is a GPU if there is one, else the CPU.
     precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
@@ -171,13 +172,14 @@ class PretrainedFeatureTransformer(
     Passes of the same samples in the same order have equal bits on one machine. In another batch,
     or at another place in it, the last digits of a sample's features may differ.
 
-    With ``batch_size="auto"``, a call with at most 1, 8 or 64 distinct samples passes batches of
-    that size, if it is smaller than the whole batch. A single sample then costs about one forward
-    pass of one sample. The size of batches depends on the number of distinct samples in the call
-    and never on what the store holds, so that results are reproducible. Where the small batch gives
-    other bits (the largest difference measured is 3e-6 of the largest feature), the store keeps its
-    features apart. A probe of images, once per network and process, tells. A given `batch_size` is
-    kept in every call, and so are the batches of an `engine`.
+    With ``batch_size="auto"``, a call with at most 1, 8 or 64 distinct samples (1 or 8 rows of a
+    table) passes batches of that size, if it is smaller than the whole batch. A single sample then
+    costs about one forward pass of one sample. The size of batches depends on the number of
+    distinct samples in the call and never on what the store holds, so that results are
+    reproducible. Where the small batch gives other bits (the largest difference measured is 3e-6 of
+    the largest feature), the store keeps its features apart. A probe of images, once per network
+    and process, tells. A given `batch_size` is kept in every call, and so are the batches of an
+    `engine`.
 
     One :class:`~skltransfer.TruncatedTextWarning` per call of `transform` counts the texts that are
     cut, and ``load_backbone(name).preprocessing.is_cut(texts)`` tells which.
