@@ -1,4 +1,4 @@
-"""Other engines than torch for frozen feature networks: built once, checked, and shared."""
+"""Other ways to run frozen feature networks than torch's own: built once, checked, and shared."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import torch
 
 from skltransfer._locks import ThreadLock
 from skltransfer._messages import first_line, require
+from skltransfer._torch._engine_cuda_graph import CudaGraph
 from skltransfer._torch._engine_onnx import feature_graph
 from skltransfer._warnings import warn
 
-ENGINES = ("torch", "onnxruntime", "openvino")
+ON_CPU = ("onnxruntime", "openvino")
+ENGINES = ("torch", *ON_CPU, "cuda_graph")
 # Largest difference to torch, relative to the largest feature of a layer.
 TOLERANCE = 1e-4
 
@@ -87,11 +89,19 @@ def check_engine(engine, precision, device) -> None:
 
     Parameters
     ----------
-    engine : {"torch", "onnxruntime", "openvino"}
+    engine : {"torch", "onnxruntime", "openvino", "cuda_graph"}
     precision : str
     device : str or torch.device
     """
     if engine == "torch":
+        return
+    if engine == "cuda_graph":
+        name = str(device)
+        if not (torch.cuda.is_available() if name == "auto" else name.startswith("cuda")):
+            raise ValueError(
+                f"engine='cuda_graph' runs on a GPU, and device={name!r} is none here. Set "
+                "device='cuda' where there is one, or engine='torch'."
+            )
         return
     if precision != "float32":
         raise ValueError(
@@ -112,9 +122,10 @@ def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | N
 
     Parameters
     ----------
-    name : {"onnxruntime", "openvino"}
+    name : {"onnxruntime", "openvino", "cuda_graph"}
     network : FeatureNetwork
-        In float32 on the CPU; it is traced, and no other thread may run it meanwhile.
+        In float32 on the CPU, or on a GPU for "cuda_graph". It is traced or recorded, and no other
+        thread may run it meanwhile.
     shape : tuple of int
         Shape of a batch.
     max_length : int or None
@@ -122,11 +133,11 @@ def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | N
 
     Returns
     -------
-    engine : Engine or None
+    engine : Engine, CudaGraph or None
         None if it cannot be built or disagrees with torch; a warning says why.
     """
     engine = _build(name, network, shape, max_length)
-    if isinstance(engine, Engine):
+    if not isinstance(engine, str):
         return engine
     warn(
         f"engine={name!r} cannot run this network, and torch runs it: {engine} "
@@ -136,16 +147,26 @@ def build_engine(name: str, network, shape: tuple[int, ...], max_length: int | N
     return None
 
 
-def _build(name: str, network, shape: tuple[int, ...], max_length: int | None) -> Engine | str:
+def _build(
+    name: str, network, shape: tuple[int, ...], max_length: int | None
+) -> Engine | CudaGraph | str:
     """Return an engine; what is in the way, if there is something."""
     probe = _probe(shape, max_length)
+    if name == "cuda_graph":
+        if max_length is not None:
+            return "its batches of texts differ in length, and a graph is recorded for one shape."
+        probe = probe.to(next(network.parameters()))
     try:
-        graph = feature_graph(network, probe, max_length)
-        engine = Engine(name, graph, torch.get_num_threads())
+        if name == "cuda_graph":
+            engine = CudaGraph(network, probe)
+        else:
+            graph = feature_graph(network, probe, max_length)
+            engine = Engine(name, graph, torch.get_num_threads())
         features = engine(probe)
         reversed_features = engine(probe.flip(0).contiguous())
     except Exception as error:  # torch.export, the converters and the engines raise many kinds
-        return f"it cannot be exported or compiled ({type(error).__name__}: {first_line(error)})."
+        said = f"{type(error).__name__}: {first_line(error)}"
+        return f"it cannot be exported, compiled or recorded ({said})."
     with torch.inference_mode():
         blocks = network.blocks(probe)
     widths = [block.shape[1] for block in blocks]

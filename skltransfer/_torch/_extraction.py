@@ -368,7 +368,12 @@ class Extractor:
             shape, max_length = self.shape(rows), None
         shape = (size, *shape)
         key = (name, self.key, shape, torch.get_num_threads())
-        engine = _engines.get(key, lambda: build_engine(name, self.network, shape, max_length))
+
+        def build():
+            with self._exact_arithmetic():
+                return build_engine(name, self.network, shape, max_length)
+
+        engine = _engines.get(key, build)
         return self.network if engine is None else engine
 
     def extract(
@@ -397,7 +402,7 @@ class Extractor:
             the store.
         store : FeatureStore or DiskFeatureStore, optional
             Rows found there do not pass the network; the others are put there.
-        engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+        engine : {"torch", "onnxruntime", "openvino", "cuda_graph"}, default="torch"
             Runtime; torch replaces an engine that cannot run the network.
         keeps : bool, default=True
             Whether rows that are not found are put into the store. Otherwise they are not padded.

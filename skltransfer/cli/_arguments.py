@@ -238,7 +238,9 @@ def _add_extract(commands) -> None:
         help="height and width of images at the network's input",
     )
     extract.add_argument("--batch-size", type=_count, metavar="N", help="rows per forward pass")
-    extract.add_argument("--engine", help="runtime: torch (default), onnxruntime or openvino")
+    extract.add_argument(
+        "--engine", help="runtime: torch (default), onnxruntime, openvino or cuda_graph"
+    )
     extract.add_argument(
         "--on-error",
         choices=("raise", "nan"),

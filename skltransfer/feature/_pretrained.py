@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skltransfer._documentation import DocumentedEstimator
 from skltransfer._parameters import Choice, Count, check_parameters
-from skltransfer._torch._engines import ENGINES, check_engine
+from skltransfer._torch._engines import ENGINES, ON_CPU, check_engine
 from skltransfer._torch._extraction import PRECISIONS, Extractor, resolve_device
 from skltransfer._torch._image_columns import as_array, as_items
 from skltransfer._torch._images import UnreadableImage, UnreadableImageWarning
@@ -110,12 +110,13 @@ class PretrainedFeatureTransformer(
     precision : {"float32", "float64", "bfloat16", "float16"}, default="float32"
         Floating-point type of the forward pass. Features are float64 with ``"float64"`` and
         float32 otherwise.
-    engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+    engine : {"torch", "onnxruntime", "openvino", "cuda_graph"}, default="torch"
         Runtime of the forward pass. ONNX Runtime and OpenVINO
         (``pip install "skltransfer[engines]"``) are faster than torch on the CPU. They compute in
-        float32, and ``device="auto"`` is then the CPU. The first `fit` of a process spends seconds
-        on building the engine. If its features differ from torch by more than 1e-4 of a layer's
-        largest feature, a warning says so and torch runs the network.
+        float32, and ``device="auto"`` is then the CPU. ``"cuda_graph"`` records the kernels of a
+        batch on a GPU, and starts them by one call, which small networks need. The first `fit` of a
+        process spends seconds on building the engine. If its features differ from torch by more
+        than 1e-4 of a layer's largest feature, a warning says so and torch runs the network.
     store : {"memory"}, path, FeatureStore, DiskFeatureStore or None, default="memory"
         Store of features. ``"memory"`` is shared within the process. A path is a folder that
         processes and later runs share (:class:`~skltransfer.feature.DiskFeatureStore`,
@@ -448,7 +449,7 @@ class PretrainedFeatureTransformer(
             layers=self.layers,
             pooling=self.pooling,
             input_size=self.input_size,
-            device=self.device if self.engine == "torch" or self.device != "auto" else "cpu",
+            device="cpu" if self.engine in ON_CPU and self.device == "auto" else self.device,
             precision=self.precision,
         )
 

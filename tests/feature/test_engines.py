@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import contextmanager, nullcontext
 from threading import Thread
 
 import numpy as np
@@ -396,3 +397,64 @@ def test_a_search_over_engines_gives_each_the_same_scores():
     )
     scores = search.fit(X[:100], y[:100]).cv_results_["mean_test_score"]
     np.testing.assert_allclose(scores, scores[0], rtol=1e-2)
+
+
+# --- a graph of kernels, without a GPU -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_a_graph_needs_a_gpu(device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = transformer(engine="cuda_graph", device=device)
+    with pytest.raises(ValueError, match=rf"runs on a GPU, and device='{device}'.*engine='torch'"):
+        model.fit(IMAGES)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Let a CPU play the GPU: a replay runs the pass that was recorded, in its own memory."""
+
+    class Graph:
+        def replay(self):
+            for inputs, outputs in self.passes:
+                outputs.copy_(network(inputs))
+
+    @contextmanager
+    def record(graph):
+        graph.passes, _passes[:] = _passes, []
+        yield
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    _passes = []
+    network = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+
+    def run(x):
+        outputs = network(x)
+        _passes.append((x, outputs))
+        return outputs
+
+    for name, value in {
+        "CUDAGraph": Graph,
+        "graph": record,
+        "Stream": Stream,
+        "current_stream": Stream,
+        "stream": nullcontext,
+        "device": nullcontext,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value, **__: value(*_))
+    return network, run
+
+
+def test_a_graph_is_replayed_for_each_batch(recorded):
+    network, run = recorded
+    batches = torch.randn(3, 5, 3, generator=torch.Generator().manual_seed(0)).unbind()
+    engine = _engines.CudaGraph(run, batches[0])
+    with torch.inference_mode():
+        batches = [batch.clone() for batch in batches]  # as extraction hands them on
+    found = [engine(batch) for batch in batches]  # none is overwritten by the next one
+    for batch, features in zip(batches, found, strict=True):
+        torch.testing.assert_close(features, network(batch.clone()).detach())
+        assert not features.requires_grad

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from torchvision.models import resnet18
 
 from skltransfer import FeatureStore, PretrainedFeatureTransformer, load_backbone
+from skltransfer._torch._engines import EngineWarning
 from tests.doubles import TableNetwork
 from tests.rounding import assert_within_rounding
 from tests.tiny_bert import save_tiny_bert
@@ -115,6 +116,23 @@ def test_settings_of_torch_and_the_generator_are_untouched():
     backbone, X, parameters = CASES["resnet18"]
     transformer(backbone, "cuda", **parameters).fit_transform(X)
     assert settings() == before
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_graph_gives_the_features_of_torch(case):
+    backbone, X, settings = CASES[case]
+    expected = transformer(backbone, "cuda", **settings).fit_transform(X)
+    model = transformer(backbone, "cuda", engine="cuda_graph", **settings).fit(X)
+    assert model.engine_ == "cuda_graph"
+    for _ in range(2):
+        assert_close(model.transform(X), expected, 1e-5)
+
+
+def test_texts_stay_with_torch(tmp_path):
+    model = transformer(save_tiny_bert(tmp_path), "cuda", engine="cuda_graph")
+    with pytest.warns(EngineWarning, match="differ in length"):
+        model.fit(TEXTS)
+    assert model.engine_ == "torch"
 
 
 def test_engines_run_on_the_cpu_unless_a_gpu_is_named():
