@@ -117,6 +117,35 @@ def extraction(options) -> list[dict]:
     return rows
 
 
+def graphs(options) -> dict | None:
+    """Compare a CUDA graph with kernels that Python starts one by one, in a small network."""
+    if DEVICE.type != "cuda":
+        return None
+    n, batch = (256, 64) if options.quick else (16_384, 64)
+    pixels = images(n, 32)
+    models = {
+        engine: PretrainedFeatureTransformer(
+            "tiny", batch_size=batch, device=DEVICE, engine=engine, store=None
+        ).fit(pixels[:1])
+        for engine in ("torch", "cuda_graph")
+    }
+    results = interleave(
+        {name: settled(lambda m=m: m.transform(pixels)) for name, m in models.items()},
+        rounds(7, options),
+    )
+    found, expected = (results[name].pop("result") for name in ("cuda_graph", "torch"))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    seconds = {name: result["wall_seconds"] for name, result in results.items()}
+    engines = {name: model.engine_ for name, model in models.items()}
+    return {
+        "n": n,
+        "batch_size": batch,
+        "engines": engines,
+        "times_as_fast": seconds["torch"] / seconds["cuda_graph"],
+        "wall_seconds": seconds,
+    }
+
+
 def _with_head(head: nn.Module) -> nn.Module:
     """Return ResNet-18 with the weights of the record and another last layer."""
     network = resnet18(weights=None)
@@ -179,9 +208,14 @@ def training(options) -> dict:
 
 
 def main(options) -> None:
-    """Measure both, and name the device."""
+    """Measure each, and name the device."""
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
-    record = {"device": name, "extraction": extraction(options), "training": training(options)}
+    record = {
+        "device": name,
+        "extraction": extraction(options),
+        "training": training(options),
+        "graph": graphs(options),
+    }
     write(__file__, record, options)
 
 
