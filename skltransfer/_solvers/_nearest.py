@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from skltransfer._blas import one_blas_thread
+from skltransfer._blas import one_blas_thread, threads_for_product
 
 # Up to so many pairs of rows, all distances are computed in float64 at once.
 _FEW_PAIRS = 2**22
@@ -28,7 +28,9 @@ def nearest_rows(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
     positions : ndarray of shape (n,)
     """
     if len(rows) * len(among) <= _FEW_PAIRS:
-        return (_half_squares(among) - rows @ among.T).argmin(axis=1)
+        with threads_for_product(len(rows), len(among), rows.shape[1]):
+            products = rows @ among.T
+        return (_half_squares(among) - products).argmin(axis=1)
     different, first = np.unique(among, axis=0, return_index=True)
     if rows.shape[1] <= _TREE_COLUMNS:
         return first[cKDTree(different).query(rows)[1]]
