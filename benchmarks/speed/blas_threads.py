@@ -5,6 +5,8 @@ process, contenders take turns: a fit with the threads as found (in which the so
 themselves), the same inside of a limit of one thread, the same with the solvers' own limit taken
 away, and the peer with the threads as found. Wall time and process CPU time, medians of rounds.
 
+A pause comes before each round: the threads of the contender before it go on spinning for a while.
+
 What is asserted: the results with all numbers of threads agree to 1e-8.
 """
 
@@ -14,14 +16,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 import warnings
 from contextlib import contextmanager
+from functools import partial
 
 from benchmarks._measure import ROOT, interleave, make_parser, rounds, write
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 NEEDS = ("adapt",)
+_PAUSE = 0.2  # seconds
 CLAIMS = [
     {
         "claim": "The slowest small fit with threads as found on a busy machine: CPU time",
@@ -172,11 +177,13 @@ def measure(scale: int, n_rounds: int) -> dict:
     rows = []
     for name, (ours, peer) in every.items():
         contenders = {
+            "pause": partial(time.sleep, _PAUSE),
             "found": ours,
             "one thread": within(lambda: blas.limit(limits=1), ours),
             "without limits": within(without_limits, ours),
         }
         results = interleave(contenders | ({"peer": peer} if peer else {}), n_rounds)
+        del results["pause"]
         kept = {key: part.pop("result") for key, part in results.items()}
         for key in ("one thread", "without limits"):
             np.testing.assert_allclose(kept[key], kept["found"], rtol=1e-6, atol=1e-8)
