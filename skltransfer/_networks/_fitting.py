@@ -239,7 +239,7 @@ class Fitting:
             self.objective = self._objective_of(self)
         with (
             seeded(plan.seed_of_chance, plan.device),
-            same_everywhere(self.built.held, self._key_of_processes()),
+            same_everywhere(self._trained_network(), self._key_of_processes()),
             batches_of_one_explained(),
         ):
             if self._batches_of is None:
@@ -248,6 +248,10 @@ class Fitting:
             elif any(group["params"] for group in self._groups()):
                 self._fine_tune(reports)
         self.built.held.requires_grad_(True).eval()
+
+    def _trained_network(self) -> nn.Module:
+        """Return the network, of which a head alone needs no copy."""
+        return self.built.network if self.n_trained else self.built.held
 
     def _train_on_samples(self, reports) -> None:
         plan, only_head = self.plan, self.n_trained == 0

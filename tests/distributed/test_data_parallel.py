@@ -48,6 +48,11 @@ def test_random_parts_differ_between_processes_and_weights_do_not(launched):
     assert np.isfinite(first["self-supervised"]).all()
 
 
+def test_the_weights_of_the_first_process_count(launched):
+    (first, second), _, _ = launched
+    np.testing.assert_array_equal(first["from a file"], second["from a file"])
+
+
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(launched):
     (first, second), _, _ = launched
     np.testing.assert_array_equal(first["resumed"], first["whole"])

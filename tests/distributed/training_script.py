@@ -16,6 +16,7 @@ from skltransfer import (
     PrototypicalClassifier,
     RegularizedTransferClassifier,
     SelfSupervisedTransformer,
+    load_backbone,
 )
 from skltransfer.distributed import data_parallel
 
@@ -110,6 +111,16 @@ def partial():
     return model.decision_function(X)
 
 
+def from_a_file(path, rank):
+    """Return the tensors of a network whose weights, by mistake, differ between the processes."""
+    weights = load_backbone("resnet18", weights=None).module.state_dict()
+    torch.save({name: (1 + rank) * tensor for name, tensor in weights.items()}, path)
+    settings = {"weights": path, "input_size": 32, "unfreeze": 1, "norm_statistics": "learn"}
+    model = FineTunedClassifier("resnet18", **settings, **STEPS | {"max_epochs": 1})
+    state = model.fit(IMAGES, np.arange(24) % 3).network_.state_dict()
+    return np.concatenate([tensor.numpy().ravel() for tensor in state.values()])
+
+
 FITS = [table, regression, images, last_stage, probe, stopped_early, adversarial, episodes, partial]
 
 
@@ -138,6 +149,8 @@ def main(folder):
         counter = EpochCounter()
         model = FineTunedClassifier(**STEPS).set_callbacks(counter).fit(X, Y)
         outcome["epochs"] = counter.n_epochs, model.n_iter_
+        path = folder / f"{processes.rank}.pt"
+        outcome["from a file"] = from_a_file(path, processes.rank)
         pretrained = SelfSupervisedTransformer(max_epochs=2).fit(X)
         outcome["self-supervised"] = pretrained.transform(X)
         outcome["whole"] = resumed(folder / "whole", False)
