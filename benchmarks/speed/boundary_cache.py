@@ -115,7 +115,7 @@ def main() -> None:
 
     searched, searches = compare(search, rounds(3, options))
     scores = [each.cv_results_["mean_test_score"] for each in searches]
-    np.testing.assert_allclose(*scores, atol=0.05)
+    np.testing.assert_allclose(*scores, atol=0.03)  # a sample of a fold
     searched["scores"] = [each.tolist() for each in scores]
     record = {"n_samples": n, "n_epochs": n_epochs, "fit": fit, "views": views, "search": searched}
     write(__file__, record, options)

@@ -155,9 +155,9 @@ def _build(
     if name == "cuda_graph":
         if max_length is not None:
             return "its batches of texts differ in length, and a graph is recorded for one shape."
-        probe = probe.to(next(network.parameters()))
     try:
         if name == "cuda_graph":
+            probe = probe.to(next(network.parameters()))
             engine = CudaGraph(network, probe)
         else:
             graph = feature_graph(network, probe, max_length)

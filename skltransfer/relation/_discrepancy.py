@@ -15,7 +15,7 @@ from skltransfer.relation._two_domain_network import (
 
 # Widths of the kernels of DAN are the mean squared distance times these powers of two.
 _POWERS = (-2, -1, 0, 1, 2)
-# Samples of a domain whose pairs make the discrepancy: a step of a full batch takes half a second.
+# Samples of a domain whose pairs make the discrepancy: their number is squared in each step.
 MOST_SAMPLES = 2000
 # Pairs whose kernels are computed at once: 2 MB in float64.
 _PAIRS_OF_A_BLOCK = 2**18
@@ -82,6 +82,8 @@ def multi_kernel_mmd(
     -------
     distance : Tensor of shape ()
     """
+    if source.dtype.itemsize < 4:  # of mixed precision
+        source, target = source.float(), target.float()
     p, q = shares(source, weights), shares(target, target_weights)
     both = torch.cat([source, target])
     # No digits are lost to a large mean.
@@ -92,7 +94,8 @@ def multi_kernel_mmd(
             centred = both - (of_each * both).sum(0)
             width = 2 * (of_each * centred**2).sum()
             width = width.clamp_min(torch.finfo(both.dtype).tiny)
-    return _SumOverPairs.apply(both, p, q, -(2.0 ** -_POWERS[-1]) / width)
+    with torch.autocast(both.device.type, enabled=False):  # distances are differences of squares
+        return _SumOverPairs.apply(both, p, q, -(2.0 ** -_POWERS[-1]) / width)
 
 
 class _SumOverPairs(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """The kernel mean matching solver against an independent one, and its certificate by itself."""
 
 import tracemalloc
+from types import SimpleNamespace
 
 import clarabel
 import numpy as np
@@ -322,3 +323,15 @@ def test_projection_is_the_nearest_feasible_point():
         distance = 0.5 * ((b - point) ** 2).sum()
         best = independent_solution(np.eye(n), point, upper, lower_sum, upper_sum)
         assert distance == pytest.approx(best + 0.5 * point @ point, abs=1e-7)
+
+
+def test_more_rows_join_the_working_set_of_a_large_problem():
+    """Few rows are left in the working set, and hundreds outside have to be settled anew."""
+    n = 100_000
+    working = SimpleNamespace(
+        settled=np.zeros(n, dtype=bool), rows=np.arange(40), point=np.ones(40)
+    )
+    gradient = -np.random.default_rng(0).random(n)
+    joining = _kmm_columns._joining(working, gradient, np.random.default_rng(0))
+    assert len(joining) == n // 400
+    assert (np.diff(joining) > 0).all() and joining[0] >= 40

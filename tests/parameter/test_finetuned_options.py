@@ -536,3 +536,21 @@ def test_full_batches_use_one_blas_thread_and_set_the_number_back():
     assert 2 in before
     assert len(seen) > 3
     assert all(number == {1} for number in seen)
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_epochs", "rate"),
+    [
+        ({}, 38, 3e-3),  # 1500 steps, of 40 an epoch
+        ({"max_epochs": 2}, 2, 1e-3),
+        ({"lr": 0.01, "max_epochs": 1}, 1, 0.01),
+        ({"optimizer": "sgd", "max_epochs": 1}, 1, 0.01),
+        ({"backbone": nn.Linear(4, 8)}, 13, 1e-3),  # 500 steps from given weights
+    ],
+)
+def test_a_table_network_from_random_weights_takes_more_and_longer_steps(settings, n_epochs, rate):
+    X = np.random.default_rng(0).normal(size=(2500, 4))
+    settings = {"schedule": "constant", "warmup": 0.0} | settings
+    model = FineTunedClassifier(**settings).fit(X, X[:, 0] > 0)
+    assert model.n_iter_ == n_epochs
+    assert model.history_[-1]["lr_head"] == pytest.approx(rate)

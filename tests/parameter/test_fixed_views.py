@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_classification
-from sklearn.model_selection import GridSearchCV
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
 from torchvision.transforms import v2
 
 from skltransfer import (
@@ -13,6 +15,7 @@ from skltransfer import (
     MAMLClassifier,
     feature_store,
 )
+from skltransfer._networks._fitting import Data
 from skltransfer._networks._fixed_views import FixedViews
 from skltransfer._torch._augmentation import Augmentation
 from skltransfer._torch._extraction import Extractor, FeatureNetwork
@@ -79,7 +82,7 @@ def test_digests_tell_views_apart_and_find_equal_ones(images):
     assert views_of(images[:2]).digests() == [digests[i] for i in (0, 1, 6, 7, 12, 13)]
 
 
-def test_images_one_by_one_have_the_same_views(images):
+def test_views_of_images_one_by_one_are_reproducible(images):
     items = EncodedImageRows(list(images))
     one_by_one = FixedViews(items, Augmentation(["crop"], True), 2, 0).batch(range(12), None)
     # Digests of items and of arrays differ, and so do the views; they are as reproducible.
@@ -162,21 +165,30 @@ def test_the_folds_and_candidates_of_a_search_share_views(digits):
 
 
 def test_early_stopping_judges_the_samples_themselves(digits):
+    """Black views would have another loss."""
     X, y = digits
     settings = SETTINGS | {"early_stopping": True, "validation_fraction": 0.25, "max_epochs": 1}
-    model = FineTunedClassifier("tiny", augment="crop", n_views=3, **settings).fit(X, y)
-    assert "valid_loss" in model.history_[0]
+    model = FineTunedClassifier("tiny", augment=torch.zeros_like, n_views=3, **settings).fit(X, y)
+    splitter = StratifiedShuffleSplit(
+        1, test_size=N // 4, random_state=np.random.RandomState(0).randint(2**31 - 1)
+    )
+    _, held_out = next(splitter.split(X, y))
+    expected = log_loss(y[held_out], model.predict_proba(X[held_out]), labels=[0, 1, 2])
+    assert model.history_[0]["valid_loss"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_weights_and_classes_of_views_are_those_of_their_samples(digits):
-    """A sample that weighs nothing has no view that counts."""
+def test_the_views_of_a_sample_have_its_weight(digits):
+    """A weight of two counts like the sample given twice, whose views are equal."""
     X, y = digits
-    weights = np.where(y == 2, 0.0, 1.0)
-    settings = SETTINGS | {"augment": "crop", "n_views": 2}
-    kept = y < 2
-    weighted = FineTunedClassifier("tiny", **settings).fit(X[kept], y[kept], weights[kept])
-    without = FineTunedClassifier("tiny", **settings).fit(X[kept], y[kept])
-    np.testing.assert_allclose(weighted.predict_proba(X), without.predict_proba(X), atol=1e-5)
+    counts = np.where(y == 2, 3, 1)
+    images = {"image_shape": (8, 8), "value_range": (0, 16)}
+    probe = FineTunedClassifier(
+        "tiny", strategy="linear_probe", augment="crop", n_views=2, weight_decay=1.0, **images
+    )
+    weighted = clone(probe).fit(X, y, counts).predict_proba(X)
+    repeated = clone(probe).fit(np.repeat(X, counts, 0), np.repeat(y, counts)).predict_proba(X)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-4)
+    assert np.abs(weighted - clone(probe).fit(X, y).predict_proba(X)).max() > 1e-3
 
 
 def test_tables_take_a_callable():
@@ -196,11 +208,18 @@ def test_a_transform_of_torchvision_is_drawn_for_each_view(images):
     assert len({view.numpy().tobytes() for view in views}) == 2
 
 
-def test_adversarial_training_takes_views_of_both_domains(digits):
+def test_adversarial_training_takes_views_of_both_domains(digits, monkeypatch):
     X, y = digits
+    drawn, views = [], Data.with_views
+
+    def noted(self, plan):
+        drawn.append((len(self), len(views(self, plan))))
+        return views(self, plan)
+
+    monkeypatch.setattr(Data, "with_views", noted)
     model = FineTunedClassifier("tiny", augment="crop", n_views=2, **SETTINGS)
-    fitted = DANNClassifier(model).fit(X, y, X_target=16 - X)
-    assert fitted.predict(X).shape == y.shape
+    DANNClassifier(model).fit(X, y, X_target=16 - X[:30])
+    assert drawn == [(N, 2 * N), (30, 60)]
 
 
 @pytest.mark.parametrize("augment", ["mixup", ["flip", "cutmix"]])

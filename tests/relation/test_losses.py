@@ -107,6 +107,16 @@ def test_the_discrepancy_does_not_depend_on_the_blocks(size, monkeypatch):
         torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-14)
 
 
+def test_the_discrepancy_of_features_in_mixed_precision():
+    """Distances are differences, of which half precision would leave little."""
+    source, target = (10 + x.float() for x in drawn((20, 3), (20, 3), requires_grad=False))
+    expected = multi_kernel_mmd(source.bfloat16().float(), target.bfloat16().float())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = multi_kernel_mmd(source.bfloat16(), target.bfloat16())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("alone", ["source", "target"])
 def test_one_sample_of_a_domain_is_its_own_pair(alone):
     many, one = drawn((4, 3), (1, 3), requires_grad=False)
